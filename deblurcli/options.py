@@ -1,0 +1,158 @@
+"""Every option of every command: the one place with defaults and validation. One option = one keyword = one field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from deblurcli.errors import UsageError
+
+METHODS = ("none", "meta")
+DTYPES = ("auto", "fp32", "bf16", "fp16")
+STAGES = {"deblur": "plain-unet", "reblur": "videoadapt-small"}
+"""The training stages, and the network that each trains if none is named."""
+
+
+def _require(condition: bool, found: str, cure: str) -> None:
+    if not condition:
+        raise UsageError(found, cure)
+
+
+def _exclusive(overwrite: bool, skip_existing: bool) -> None:
+    _require(not (overwrite and skip_existing), "--overwrite and --skip-existing exclude each other", "give one")
+
+
+@dataclass(frozen=True)
+class DeviceOptions:
+    """Where and how precisely to compute."""
+
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    dtype: str = "auto"
+    """auto, fp32, bf16 or fp16."""
+    tile: str = "auto"
+    """auto (from free memory), off, or the side of a tile in pixels."""
+
+    def __post_init__(self) -> None:
+        _require(self.dtype in DTYPES, f"--dtype {self.dtype} is unknown", f"give one of {', '.join(DTYPES)}")
+        tile = self.tile
+        _require(
+            tile in ("auto", "off") or (tile.isdigit() and int(tile) >= 32),
+            f"--tile {tile} is not a tile size",
+            "give auto, off, or at least 32",
+        )
+
+
+@dataclass(frozen=True)
+class AdaptOptions:
+    """The meta method: how the networks are adapted to one video (meta-transferring paper, section 3)."""
+
+    patches: int = 20
+    """M, the number of pseudo-sharp patches."""
+    patch_size: int = 256
+    """Side of a patch in pixels."""
+    steps: int | None = None
+    """Updates per phase; the patches are gone through in random order. Default: one per patch."""
+    reblur_rate: float = 1e-6
+    """Adam rate of the reblurring network (alpha)."""
+    deblur_rate: float = 2.5e-6
+    """Adam rate of the deblurring network (beta)."""
+    critic_rate: float = 1e-6
+    """RMSprop rate of the critic."""
+    cycle_weight: float = 0.01
+    """lambda: weight of the cycle loss against the adversarial one in the reblurring phase."""
+    freeze_deblur_in_cycle: bool = False
+    """Keep the deblurring network fixed while the reblurring network is updated."""
+    seed: int = 43
+    """Seed of the patch locations and of their order."""
+
+    def __post_init__(self) -> None:
+        _require(self.patches >= 1, f"--patches {self.patches} is too few", "give at least 1")
+        _require(
+            self.patch_size >= 64 and self.patch_size % 32 == 0,
+            f"--patch-size {self.patch_size} does not fit the reblurring network",
+            "give a multiple of 32, at least 64",
+        )
+        _require(self.steps is None or self.steps >= 0, f"--steps {self.steps} is negative", "give 0 or more")
+        for name in ("reblur_rate", "deblur_rate", "critic_rate"):
+            _require(0 <= getattr(self, name) < 1, f"--{name.replace('_', '-')} is out of range", "give 0 to 1")
+        _require(0 <= self.cycle_weight <= 1, "--cycle-weight is out of range", "give 0 to 1")
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """How `deblur video` restores and writes."""
+
+    method: str = "meta"
+    """meta (adapt the networks to the video) or none."""
+    network: str = "default"
+    """A registered weights name, or the path of a weights file."""
+    codec: str | None = None
+    """Name of an encoder. Default: that of the input's codec."""
+    crf: float | None = None
+    """Constant quality of the encoder; less is better."""
+    preset: str | None = None
+    """Speed preset of the encoder."""
+    overwrite: bool = False
+    """Replace an output that exists."""
+    skip_existing: bool = False
+    """Leave an output that exists as it is."""
+
+    def __post_init__(self) -> None:
+        _require(self.method in METHODS, f"--method {self.method} is unknown", f"give one of {', '.join(METHODS)}")
+        _exclusive(self.overwrite, self.skip_existing)
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """How `deblur image` restores and writes."""
+
+    network: str = "default"
+    """A registered weights name, or the path of a weights file."""
+    overwrite: bool = False
+    """Replace an output that exists."""
+    skip_existing: bool = False
+    """Leave an output that exists as it is."""
+
+    def __post_init__(self) -> None:
+        _exclusive(self.overwrite, self.skip_existing)
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """One training stage. Give minutes (the schedule follows the clock) or iterations (reproducible)."""
+
+    data: Path
+    """Folder of sharp pictures."""
+    out: Path
+    """Folder for weights, state and log."""
+    network: str = "plain-unet"
+    """Name of the network to train."""
+    start: str | None = None
+    """Weights to start from (`--from`): a registered name or a file."""
+    minutes: float = 0.0
+    """Budget as time."""
+    iterations: int = 0
+    """Budget as iterations."""
+    batch: int = 12
+    """Crops of the first size per iteration."""
+    crops: tuple[int, ...] = (128, 192)
+    """Crop sizes in pixels, from the first to the last part of training."""
+    rate: float = 0.005
+    """Largest learning rate."""
+    seed: int = 1
+    """Seed of weights and crops."""
+    save_every: float = 5.0
+    """Minutes between checkpoints."""
+    ring: int = 1536
+    """Prepared crops kept in memory."""
+
+    def __post_init__(self) -> None:
+        budget = (self.minutes > 0) != (self.iterations > 0)
+        _require(budget, "the training budget is not clear", "give --minutes or --iterations")
+        _require(self.batch >= 1, f"--batch {self.batch} is too small", "give at least 1")
+        _require(
+            bool(self.crops) and all(c >= 64 and c % 32 == 0 for c in self.crops),
+            f"--crops {self.crops} do not fit the networks",
+            "give multiples of 32, at least 64",
+        )

@@ -1,0 +1,134 @@
+"""YCbCr <-> RGB, explicit in matrix, range, depth and chroma siting (ITU-T H.273, BT.601, BT.709, BT.2020)."""
+
+from functools import cache
+
+import numpy as np
+import torch
+
+from deblurcli.media.layout import PlaneLayout
+
+# Luma weights of red and blue; green has the rest.
+WEIGHTS: dict[str, tuple[float, float]] = {
+    "bt601": (0.299, 0.114),
+    "bt709": (0.2126, 0.0722),
+    "bt2020": (0.2627, 0.0593),
+    "smpte240m": (0.212, 0.087),
+    "fcc": (0.30, 0.11),
+}
+
+
+@cache
+def matrix(name: str) -> torch.Tensor:
+    """The 3 x 3 float32 matrix from RGB in [0,1] to Y in [0,1] and Cb, Cr in [-0.5,0.5]."""
+    if name == "ycgco":
+        return torch.tensor([[0.25, 0.5, 0.25], [-0.25, 0.5, -0.25], [0.5, 0.0, -0.5]])
+    red, blue = WEIGHTS.get(name, WEIGHTS["bt709"])  # grey of an RGB source: any weights that sum to 1
+    luma = np.array([red, 1 - red - blue, blue])
+    rows = [luma, (np.eye(3)[2] - luma) / (2 * (1 - blue)), (np.eye(3)[0] - luma) / (2 * (1 - red))]
+    return torch.from_numpy(np.stack(rows).astype(np.float32))
+
+
+@cache
+def _chroma_to_rgb(name: str) -> torch.Tensor:
+    """The 3 x 2 matrix A of RGB = Y + A (Cb, Cr)."""
+    return torch.linalg.inv(matrix(name).double())[:, 1:].float()
+
+
+def _codes(layout: PlaneLayout) -> tuple[float, float, float, float]:
+    """Offset and scale of luma (and RGB), then of chroma, in code values."""
+    unit = float(1 << (layout.depth - 8)) if layout.depth >= 8 else 1.0
+    if layout.colour.full_range:
+        return 0.0, float(layout.top), 128 * unit, float(layout.top)
+    return 16 * unit, 219 * unit, 128 * unit, 224 * unit
+
+
+def _floats(plane: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(plane).to(torch.float32)
+
+
+def _double(x: torch.Tensor, dim: int, centred: bool) -> torch.Tensor:
+    """Bilinear upsampling by 2 along `dim`; samples lie between two outputs if `centred`, else on the even ones."""
+    size = x.shape[dim]
+    shape = list(x.shape)
+    shape[dim] = 2 * size
+    out = x.new_empty(shape).unflatten(dim, (size, 2))
+    even, odd = out.select(dim + 1, 0), out.select(dim + 1, 1)
+    head, tail = x.narrow(dim, 0, size - 1), x.narrow(dim, 1, size - 1)
+    weight = 0.25 if centred else 0.5
+    if centred:
+        torch.lerp(tail, head, weight, out=even.narrow(dim, 1, size - 1))
+        even.select(dim, 0).copy_(x.select(dim, 0))
+    else:
+        even.copy_(x)
+    torch.lerp(head, tail, weight, out=odd.narrow(dim, 0, size - 1))
+    odd.select(dim, size - 1).copy_(x.select(dim, size - 1))
+    return out.flatten(dim, dim + 1)
+
+
+def _halve(x: torch.Tensor, dim: int, centred: bool) -> torch.Tensor:
+    """Averaging by 2 along `dim`, onto the same positions `_double` starts from; an odd last sample is repeated."""
+    if x.shape[dim] % 2:
+        x = torch.cat((x, x.narrow(dim, x.shape[dim] - 1, 1)), dim)
+    pairs = x.unflatten(dim, (x.shape[dim] // 2, 2))
+    even, odd = pairs.select(dim + 1, 0), pairs.select(dim + 1, 1)
+    if centred:
+        return (even + odd).mul_(0.5)
+    size = even.shape[dim]
+    out = (even + odd).mul_(0.5)  # [0 1/2 1/2], then half of the difference to the left neighbour: [1/4 1/2 1/4]
+    out.narrow(dim, 1, size - 1).add_(odd.narrow(dim, 0, size - 1) - odd.narrow(dim, 1, size - 1), alpha=0.25)
+    out.select(dim, 0).add_(even.select(dim, 0) - odd.select(dim, 0), alpha=0.25)
+    return out
+
+
+def to_rgb(planes: tuple[np.ndarray, ...], layout: PlaneLayout) -> torch.Tensor:
+    """Planes in code values to float32 RGB, 3 x H x W in [0,1], contiguous; alpha is left out."""
+    offset, scale, c_offset, c_scale = _codes(layout)
+    luma = _floats(planes[0])
+    if layout.kind == "grey":
+        return luma.sub_(offset).div_(scale).clamp_(0, 1).expand(3, -1, -1).contiguous()
+    if layout.kind == "rgb":
+        green, blue, red = luma, _floats(planes[1]), _floats(planes[2])
+        return torch.stack((red, green, blue)).sub_(offset).div_(scale).clamp_(0, 1)
+    height, width = planes[0].shape
+    chroma = torch.stack((_floats(planes[1]), _floats(planes[2])))
+    weights = _chroma_to_rgb(layout.colour.matrix) / c_scale
+    bias = -weights.sum(1, keepdim=True) * c_offset - offset / scale
+    rgb = torch.addmm(bias, weights, chroma.flatten(1)).view(3, *chroma.shape[1:])
+    for _ in range(layout.shift[1]):
+        rgb = _double(rgb, 1, centred=True)
+    for _ in range(layout.shift[0]):
+        rgb = _double(rgb, 2, centred=layout.colour.siting == "centre")
+    rgb = rgb[:, :height, :width]
+    return rgb.add_(luma, alpha=1 / scale).clamp_(0, 1).contiguous()
+
+
+def _shifted(plane: np.ndarray, change: torch.Tensor, top: int) -> np.ndarray:
+    """The plane plus the change in code values, rounded and clipped."""
+    source = torch.from_numpy(plane)
+    return change.round_().add_(source).clamp_(0, top).to(source.dtype).numpy()
+
+
+def add_change(planes: tuple[np.ndarray, ...], layout: PlaneLayout, change: torch.Tensor) -> tuple[np.ndarray, ...]:
+    """Add an RGB difference (float, 3 x H x W, in units of the [0,1] range) to planes in code values.
+
+    The transform is linear and only its result is rounded, so a zero change returns the same samples bit for bit.
+    """
+    change = change.detach().to("cpu", torch.float32)
+    height, width = planes[0].shape
+    if change.shape != (3, height, width):
+        raise ValueError(f"change is {tuple(change.shape)}, frame needs {(3, height, width)}")
+    _, scale, _, c_scale = _codes(layout)
+    colours = 1 if layout.kind == "grey" else 3
+    if layout.kind == "rgb":
+        parts = [change[1] * scale, change[2] * scale, change[0] * scale]
+    else:
+        to_yuv = matrix(layout.colour.matrix)
+        parts = [(to_yuv[0] * scale) @ change.flatten(1)]
+        if colours == 3:
+            for _ in range(layout.shift[1]):
+                change = _halve(change, 1, centred=True)
+            for _ in range(layout.shift[0]):
+                change = _halve(change, 2, centred=layout.colour.siting == "centre")
+            parts += (to_yuv[1:] * c_scale) @ change.flatten(1)
+    changed = (_shifted(plane, part.view(plane.shape), layout.top) for plane, part in zip(planes, parts, strict=False))
+    return (*changed, *planes[colours:])

@@ -1,0 +1,49 @@
+"""What the rest of the tool must know of a network: the one place for size, window, tiling and precision facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import nn
+
+Role = Literal["deblur", "reblur", "critic"]
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """Facts about one network of the table :data:`deblurcli.networks.NETWORKS`."""
+
+    build: Callable[..., nn.Module]
+    """Builds the module; keyword arguments are what a weights file stores under ``config``."""
+
+    role: Role
+    """``deblur``: blurred frames in, the sharp centre frame out. ``reblur``: the reverse. ``critic``: a score map."""
+
+    window: int = 1
+    """Frames in (odd). 1: input N x 3 x H x W; more: N x T x 3 x H x W, the centre frame is the one restored."""
+
+    multiple_of: int = 1
+    """Height and width must be multiples of this; callers pad (reflect, then replicate) and crop."""
+
+    min_size: int = 1
+    """Smallest height and width the network accepts after padding, in pixels."""
+
+    overlap: int = 32
+    """Pixels on each side of a tile whose result is blended away; 0 with ``tileable`` False."""
+
+    tileable: bool = True
+    """False: the whole frame must go through at once (global statistics decide the result)."""
+
+    dtypes: tuple[str, ...] = ("fp32", "bf16", "fp16")
+    """Autocast precisions whose result agrees with fp32 to 8-bit rounding."""
+
+    loss: str = "l1_fft"
+    """The network's own training loss, a name in :data:`deblurcli.losses.LOSSES`."""
+
+    bytes_per_pixel: int = 640
+    """Peak working memory of inference per pixel of a tile in fp32, measured; sizes the tiles."""
+
+    config: dict[str, Any] | None = None
+    """Default keyword arguments of ``build``."""

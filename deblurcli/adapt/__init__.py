@@ -1,0 +1,1 @@
+"""Adapting networks to one video: the survey of the video, one file per method, and the guard over all of them."""

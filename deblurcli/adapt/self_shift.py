@@ -1,0 +1,84 @@
+"""The self-shift score: how blurred a patch is, from how little it changes when it is shifted by one pixel.
+
+Source: meta-transferring paper (BMVC 2022), section 3.2 and figure 3.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))
+"""Rows and columns of the four one-pixel shifts: horizontal, vertical, both diagonals."""
+
+IDENTICAL = 100.0
+"""The PSNR, in dB, that counts for two equal areas."""
+
+
+def self_shift_score(crop: Tensor) -> Tensor:
+    """Score crops N x 3 x h x w, float in [0,1]: N scores in dB, lower is sharper.
+
+    A score is the sum of the PSNRs between the crop and itself shifted in four directions, over the overlapping area
+    and all channels, at peak 1 (which equals peak 255 of values 0..255); a direction without any change counts 100.
+    The paper averages the four, which orders crops in the same way.
+    """
+    height, width = crop.shape[-2:]
+    mse = []
+    for shift in SHIFTS:
+        fixed, moved = _overlap(height, width, shift)
+        mse.append((crop[..., *fixed] - crop[..., *moved]).square_().mean((1, 2, 3)))
+    return _score(torch.stack(mse, -1))
+
+
+def score_locations(frame: Tensor, corners: Tensor, size: int) -> Tensor:
+    """Score the ``size`` x ``size`` crops of one frame at many corners, as :func:`self_shift_score` would.
+
+    Args:
+        frame: 3 x H x W, float32 in [0,1].
+        corners: M x 2 integers, (top, left) of each crop.
+        size: side of the crops in pixels.
+
+    Returns:
+        M scores in dB on the CPU, lower is sharper.
+
+    Raises:
+        ValueError: a crop does not lie inside the frame.
+
+    Squared differences are computed once for the whole frame, and summed crop by crop: the rounding of an integral
+    image would hide that an area is exactly flat. NumPy, because these operations are too short for torch's threads:
+    where the decoder keeps the cores busy, waiting for them takes ten times longer than the work.
+    """
+    height, width = frame.shape[-2:]
+    places = corners.tolist()
+    if any(not (0 <= top <= height - size and 0 <= left <= width - size) for top, left in places):
+        raise ValueError(f"a {size} x {size} crop lies outside the frame of {height} x {width}")
+    channels = frame.float().cpu().numpy()
+    scratch = np.empty((2, height, width), np.float32)
+    mse = np.empty((len(places), len(SHIFTS)))
+    for i, (down, right) in enumerate(SHIFTS):
+        rows, columns = size - down, size - abs(right)
+        fixed, moved = _overlap(height, width, (down, right))
+        total, square = scratch[:, : height - down, : width - abs(right)]
+        total[:] = 0
+        for channel in channels:
+            np.subtract(channel[fixed], channel[moved], out=square)
+            square *= square
+            total += square
+        for k, (top, left) in enumerate(places):
+            mse[k, i] = total[top : top + rows, left : left + columns].sum(dtype=np.float64)
+        mse[:, i] /= rows * columns * len(channels)
+    return _score(torch.from_numpy(mse)).float()
+
+
+def _overlap(height: int, width: int, shift: tuple[int, int]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Rows and columns of the two areas that a shift lays over each other."""
+    down, right = shift
+    before, after = slice(0, width - abs(right)), slice(abs(right), width)
+    fixed, moved = (before, after) if right >= 0 else (after, before)
+    return (slice(0, height - down), fixed), (slice(down, height), moved)
+
+
+def _score(mse: Tensor) -> Tensor:
+    """N x 4 mean squared errors to N sums of PSNRs."""
+    return torch.where(mse == 0, IDENTICAL, -10 * mse.log10()).sum(-1)

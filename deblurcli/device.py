@@ -1,0 +1,112 @@
+"""Which device and precision to use, how much memory there is, and why."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from deblurcli.errors import DeviceError
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Device:
+    """A torch device with the precision that networks run in there."""
+
+    where: torch.device
+    dtype: torch.dtype
+    """float32, or the autocast precision."""
+    why: str
+
+    @contextlib.contextmanager
+    def autocast(self) -> Iterator[None]:
+        """Convolutions and matrix products run in ``dtype`` inside; float32: nothing changes."""
+        if self.dtype == torch.float32:
+            yield
+        else:
+            with torch.autocast(self.where.type, self.dtype):
+                yield
+
+    def place(self, module: nn.Module) -> nn.Module:
+        """Move a module here, weights in channels-last order, which is the fast one for wide convolutions."""
+        return module.to(self.where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def free_memory(self) -> int:
+        """Bytes that a computation may use: free device memory, or what the system and its cgroup leave."""
+        if self.where.type == "cuda":
+            return int(torch.cuda.mem_get_info(self.where)[0])
+        return free_system_memory()
+
+    def __str__(self) -> str:
+        name = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[self.dtype]
+        return f"{self.where} {name} ({self.why})"
+
+
+def free_system_memory() -> int:
+    """Bytes of memory available to this process on Linux, macOS or Windows; 2 GiB where the system does not say."""
+    available = 2 << 30
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        for line in meminfo.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                available = int(line.split()[1]) * 1024
+    elif hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    with contextlib.suppress(OSError, ValueError):
+        available = min(available, int(limit.read_text()) - int(used.read_text()))
+    return max(available, 0)
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether bfloat16 convolutions are done by hardware; emulated ones are slower than float32."""
+    supported: Any = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    if supported is not None and supported():
+        return True
+    tile: Any = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return bool(tile is not None and tile())
+
+
+def pick_device(device: str = "auto", dtype: str = "auto") -> Device:
+    """The device and precision to use.
+
+    Args:
+        device: auto, cpu, cuda, cuda:N or mps.
+        dtype: auto, fp32, bf16 or fp16.
+
+    Raises:
+        DeviceError: the device is not present, or cannot compute in the precision asked for.
+    """
+    chosen, why = device, "asked for"
+    if device == "auto":
+        chosen = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        why = "best present"
+    try:
+        where = torch.device(chosen)
+    except RuntimeError:
+        raise DeviceError(f"--device {device} is unknown", "give auto, cpu, cuda, cuda:N or mps") from None
+    if where.type == "cuda" and not (torch.cuda.is_available() and (where.index or 0) < torch.cuda.device_count()):
+        raise DeviceError(f"device {chosen} is not present", "give --device cpu, or see deblur doctor")
+    if where.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("device mps is not present", "give --device cpu, or see deblur doctor")
+    if where.type not in ("cpu", "cuda", "mps"):
+        raise DeviceError(f"--device {device} is not supported", "give auto, cpu, cuda, cuda:N or mps")
+    if dtype != "auto":
+        if where.type == "cpu" and dtype == "fp16":
+            raise DeviceError("fp16 is not supported on the CPU", "give --dtype bf16 or fp32")
+        return Device(where, _DTYPES[dtype], why)
+    if where.type == "cuda":
+        bf16 = torch.cuda.is_bf16_supported()
+        return Device(where, torch.bfloat16 if bf16 else torch.float16, f"{why}, {'has' if bf16 else 'no'} bf16")
+    if where.type == "mps":
+        return Device(where, torch.float16, why)
+    bf16 = _cpu_has_bf16()
+    return Device(where, torch.bfloat16 if bf16 else torch.float32, f"{why}, {'has' if bf16 else 'no'} bf16 units")

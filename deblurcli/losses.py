@@ -1,0 +1,138 @@
+"""Training losses of the deblurring networks and of the critic.
+
+Images are N x 3 x H x W in [0,1]; ``output`` may leave that range. Every loss is a scalar tensor, and is computed in
+float32 under autocast as well. Losses of networks with several outputs take one tensor too, as a list of one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Outputs = Tensor | Sequence[Tensor]
+
+
+def l1(output: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference."""
+    return (output.float() - target.float()).abs().mean()
+
+
+def charbonnier(output: Tensor, target: Tensor) -> Tensor:
+    """Charbonnier loss, a smooth L1: mean of sqrt(d^2 + 1e-6) (MPRNet paper, CVPR 2021, eq. 5)."""
+    return ((output.float() - target.float()).square() + 1e-6).sqrt().mean()
+
+
+def edge(output: Tensor, target: Tensor) -> Tensor:
+    """Charbonnier loss between the Laplacians of both images (MPRNet paper, CVPR 2021, eq. 6)."""
+    return charbonnier(laplacian(output.float()), laplacian(target.float()))
+
+
+def fft_l1(output: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference of the real and imaginary parts of the full 2-D spectra, unnormalised.
+
+    Source: multi-scale frequency reconstruction loss of the MIMO-UNet paper (ICCV 2021), eq. 7.
+    """
+    return torch.view_as_real(torch.fft.fft2(output.float() - target.float())).abs().mean()
+
+
+def l1_fft(output: Tensor, target: Tensor) -> Tensor:
+    """L1 plus half the mean absolute difference of the real and imaginary parts of the orthonormal half spectra.
+
+    The project's default: as MIMO-UNet's loss at one scale, but independent of the size of the crop. With these weights
+    both terms are about equally large.
+    """
+    difference = output.float() - target.float()
+    spectrum = torch.view_as_real(torch.fft.rfft2(difference, norm="ortho"))
+    return difference.abs().mean() + 0.5 * spectrum.abs().mean()
+
+
+def psnr_loss(output: Tensor, target: Tensor) -> Tensor:
+    """Negative PSNR in dB at peak 1, mean over the batch of 10 log10(MSE + 1e-8) (NAFNet, ECCV 2022)."""
+    mse = (output.float() - target.float()).square().flatten(1).mean(1)
+    return 10 / math.log(10) * (mse + 1e-8).log().mean()
+
+
+def mprnet_loss(outputs: Outputs, target: Tensor) -> Tensor:
+    """Sum over the outputs of Charbonnier + 0.05 edge loss (MPRNet paper, CVPR 2021, eq. 4)."""
+    return _sum(charbonnier(output, target) + 0.05 * edge(output, target) for output in _listed(outputs))
+
+
+def mimo_loss(outputs: Outputs, target: Tensor) -> Tensor:
+    """Sum over scales of L1 + 0.1 fft_l1, the target resized to each output (MIMO-UNet paper, ICCV 2021, eq. 8)."""
+    pairs = ((output, _resized(target, output)) for output in _listed(outputs))
+    return _sum(l1(output, scaled) + 0.1 * fft_l1(output, scaled) for output, scaled in pairs)
+
+
+def authors_mimo_loss(outputs: Outputs, target: Tensor) -> Tensor:
+    """What the meta-transferring paper's code (BMVC 2022) trains MIMO-UNet with.
+
+    As :func:`mimo_loss`, but with the magnitude of the 1-D spectra along the width.
+    """
+    differences = (output.float() - _resized(target, output).float() for output in _listed(outputs))
+    return _sum(difference.abs().mean() + 0.1 * torch.fft.fft(difference).abs().mean() for difference in differences)
+
+
+def critic_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """Wasserstein loss of the critic from its scores of any shape: -mean(real) + mean(fake)."""
+    return fake.float().mean() - real.float().mean()
+
+
+def generator_loss(fake: Tensor) -> Tensor:
+    """Adversarial loss of the reblurring network from the critic's scores: -mean(fake)."""
+    return -fake.float().mean()
+
+
+@torch.no_grad()
+def clamp_parameters(module: nn.Module, bound: float = 0.01) -> None:
+    """Clamp every parameter to [-bound, bound], which keeps a Wasserstein critic Lipschitz; after each critic step."""
+    for parameter in module.parameters():
+        parameter.clamp_(-bound, bound)
+
+
+def laplacian(image: Tensor) -> Tensor:
+    """The detail that one level of a Gaussian pyramid loses; same shape as ``image``, N x C x H x W."""
+    small = _blur(image)[..., ::2, ::2]
+    back = torch.zeros_like(image)
+    back[..., ::2, ::2] = 4 * small
+    return image - _blur(back)
+
+
+def _blur(image: Tensor) -> Tensor:
+    channels = image.shape[1]
+    taps = image.new_tensor([0.05, 0.25, 0.4, 0.25, 0.05])
+    kernel = torch.outer(taps, taps).expand(channels, 1, 5, 5)
+    with torch.autocast(image.device.type, enabled=False):
+        return F.conv2d(F.pad(image, (2, 2, 2, 2), mode="replicate"), kernel, groups=channels)
+
+
+def _listed(outputs: Outputs) -> Sequence[Tensor]:
+    return [outputs] if isinstance(outputs, Tensor) else outputs
+
+
+def _resized(target: Tensor, output: Tensor) -> Tensor:
+    """The target at the output's scale."""
+    if target.shape[-2:] == output.shape[-2:]:
+        return target
+    return F.interpolate(target, size=output.shape[-2:], mode="bilinear")
+
+
+def _sum(terms: Iterable[Tensor]) -> Tensor:
+    return torch.stack(list(terms)).sum()
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "l1": l1,
+    "l1_fft": l1_fft,
+    "charbonnier": charbonnier,
+    "edge": edge,
+    "fft_l1": fft_l1,
+    "psnr": psnr_loss,
+    "mprnet": mprnet_loss,
+    "mimo": mimo_loss,
+    "authors_mimo": authors_mimo_loss,
+}
+"""The losses a network may name as its own (``NetworkSpec.loss``)."""

@@ -1,0 +1,28 @@
+"""Full-reference quality of one restored picture, on RGB rounded to 8 bits, no border cropped."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def rounded(picture: Tensor) -> Tensor:
+    """3 x H x W in [0, 1] to whole 8-bit code values 0..255, as float32."""
+    return (picture.clamp(0, 1) * 255).round()
+
+
+def psnr(restored: Tensor, reference: Tensor) -> float:
+    """Peak signal-to-noise ratio in dB over all pixels and channels of 3 x H x W in [0, 1]; infinite if equal."""
+    mse = (rounded(restored) - rounded(reference)).double().square().mean()
+    return float(10 * torch.log10(255**2 / mse))
+
+
+def ssim(restored: Tensor, reference: Tensor) -> float:
+    """Structural similarity (Wang et al. 2004): Gaussian window 11 x 11 of sigma 1.5, per channel, averaged.
+
+    3 x H x W in [0, 1], at least 11 x 11; windows that would leave the picture are not used; K1 0.01, K2 0.03.
+    """
+    from kornia.metrics import ssim as ssim_map
+
+    pair = [rounded(p)[None].double() / 255 for p in (restored, reference)]
+    return float(ssim_map(pair[0], pair[1], window_size=11, max_val=1.0, padding="valid").mean())

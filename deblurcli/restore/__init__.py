@@ -1,0 +1,1 @@
+"""Running a network over whole pictures and whole videos."""

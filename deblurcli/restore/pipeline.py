@@ -1,0 +1,188 @@
+"""The per-video loop: decode, infer and encode at the same time, in bounded queues."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from deblurcli.media.reader import Frame
+from deblurcli.report import Reporter
+
+QUEUE_FRAMES = 4
+"""Frames that may wait between two stages: enough to hide jitter, little enough to bound memory."""
+
+ABSURD_CHANGE = 0.25
+"""Mean absolute change of a frame, of the full scale, that no deblurring makes."""
+
+_END = object()
+
+
+class Network(Protocol):
+    """What the loop needs of a restorer: T x 3 x H x W frames in, the restored centre frame out."""
+
+    @property
+    def window(self) -> int: ...
+
+    def __call__(self, clip: Tensor, *, precise: bool = False) -> Tensor: ...
+
+
+@dataclass
+class Restoration:
+    """What the loop did."""
+
+    frames: int = 0
+    replaced: int = 0
+    """Frames that came out broken, for which the input frame was written."""
+    seconds: float = 0.0
+
+
+class _Stopped(Exception):
+    """Raised inside a stage when another stage has failed."""
+
+
+class _Stage(threading.Thread):
+    """A thread that runs one stage; the first failure of any stage stops all of them."""
+
+    def __init__(self, work: Callable[[], None], stop: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self.work, self.stop = work, stop
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self.work()
+        except _Stopped:
+            pass
+        except BaseException as error:
+            self.error = error
+            self.stop.set()
+
+
+class _Pipe:
+    """A bounded queue whose ends give up when the job is stopped."""
+
+    def __init__(self, stop: threading.Event, size: int = QUEUE_FRAMES) -> None:
+        self.queue: queue.Queue[Any] = queue.Queue(size)
+        self.stop = stop
+
+    def put(self, item: Any) -> None:
+        while not self.stop.is_set():
+            try:
+                return self.queue.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+        raise _Stopped
+
+    def __iter__(self) -> Iterator[Any]:
+        while True:
+            try:
+                item = self.queue.get(timeout=0.2)
+            except queue.Empty:
+                if self.stop.is_set():
+                    raise _Stopped from None
+                continue
+            if item is _END:
+                return
+            yield item
+
+
+def windows(items: Iterable[Any], size: int) -> Iterator[tuple[Any, list[Any]]]:
+    """Each item with the ``size`` items around it; at the ends the first and the last are repeated."""
+    reach = size // 2
+    held: deque[Any] = deque(maxlen=size)
+    pending: deque[Any] = deque()
+    for item in items:
+        if not held:
+            held.extend([item] * reach)
+        held.append(item)
+        pending.append(item)
+        if len(held) == size:
+            yield pending.popleft(), list(held)
+    while pending:
+        held.append(held[-1])
+        if len(held) == size:
+            yield pending.popleft(), list(held)
+
+
+def restore_frame(network: Network, clip: Tensor) -> tuple[Tensor, bool]:
+    """The change to the centre frame (3 x H x W), and whether the result was broken and the change is therefore zero.
+
+    A result that is not finite is computed again in float32 before it is given up.
+    """
+    centre = clip[clip.shape[0] // 2]
+    for precise in (False, True):
+        change = network(clip, precise=precise) - centre
+        if torch.isfinite(change).all():
+            if float(change.abs().mean()) > ABSURD_CHANGE:
+                break
+            return change, False
+    return torch.zeros_like(centre), True
+
+
+def restore_video(
+    items: Iterable[Any],
+    write: Callable[[Any], None],
+    network: Network,
+    report: Reporter,
+    *,
+    total: int | None = None,
+) -> Restoration:
+    """Restore every frame among ``items`` (frames and packets in file order) and hand all of them to ``write``.
+
+    Decoding, inference and encoding run at the same time; a few frames at most wait between them. An exception in any
+    stage stops the others within a second and is raised here.
+    """
+    done = Restoration()
+    started = time.monotonic()
+    stop = threading.Event()
+    decoded, restored = _Pipe(stop), _Pipe(stop)
+
+    def decode() -> None:
+        for item in items:
+            decoded.put((item, item.rgb()) if isinstance(item, Frame) else (item, None))
+        decoded.put(_END)
+
+    def encode() -> None:
+        for item, change in restored:
+            write(item if change is None else item.with_change(change))
+
+    stages = [_Stage(decode, stop), _Stage(encode, stop)]
+
+    def frames() -> Iterator[tuple[Frame, Tensor]]:
+        for item, picture in decoded:
+            if picture is None:
+                restored.put((item, None))  # a copied packet: not ours to change
+            else:
+                yield item, picture
+
+    try:
+        for stage in stages:
+            stage.start()
+        for (frame, _), around in windows(frames(), network.window):
+            change, broken = restore_frame(network, torch.stack([picture for _, picture in around]))
+            done.frames += 1
+            done.replaced += broken
+            restored.put((frame, None if broken else change))
+            rate = done.frames / (time.monotonic() - started)
+            report.progress("restoring", done.frames, total, fps=round(rate, 2))
+        restored.put(_END)
+        stages[1].join()
+    except _Stopped:
+        pass
+    finally:
+        stop.set()
+        for stage in stages:
+            stage.join()
+    for stage in stages:
+        if stage.error is not None:
+            raise stage.error
+    done.seconds = time.monotonic() - started
+    return done

@@ -1,0 +1,144 @@
+"""From a network with its size rules to a function on frames of any size: padding, tiles, blending, memory."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from deblurcli.device import Device
+from deblurcli.errors import DeviceError
+from deblurcli.networks import NetworkSpec
+
+MEMORY_BUDGET = 2 << 30
+"""Bytes a tile's inference may take at most, however much is free."""
+
+SMALLEST_TILE = 64
+
+
+def padded(clip: Tensor, multiple_of: int, min_size: int) -> Tensor:
+    """Extend the last two dimensions on the right and bottom to a multiple of ``multiple_of``, at least ``min_size``.
+
+    Mirrored as far as the picture goes, then its last row and column repeated: works from 1 x 1 up.
+    Input ... x C x H x W.
+    """
+    *lead, h, w = clip.shape
+    flat = clip.reshape(-1, 1, h, w)
+    for axis, length in ((-1, w), (-2, h)):
+        missing = max(min_size, math.ceil(length / multiple_of) * multiple_of) - length
+        missing += -(length + missing) % multiple_of
+        mirrored = min(missing, length - 1)
+        for amount, mode in ((mirrored, "reflect"), (missing - mirrored, "replicate")):
+            if amount:
+                flat = F.pad(flat, (0, amount, 0, 0) if axis == -1 else (0, 0, 0, amount), mode=mode)
+    return flat.reshape(*lead, *flat.shape[-2:])
+
+
+def tile_starts(length: int, tile: int, overlap: int) -> list[int]:
+    """Where tiles of ``tile`` pixels begin to cover ``length``, neighbours sharing at least ``2 * overlap``."""
+    if tile >= length:
+        return [0]
+    count = math.ceil((length - 2 * overlap) / max(tile - 2 * overlap, 1))
+    return [round(i * (length - tile) / (count - 1)) for i in range(count)]
+
+
+def ramp(length: int, size: int, start: int, overlap: int) -> Tensor:
+    """Blending weight along one axis of a tile (``size`` values): rising from 0 where it has neighbours, else 1.
+
+    The outermost quarter of the overlap, where the tile lacks context most, has no say.
+    """
+    distance = torch.arange(size) + 0.5
+    rise = ((distance - overlap / 2) / (1.5 * overlap)).clamp(1e-6, 1) if overlap else torch.ones(size)
+    left = rise if start > 0 else torch.ones(size)
+    right = rise.flip(0) if start + size < length else torch.ones(size)
+    return left * right
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception of torch means that memory ran out, on any device."""
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+    )
+
+
+class Restorer:
+    """A deblurring network as a function on frames of any size.
+
+    Tiles are as large as memory allows; when it runs out, their side is halved, the same tile is done again, and the
+    smaller size is kept for the frames that follow.
+
+    Args:
+        module: the network, in eval mode, on ``device``.
+        tile: ``auto``, ``off``, or the side in pixels.
+    """
+
+    def __init__(self, module: nn.Module, spec: NetworkSpec, device: Device, tile: str = "auto") -> None:
+        self.module, self.spec, self.device = module.eval(), spec, device
+        self.side: int | None = None
+        if spec.tileable and tile != "off":
+            self.side = int(tile) if tile != "auto" else self._affordable()
+
+    @property
+    def window(self) -> int:
+        """Frames a call takes."""
+        return self.spec.window
+
+    def _affordable(self) -> int:
+        budget = min(self.device.free_memory() // 2, MEMORY_BUDGET)
+        return max(SMALLEST_TILE, int(math.sqrt(budget / (self.spec.bytes_per_pixel * self.spec.window))))
+
+    def __call__(self, clip: Tensor, *, precise: bool = False) -> Tensor:
+        """Frames in (T x 3 x H x W in [0, 1], T = window), the restored centre frame out (3 x H x W float32, CPU).
+
+        ``precise``: compute in float32 whatever the device's precision.
+
+        Raises:
+            DeviceError: out of memory at the smallest tile.
+        """
+        while True:
+            try:
+                return self._tiled(clip, precise)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            self._shrink(max(clip.shape[-2:]))
+
+    def _shrink(self, longest: int) -> None:
+        smaller = min(self.side or longest, longest) // 2
+        if not self.spec.tileable or smaller < SMALLEST_TILE:
+            raise DeviceError(
+                f"out of memory on {self.device.where} at the smallest tile", "free memory or choose another --device"
+            )
+        if self.device.where.type == "cuda":
+            torch.cuda.empty_cache()
+        self.side = smaller
+
+    def _tiled(self, clip: Tensor, precise: bool) -> Tensor:
+        h, w = clip.shape[-2:]
+        if self.side is None or max(h, w) <= self.side:
+            return self._run(clip, precise)
+        # A tile that is mostly overlap would never end; a small tile gets a small overlap.
+        overlap = min(self.spec.overlap, self.side // 4)
+        total, weights = torch.zeros(3, h, w), torch.zeros(1, h, w)
+        th, tw = min(self.side, h), min(self.side, w)
+        for y in tile_starts(h, th, overlap):
+            for x in tile_starts(w, tw, overlap):
+                weight = ramp(h, th, y, overlap)[:, None] * ramp(w, tw, x, overlap)[None, :]
+                total[:, y : y + th, x : x + tw] += weight * self._run(clip[..., y : y + th, x : x + tw], precise)
+                weights[:, y : y + th, x : x + tw] += weight
+        return total / weights
+
+    @torch.no_grad()
+    def _run(self, clip: Tensor, precise: bool) -> Tensor:
+        h, w = clip.shape[-2:]
+        batch = padded(clip, self.spec.multiple_of, self.spec.min_size).to(self.device.where)
+        batch = batch.contiguous(memory_format=torch.channels_last) if self.spec.window == 1 else batch[None]
+        if precise:
+            restored = self.module(batch)
+        else:
+            with self.device.autocast():
+                restored = self.module(batch)
+        return restored[0, :, :h, :w].float().clamp(0, 1).cpu()

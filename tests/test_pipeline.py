@@ -1,0 +1,160 @@
+"""The per-video loop: order, windows, broken frames, failures of any stage."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from media import make_clip
+from torch import Tensor
+
+from deblurcli.media.layout import Colour, layout_of
+from deblurcli.media.reader import Frame, VideoReader
+from deblurcli.report import Reporter
+from deblurcli.restore.pipeline import QUEUE_FRAMES, restore_frame, restore_video, windows
+
+SILENT = Reporter.silent()
+
+
+class Identity:
+    window = 1
+
+    def __call__(self, clip: Tensor, *, precise: bool = False) -> Tensor:
+        return clip[clip.shape[0] // 2]
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> list[Frame]:
+    with VideoReader(make_clip(tmp_path / "clip.mkv", frames=12)) as reader:
+        return list(reader.frames())
+
+
+def same(one: Frame, other: Frame) -> bool:
+    return one.pts == other.pts and all(np.array_equal(a, b) for a, b in zip(one.planes, other.planes, strict=True))
+
+
+def test_identity_passes_every_item_in_order(frames: list[Frame]) -> None:
+    items = [frames[0], "packet 1", *frames[1:7], "packet 2", *frames[7:], "packet 3"]
+    written: list[object] = []
+    done = restore_video(items, written.append, Identity(), SILENT)
+    assert done.frames == 12 and done.replaced == 0
+    assert [i for i in written if isinstance(i, str)] == ["packet 1", "packet 2", "packet 3"]
+    kept = [i for i in written if isinstance(i, Frame)]
+    assert len(kept) == 12 and all(same(a, b) for a, b in zip(kept, frames, strict=True))
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, 1), (1, 5), (2, 5), (3, 3), (9, 5)])
+def test_windows_repeat_the_ends(count: int, size: int) -> None:
+    found = list(windows(range(count), size))
+    assert [middle for middle, _ in found] == list(range(count))
+    for middle, around in found:
+        wanted = [min(max(middle + offset, 0), count - 1) for offset in range(-(size // 2), size // 2 + 1)]
+        assert around == wanted
+
+
+def test_a_window_reaches_the_network_in_order(frames: list[Frame]) -> None:
+    seen: list[list[float]] = []
+
+    class Middle(Identity):
+        window = 3
+
+        def __call__(self, clip: Tensor, *, precise: bool = False) -> Tensor:
+            seen.append([float(f.mean()) for f in clip])
+            return clip[1]
+
+    restore_video(frames, lambda item: None, Middle(), SILENT)
+    means = [float(f.rgb().mean()) for f in frames]
+    assert seen[0] == [means[0], means[0], means[1]]
+    assert seen[5] == means[4:7]
+    assert seen[-1] == [means[-2], means[-1], means[-1]]
+
+
+def test_a_broken_result_is_tried_in_full_precision_then_replaced(frames: list[Frame]) -> None:
+    class Overflows(Identity):
+        def __call__(self, clip: Tensor, *, precise: bool = False) -> Tensor:
+            return clip[0] + (0.1 if precise else float("nan"))
+
+    change, broken = restore_frame(Overflows(), frames[0].rgb()[None])
+    assert not broken and torch.allclose(change, torch.full_like(change, 0.1))
+
+    class Broken(Identity):
+        calls = 0
+
+        def __call__(self, clip: Tensor, *, precise: bool = False) -> Tensor:
+            self.calls += 1
+            return clip[0] * (float("inf") if self.calls in (4, 5) else 1)
+
+    written: list[Frame] = []
+    done = restore_video(frames, written.append, Broken(), SILENT)
+    assert done.replaced == 1 and done.frames == 12
+    assert all(same(a, b) for a, b in zip(written, frames, strict=True))
+
+
+def test_an_absurd_change_is_refused(frames: list[Frame]) -> None:
+    class Inverts(Identity):
+        def __call__(self, clip: Tensor, *, precise: bool = False) -> Tensor:
+            return (clip[0] > 0.5).float() * 0 + (clip[0] < 0.5).float()
+
+    picture = torch.zeros(1, 3, 8, 8)
+    change, broken = restore_frame(Inverts(), picture)
+    assert broken and not change.any()
+
+
+@pytest.mark.parametrize("stage", ["decode", "infer", "encode"])
+def test_a_failure_in_any_stage_stops_all_and_is_raised(frames: list[Frame], stage: str) -> None:
+    def items() -> Iterator[Frame]:
+        for index in range(1000):
+            if stage == "decode" and index == 6:
+                raise OSError("decode failed")
+            yield frames[index % 12]
+
+    class Fails(Identity):
+        calls = 0
+
+        def __call__(self, clip: Tensor, *, precise: bool = False) -> Tensor:
+            self.calls += 1
+            if stage == "infer" and self.calls == 6:
+                raise OSError("infer failed")
+            return clip[0]
+
+    written = []
+
+    def write(item: object) -> None:
+        if stage == "encode" and len(written) == 6:
+            raise OSError("encode failed")
+        written.append(item)
+
+    started, before = time.monotonic(), threading.active_count()
+    with pytest.raises(OSError, match=f"{stage} failed"):
+        restore_video(items(), write, Fails(), SILENT)
+    assert time.monotonic() - started < 10
+    assert threading.active_count() == before
+
+
+def test_few_frames_wait_between_stages() -> None:
+    """A slow encoder holds the decoder back: memory does not grow with the length of the video."""
+    picture = np.zeros((16, 16), np.uint8)
+    layout = layout_of("gray", Colour("bt601", full_range=True, guessed=True))
+    ahead, decoded, encoded = [], 0, 0
+
+    def items() -> Iterator[Frame]:
+        nonlocal decoded
+        for index in range(80):
+            decoded += 1
+            yield Frame((picture,), layout, index, Fraction(1, 25), 1)
+
+    def write(item: Frame) -> None:
+        nonlocal encoded
+        time.sleep(0.004)
+        encoded += 1
+        ahead.append(decoded - encoded)
+
+    restore_video(items(), write, Identity(), SILENT)
+    assert encoded == 80
+    assert max(ahead) <= 2 * QUEUE_FRAMES + 4

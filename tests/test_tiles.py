@@ -1,0 +1,141 @@
+"""Padding, tiles, blending, and what happens when memory runs out."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from deblurcli.device import Device, pick_device
+from deblurcli.errors import DeviceError
+from deblurcli.networks import NETWORKS, NetworkSpec
+from deblurcli.restore.tiles import SMALLEST_TILE, Restorer, padded, ramp, tile_starts
+
+FP32 = pick_device("cpu", "fp32")
+
+
+class LocalBlur(nn.Module):
+    """A network whose result at a pixel depends on its 3 x 3 neighbourhood only."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+
+
+def spec(**facts: object) -> NetworkSpec:
+    return NetworkSpec(LocalBlur, "deblur", **facts)  # type: ignore[arg-type]
+
+
+@given(h=st.integers(1, 70), w=st.integers(1, 70), multiple=st.sampled_from([1, 4, 8, 32]), least=st.integers(1, 64))
+@settings(max_examples=60, deadline=None)
+def test_padding_reaches_a_valid_size_and_keeps_the_picture(h: int, w: int, multiple: int, least: int) -> None:
+    picture = torch.rand(2, 3, h, w)
+    result = padded(picture, multiple, least)
+    assert result.shape[-1] % multiple == result.shape[-2] % multiple == 0
+    assert min(result.shape[-2:]) >= least
+    assert result.shape[-1] < max(w, least) + multiple and result.shape[-2] < max(h, least) + multiple
+    assert torch.equal(result[..., :h, :w], picture)
+
+
+def test_padding_mirrors_then_repeats() -> None:
+    row = torch.tensor([[[1.0, 2.0, 3.0]]])
+    assert padded(row, 8, 1)[0, 0].tolist() == [1, 2, 3, 2, 1, 1, 1, 1]
+
+
+@given(length=st.integers(1, 900), tile=st.integers(64, 300), overlap=st.integers(0, 15))
+@settings(max_examples=200, deadline=None)
+def test_tiles_cover_and_weights_are_positive(length: int, tile: int, overlap: int) -> None:
+    tile = min(tile, length)
+    starts = tile_starts(length, tile, overlap)
+    total = torch.zeros(length)
+    for start in starts:
+        assert 0 <= start <= length - tile
+        total[start : start + tile] += ramp(length, tile, start, overlap)
+    assert (total > 0.2).all()
+    for first, second in pairwise(starts):
+        assert first < second <= first + tile - 2 * overlap + 1
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 97), (33, 2), (100, 161), (200, 64)])
+def test_any_size_comes_back_at_its_size(shape: tuple[int, int]) -> None:
+    network = NETWORKS["plain-unet"]
+    module = network.build(width=16, deep_width=16, blocks=(1, 1, 1))
+    result = Restorer(module, network, FP32)(torch.rand(1, 3, *shape))
+    assert result.shape == (3, *shape) and result.dtype == torch.float32
+
+
+@pytest.mark.parametrize("tile", ["64", "80", "128"])
+def test_tiled_equals_untiled_for_a_local_network(tile: str) -> None:
+    clip = torch.rand(1, 3, 150, 211)
+    facts = spec(overlap=12)
+    whole = Restorer(LocalBlur(), facts, FP32, "off")(clip)
+    assert torch.allclose(Restorer(LocalBlur(), facts, FP32, tile)(clip), whole, atol=1e-5)
+
+
+def test_tiles_of_the_default_network_leave_no_seam() -> None:
+    """Away from what a tile cannot see, the difference stays below one 8-bit step."""
+    from deblurcli.weights.load import load_network
+
+    loaded = load_network("plain-unet", role="deblur")
+    y, x = torch.meshgrid(torch.arange(320.0), torch.arange(384.0), indexing="ij")
+    pattern = 0.5 + 0.25 * torch.sin(x / 7 + y / 23) + 0.2 * torch.sin(y / 5)
+    clip = pattern.expand(1, 3, -1, -1).contiguous()
+    whole = Restorer(loaded.module, loaded.spec, FP32, "off")(clip)
+    tiled = Restorer(loaded.module, loaded.spec, FP32, "256")(clip)
+    difference = (whole - tiled).abs()
+    assert difference.max() > 0, "the tiled path was not taken"
+    assert difference.mean() < 0.2 / 255
+    assert difference.quantile(0.99) < 1 / 255
+
+
+class FailsAbove(nn.Module):
+    """Runs out of memory on tiles of more than a number of pixels, as torch's allocators say it."""
+
+    def __init__(self, pixels: int) -> None:
+        super().__init__()
+        self.pixels, self.failures = pixels, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-1] * x.shape[-2] > self.pixels:
+            self.failures += 1
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory")
+        return x
+
+
+def test_out_of_memory_halves_the_tile_and_keeps_the_size() -> None:
+    network = FailsAbove(100 * 100)
+    restorer = Restorer(network, spec(overlap=8), FP32, "off")
+    clip = torch.rand(1, 3, 300, 200)
+    assert torch.allclose(restorer(clip), clip[0], atol=1e-6)
+    assert restorer.side == 75 and network.failures == 2
+    restorer(clip)
+    assert network.failures == 2, "the size that worked must be kept"
+
+
+def test_out_of_memory_at_the_smallest_tile_is_one_error() -> None:
+    with pytest.raises(DeviceError, match="smallest tile"):
+        Restorer(FailsAbove(SMALLEST_TILE**2 // 2), spec(overlap=8), FP32, "off")(torch.rand(1, 3, 300, 200))
+
+
+def test_other_errors_are_not_taken_for_memory() -> None:
+    class Broken(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        Restorer(Broken(), spec(), FP32)(torch.rand(1, 3, 64, 64))
+
+
+def test_bf16_agrees_with_fp32_to_8_bit_rounding() -> None:
+    from deblurcli.weights.load import load_network
+
+    loaded = load_network("plain-unet", role="deblur")
+    torch.manual_seed(3)
+    clip = torch.rand(1, 3, 128, 160) * 0.25 + torch.linspace(0.1, 0.7, 160)
+    exact = Restorer(loaded.module, loaded.spec, FP32)(clip)
+    half = Restorer(loaded.module, loaded.spec, Device(torch.device("cpu"), torch.bfloat16, "test"))(clip)
+    assert (exact - half).abs().mean() < 0.5 / 255
+    assert (exact - half).abs().quantile(0.999) < 2 / 255

@@ -1,0 +1,144 @@
+"""The training loop every stage shares: crops from the ring, one step, a moving average, validation, checkpoints."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deblurcli.device import Device
+from deblurcli.errors import InputError
+from deblurcli.options import TrainOptions
+from deblurcli.report import Reporter
+from deblurcli.train.checkpoint import load_state, save_state
+from deblurcli.train.data import CropRing
+from deblurcli.train.optim import rate_at, update_average
+from deblurcli.weights.load import save_network
+
+LOG_FIELDS = ["iteration", "minutes", "rate", "loss", "validation_psnr", "validation_input_psnr"]
+
+
+@dataclass
+class Stage:
+    """What differs between the training stages."""
+
+    network: str
+    """Name in the table of networks."""
+    module: nn.Module
+    config: dict[str, Any]
+    optimiser: torch.optim.Optimizer
+    ring: CropRing
+    loss: Callable[[nn.Module, Tensor, Tensor], Tensor]
+    """(module, blurred, sharp) -> the scalar to minimise; a critic takes its own step inside."""
+    validate: Callable[[nn.Module], tuple[float, float]]
+    """module -> PSNR of its result and of doing nothing, in dB, on held-out material."""
+    card: dict[str, Any]
+    export: Path
+    critics: dict[str, nn.Module] = field(default_factory=dict)
+    """Trained along inside ``loss``; saved with the state."""
+    critic_optimisers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
+
+
+def crop_plan(progress: float, batch: int, sizes: tuple[int, ...]) -> tuple[int, int]:
+    """Crops and their size at this point of training: the last size takes the last quarter; pixels stay equal."""
+    step = 0 if len(sizes) == 1 or progress < 0.75 else len(sizes) - 1
+    size = sizes[step]
+    return max(1, round(batch * sizes[0] ** 2 / size**2)), size
+
+
+def run_stage(stage: Stage, options: TrainOptions, device: Device, report: Reporter) -> dict[str, Any]:
+    """Train until the budget is spent; returns the facts of the finished run (iterations, minutes, scores).
+
+    A budget of iterations makes runs reproducible; a budget of minutes lets the schedule follow the clock. State, log
+    and the averaged weights are written to ``options.out`` every few minutes and at the end, an interrupt included.
+    """
+    out = options.out
+    out.mkdir(parents=True, exist_ok=True)
+    state_path, log_path = out / "state.safetensors", out / "log.csv"
+    average = copy.deepcopy(stage.module).requires_grad_(False)
+    modules = {"module": stage.module, "average": average, **stage.critics}
+    optimisers = {"optimiser": stage.optimiser, **stage.critic_optimisers}
+    facts: dict[str, Any] = {"iteration": 0, "seconds": 0.0, "curve": [], "seed": options.seed}
+    if state_path.exists():
+        facts = load_state(state_path, modules, optimisers)
+        report.note(f"resuming {state_path} at iteration {facts['iteration']}, {facts['seconds'] / 60:.1f} minutes")
+    else:
+        with log_path.open("w", newline="") as log:
+            csv.writer(log).writerow(LOG_FIELDS)
+    stage.ring.advance(facts["iteration"], lambda done, total: report.progress("preparing crops", done, total))
+
+    def progress() -> float:
+        if options.iterations:
+            return facts["iteration"] / options.iterations
+        return facts["seconds"] / (60 * options.minutes)
+
+    def checkpoint(losses: list[float], rate: float) -> None:
+        average.eval()
+        scores = stage.validate(average)
+        mean_loss = sum(losses) / max(len(losses), 1)
+        row = [facts["iteration"], round(facts["seconds"] / 60, 2), rate, mean_loss, *scores]
+        facts["curve"].append([row[0], row[1], round(scores[0], 3)])
+        with log_path.open("a", newline="") as log:
+            csv.writer(log).writerow([f"{v:.6g}" for v in row])
+        card = stage.card | {
+            "iterations": facts["iteration"],
+            "minutes": round(facts["seconds"] / 60, 1),
+            "validation_psnr": round(scores[0], 3),
+            "validation_input_psnr": round(scores[1], 3),
+            "curve": facts["curve"][:: max(1, len(facts["curve"]) // 24)],
+        }
+        save_network(stage.export, average, network=stage.network, config=stage.config, card=card)
+        for name, critic in stage.critics.items():
+            save_network(out / f"{name}.safetensors", critic, network=name, config={}, card=card)
+        save_state(state_path, modules, optimisers, facts)
+        report.note(
+            f"iteration {facts['iteration']}: loss {mean_loss:.5f}, held-out PSNR {scores[0]:.2f} dB"
+            f" (input {scores[1]:.2f})"
+        )
+
+    losses: list[float] = []
+    saved, rate = facts["seconds"], 0.0
+    clock = time.monotonic()
+    stage.module.train()
+    try:
+        while progress() < 1:
+            iteration = facts["iteration"]
+            rate = rate_at(progress(), iteration, options.rate)
+            stage.optimiser.set_rate(rate)  # type: ignore[attr-defined]
+            stage.ring.advance(iteration)
+            count, size = crop_plan(progress(), options.batch, options.crops)
+            blurred, sharp = stage.ring.batch(iteration, count, size, device.where)
+            with device.autocast():
+                loss = stage.loss(stage.module, blurred, sharp)
+            stage.optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(stage.module.parameters(), 1.0)
+            value = float(loss.detach())
+            if math.isfinite(value):
+                stage.optimiser.step()
+            losses.append(value)
+            if len(losses) > 50 and not any(math.isfinite(v) for v in losses[-50:]):
+                raise InputError("the loss has not been finite for 50 iterations", "lower --rate")
+            update_average(average.parameters(), stage.module.parameters(), iteration)
+            facts["iteration"] += 1
+            now = time.monotonic()
+            facts["seconds"] += now - clock
+            clock = now
+            report.progress("training", progress(), 1.0, iteration=facts["iteration"], loss=value)
+            if facts["seconds"] - saved > 60 * options.save_every:
+                checkpoint(losses, rate)
+                losses, saved, clock = [], facts["seconds"], time.monotonic()
+                stage.module.train()
+    finally:
+        # An interrupt keeps what was learnt: the same path as the planned end.
+        if losses:
+            checkpoint(losses, rate)
+    return facts

@@ -1,0 +1,108 @@
+"""The optimiser of the training stages, its schedule, and the moving average of the weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def orthogonalised(matrices: Tensor, steps: int = 5) -> Tensor:
+    """The nearest semi-orthogonal matrices to a batch (B x rows x columns), by a quintic Newton-Schulz iteration.
+
+    In bfloat16. Singular values end between about 0.7 and 1.2, which is all that an update direction needs (Jordan et
+    al., Muon, 2024).
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x = matrices.bfloat16()
+    if wide := x.shape[1] > x.shape[2]:
+        x = x.transpose(1, 2)
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.transpose(1, 2)
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.transpose(1, 2) if wide else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Orthogonalised momentum for the weights of hidden convolutions and linear layers, AdamW for everything else.
+
+    Args:
+        module: whose parameters are trained.
+        lr: rate of the orthogonalised updates; AdamW's rate is ``adam_ratio`` times it.
+        first_and_last: name prefixes of the layers that touch pixels, which AdamW trains.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        lr: float = 0.005,
+        *,
+        adam_ratio: float = 0.12,
+        momentum: float = 0.95,
+        weight_decay: float = 0.01,
+        first_and_last: tuple[str, ...] = ("head", "tail"),
+    ) -> None:
+        hidden: list[nn.Parameter] = []
+        rest: list[nn.Parameter] = []
+        for name, parameter in module.named_parameters():
+            (hidden if parameter.ndim >= 2 and not name.startswith(first_and_last) else rest).append(parameter)
+        groups = [
+            {"params": hidden, "orthogonal": True, "ratio": 1.0},
+            {"params": rest, "orthogonal": False, "ratio": adam_ratio},
+        ]
+        super().__init__([g for g in groups if g["params"]], {"lr": lr, "momentum": momentum, "decay": weight_decay})
+        self.set_rate(lr)
+
+    def set_rate(self, lr: float) -> None:
+        for group in self.param_groups:
+            group["lr"] = lr * group["ratio"]
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            parameters = [p for p in group["params"] if p.grad is not None]
+            (self._orthogonal if group["orthogonal"] else self._adam)(group, parameters)
+
+    def _orthogonal(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
+        by_shape: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}
+        for p in parameters:
+            assert p.grad is not None
+            average = self.state[p].setdefault("momentum", torch.zeros_like(p))
+            average.lerp_(p.grad, 1 - group["momentum"])
+            direction = p.grad.lerp(average, group["momentum"]).flatten(1)  # Nesterov's look ahead
+            by_shape.setdefault(tuple(direction.shape), []).append((p, direction))
+        for shape, entries in by_shape.items():
+            updates = orthogonalised(torch.stack([d for _, d in entries]))
+            rate = group["lr"] * math.sqrt(max(1.0, shape[0] / shape[1]))
+            for (p, _), update in zip(entries, updates, strict=True):
+                p.mul_(1 - group["lr"] * group["decay"]).sub_(update.to(p.dtype).reshape(p.shape), alpha=rate)
+
+    def _adam(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
+        for p in parameters:
+            assert p.grad is not None
+            state = self.state[p]
+            if not state:
+                state |= {"step": torch.zeros(()), "first": torch.zeros_like(p), "second": torch.zeros_like(p)}
+            state["step"] += 1
+            n = float(state["step"])
+            state["first"].lerp_(p.grad, 0.1)
+            state["second"].lerp_(p.grad.square(), 0.01)
+            scale = state["second"].div(1 - 0.99**n).sqrt_().add_(1e-8)
+            p.addcdiv_(state["first"], scale, value=-group["lr"] / (1 - 0.9**n))
+
+
+def rate_at(progress: float, iteration: int, peak: float, warmup: int = 300, floor: float = 0.01) -> float:
+    """Linear warm-up over ``warmup`` iterations, then a cosine from ``peak`` to ``floor * peak`` at progress 1."""
+    cosine = 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
+    return peak * min(1.0, (iteration + 1) / warmup) * (floor + (1 - floor) * cosine)
+
+
+@torch.no_grad()
+def update_average(average: Iterable[Tensor], current: Iterable[Tensor], iteration: int, decay: float = 0.999) -> None:
+    """Move an exponential average of the weights towards the current ones; short memory at the start."""
+    keep = min(decay, (1 + iteration) / (10 + iteration))
+    torch._foreach_lerp_(list(average), list(current), 1 - keep)

@@ -1,0 +1,150 @@
+"""The training stages: what each network learns from, and with which losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deblurcli.device import Device
+from deblurcli.losses import LOSSES, charbonnier, clamp_parameters, critic_loss, generator_loss
+from deblurcli.networks import NETWORKS
+from deblurcli.options import TrainOptions
+from deblurcli.report import Reporter
+from deblurcli.synth import BlurRange
+from deblurcli.train.data import CropRing, Material, load_material, reblur_clips, stills
+from deblurcli.train.loop import Stage, run_stage
+from deblurcli.train.optim import Muon
+from deblurcli.weights.load import load_network
+
+VALIDATION_SEED = 20
+ADVERSARIAL_WEIGHT = 0.001
+
+
+def mean_psnr(output: Tensor, target: Tensor) -> float:
+    """Mean over N pictures (N x 3 x H x W in [0, 1]) of the PSNR in dB after rounding to 8 bits.
+
+    Each counts 40 dB at most: among the crops are some without any blur, which would decide the mean.
+    """
+    difference = (output.clamp(0, 1) * 255).round() - (target.clamp(0, 1) * 255).round()
+    mse = difference.double().square().mean((1, 2, 3)).clamp(min=255**2 / 1e4)
+    return float((10 * torch.log10(255**2 / mse)).mean())
+
+
+def _started(options: TrainOptions, device: Device, role: str) -> tuple[nn.Module, dict[str, Any], str]:
+    """A new network, or the one of ``--from``, on the device; with its configuration and its origin for the card."""
+    if options.start:
+        loaded = load_network(options.start, role=role)  # type: ignore[arg-type]
+        return device.place(loaded.module), loaded.config, f"{loaded.name} ({loaded.sha256[:12]})"
+    spec = NETWORKS[options.network]
+    torch.manual_seed(options.seed)
+    config = dict(spec.config or {})
+    return device.place(spec.build(**config)), config, "random weights"
+
+
+def _card(options: TrainOptions, material: Material, origin: str, command: str) -> dict[str, Any]:
+    return {
+        "command": command,
+        "data": f"{len(material.photos)} photos, {len(material.cutouts)} cut-outs of {options.data.name}",
+        "start": origin,
+        "seed": options.seed,
+        "licence": "MIT",
+    }
+
+
+def _validator(
+    pairs: tuple[Tensor, Tensor],
+    device: Device,
+    run: Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]],
+) -> Callable[[nn.Module], tuple[float, float]]:
+    """A score over fixed pairs; ``run`` gives (result, doing nothing, target) for a few of them."""
+
+    def validate(module: nn.Module) -> tuple[float, float]:
+        scores = []
+        with torch.no_grad(), device.autocast():
+            for blurred, sharp in zip(*(t.split(4) for t in pairs), strict=True):
+                result, nothing, target = run(module, blurred, sharp)
+                scores.append((mean_psnr(result, target), mean_psnr(nothing, target), len(blurred)))
+        total = sum(n for *_, n in scores)
+        return sum(a * n for a, _, n in scores) / total, sum(b * n for _, b, n in scores) / total
+
+    return validate
+
+
+def train_deblur(options: TrainOptions, device: Device, report: Reporter, command: str) -> dict[str, Any]:
+    """Train a deblurring network on synthesised blur; the weights land in ``options.out / NETWORK.safetensors``.
+
+    Raises:
+        InputError: no usable training pictures.
+        UsageError: the run folder belongs to another run.
+        WeightsError: ``--from`` names no usable weights.
+    """
+    material, held_out = load_material(options.data).split()
+    module, config, origin = _started(options, device, "deblur")
+    criterion, ranges, largest = LOSSES[NETWORKS[options.network].loss], BlurRange(), max(options.crops)
+    ring = CropRing(
+        stills(material, largest, ranges, device.where),
+        capacity=options.ring, group=6, every=3, first=min(40, options.ring // 6), seed=options.seed,
+    )  # fmt: skip
+    pairs = stills(held_out, largest, ranges, device.where)(48, np.random.default_rng(VALIDATION_SEED))
+    stage = Stage(
+        network=options.network,
+        module=module,
+        config=config,
+        optimiser=Muon(module, options.rate),
+        ring=ring,
+        loss=lambda net, blurred, sharp: criterion(net(blurred), sharp),
+        validate=_validator(pairs, device, lambda net, blurred, sharp: (net(blurred), blurred, sharp)),
+        card=_card(options, material, origin, command),
+        export=options.out / f"{options.network}.safetensors",
+    )
+    return run_stage(stage, options, device, report)
+
+
+def train_reblur(options: TrainOptions, device: Device, report: Reporter, command: str) -> dict[str, Any]:
+    """Train a reblurring network and its critic: five sharp frames in, the blurred middle one out.
+
+    Charbonnier and adversarial losses (meta-transferring paper, section 3.1 and supplement). The weights land in
+    ``options.out``, one file for the network and one for the critic.
+
+    Raises: as :func:`train_deblur`.
+    """
+    material, held_out = load_material(options.data).split()
+    module, config, origin = _started(options, device, "reblur")
+    critic = device.place(NETWORKS["patch-critic"].build())
+    critic_optimiser = torch.optim.RMSprop(critic.parameters(), lr=1e-4)
+    ranges, largest = BlurRange(layered=0.3, compressed=0.15), max(options.crops)
+    ring = CropRing(
+        reblur_clips(material, largest, ranges, device.where),
+        capacity=options.ring, group=4, every=4, first=min(24, options.ring // 4), seed=options.seed,
+    )  # fmt: skip
+    pairs = reblur_clips(held_out, largest, ranges, device.where)(24, np.random.default_rng(VALIDATION_SEED))
+
+    def loss(net: nn.Module, blurred: Tensor, sharp: Tensor) -> Tensor:
+        fake = net(sharp)
+        critic_optimiser.zero_grad(set_to_none=True)
+        critic_loss(critic(blurred), critic(fake.detach())).backward()
+        critic_optimiser.step()
+        clamp_parameters(critic, 0.01)
+        return charbonnier(fake, blurred) + ADVERSARIAL_WEIGHT * generator_loss(critic(fake))
+
+    stage = Stage(
+        network=options.network,
+        module=module,
+        config=config,
+        optimiser=Muon(module, options.rate, first_and_last=("conv1_e", "decode", "attn3.layers.0.blocks.0.attn.rel")),
+        ring=ring,
+        loss=loss,
+        validate=_validator(pairs, device, lambda net, b, s: (net(s), s[:, s.shape[1] // 2], b)),
+        card=_card(options, material, origin, command),
+        export=options.out / f"{options.network}.safetensors",
+        critics={"patch-critic": critic},
+        critic_optimisers={"critic_optimiser": critic_optimiser},
+    )
+    return run_stage(stage, options, device, report)
+
+
+STAGES: dict[str, Callable[..., dict[str, Any]]] = {"deblur": train_deblur, "reblur": train_reblur}

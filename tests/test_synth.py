@@ -1,0 +1,115 @@
+"""Synthesised blur: the physics it claims, and that it follows its seed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from deblurcli.synth import (
+    BlurRange,
+    Response,
+    Scenes,
+    compress,
+    expose,
+    motion_path,
+    path_lengths,
+    render_clip,
+)
+
+CLEAN = BlurRange(noisy=0, compressed=0, uneven=0, layered=0, rotation=0, zoom=0)
+
+
+def scenes(count: int = 2, side: int = 160, layered: bool = False) -> Scenes:
+    generator = torch.Generator().manual_seed(3)
+    coarse = torch.rand(count, 3, side // 4, side // 4, generator=generator)
+    background = torch.nn.functional.interpolate(coarse, size=side, mode="bicubic").clamp(0, 1)
+    layer = torch.zeros(count, 4, side, side)
+    if layered:
+        layer[:, :, 60:100, 60:100] = torch.tensor([1.0, 0, 0, 1])[:, None, None]
+    return Scenes(background, layer, np.full(count, layered))
+
+
+def test_equal_seeds_give_equal_clips() -> None:
+    one, two, other = (render_clip(scenes(), 3, 64, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+    assert not torch.equal(one[0], other[0])
+    assert one[0].shape == one[1].shape == (2, 3, 3, 64, 64)
+    assert one[0].min() >= 0 and one[0].max() <= 1
+
+
+@pytest.mark.parametrize("length", [0.0, 6.0, 30.0])
+def test_a_path_covers_its_length_and_is_at_home_in_the_middle(length: float) -> None:
+    covered = []
+    for seed in range(40):
+        times = np.linspace(-0.5, 0.5, 201)
+        path = motion_path(times, length, BlurRange(), np.random.default_rng(seed))
+        assert path.shape == (201, 4) and np.abs(path[100]).max() < 1e-9
+        covered.append(np.hypot(*np.diff(path[:, :2], axis=0).T).sum())
+    assert np.mean(covered) == pytest.approx(length, rel=0.1, abs=1e-9)
+
+
+def test_no_motion_gives_the_sharp_frame_back() -> None:
+    still = replace(CLEAN, still=1.0)
+    blurred, sharp = render_clip(scenes(), 1, 64, np.random.default_rng(1), still)
+    assert (blurred - sharp).abs().max() < 1e-4
+
+
+def test_the_sharp_frame_is_the_middle_of_the_source() -> None:
+    source = scenes()
+    _, sharp = render_clip(source, 1, 64, np.random.default_rng(1), CLEAN)
+    middle = source.background[:, :, 48:112, 48:112]
+    below_white = (middle.amax(1, keepdim=True) < 0.92).expand_as(middle)
+    assert below_white.any() and (sharp[:, 0] - middle)[below_white].abs().max() < 1e-3
+
+
+def test_a_straight_exposure_is_the_mean_of_shifts() -> None:
+    light = scenes(1).background
+    path = torch.zeros(1, 5, 4)
+    path[0, :, 0] = torch.arange(5.0) - 2
+    none = torch.zeros(0, dtype=torch.long)
+    even = torch.ones(1, 64, 64)
+    mean, middle = expose(light, torch.zeros(0, 4, 160, 160), none, path, path, (64, 64), even)
+    wanted = torch.stack([light[:, :, 48:112, 48 + dx : 112 + dx] for dx in range(-2, 3)]).mean(0)
+    assert (mean - wanted).abs().max() < 1e-4
+    assert (middle - light[:, :, 48:112, 48:112]).abs().max() < 1e-4
+
+
+def test_light_is_averaged_linearly() -> None:
+    """Half white, half black exposure: brighter than the mean of the display values."""
+    response = Response(torch.tensor([2.2]), torch.tensor([0.0]))
+    black_and_white = torch.tensor([0.0, 1.0]).reshape(2, 1, 1, 1).expand(2, 3, 1, 1)
+    mean = Response(torch.tensor([2.2, 2.2]), torch.zeros(2)).linear(black_and_white).mean(0, keepdim=True)
+    assert float(response.display(mean).mean()) == pytest.approx(0.5 ** (1 / 2.2), abs=1e-3)
+
+
+def test_highlights_are_clipped_after_averaging() -> None:
+    response = Response(torch.tensor([1.0]), torch.tensor([3.0]))
+    white = torch.ones(1, 3, 1, 1)
+    half = response.linear(white) * 0.5  # a light that was in view for half of the exposure
+    assert float(response.display(half).max()) == 1.0
+    assert float(response.display(response.linear(white * 0.5)).max()) == pytest.approx(0.5, abs=1e-4)
+
+
+def test_a_layer_moves_on_its_own() -> None:
+    moving = replace(CLEAN, still=0.0, spread=0.0, median=12.0)
+    with_layer, sharp = render_clip(scenes(1, layered=True), 1, 64, np.random.default_rng(5), moving)
+    without, _ = render_clip(scenes(1), 1, 64, np.random.default_rng(5), moving)
+    assert float(sharp[0, 0, 0, 32, 32]) == pytest.approx(1, abs=1e-3)
+    assert (with_layer - without).abs().max() > 0.2
+
+
+def test_lengths_have_the_stated_distribution() -> None:
+    lengths = path_lengths(20000, BlurRange(median=9, longest=48, still=0.06), np.random.default_rng(0))
+    assert lengths.max() == 48 and np.mean(lengths == 0) == pytest.approx(0.06, abs=0.01)
+    assert np.median(lengths[lengths > 0]) == pytest.approx(9, rel=0.06)
+
+
+def test_compression_is_mild_at_high_quality_and_blocky_at_low() -> None:
+    picture = scenes(1).background
+    errors = [float((compress(picture, torch.tensor([q])) - picture).abs().mean()) for q in (98.0, 80.0, 30.0)]
+    assert errors[0] < 0.006 and errors[0] < errors[1] < errors[2]
+    flat = torch.full((1, 3, 16, 16), 0.5)
+    assert (compress(flat, torch.tensor([50.0])) - flat).abs().max() < 0.01

@@ -1,0 +1,94 @@
+"""The survey: which patches it finds, at every length and size, and how much it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from deblurcli.adapt.self_shift import self_shift_score
+from deblurcli.adapt.survey import draw_corners, survey
+
+
+def clip(count: int, height: int = 96, width: int = 128, sharp: int = 5) -> list[Tensor]:
+    """A noisy picture, blurred in every frame but one."""
+    generator = torch.Generator().manual_seed(1)
+    picture = torch.rand(3, height, width, generator=generator)
+    frames = []
+    for index in range(count):
+        strength = 1 if index == sharp else 3 + 2 * (index % 3)
+        frames.append(F.avg_pool2d(picture, strength, 1, strength // 2, count_include_pad=False))
+    return frames
+
+
+def test_the_sharpest_frame_wins_and_its_window_is_kept() -> None:
+    frames = clip(12, sharp=5)
+    found = survey(frames, patches=6, size=64, seed=1)
+    assert found.frames == 12 and found.size == 64 and len(found.patches) == 6
+    for patch in found.patches:
+        assert patch.frame == 5
+        crops = [f[:, patch.y : patch.y + 64, patch.x : patch.x + 64] for f in frames]
+        assert patch.window is not None and patch.blurriest is not None
+        assert torch.equal(patch.window, torch.stack(crops[3:8]))
+        scores = self_shift_score(torch.stack(crops))
+        assert patch.score == pytest.approx(float(scores[5]), rel=1e-5)
+        assert float(self_shift_score(patch.blurriest[None])) == pytest.approx(float(scores[2:10].max()), rel=1e-5)
+
+
+def test_the_first_and_last_two_frames_are_no_candidates() -> None:
+    for sharp in (0, 1, 10, 11):
+        found = survey(clip(12, sharp=sharp), patches=3, size=64, seed=1)
+        assert all(2 <= patch.frame <= 9 for patch in found.patches)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_short_videos_repeat_their_ends(count: int) -> None:
+    frames = clip(count, sharp=0)
+    found = survey(frames, patches=2, size=64, seed=1)
+    assert found.frames == count
+    for patch in found.patches:
+        assert patch.frame == 0 and patch.window is not None
+        crops = [f[:, patch.y : patch.y + 64, patch.x : patch.x + 64] for f in frames]
+        assert torch.equal(patch.window, torch.stack([crops[min(max(i, 0), count - 1)] for i in range(-2, 3)]))
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size"), [(96, 128, 96), (70, 300, 64), (33, 33, 32), (1, 5, 32), (20, 90, 32)]
+)
+def test_patches_shrink_to_what_the_frame_holds(height: int, width: int, size: int) -> None:
+    found = survey([torch.rand(3, height, width)] * 5, patches=3, size=256, seed=1)
+    assert found.size == size
+    assert all(p.window is not None and p.window.shape == (5, 3, size, size) for p in found.patches)
+
+
+def test_corners_lie_inside_and_follow_the_seed() -> None:
+    corners = draw_corners(500, 64, 100, 200, 7)
+    assert corners.min() == 0 and corners[:, 0].max() == 36 and corners[:, 1].max() == 136
+    assert (corners == draw_corners(500, 64, 100, 200, 7)).all()
+    assert (corners != draw_corners(500, 64, 100, 200, 8)).any()
+
+
+def test_no_more_than_five_frames_are_alive() -> None:
+    import weakref
+
+    alive: list[weakref.ref[Tensor]] = []
+    most = 0
+
+    def pictures() -> Iterator[Tensor]:
+        nonlocal most
+        for picture in clip(40):
+            fresh = picture.clone()
+            alive.append(weakref.ref(fresh))
+            most = max(most, sum(r() is not None for r in alive))
+            yield fresh
+            del fresh
+
+    survey(pictures(), patches=3, size=64, seed=1)
+    assert most <= 7
+
+
+def test_no_frames_no_patches() -> None:
+    assert survey([], patches=3, size=64, seed=1).patches == []

@@ -1,0 +1,304 @@
+"""What the commands do, callable from Python: every command line option is a keyword here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, fields
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deblurcli import metrics
+from deblurcli.adapt.meta import HELD_OUT, Adaptation, adapt
+from deblurcli.adapt.survey import survey
+from deblurcli.device import Device, free_system_memory, pick_device
+from deblurcli.errors import InputError, UsageError
+from deblurcli.media.files import check_destination
+from deblurcli.media.images import IMAGE_SUFFIXES, read_image, write_image
+from deblurcli.media.reader import VideoReader
+from deblurcli.media.writer import VideoWriter
+from deblurcli.networks.spec import Role
+from deblurcli.options import AdaptOptions, DeviceOptions, ImageOptions, TrainOptions, VideoOptions
+from deblurcli.report import Reporter
+from deblurcli.restore.pipeline import Restoration, restore_frame, restore_video
+from deblurcli.restore.tiles import Restorer
+from deblurcli.weights.load import LoadedNetwork, load_network
+from deblurcli.weights.registry import weights_of
+
+PathLike = str | Path
+
+
+@dataclass
+class Summary:
+    """How one file was restored."""
+
+    destination: Path
+    differences: list[str] = field(default_factory=list)
+    """What is not as in the input besides the pixels, or was not restored; not empty means exit code 3."""
+    lines: list[str] = field(default_factory=list)
+    """What was done, for people."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """The same for machines."""
+
+
+def _split(keywords: dict[str, Any], *kinds: type[Any]) -> list[Any]:
+    """One instance of each options class from flat keywords; a keyword that none knows is a mistake of the caller."""
+    known = {f.name for kind in kinds for f in fields(kind)}
+    if unknown := sorted(set(keywords) - known):
+        raise UsageError(f"unknown option {unknown[0]}", f"give some of {', '.join(sorted(known))}")
+    return [kind(**{f.name: keywords[f.name] for f in fields(kind) if f.name in keywords}) for kind in kinds]
+
+
+def _chosen(name: str, job: str, role: Role) -> LoadedNetwork:
+    """The network of ``--network``; ``default`` is what the registry's set for this job names."""
+    return load_network(weights_of(job)[role].name if name == "default" else name, role=role)
+
+
+def deblur_video(source: PathLike, destination: PathLike, *, report: Reporter | None = None, **options: Any) -> Summary:
+    """Restore a video; every stream, timestamp and tag except the pixels stays as it was.
+
+    Args:
+        source: the blurred video.
+        destination: the file to write; it appears only when complete.
+        report: where progress and messages go; silent by default.
+        **options: fields of :class:`VideoOptions`, :class:`AdaptOptions` and :class:`DeviceOptions`.
+
+    Raises:
+        UsageError, InputError, OutputError, WeightsError, DeviceError: see :mod:`deblurcli.errors`.
+    """
+    report = report or Reporter.silent()
+    source, destination = Path(source), Path(destination)
+    chosen, adapting, computing = _split(options, VideoOptions, AdaptOptions, DeviceOptions)
+    if chosen.skip_existing and destination.exists():
+        return Summary(destination, lines=[f"{destination} exists, skipped"], facts={"skipped": True})
+    device = pick_device(computing.device, computing.dtype)
+    network = _chosen(chosen.network, "video", "deblur")
+    module = device.place(network.module)
+    summary = Summary(destination, facts={"method": chosen.method, "network": network.name, "device": str(device)})
+    summary.facts["weights"] = {network.name: network.sha256}
+    with ExitStack() as open_files:
+        reader = open_files.enter_context(VideoReader(source, copied=True))
+        if reader.info.video.interlaced:
+            report.warn(f"{source.name} is interlaced; deinterlace it first for a good result")
+        # The output is opened before the first frame is looked at: what cannot be written is known at once.
+        writer = open_files.enter_context(
+            VideoWriter(
+                reader,
+                destination,
+                codec=chosen.codec,
+                crf=chosen.crf,
+                preset=chosen.preset,
+                overwrite=chosen.overwrite,
+            )
+        )
+        if chosen.method == "meta":
+            module = _adapted(source, reader, network, module, adapting, device, report, summary)
+        done = restore_video(
+            reader.items(),
+            writer.write,
+            Restorer(module, network.spec, device, computing.tile),
+            report,
+            total=_expected_frames(reader),
+        )
+    _describe_run(summary, done, reader, writer)
+    return summary
+
+
+def _expected_frames(reader: VideoReader) -> int | None:
+    """How many frames the header promises, for the progress bar only: the length is what decodes."""
+    video = reader.info.video
+    if video.frames or not (video.rate and reader.info.duration):
+        return video.frames
+    return round(video.rate * reader.info.duration)
+
+
+def _adapted(
+    source: Path,
+    reader: VideoReader,
+    network: LoadedNetwork,
+    module: torch.nn.Module,
+    options: AdaptOptions,
+    device: Device,
+    report: Reporter,
+    summary: Summary,
+) -> torch.nn.Module:
+    """Survey the video, adapt the network to it, and note what was done in the summary."""
+    helpers = weights_of("meta")
+    reblur = load_network(helpers["reblur"].name, role="reblur")
+    critic = load_network(helpers["critic"].name, role="critic")
+    total = _expected_frames(reader)
+    started = time.monotonic()
+
+    def pictures() -> Iterator[torch.Tensor]:
+        with VideoReader(source) as frames:
+            for count, frame in enumerate(frames.frames(), 1):
+                report.progress("surveying", count, total)
+                yield frame.rgb()
+
+    found = survey(pictures(), patches=options.patches + HELD_OUT, size=options.patch_size, seed=options.seed)
+    surveyed = time.monotonic()
+    adapted, done = adapt(
+        module,
+        network.spec,
+        device.place(reblur.module),
+        device.place(critic.module),
+        found,
+        options,
+        device,
+        report,
+    )
+    seconds = time.monotonic() - surveyed
+    summary.facts["weights"] |= {loaded.name: loaded.sha256 for loaded in (reblur, critic)}
+    summary.facts["adaptation"] = done.facts() | {
+        "survey_seconds": round(surveyed - started, 2),
+        "seconds": round(seconds, 2),
+        "patches": [{"y": p.y, "x": p.x, "frame": p.frame, "score": round(p.score, 3)} for p in found.patches],
+        "patch_size": found.size,
+        "seed": options.seed,
+    }
+    summary.lines.append(_adaptation_line(done, len(found.patches), found.size, found.frames, seconds))
+    return adapted
+
+
+def _adaptation_line(done: Adaptation, patches: int, size: int, frames: int, seconds: float) -> str:
+    steps = len(done.reblur_losses) + len(done.deblur_losses)
+    what = f"{steps} steps on {patches} patches of {size}x{size} out of {frames} frames in {seconds:.1f} s"
+    if done.kept:
+        return f"adapted: {what}; held-out loss {done.held_out_before:.5f} -> {done.held_out_after:.5f}"
+    return f"adaptation undone after {what}: {done.reason}"
+
+
+def _describe_run(summary: Summary, done: Restoration, reader: VideoReader, writer: VideoWriter) -> None:
+    """Turn counters into lines and differences."""
+    rate = done.frames / max(done.seconds, 1e-9)
+    summary.lines.append(
+        f"restored {done.frames} frames in {done.seconds:.1f} s ({rate:.2f} frames/s), written as"
+        f" {writer.codec} {writer.pix_fmt}"
+    )
+    summary.facts |= {"frames": done.frames, "seconds": round(done.seconds, 2), "codec": writer.codec}
+    summary.differences += writer.differences
+    if done.replaced:
+        summary.differences.append(f"{done.replaced} frames came out broken; the input frames were written instead")
+    if reader.decode_failures:
+        summary.differences.append(f"{reader.decode_failures} damaged packets in the input; their frames are missing")
+    if reader.nudged:
+        summary.differences.append(f"{reader.nudged} frames had missing or repeated timestamps; they were moved")
+
+
+def deblur_image(source: PathLike, destination: PathLike, *, report: Reporter | None = None, **options: Any) -> Summary:
+    """Restore one image at its own depth; alpha, EXIF and colour profile are kept where the format can hold them.
+
+    Args:
+        source, destination: image files; the output appears only when complete.
+        report: where messages go; silent by default.
+        **options: fields of :class:`ImageOptions` and :class:`DeviceOptions`.
+
+    Raises:
+        UsageError, InputError, OutputError, WeightsError, DeviceError: see :mod:`deblurcli.errors`.
+    """
+    report = report or Reporter.silent()
+    source, destination = Path(source), Path(destination)
+    chosen, computing = _split(options, ImageOptions, DeviceOptions)
+    if chosen.skip_existing and destination.exists():
+        return Summary(destination, lines=[f"{destination} exists, skipped"], facts={"skipped": True})
+    image = read_image(source)
+    check_destination(source, destination, chosen.overwrite)
+    device = pick_device(computing.device, computing.dtype)
+    network = _chosen(chosen.network, "image", "deblur")
+    restorer = Restorer(device.place(network.module), network.spec, device, computing.tile)
+    started = time.monotonic()
+    picture = image.rgb()
+    change, broken = restore_frame(restorer, picture.expand(restorer.window, *picture.shape))
+    differences = write_image(destination, image.with_change(change), overwrite=chosen.overwrite, source=source)
+    if broken:
+        differences.append("the result came out broken; the input was written instead")
+    seconds = time.monotonic() - started
+    height, width = picture.shape[-2:]
+    return Summary(
+        destination,
+        differences=differences,
+        lines=[f"restored {width}x{height} in {seconds:.1f} s"],
+        facts={"network": network.name, "weights": {network.name: network.sha256}, "device": str(device)},
+    )
+
+
+def measure(restored: PathLike, reference: PathLike) -> dict[str, float]:
+    """PSNR (dB) and SSIM of an image or a video against its sharp reference, mean over frames.
+
+    Raises:
+        InputError: a file is unusable, or the two differ in size or number of frames.
+    """
+    restored, reference = Path(restored), Path(reference)
+    psnr, ssim, frames = 0.0, 0.0, 0
+    for mine, theirs in zip_longest(_pictures(restored), _pictures(reference)):
+        if mine is None or theirs is None:
+            longer = reference if mine is None else restored
+            raise InputError(f"{longer} has more than the other's {frames} frames", "compare videos of equal length")
+        if mine.shape != theirs.shape:
+            sizes = [f"{p.shape[2]}x{p.shape[1]}" for p in (mine, theirs)]
+            raise InputError(f"{restored} is {sizes[0]}, {reference} is {sizes[1]}", "compare pictures of equal size")
+        psnr += metrics.psnr(mine, theirs)
+        ssim += metrics.ssim(mine, theirs)
+        frames += 1
+    return {"psnr": psnr / frames, "ssim": ssim / frames, "frames": frames}
+
+
+def _pictures(path: Path) -> Iterator[torch.Tensor]:
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        yield read_image(path).rgb()
+        return
+    with VideoReader(path) as reader:
+        for frame in reader.frames():
+            yield frame.rgb()
+
+
+def train(stage: str, *, report: Reporter | None = None, command: str = "", **options: Any) -> dict[str, Any]:
+    """Run one training stage: ``deblur`` or ``reblur``.
+
+    Args:
+        stage: which network is trained, and how (:mod:`deblurcli.train.stages`).
+        command: the command line, for the card of the weights.
+        **options: fields of :class:`TrainOptions` and :class:`DeviceOptions`.
+
+    Returns:
+        iterations, seconds and the learning curve of the run.
+
+    Raises:
+        UsageError, InputError, WeightsError, DeviceError: see :mod:`deblurcli.errors`.
+    """
+    from deblurcli.train.stages import STAGES
+
+    if stage not in STAGES:
+        raise UsageError(f"unknown training stage {stage}", f"give one of {', '.join(STAGES)}")
+    training, computing = _split(options, TrainOptions, DeviceOptions)
+    device = pick_device(computing.device, computing.dtype)
+    if device.dtype == torch.float16:
+        # Half-precision gradients underflow without loss scaling.
+        device = pick_device(computing.device, "fp32")
+    return STAGES[stage](training, device, report or Reporter.silent(), command or f"deblur train {stage}")
+
+
+def doctor() -> list[tuple[str, str]]:
+    """What will be used on this machine, and why: rows of name and finding."""
+    import platform
+
+    from deblurcli import __version__
+    from deblurcli.media.probe import library_versions
+    from deblurcli.media.writer import available_encoders
+    from deblurcli.weights.store import cache_folder, listing
+
+    rows = [
+        ("deblurcli", __version__),
+        ("python", f"{platform.python_version()} on {platform.platform()}"),
+        ("torch", f"{torch.__version__}, {torch.get_num_threads()} threads"),
+        ("device", str(pick_device())),
+        ("memory", f"{free_system_memory() / 2**30:.1f} GiB free"),
+        ("media", library_versions()),
+        ("encoders", " ".join(available_encoders())),
+        ("cache", str(cache_folder())),
+    ]
+    return rows + [(f"weights {row.entry.name}", row.state) for row in listing()]

@@ -1,0 +1,75 @@
+"""`deblur train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deblurcli.cli.session import DEVICE, DTYPE, Device, Dtype, Log, Quiet, Verbose, begin, choices, options_of
+from deblurcli.errors import UsageError
+from deblurcli.options import STAGES, DeviceOptions, TrainOptions
+
+_DEFAULT_NETWORKS = ", ".join(f"{network} for {stage}" for stage, network in STAGES.items())
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--crops {text} is not a list of sizes", "give such as 128,192") from None
+
+
+def train(
+    ctx: typer.Context,
+    stage: Annotated[
+        str, typer.Argument(metavar="|".join(STAGES), help="What to train.", autocompletion=choices(*STAGES))
+    ],
+    data: Annotated[Path, typer.Option(metavar="FOLDER", help="Sharp pictures; blur is made from them.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where weights, state and log go.")],
+    network: Annotated[
+        str | None, typer.Option(metavar="NAME", help=f"Network to train; if not given, {_DEFAULT_NETWORKS}.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="NAME|FILE", help="Weights to start from; random if not given.")
+    ] = TrainOptions.start,
+    minutes: Annotated[
+        float, typer.Option(metavar="M", help="Budget as time: the schedule follows the clock.")
+    ] = TrainOptions.minutes,
+    iterations: Annotated[
+        int, typer.Option(metavar="N", help="Budget as iterations: the run can be reproduced.")
+    ] = TrainOptions.iterations,
+    batch: Annotated[
+        int, typer.Option(metavar="N", help="Crops of the first size per iteration.")
+    ] = TrainOptions.batch,
+    crops: Annotated[
+        str, typer.Option(metavar="SIZES", help="Sizes in pixels, from the first to the last part of training.")
+    ] = ",".join(map(str, TrainOptions.crops)),
+    rate: Annotated[float, typer.Option(metavar="RATE", help="Largest learning rate.")] = TrainOptions.rate,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of weights and crops.")] = TrainOptions.seed,
+    save_every: Annotated[
+        float, typer.Option(metavar="M", help="Minutes between checkpoints.")
+    ] = TrainOptions.save_every,
+    ring: Annotated[int, typer.Option(metavar="N", help="Prepared crops kept in memory.")] = TrainOptions.ring,
+    device: Device = DEVICE,
+    dtype: Dtype = DTYPE,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    log: Log = "",
+) -> None:
+    """Train a deblurring or a reblurring network.
+
+    The blur to learn from is made from sharp pictures; a reblurring network gets its critic with it. Give --minutes
+    or --iterations. Weights, state and log are written every few minutes and at the end, an interrupt included; the
+    same command goes on where it stopped. The path of the trained weights goes to stdout.
+    """
+    report = begin(ctx, quiet, verbose, log)
+    if stage not in STAGES:
+        raise UsageError(f"training stage {stage} is unknown", f"give one of {', '.join(STAGES)}")
+    network = network or STAGES[stage]
+    options = options_of(ctx, TrainOptions, DeviceOptions, data=data, out=out, network=network, crops=_sizes(crops))
+    from deblurcli import api
+
+    api.train(stage, report=report, command=ctx.obj.command, **options)
+    report.result(str(out / f"{network}.safetensors"))

@@ -1,0 +1,146 @@
+"""The command as its own process: start-up, signals, pipes, completion."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+# Imported by the child before the command runs: an API that works for a minute, or prints much.
+FAKE = textwrap.dedent(
+    """
+    import signal, sys, time, types
+    # A shell starts background jobs with SIGINT ignored, and children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    api = types.ModuleType("deblurcli.api")
+
+    def deblur_video(source, destination, *, report, **options):
+        part = destination.with_suffix(".part")
+        part.touch()
+        try:
+            report.note("working")
+            time.sleep(60)
+        finally:
+            time.sleep(0.3)
+            part.unlink()
+
+    api.deblur_video = deblur_video
+    api.doctor = lambda: [("row", "x" * 100)] * 10000
+    sys.modules["deblurcli.api"] = api
+    from deblurcli.cli import main
+    main()
+    """
+)
+
+POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and pipes as on POSIX")
+
+
+def start(*args: str, **keywords: object) -> subprocess.Popen:
+    command = [sys.executable, "-c", FAKE, *args]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **keywords)
+
+
+@POSIX
+@pytest.mark.parametrize(
+    ("number", "times", "code", "said"),
+    [
+        (signal.SIGINT, 1, 130, "interrupted"),
+        (signal.SIGTERM, 1, 143, "terminated"),
+        (signal.SIGTERM, 2, 143, "terminated"),
+    ],
+)
+def test_signals_clean_up_and_have_their_codes(tmp_path, number, times, code, said):
+    run = start("video", "a.mp4", "-o", str(tmp_path / "out.mp4"))
+    assert run.stderr.readline() == "working\n"
+    assert [p.name for p in tmp_path.iterdir()] == ["out.part"]
+    for _ in range(times):
+        run.send_signal(number)
+        time.sleep(0.1)
+    out, err = run.communicate(timeout=30)
+    assert (run.returncode, out, err) == (code, "", f"deblur: {said}; run the same command again\n")
+    assert not list(tmp_path.iterdir())
+
+
+@POSIX
+def test_a_signal_stops_a_batch_and_ends_the_json_log(tmp_path):
+    run = start("video", "a.mp4", "b.mp4", "-o", f"{tmp_path}/", "--log", "json")
+    while "working" not in run.stderr.readline():
+        pass
+    run.send_signal(signal.SIGTERM)
+    err = run.communicate(timeout=30)[1].splitlines()
+    assert run.returncode == 143
+    assert err[-1] == '{"type": "exit", "code": 143, "message": "terminated"}'
+
+
+@POSIX
+def test_nobody_reads_stdout():
+    run = start("doctor")
+    run.stdout.close()
+    assert run.stderr.read() == ""
+    assert run.wait(timeout=30) == 141
+
+
+@POSIX
+def test_a_closed_stderr_does_not_spoil_stdout():
+    script = f"import os; os.close(2); os.execv({sys.executable!r}, [{sys.executable!r}, '-m', 'deblurcli', 'video'])"
+    run = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, timeout=60)
+    assert (run.returncode, run.stdout) == (2, b"")
+
+
+def test_help_loads_nothing_heavy():
+    code = textwrap.dedent(
+        """
+        import sys
+        from deblurcli.cli import run
+        for command in ([], ["video"], ["image"], ["weights"], ["weights", "list"], ["metrics"], ["train"], ["doctor"]):
+            assert run([*command, "--help"]) == 0
+        heavy = {"torch", "av", "cv2", "numpy", "kornia", "safetensors", "deblurcli.api"}
+        print(sorted(heavy & set(sys.modules)), file=sys.stderr)
+        """
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (run.returncode, run.stderr) == (0, "[]\n")
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = "import sys, deblurcli; print([m for m in ('torch', 'av', 'numpy', 'typer') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("command", [[], ["video"], ["train"], ["weights"]])
+def test_help_answers_at_once(command):
+    def seconds() -> float:
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "deblurcli", *command, "--help"], check=True, capture_output=True)
+        return time.perf_counter() - started
+
+    # The best of a few: the machine may be busy with other things.
+    assert min(seconds() for _ in range(5)) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("deblur ", {"video", "image", "weights", "metrics", "train", "doctor"}),
+        ("deblur video --method ", {"none", "meta"}),
+        ("deblur video --dtype b", {"bf16"}),
+        ("deblur image --log ", {"text", "json"}),
+        ("deblur train ", {"deblur", "reblur"}),
+        ("deblur weights ", {"list", "path", "verify", "info"}),
+    ],
+)
+def test_completion(words, found):
+    env = os.environ | {"_DEBLUR_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": words}
+    run = subprocess.run([sys.executable, "-m", "deblurcli"], env=env, capture_output=True, text=True, timeout=60)
+    offered = {word for word in found | {"nonsense"} if f'"{word}"' in run.stdout}
+    assert (run.returncode, offered, run.stderr) == (0, found, "")
+
+
+def test_completion_can_be_shown():
+    env = os.environ | {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    command = [sys.executable, "-m", "deblurcli", "--show-completion", "bash"]
+    run = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0 and "_DEBLUR_COMPLETE" in run.stdout

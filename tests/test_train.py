@@ -108,7 +108,7 @@ def test_orthogonalised_singular_values() -> None:
 def test_muon_learns_a_small_regression() -> None:
     torch.manual_seed(1)
     net = nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 3))
-    optimiser = Muon(net, 0.02, first_and_last=("2",))
+    optimiser = Muon(net, 0.02, aside=("2",))
     x = torch.randn(256, 6)
     y = torch.stack([x[:, 0] * x[:, 1], x[:, 2].abs(), x.sum(1)], 1)
     losses = []

@@ -33,7 +33,7 @@ class Muon(torch.optim.Optimizer):
     Args:
         module: whose parameters are trained.
         lr: rate of the orthogonalised updates; AdamW's rate is ``adam_ratio`` times it.
-        first_and_last: name prefixes of the layers that touch pixels, which AdamW trains.
+        aside: parts of the names of layers that AdamW trains all the same: those that touch pixels, and tables.
     """
 
     def __init__(
@@ -44,12 +44,13 @@ class Muon(torch.optim.Optimizer):
         adam_ratio: float = 0.12,
         momentum: float = 0.95,
         weight_decay: float = 0.01,
-        first_and_last: tuple[str, ...] = ("head", "tail"),
+        aside: tuple[str, ...] = ("head", "tail"),
     ) -> None:
         hidden: list[nn.Parameter] = []
         rest: list[nn.Parameter] = []
         for name, parameter in module.named_parameters():
-            (hidden if parameter.ndim >= 2 and not name.startswith(first_and_last) else rest).append(parameter)
+            plain = parameter.ndim < 2 or any(part in name for part in aside)
+            (rest if plain else hidden).append(parameter)
         groups = [
             {"params": hidden, "orthogonal": True, "ratio": 1.0},
             {"params": rest, "orthogonal": False, "ratio": adam_ratio},

@@ -135,7 +135,7 @@ def train_reblur(options: TrainOptions, device: Device, report: Reporter, comman
         network=options.network,
         module=module,
         config=config,
-        optimiser=Muon(module, options.rate, first_and_last=("conv1_e", "decode", "attn3.layers.0.blocks.0.attn.rel")),
+        optimiser=Muon(module, options.rate, aside=("conv1_e", "decode", "bias_table")),
         ring=ring,
         loss=loss,
         validate=_validator(pairs, device, lambda net, b, s: (net(s), s[:, s.shape[1] // 2], b)),

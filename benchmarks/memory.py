@@ -1,0 +1,55 @@
+"""Peak resident memory of `deblur video --method none` on a short and on a long clip.
+
+    python benchmarks/memory.py [SHORT LONG]        frames, 300 and 1500 if not given
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import av
+import numpy as np
+
+SIZE = (640, 360)
+MEASURED = """
+import resource, sys
+from deblurcli.cli import run
+code = run(sys.argv[1:])
+print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "KiB")
+sys.exit(code)
+"""
+
+
+def make_clip(path: Path, frames: int) -> None:
+    """A drifting texture in H.264 at 25 frames/s."""
+    rng = np.random.default_rng(1)
+    texture = np.kron(rng.integers(0, 255, (130, 200, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
+        for index in range(frames):
+            x, y = index % 300, index // 2 % 300
+            view = np.ascontiguousarray(texture[y : y + SIZE[1], x : x + SIZE[0]])
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(view, "rgb24")))
+        output.mux(stream.encode(None))
+
+
+def peak(frames: int, folder: Path) -> float:
+    """MiB at the peak of one run in a process of its own."""
+    source, result = folder / f"{frames}.mp4", folder / f"{frames}-out.mp4"
+    make_clip(source, frames)
+    command = [sys.executable, "-c", MEASURED, "video", str(source), "-o", str(result), "--method", "none", "-q"]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found = re.search(r"peak (\d+) KiB", output)
+    assert found is not None
+    return int(found[1]) / 1024
+
+
+if __name__ == "__main__":
+    short, long = (int(a) for a in sys.argv[1:3]) if len(sys.argv) > 2 else (300, 1500)
+    with tempfile.TemporaryDirectory() as work:
+        peaks = [peak(frames, Path(work)) for frames in (short, long)]
+    print("| frames | peak memory (MiB) |\n|---|---|")
+    print(f"| {short} | {peaks[0]:.0f} |\n| {long} | {peaks[1]:.0f} |\n| difference | {peaks[1] - peaks[0]:.0f} |")

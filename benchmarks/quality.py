@@ -1,0 +1,55 @@
+"""PSNR and SSIM on the development sets: the blurred input and every method, by the tool's own commands.
+
+    python benchmarks/quality.py EVAL [METHOD ...]
+
+EVAL holds gopro_video/{blur7,blur11,sharp}.mkv, and gopro_stills/X.png with X_gt.png. Methods: none and meta if not given.
+"""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from deblurcli import deblur_image, deblur_video, measure
+
+
+def line(name: str, row: str, facts: dict[str, float], seconds: float | None = None) -> None:
+    took = f"{seconds:.0f} s" if seconds is not None else ""
+    print(f"| {name} | {row} | {facts['psnr']:.2f} | {facts['ssim']:.4f} | {took} |", flush=True)
+
+
+def videos(folder: Path, work: Path, methods: list[str]) -> None:
+    sharp = folder / "sharp.mkv"
+    for name in ("blur11", "blur7", "sharp"):
+        source = folder / f"{name}.mkv"
+        if name != "sharp":
+            line(name, "input", measure(source, sharp))
+        for method in methods:
+            started = time.monotonic()
+            deblur_video(source, work / "out.mkv", method=method, codec="ffv1", overwrite=True)
+            line(name, method, measure(work / "out.mkv", sharp), time.monotonic() - started)
+
+
+def stills(folder: Path, work: Path) -> None:
+    before, after = [], []
+    started = time.monotonic()
+    for reference in sorted(folder.glob("*_gt.png")):
+        blurred = reference.with_name(reference.name.replace("_gt", ""))
+        deblur_image(blurred, work / "out.png", overwrite=True)
+        before.append(measure(blurred, reference))
+        after.append(measure(work / "out.png", reference))
+        print(f"{blurred.name}: {before[-1]['psnr']:.2f} -> {after[-1]['psnr']:.2f} dB", file=sys.stderr)
+
+    def mean(rows: list[dict[str, float]]) -> dict[str, float]:
+        return {key: sum(row[key] for row in rows) / len(rows) for key in ("psnr", "ssim")}
+
+    line("stills", "input", mean(before))
+    line("stills", "deblur image", mean(after), time.monotonic() - started)
+
+
+if __name__ == "__main__":
+    root, methods = Path(sys.argv[1]), sys.argv[2:] or ["none", "meta"]
+    print("| set | what | PSNR (dB) | SSIM | time |\n|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as work:
+        videos(root / "gopro_video", Path(work), methods)
+        stills(root / "gopro_stills", Path(work))

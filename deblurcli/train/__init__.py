@@ -1,0 +1,1 @@
+"""Training the networks: material and crops, the loop, the stages."""

@@ -1,0 +1,236 @@
+"""The promises, end to end: the real command line, the bundled networks, clips made here and the example."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+import torch
+from media import cut_tail, make_clip, packet_hashes, read_planes, read_times
+from parity import case
+
+from deblurcli import api, metrics
+from deblurcli.adapt.self_shift import self_shift_score
+from deblurcli.cli import run
+from deblurcli.device import pick_device
+from deblurcli.media.reader import VideoReader
+from deblurcli.networks import NETWORKS
+from deblurcli.restore.tiles import Restorer
+from deblurcli.weights.load import load_network, save_network
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = ROOT / "examples" / "coffee-shake.mp4"
+QUICK = ["--patches", "2", "--patch-size", "64", "--tile", "off"]
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def tags(path: Path) -> dict[str, str]:
+    with av.open(str(path)) as container:
+        return {k: v for k, v in container.metadata.items() if k not in ("encoder", "ENCODER")}
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Variable frame rate, sound, subtitles, chapters, tags."""
+    folder = tmp_path_factory.mktemp("clip")
+    pts = [0, 40, 80, 130, 170, 260, 300, 340, 395, 440]
+    return make_clip(
+        folder / "in.mkv",
+        codec="libx264",
+        size=(80, 64),
+        frames=10,
+        time_base=Fraction(1, 1000),
+        pts=pts,
+        audio=True,
+        subtitles=True,
+        chapters=True,
+        tags={"title": "Ein Titel"},
+    )
+
+
+@pytest.mark.parametrize("method", ["none", "meta"])
+def test_only_pixels_change(clip: Path, tmp_path: Path, method: str, capsys: pytest.CaptureFixture[str]) -> None:
+    out, before = tmp_path / "out.mkv", digest(clip)
+    assert run(["video", str(clip), "-o", str(out), "--method", method, *QUICK]) == 0
+    assert capsys.readouterr().out == f"{out}\n"
+    assert digest(clip) == before
+    assert read_times(out) == read_times(clip)
+    for kind in ("audio", "subtitle"):
+        assert packet_hashes(out, kind) == packet_hashes(clip, kind) != []
+    assert tags(out) == tags(clip)
+    with av.open(str(out)) as restored, av.open(str(clip)) as source:
+        assert [c["metadata"] for c in restored.chapters()] == [c["metadata"] for c in source.chapters()]
+    assert read_planes(out) != read_planes(clip)
+    assert [p.name for p in tmp_path.iterdir()] == ["out.mkv"]
+
+
+def test_an_untrained_network_changes_nothing_in_a_lossless_file(tmp_path: Path) -> None:
+    """The whole path with a network whose change is zero: bit-exact."""
+    spec = NETWORKS["plain-unet"]
+    config = {"width": 16, "deep_width": 16, "blocks": [1, 1, 1], "fold": 4}
+    save_network(tmp_path / "zero.safetensors", spec.build(**config), network="plain-unet", config=config, card={})
+    for pix_fmt in ("yuv420p", "yuv422p10le", "gbrp10le"):
+        source = make_clip(tmp_path / f"{pix_fmt}.mkv", pix_fmt=pix_fmt, size=(70, 50), frames=5)
+        out = tmp_path / f"{pix_fmt}-out.mkv"
+        summary = api.deblur_video(source, out, method="none", network=str(tmp_path / "zero.safetensors"))
+        assert summary.differences == [] and summary.facts["frames"] == 5
+        assert read_planes(out) == read_planes(source)
+
+
+def test_equal_runs_give_equal_frames_and_say_what_they_did(clip: Path, tmp_path: Path) -> None:
+    planes = []
+    for name, seed in (("one", 1), ("two", 1), ("three", 2)):
+        out = tmp_path / f"{name}.mkv"
+        summary = api.deblur_video(
+            clip, out, method="meta", patches=2, patch_size=64, seed=seed, deblur_rate=3e-4, codec="ffv1"
+        )
+        planes.append(read_planes(out))
+    assert planes[0] == planes[1]
+    facts = summary.facts
+    assert set(facts["weights"]) == {"plain-unet", "videoadapt-small", "patch-critic"}
+    adaptation = facts["adaptation"]
+    assert adaptation["seed"] == 2 and len(adaptation["patches"]) == 6 and adaptation["patch_size"] == 64
+    assert len(adaptation["reblur_losses"]) == len(adaptation["deblur_losses"]) == 2
+    json.dumps(facts)
+    assert any("frames/s" in line for line in summary.lines) and any("adapt" in line for line in summary.lines)
+
+
+def bad_inputs(folder: Path) -> dict[str, tuple[list[str], int, str]]:
+    """Arguments after ``deblur video``, the exit code, and a word of the message."""
+    good = make_clip(folder / "good.mp4", codec="libx264", audio=True)
+    (folder / "text.mp4").write_text("this is not a video\n" * 20)
+    (folder / "empty.mp4").touch()
+    cut_tail(good, 0.6, folder / "cut.mp4")
+    with av.open(str(folder / "sound.mka"), "w", format="matroska") as output:
+        stream = output.add_stream("pcm_s16le", rate=8000, layout="mono")
+        block = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), "s16", "mono")
+        block.sample_rate = 8000
+        output.mux(stream.encode(block))
+        output.mux(stream.encode(None))
+    out = str(folder / "out.mp4")
+    return {
+        "missing": (["nothing.mp4", "-o", out], 4, "does not exist"),
+        "text": ([str(folder / "text.mp4"), "-o", out], 4, "not a video"),
+        "empty": ([str(folder / "empty.mp4"), "-o", out], 4, "empty"),
+        "truncated": ([str(folder / "cut.mp4"), "-o", out], 4, "truncated"),
+        "audio only": ([str(folder / "sound.mka"), "-o", out], 4, "no video"),
+        "output is the input": ([str(good), "-o", str(good), "--overwrite"], 2, "is the input"),
+        "output exists": ([str(good), "-o", str(good.with_name("sound.mka"))], 2, "exists"),
+        "no folder": ([str(good), "-o", str(folder / "no" / "out.mp4")], 5, "does not exist"),
+        "unwritable": ([str(good), "-o", "/proc/out.mp4"], 5, "/proc"),
+        "unknown container": ([str(good), "-o", str(folder / "out.xyz")], 5, "xyz"),
+        "unknown codec": ([str(good), "-o", out, "--codec", "nonsense"], 5, "nonsense"),
+        "unknown method": ([str(good), "-o", out, "--method", "magic"], 2, "magic"),
+        "unknown weights": ([str(good), "-o", out, "--network", "plain-umet"], 6, "plain-unet"),
+        "missing weights": ([str(good), "-o", out, "--network", str(folder / "w.safetensors")], 6, "cannot be read"),
+        "absent device": ([str(good), "-o", out, "--device", "cuda:99"], 8, "not present"),
+    }
+
+
+def test_bad_input_is_one_line_one_code_and_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if not Path("/proc").is_dir():
+        pytest.skip("needs /proc")
+    for name, (arguments, code, word) in bad_inputs(tmp_path).items():
+        before = {p: digest(p) for p in tmp_path.iterdir()}
+        assert run(["video", "--method", "none", *arguments]) == code, name
+        out, err = capsys.readouterr()
+        assert out == "" and err.count("\n") == 1 and err.startswith("deblur: "), (name, err)
+        assert word in err and "Traceback" not in err, (name, err)
+        assert {p: digest(p) for p in tmp_path.iterdir()} == before, name
+
+
+def test_images_keep_depth_alpha_and_size(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    smooth = cv2.resize(rng.integers(0, 65535, (9, 13, 4), np.uint16), (101, 67), interpolation=cv2.INTER_CUBIC)
+    cv2.imwrite(str(tmp_path / "deep.png"), smooth)
+    cv2.imwrite(str(tmp_path / "tiny.png"), smooth[:1, :1, :3] >> 8)
+    cv2.imwrite(str(tmp_path / "grey.jpg"), (smooth[..., 0] >> 8).astype(np.uint8))
+    assert run(["image", str(tmp_path / "*.*g"), "-o", f"{tmp_path / 'out'}/", "-q"]) == 0
+    deep = cv2.imread(str(tmp_path / "out" / "deep.png"), cv2.IMREAD_UNCHANGED)
+    assert deep.shape == smooth.shape and deep.dtype == np.uint16
+    assert np.array_equal(deep[..., 3], smooth[..., 3]) and not np.array_equal(deep, smooth)
+    assert cv2.imread(str(tmp_path / "out" / "grey.jpg"), cv2.IMREAD_UNCHANGED).shape == (67, 101)
+    assert (tmp_path / "out" / "tiny.png").exists()
+
+
+def test_a_batch_of_images_survives_a_bad_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.png", "c.png"):
+        cv2.imwrite(str(tmp_path / name), np.full((20, 30, 3), 99, np.uint8))
+    (tmp_path / "b.png").write_bytes(b"not an image")
+    assert run(["image", str(tmp_path), "-o", f"{tmp_path / 'out'}/"]) == 3
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [str(tmp_path / "out" / "a.png"), str(tmp_path / "out" / "c.png")]
+    assert "b.png" in err and sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
+
+
+def test_metrics_of_known_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sharp = np.random.default_rng(1).integers(20, 200, (40, 50, 3)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "sharp.png"), sharp)
+    cv2.imwrite(str(tmp_path / "off.png"), sharp + 10)
+    found = api.measure(tmp_path / "off.png", tmp_path / "sharp.png")
+    assert found["psnr"] == pytest.approx(20 * np.log10(255 / 10), abs=1e-6) and 0.9 < found["ssim"] < 1
+    same = api.measure(tmp_path / "sharp.png", tmp_path / "sharp.png")
+    assert same["psnr"] == float("inf") and same["ssim"] == pytest.approx(1)
+    assert run(["metrics", str(tmp_path / "off.png"), str(tmp_path / "sharp.png")]) == 0
+    assert "28.13" in capsys.readouterr().out
+
+
+def test_metrics_agree_with_the_reference_values() -> None:
+    """PSNR on 8 bits and channel-averaged Gaussian SSIM of a pair measured elsewhere."""
+    facts, arrays = case("metrics")
+    one, two = (torch.from_numpy(arrays[f"metric_{k}"]).permute(2, 0, 1).float() / 255 for k in "ab")
+    assert metrics.psnr(one, two) == pytest.approx(facts["psnr"]["nafnet_calculate_psnr_crop0"], abs=1e-9)
+    wanted = facts["ssim"]["skimage_gaussian_channel_axis_sigma1.5_no_sample_cov_range255"]
+    assert metrics.ssim(one, two) == pytest.approx(wanted, abs=1e-6)
+
+
+def test_metrics_refuse_what_cannot_be_compared(tmp_path: Path) -> None:
+    one = make_clip(tmp_path / "one.mkv", frames=4)
+    longer = make_clip(tmp_path / "two.mkv", frames=5)
+    wider = make_clip(tmp_path / "three.mkv", frames=4, size=(80, 48))
+    for other in (longer, wider):
+        assert run(["metrics", str(one), str(other), "-q"]) == 4
+    assert api.measure(one, one)["frames"] == 4
+
+
+def test_the_bundled_networks_are_what_their_cards_say() -> None:
+    for name, role in (("plain-unet", "deblur"), ("videoadapt-small", "reblur"), ("patch-critic", "critic")):
+        loaded = load_network(name, role=role)  # type: ignore[arg-type]
+        for fact in ("data", "licence", "command", "seed", "minutes", "iterations"):
+            assert loaded.card[fact] not in ("", None, 0), (name, fact)
+        assert all(torch.isfinite(p).all() for p in loaded.module.parameters())
+
+
+@pytest.mark.slow
+def test_the_main_job(tmp_path: Path) -> None:
+    """The README's first command on the example clip."""
+    out = tmp_path / "out.mp4"
+    command = [sys.executable, "-m", "deblurcli", "video", str(EXAMPLE), "-o", str(out), "--method", "meta"]
+    subprocess.run(command, check=True, timeout=240)
+    assert len(read_times(out)) == 60 and read_times(out) == read_times(EXAMPLE)
+    assert packet_hashes(out, "audio") == packet_hashes(EXAMPLE, "audio")
+    assert tags(out) == tags(EXAMPLE)
+
+
+def test_the_example_clip_restores_sharper() -> None:
+    """Without adaptation, on its most blurred frames: more detail than before, and close to the input all the same."""
+    with VideoReader(EXAMPLE) as reader:
+        frames = [frame.rgb() for frame in reader.frames()]
+    scores = [float(self_shift_score(frame[None])) for frame in frames]
+    network = load_network("plain-unet", role="deblur")
+    restorer = Restorer(network.module, network.spec, pick_device("cpu"))
+    for index in sorted(range(len(frames)), key=lambda i: -scores[i])[:3]:
+        restored = restorer(frames[index][None])
+        assert float(self_shift_score(restored[None])) < scores[index] - 1
+        assert (restored - frames[index]).abs().mean() < 0.05

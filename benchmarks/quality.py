@@ -2,7 +2,7 @@
 
     python benchmarks/quality.py EVAL [METHOD ...]
 
-EVAL holds gopro_video/{blur7,blur11,sharp}.mkv, and gopro_stills/X.png with X_gt.png. Methods: none and meta if not given.
+EVAL holds gopro_video/{blur7,blur11,sharp}.mkv, and gopro_stills/X.png with X_gt.png. Default methods: none, meta.
 """
 
 import sys

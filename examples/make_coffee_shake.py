@@ -45,7 +45,7 @@ def main(photo: str, destination: str) -> None:
             camera = torch.from_numpy(hand_path(times)).float()[None]
             none, even = torch.zeros(0, dtype=torch.long), torch.ones(1, *SIZE)
             mean, _ = expose(light, torch.zeros(0, 4, *light.shape[-2:]), none, camera, camera, SIZE, even)
-            shot = add_noise(response.display(mean), BlurRange(noisy=1.0, noise=0.006), rng, index)
+            (shot,) = add_noise([response.display(mean)], BlurRange(noisy=1.0, noise=0.006), rng)
             pixels = (shot[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
             output.mux(video.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
         output.mux(video.encode(None))

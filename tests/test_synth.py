@@ -18,6 +18,8 @@ from deblurcli.synth import (
     path_lengths,
     render_clip,
 )
+from deblurcli.synth.motion import between, expose_motion, motion_stills, optical_flow, warp
+from deblurcli.synth.patterns import patterns
 
 CLEAN = BlurRange(noisy=0, compressed=0, uneven=0, layered=0, rotation=0, zoom=0)
 
@@ -113,3 +115,55 @@ def test_compression_is_mild_at_high_quality_and_blocky_at_low() -> None:
     assert errors[0] < 0.006 and errors[0] < errors[1] < errors[2]
     flat = torch.full((1, 3, 16, 16), 0.5)
     assert (compress(flat, torch.tensor([50.0])) - flat).abs().max() < 0.01
+
+
+def moving_texture(step: float) -> torch.Tensor:
+    """Three frames of a texture that moves right by ``step`` pixels per frame: 3 x 3 x 96 x 128 uint8."""
+    generator = torch.Generator().manual_seed(2)
+    layers = [torch.rand(1, 3, 160 // cell, 240 // cell, generator=generator) for cell in (20, 5)]
+    texture = torch.stack([torch.nn.functional.interpolate(t, (160, 240), mode="bicubic") for t in layers]).mean(0)
+    flow = torch.zeros(3, 2, 160, 240)
+    flow[:, 0] = -step * torch.tensor([-1.0, 0, 1])[:, None, None]
+    return (warp(texture.expand(3, -1, -1, -1), flow)[..., 32:128, 56:184].clamp(0, 1) * 255).round().byte()
+
+
+def test_optical_flow_finds_a_shift() -> None:
+    frames = moving_texture(5)
+    flow = optical_flow(frames[1], frames[2])[:, 16:-16, 16:-16]
+    assert float(flow[0].median()) == pytest.approx(5, abs=0.4) and float(flow[1].median()) == pytest.approx(0, abs=0.3)
+
+
+def test_frames_between_are_where_the_motion_puts_them() -> None:
+    frames, truth = moving_texture(8).float() / 255, moving_texture(4).float() / 255
+    there, back = optical_flow(moving_texture(8)[1], moving_texture(8)[2]), optical_flow(*moving_texture(8)[[2, 1]])
+    found = between(frames[1], frames[2], there, back, torch.tensor([0.0, 0.5, 1.0]))
+    inner = (..., slice(16, -16), slice(16, -16))
+    for picture, wanted in zip(found, (frames[1], truth[2], frames[2]), strict=True):
+        assert (picture - wanted)[inner].abs().mean() < 0.012
+
+
+def test_an_exposure_of_real_motion_is_that_of_the_known_path() -> None:
+    plain = Response(torch.tensor([1.0]), torch.tensor([0.0]))
+    exposed, sharp = expose_motion(moving_texture(12), 1.0, plain)
+    assert (sharp - moving_texture(12)[1].float() / 255).abs().max() < 1e-5
+    path = torch.stack([moving_texture(12 * s)[2].float() / 255 for s in np.linspace(-0.5, 0.5, 25)]).mean(0)
+    inner = (..., slice(16, -16), slice(16, -16))
+    blurred_by = (path - moving_texture(12)[1].float() / 255)[inner].abs().mean()
+    assert (exposed - path)[inner].abs().mean() < 0.2 * blurred_by
+
+
+def test_crops_of_real_motion_follow_their_seed_and_keep_the_middle() -> None:
+    triples = [moving_texture(6), moving_texture(0)]
+    one, two = (motion_stills(triples, 4, 64, np.random.default_rng(3), CLEAN) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+    assert one[0].shape == one[1].shape == (4, 3, 64, 64)
+    still = motion_stills([moving_texture(0)], 2, 64, np.random.default_rng(1), CLEAN)
+    assert (still[0] - still[1]).abs().max() < 1.5 / 255
+
+
+def test_patterns_follow_their_seed_and_have_edges() -> None:
+    one, two, other = patterns(2, 1, 120, 160), patterns(2, 1, 120, 160), patterns(2, 2, 120, 160)
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True)) and not torch.equal(one[0], other[0])
+    assert one[0].shape == (3, 120, 160) and one[0].dtype == torch.uint8
+    for picture in one:
+        assert (picture[:, 1:].float() - picture[:, :-1].float()).abs().mean() > 2

@@ -9,13 +9,17 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from media import make_clip
 from torch import Tensor, nn
 
 from deblurcli import api
 from deblurcli.errors import InputError, UsageError
+from deblurcli.media.reader import VideoReader
 from deblurcli.options import TrainOptions
-from deblurcli.train.data import CropRing, Material, load_material, pack_material, stills, turned
+from deblurcli.train.data import Material, load_material, pack_material, stills, turned
+from deblurcli.train.footage import read_triples
 from deblurcli.train.optim import Muon, orthogonalised, rate_at, update_average
+from deblurcli.train.ring import CropRing
 from deblurcli.weights.load import load_network
 
 CPU = torch.device("cpu")
@@ -37,6 +41,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cut = np.zeros((80, 60, 4), np.uint8)
     cv2.circle(cut, (30, 40), 25, (10, 200, 90, 255), -1)
     cv2.imwrite(str(root / "cutouts" / "disc.png"), cut)
+    (root / "videos").mkdir()
+    make_clip(root / "videos" / "clip.mkv", size=(320, 256), frames=20)
     return root
 
 
@@ -46,16 +52,31 @@ def options(folder: Path, out: Path, **changes: object) -> dict[str, object]:
 
 def test_material_is_read_packed_and_split(folder: Path, tmp_path: Path) -> None:
     material = load_material(folder)
-    assert len(material.photos) == 6 and len(material.cutouts) == 1
-    assert material.photos[0].shape == (3, 300, 340) and material.cutouts[0].shape == (4, 80, 60)
+    assert str(material) == "7 photos, 1 cut-outs, 9 video frames"
+    assert material.photos["2.png"].shape == (3, 300, 340) and material.photos["pattern 0"].shape == (3, 720, 960)
+    assert material.cutouts["disc.png"].shape == (4, 80, 60)
     pack_material(material, tmp_path / "packed.safetensors")
     packed = load_material(tmp_path / "packed.safetensors")
-    assert sorted(packed.names) == sorted(material.names)
-    assert torch.equal(packed.photos[packed.names.index(material.names[2])], material.photos[2])
-    many = Material([torch.zeros(3, 1, 1)] * 200, [], [f"{i}.png" for i in range(200)])
-    train, valid = many.split()
-    assert not set(train.names) & set(valid.names) and len(train.names) + len(valid.names) == 200
-    assert 3 < len(valid.names) < 30
+    for kind in ("photos", "cutouts", "triples"):
+        mine, theirs = getattr(material, kind), getattr(packed, kind)
+        assert mine.keys() == theirs.keys() and all(torch.equal(mine[k], theirs[k]) for k in mine)
+    many = {f"{i // 2}.mp4#{i % 2}": torch.zeros(1) for i in range(400)}
+    train, valid = (set(part.triples) for part in Material({}, {}, many).split())
+    assert not train & valid and train | valid == set(many) and 6 < len(valid) < 60
+    assert not {k.split("#")[0] for k in train} & {k.split("#")[0] for k in valid}, "a video is on both sides"
+
+
+def test_footage_gives_neighbouring_frames_at_half_size(tmp_path: Path) -> None:
+    make_clip(tmp_path / "clip.mkv", size=(320, 256), frames=20)
+    make_clip(tmp_path / "small.mkv", size=(64, 48), frames=20)
+    triples = read_triples(tmp_path)
+    assert triples and all(key.startswith("clip.mkv#") for key in triples)
+    with VideoReader(tmp_path / "clip.mkv") as reader:
+        frames = [torch.nn.functional.avg_pool2d(f.rgb(), 2) for f in reader.frames()]
+    for key, triple in triples.items():
+        at = int(key.split("#")[1])
+        assert triple.shape == (3, 3, 128, 160)
+        assert (triple[1].float() / 255 - frames[at]).abs().max() < 0.5 / 255 + 1e-6
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ __all__ = ["VIDEO_SUFFIXES", "Colour", "MediaInfo", "StreamInfo", "VideoInfo", "
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".flv"}
-    | {".wmv", ".asf", ".3gp", ".3g2", ".mxf", ".nut", ".ogv", ".y4m"}
+    | {".wmv", ".asf", ".3gp", ".3g2", ".mxf", ".nut", ".ogv", ".y4m", ".mjpeg"}
 )
 MAX_PIXELS = 1 << 28  # 16384 x 16384; checked before a frame is allocated
 

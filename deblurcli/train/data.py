@@ -1,4 +1,4 @@
-"""Training material: sharp photos and cut-outs in memory, scenes drawn from them, and the ring of prepared crops.
+"""Training material in memory: sharp photos, cut-outs and video frames, and the scenes drawn from them.
 
 Every draw is a function of the seed and a counter, never of the clock or of an earlier draw: a run that stops and
 resumes sees the same crops as one that does not.
@@ -6,10 +6,10 @@ resumes sees the same crops as one that does not.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -17,82 +17,89 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deblurcli.synth import BlurRange, Scenes, render_clip
+from deblurcli.synth.motion import motion_stills
+from deblurcli.train.footage import detail, read_triples
 
 MARGIN = 48
 """Pixels around a crop that the camera may wander into before the picture is mirrored."""
 
 HELD_OUT = 16
-"""One photo in this many is kept for validation."""
+"""One photo, cut-out and video in this many is kept for validation."""
+
+REAL_MOTION = 0.2
+"""Share of the batches whose blur comes from the motion between video frames, where there are any."""
+
+PHOTOS_PER_PATTERN = 12
+KINDS = ("photo/", "cutout/", "triple/")
+
+Source = Callable[[int, np.random.Generator], tuple[Tensor, Tensor]]
+"""(count, rng) -> a batch of blurred and sharp pictures or clips."""
 
 
 @dataclass(frozen=True)
 class Material:
-    """Sharp pictures: ``photos`` are 3 x H x W uint8, ``cutouts`` 4 x H x W uint8 (RGB and alpha)."""
+    """Sharp pictures, all uint8.
 
-    photos: list[Tensor]
-    cutouts: list[Tensor]
-    names: list[str]
+    ``photos`` are 3 x H x W, by name; ``cutouts`` 4 x H x W (RGB and alpha); ``triples`` 3 x 3 x H x W, neighbouring
+    frames of videos whose middle one is sharp, by name.
+    """
+
+    photos: dict[str, Tensor]
+    cutouts: dict[str, Tensor]
+    triples: dict[str, Tensor]
 
     def split(self) -> tuple[Material, Material]:
-        """Training and validation material, divided by a hash of the photos' names; the cut-outs are divided too."""
+        """Training and validation material, divided by a hash of the names of the files they come from."""
 
-        def held(name: str) -> bool:
-            return zlib.crc32(name.encode()) % HELD_OUT == 0
+        def part(tensors: dict[str, Tensor], held_out: bool) -> dict[str, Tensor]:
+            chosen = {k: v for k, v in tensors.items() if (crc32(k.split("#")[0].encode()) % HELD_OUT == 0) == held_out}
+            return chosen or tensors
 
-        photos = list(zip(self.photos, self.names, strict=True))
-        train = [(p, n) for p, n in photos if not held(n)] or photos
-        valid = [(p, n) for p, n in photos if held(n)] or photos[:1]
-        kept = max(len(self.cutouts) // HELD_OUT, min(len(self.cutouts), 1))
-        return (
-            Material([p for p, _ in train], self.cutouts[kept:] or self.cutouts, [n for _, n in train]),
-            Material([p for p, _ in valid], self.cutouts[:kept], [n for _, n in valid]),
+        return tuple(  # type: ignore[return-value]
+            Material(*(part(t, held_out) for t in (self.photos, self.cutouts, self.triples)))
+            for held_out in (False, True)
         )
 
+    def __str__(self) -> str:
+        kinds = {"photos": self.photos, "cut-outs": self.cutouts, "video frames": self.triples}
+        return ", ".join(f"{len(tensors)} {kind}" for kind, tensors in kinds.items() if tensors)
 
-def load_material(folder: Path) -> Material:
-    """Read a folder of training pictures.
 
-    ``photos/`` (or the folder itself) holds sharp pictures, ``cutouts/`` pictures with alpha. A ``.safetensors`` file
-    made by :func:`pack_material` is read instead where only torch, numpy and safetensors are installed.
+def load_material(folder: Path, seed: int = 0) -> Material:
+    """Read a folder of training material, and add rendered patterns to its photos.
+
+    ``photos/`` (or the folder itself) holds sharp pictures, ``cutouts/`` pictures with alpha, ``videos/`` clips; the
+    last two may be missing. A ``.safetensors`` file made by :func:`pack_material` is read instead where only torch,
+    numpy and safetensors are installed.
 
     Raises:
-        InputError: no pictures there, or one that cannot be read.
+        InputError: no pictures there, or a file that cannot be read.
     """
     if folder.suffix == ".safetensors":
         from safetensors.torch import load_file
 
-        tensors = load_file(folder)
-        photos = {k: v for k, v in tensors.items() if k.startswith("photo/")}
-        return Material(
-            list(photos.values()),
-            [v for k, v in tensors.items() if k.startswith("cutout/")],
-            [k.removeprefix("photo/") for k in photos],
-        )
+        packed = load_file(folder)
+        kinds = [{k[len(kind) :]: v for k, v in packed.items() if k.startswith(kind)} for kind in KINDS]
+        return Material(*kinds)
     from deblurcli.media.images import read_pictures
+    from deblurcli.synth.patterns import patterns
 
-    photos_folder = folder / "photos" if (folder / "photos").is_dir() else folder
-    named = read_pictures(photos_folder)
-    material = Material(
-        [p[:3] for _, p in named],
-        [p for _, p in read_pictures(folder / "cutouts") if p.shape[0] == 4] if (folder / "cutouts").is_dir() else [],
-        [n for n, _ in named],
+    photos = read_pictures(folder / "photos" if (folder / "photos").is_dir() else folder)
+    cutouts = read_pictures(folder / "cutouts") if (folder / "cutouts").is_dir() else []
+    drawn = patterns(max(1, len(photos) // PHOTOS_PER_PATTERN), seed)
+    return Material(
+        {name: picture[:3] for name, picture in photos} | {f"pattern {i}": p for i, p in enumerate(drawn)},
+        {name: picture for name, picture in cutouts if picture.shape[0] == 4},
+        read_triples(folder / "videos") if (folder / "videos").is_dir() else {},
     )
-    return material
 
 
 def pack_material(material: Material, path: Path) -> None:
-    """Write the material as one safetensors file of uint8 tensors, for machines without an image reader."""
+    """Write the material as one safetensors file, for machines without an image reader."""
     from safetensors.torch import save_file
 
-    tensors = {f"photo/{n}": p.contiguous() for n, p in zip(material.names, material.photos, strict=True)}
-    tensors |= {f"cutout/{i:04d}": c.contiguous() for i, c in enumerate(material.cutouts)}
-    save_file(tensors, path)
-
-
-def _detail(patch: Tensor) -> float:
-    """Mean absolute gradient of a uint8 3 x h x w patch, looked at on every second pixel."""
-    grey = patch[1, ::2, ::2].float()
-    return float((grey[1:] - grey[:-1]).abs().mean() + (grey[:, 1:] - grey[:, :-1]).abs().mean())
+    groups = zip(KINDS, (material.photos, material.cutouts, material.triples), strict=True)
+    save_file({kind + name: t.contiguous() for kind, tensors in groups for name, t in tensors.items()}, path)
 
 
 def _resized(picture: Tensor, height: int, width: int) -> Tensor:
@@ -110,8 +117,8 @@ def draw_background(photos: list[Tensor], side: int, rng: np.random.Generator, t
         reach = min(min(h, w), int(side / rng.uniform(0.4, 1.0)))
         y, x = rng.integers(h - reach + 1), rng.integers(w - reach + 1)
         piece = photo[:, y : y + reach, x : x + reach]
-        if (detail := _detail(piece)) > most:
-            best, most = piece, detail
+        if (found := detail(piece)) > most:
+            best, most = piece, found
     assert best is not None
     return turned(_resized(best, side, side), int(rng.integers(8)))
 
@@ -140,19 +147,22 @@ def draw_scenes(
 ) -> Scenes:
     """``count`` random scenes for crops of ``size`` pixels."""
     side = size + 2 * MARGIN
-    background = torch.stack([draw_background(material.photos, side, rng) for _ in range(count)])
-    layered = (rng.random(count) < ranges.layered) & bool(material.cutouts)
+    photos, cutouts = list(material.photos.values()), list(material.cutouts.values())
+    background = torch.stack([draw_background(photos, side, rng) for _ in range(count)])
+    layered = (rng.random(count) < ranges.layered) & bool(cutouts)
     empty = torch.zeros(4, side, side)
-    layer = torch.stack([draw_layer(material.cutouts, side, rng) if has else empty for has in layered])
+    layer = torch.stack([draw_layer(cutouts, side, rng) if has else empty for has in layered])
     return Scenes(background.to(device), layer.to(device), layered)
 
 
-def stills(
-    material: Material, size: int, ranges: BlurRange, device: torch.device
-) -> Callable[[int, np.random.Generator], tuple[Tensor, Tensor]]:
-    """A source of single-frame pairs: (count, rng) -> blurred, sharp, each count x 3 x size x size."""
+def stills(material: Material, size: int, ranges: BlurRange, device: torch.device) -> Source:
+    """Single-frame pairs: (count, rng) -> blurred, sharp, each count x 3 x size x size."""
+    triples = [t for t in material.triples.values() if min(t.shape[-2:]) >= size]
 
     def draw(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        if triples and rng.random() < REAL_MOTION:
+            blurred, sharp = motion_stills(triples, count, size, rng, ranges)
+            return blurred.to(device), sharp.to(device)
         scenes = draw_scenes(material, count, size, ranges, rng, device)
         blurred, sharp = render_clip(scenes, 1, size, rng, ranges)
         return blurred[:, 0], sharp[:, 0]
@@ -162,8 +172,8 @@ def stills(
 
 def reblur_clips(
     material: Material, size: int, ranges: BlurRange, device: torch.device, frames: int = 5
-) -> Callable[[int, np.random.Generator], tuple[Tensor, Tensor]]:
-    """A source for the reblurring network: (count, rng) -> blurred centre, sharp window (count x 5 x 3 x ...)."""
+) -> Source:
+    """Pairs for the reblurring network: (count, rng) -> blurred centre, sharp window (count x 5 x 3 x ...)."""
 
     def draw(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         scenes = draw_scenes(material, count, size, ranges, rng, device)
@@ -171,61 +181,3 @@ def reblur_clips(
         return blurred[:, frames // 2], sharp
 
     return draw
-
-
-class CropRing:
-    """A ring of prepared pairs, refreshed as training goes on, so that making crops costs less than training on them.
-
-    The pairs in the ring at an iteration are a function of ``seed`` and the iteration alone.
-
-    Args:
-        draw: a source such as :func:`stills`.
-        capacity: pairs kept.
-        group: pairs made at a time.
-        every: iterations between two groups; 0 keeps the first filling for ever.
-        first: groups made before the first iteration.
-    """
-
-    def __init__(
-        self,
-        draw: Callable[[int, np.random.Generator], tuple[Tensor, Tensor]],
-        *,
-        capacity: int,
-        group: int,
-        every: int,
-        first: int,
-        seed: int,
-    ) -> None:
-        self.draw, self.group, self.every, self.first, self.seed = draw, group, every, first, seed
-        self.slots = max(capacity // group, 1)
-        self.made = 0
-        self.pairs: dict[int, tuple[Tensor, Tensor]] = {}
-
-    def _make(self, index: int) -> None:
-        blurred, sharp = self.draw(self.group, np.random.default_rng([self.seed, 1, index]))
-        self.pairs[index % self.slots] = tuple(  # type: ignore[assignment]
-            (t.clamp(0, 1) * 255).round().to(torch.uint8) for t in (blurred, sharp)
-        )
-
-    def advance(self, iteration: int, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Bring the ring to its state at ``iteration``; after a resume only what is still in it is made again."""
-        wanted = self.first + (iteration // self.every if self.every else 0)
-        start = max(self.made, wanted - self.slots)
-        for index in range(start, wanted):
-            self._make(index)
-            progress(index - start + 1, wanted - start)
-        self.made = max(self.made, wanted)
-
-    def batch(self, iteration: int, count: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """``count`` random pairs cropped to ``size`` and turned at random: float, in [0, 1]."""
-        rng = np.random.default_rng([self.seed, 2, iteration])
-        chosen: tuple[list[Tensor], list[Tensor]] = ([], [])
-        for _ in range(count):
-            group = self.pairs[int(rng.integers(len(self.pairs)))]
-            item, symmetry = int(rng.integers(self.group)), int(rng.integers(8))
-            room = group[0].shape[-1] - size
-            y, x = int(rng.integers(room + 1)), int(rng.integers(room + 1))
-            for pieces, tensor in zip(chosen, group, strict=True):
-                pieces.append(turned(tensor[item, ..., y : y + size, x : x + size], symmetry))
-        blurred, sharp = (torch.stack(pieces).to(device).float().div_(255) for pieces in chosen)
-        return blurred, sharp

@@ -19,8 +19,8 @@ from deblurcli.errors import InputError
 from deblurcli.options import TrainOptions
 from deblurcli.report import Reporter
 from deblurcli.train.checkpoint import load_state, save_state
-from deblurcli.train.data import CropRing
 from deblurcli.train.optim import rate_at, update_average
+from deblurcli.train.ring import CropRing
 from deblurcli.weights.load import save_network
 
 LOG_FIELDS = ["iteration", "minutes", "rate", "loss", "validation_psnr", "validation_input_psnr"]

@@ -12,13 +12,16 @@ from torch import Tensor, nn
 from deblurcli.device import Device
 from deblurcli.losses import LOSSES, charbonnier, clamp_parameters, critic_loss, generator_loss
 from deblurcli.networks import NETWORKS
+from deblurcli.networks.spec import Role
 from deblurcli.options import TrainOptions
 from deblurcli.report import Reporter
 from deblurcli.synth import BlurRange
-from deblurcli.train.data import CropRing, Material, load_material, reblur_clips, stills
+from deblurcli.train.data import Material, load_material, reblur_clips, stills
 from deblurcli.train.loop import Stage, run_stage
 from deblurcli.train.optim import Muon
+from deblurcli.train.ring import CropRing
 from deblurcli.weights.load import load_network
+from deblurcli.weights.registry import weights_of
 
 VALIDATION_SEED = 20
 ADVERSARIAL_WEIGHT = 0.001
@@ -34,10 +37,11 @@ def mean_psnr(output: Tensor, target: Tensor) -> float:
     return float((10 * torch.log10(255**2 / mse)).mean())
 
 
-def _started(options: TrainOptions, device: Device, role: str) -> tuple[nn.Module, dict[str, Any], str]:
+def _started(options: TrainOptions, device: Device, role: Role) -> tuple[nn.Module, dict[str, Any], str]:
     """A new network, or the one of ``--from``, on the device; with its configuration and its origin for the card."""
     if options.start:
-        loaded = load_network(options.start, role=role)  # type: ignore[arg-type]
+        start = weights_of("image")["deblur"].name if options.start == "default" else options.start
+        loaded = load_network(start, role=role)
         return device.place(loaded.module), loaded.config, f"{loaded.name} ({loaded.sha256[:12]})"
     spec = NETWORKS[options.network]
     torch.manual_seed(options.seed)
@@ -48,7 +52,7 @@ def _started(options: TrainOptions, device: Device, role: str) -> tuple[nn.Modul
 def _card(options: TrainOptions, material: Material, origin: str, command: str) -> dict[str, Any]:
     return {
         "command": command,
-        "data": f"{len(material.photos)} photos, {len(material.cutouts)} cut-outs of {options.data.name}",
+        "data": str(material),
         "start": origin,
         "seed": options.seed,
         "licence": "MIT",

@@ -1,0 +1,28 @@
+"""Motion blur made from sharp pictures: camera paths and moving layers, integrated in linear light.
+
+A scene is a sharp background and, for some, a cut-out layer before it. While the shutter is open the camera follows
+a path of translation, rotation and zoom, and the layer a path of its own. The views along the path are averaged in
+linear light, then the camera's response, noise and compression are applied. The sharp frame is the exact middle of the
+exposure.
+
+All of it is torch and batched: the same code fills a ring of crops on a CPU and every batch on a GPU. Real motion
+between the frames of a video (:mod:`deblurcli.synth.motion`) adds what no camera path shows.
+"""
+
+from deblurcli.synth.light import Response, add_noise, compress, degrade
+from deblurcli.synth.paths import BlurRange, camera_paths, motion_path, path_lengths
+from deblurcli.synth.render import Scenes, expose, render_clip
+
+__all__ = [
+    "BlurRange",
+    "Response",
+    "Scenes",
+    "add_noise",
+    "camera_paths",
+    "compress",
+    "degrade",
+    "expose",
+    "motion_path",
+    "path_lengths",
+    "render_clip",
+]

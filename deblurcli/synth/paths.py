@@ -1,0 +1,89 @@
+"""How a camera moves while its shutter is open."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class BlurRange:
+    """What is drawn, per scene. Lengths in pixels, angles in degrees, noise in units of the full scale."""
+
+    longest: float = 48.0
+    """Longest path of the camera within one exposure."""
+    median: float = 9.0
+    """Half of the paths are shorter than this."""
+    spread: float = 0.95
+    """Standard deviation of the logarithm of the path's length."""
+    still: float = 0.06
+    """Share of scenes with no camera motion at all."""
+    rotation: float = 0.8
+    """Standard deviation of the rotation within one exposure."""
+    zoom: float = 0.008
+    """Standard deviation of the logarithm of the zoom within one exposure."""
+    uneven: float = 0.35
+    """Share of scenes whose motion differs across the picture, as with depth."""
+    layered: float = 0.35
+    """Share of scenes with a moving layer."""
+    noisy: float = 0.7
+    """Share of scenes with sensor noise."""
+    noise: float = 0.012
+    """Largest standard deviation of the noise at full scale, after the camera's response."""
+    compressed: float = 0.3
+    """Share of scenes with block-transform compression."""
+
+
+def path_lengths(count: int, ranges: BlurRange, rng: np.random.Generator) -> np.ndarray:
+    """Camera path lengths in pixels per exposure, one per scene, log-normal with a share of zeros; shape (count,)."""
+    lengths = np.minimum(ranges.median * np.exp(ranges.spread * rng.standard_normal(count)), ranges.longest)
+    return np.where(rng.random(count) < ranges.still, 0.0, lengths)
+
+
+def motion_path(times: np.ndarray, length: float, ranges: BlurRange, rng: np.random.Generator) -> np.ndarray:
+    """A path through (x, y, angle, log zoom) at the given times, in exposures from the middle of the middle one.
+
+    Straight, curved, jittery and stop-and-go paths are mixed. ``length`` is the mean distance in pixels covered per
+    unit of time. Shape (len(times), 4), zero at time 0; pixels, pixels, radians, natural logarithm.
+    """
+    fine = np.linspace(times[0] - 0.51, times[-1] + 0.51, 64 * math.ceil(times[-1] - times[0] + 1.02))
+    step = fine[1] - fine[0]
+    speed = np.ones_like(fine)
+    if rng.random() < 0.5:  # stop and go: the speed swings, down to a halt in the extreme
+        depth, rate, phase = rng.uniform(0, 1.3), rng.uniform(0.3, 2.0), rng.uniform(0, 2 * np.pi)
+        speed = np.maximum(1 + depth * np.sin(2 * np.pi * rate * fine + phase), 0.0)
+    heading = rng.uniform(0, 2 * np.pi) + rng.normal(0, 0.9) * fine
+    if rng.random() < 0.4:  # hand tremor: a few harmonics bend the way
+        for harmonic in range(1, 5):
+            amplitude, phase = rng.normal(0, 1.1 / harmonic), rng.uniform(0, 2 * np.pi)
+            heading = heading + amplitude * np.sin(2 * np.pi * harmonic * 0.7 * fine + phase)
+    velocity = speed[:, None] * np.stack([np.cos(heading), np.sin(heading)], 1)
+    position = np.cumsum(velocity, 0) * step
+    travelled = np.abs(speed).sum() * step / (fine[-1] - fine[0])
+    position *= length / max(travelled, 1e-3)
+    turn = np.deg2rad(rng.normal(0, ranges.rotation)) * min(length / 4, 1.0)
+    zoom = rng.normal(0, ranges.zoom) * min(length / 4, 1.0)
+    sway = 0.3 * np.sin(2 * np.pi * rng.uniform(0.2, 1.0) * fine + rng.uniform(0, 2 * np.pi))
+    track = np.concatenate([position, ((fine + sway) * turn)[:, None], ((fine + sway) * zoom)[:, None]], 1)
+    at = np.stack([np.interp(times, fine, column) for column in track.T], 1)
+    return at - np.array([np.interp(0.0, fine, column) for column in track.T])
+
+
+def camera_paths(
+    lengths: np.ndarray, frames: int, samples: int, ranges: BlurRange, rng: np.random.Generator
+) -> Tensor:
+    """One path per scene, sampled ``samples`` times in each of ``frames`` exposures: B x frames x samples x 4.
+
+    ``lengths``: pixels per exposure. In clips the shutter is open for 45 to 100 % of the frame interval.
+    """
+    tracks = []
+    for length in lengths:
+        opening = rng.uniform(0.45, 1.0) if frames > 1 else 1.0
+        centres = (np.arange(frames) - frames // 2) / opening
+        times = (centres[:, None] + np.linspace(-0.5, 0.5, samples)[None]).ravel()
+        tracks.append(motion_path(times, float(length), ranges, rng).reshape(frames, samples, 4))
+    return torch.from_numpy(np.stack(tracks).astype(np.float32))

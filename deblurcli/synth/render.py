@@ -1,0 +1,125 @@
+"""Exposures of scenes along paths: the blurred frames and the sharp ones in their middle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from deblurcli.synth.light import Response, degrade
+from deblurcli.synth.paths import BlurRange, camera_paths, path_lengths
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """A batch of sharp scenes in display values: what is rendered.
+
+    background: B x 3 x Hs x Ws in [0, 1], larger than the crops to leave room for the motion.
+    layer: B x 4 x Hs x Ws, RGB and alpha in [0, 1]; alpha 0 everywhere where a scene has none.
+    """
+
+    background: Tensor
+    layer: Tensor
+    layered: np.ndarray
+
+
+def _grid(path: Tensor, size: tuple[int, int], source: tuple[int, int], uneven: Tensor) -> Tensor:
+    """Sampling grids (B x H x W x 2, -1..1 of the source) for one point of each path (B x 4); ``uneven`` B x H x W."""
+    h, w = size
+    y = torch.arange(h, device=path.device, dtype=torch.float32) - (h - 1) / 2
+    x = torch.arange(w, device=path.device, dtype=torch.float32) - (w - 1) / 2
+    yy, xx = torch.meshgrid(y, x, indexing="ij")
+    dx, dy, angle, zoom = (path[:, i, None, None] for i in range(4))
+    cos, sin = torch.cos(angle) * torch.exp(zoom), torch.sin(angle) * torch.exp(zoom)
+    u = cos * xx - sin * yy + dx * uneven
+    v = sin * xx + cos * yy + dy * uneven
+    return torch.stack([u * (2 / source[1]), v * (2 / source[0])], -1)
+
+
+def _unevenness(count: int, size: tuple[int, int], ranges: BlurRange, rng: np.random.Generator) -> Tensor:
+    """A smooth factor on each scene's translation over the picture (count x H x W), 1 everywhere for most scenes."""
+    coarse = torch.from_numpy(rng.standard_normal((count, 1, 4, 4)).astype(np.float32))
+    strength = torch.from_numpy((0.45 * rng.random(count) * (rng.random(count) < ranges.uneven)).astype(np.float32))
+    smooth = F.interpolate(coarse, size=size, mode="bicubic", align_corners=True)[:, 0]
+    return 1 + strength[:, None, None] * smooth
+
+
+def expose(
+    light: Tensor,
+    layer: Tensor,
+    layered: Tensor,
+    camera: Tensor,
+    moving: Tensor,
+    size: tuple[int, int],
+    uneven: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """One exposure of every scene: the mean over its path, and the picture at its middle, both in linear light.
+
+    Args:
+        light: B x 3 x Hs x Ws backgrounds in linear light.
+        layer: L x 4 x Hs x Ws, linear light times alpha, and alpha, of the scenes that have a layer.
+        layered: L indices of these scenes.
+        camera, moving: B x samples x 4 paths of the camera and of the layer, as :func:`motion_path` gives them.
+        size: height and width of the result, centred in the source.
+        uneven: B x height x width factor on the camera's translation.
+
+    Returns:
+        mean, middle: B x 3 x height x width.
+    """
+    source = (light.shape[-2], light.shape[-1])
+    even = torch.ones(len(layered), *size, device=light.device)
+    total = torch.zeros(len(light), 3, *size, device=light.device)
+    middle = total
+    samples = camera.shape[1]
+    for sample in range(samples):
+        grid = _grid(camera[:, sample], size, source, uneven)
+        seen = F.grid_sample(light, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+        if len(layered):
+            grid = _grid(moving[layered, sample], size, source, even)
+            front = F.grid_sample(layer, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+            seen[layered] = seen[layered] * (1 - front[:, 3:]) + front[:, :3]
+        total += seen
+        if sample == samples // 2:
+            middle = seen
+    return total / samples, middle
+
+
+def render_clip(
+    scenes: Scenes, frames: int, size: int, rng: np.random.Generator, ranges: BlurRange | None = None
+) -> tuple[Tensor, Tensor]:
+    """Blurred and sharp clips of the scenes along random camera paths.
+
+    Args:
+        scenes: what is seen.
+        frames: frames per clip (1: stills).
+        size: height and width of the crops, a multiple of 8.
+        rng: every random draw comes from it, so that equal states give equal clips.
+        ranges: the distributions drawn from.
+
+    Returns:
+        blurred, sharp: each B x frames x 3 x size x size in [0, 1], display values, on the scenes' device.
+    """
+    ranges = ranges or BlurRange()
+    count, device = scenes.background.shape[0], scenes.background.device
+    lengths, layer_lengths = path_lengths(count, ranges, rng), path_lengths(count, ranges, rng)
+    # About one sample per 1.3 pixels of the longest path, and always an odd number: the middle is the sharp frame.
+    longest = max([float(lengths.max()), *layer_lengths[scenes.layered].tolist()])
+    samples = 2 * int(np.clip(longest / 2.6, 3, 16)) + 1
+    camera = camera_paths(lengths, frames, samples, ranges, rng).to(device)
+    moving = camera_paths(layer_lengths, frames, samples, ranges, rng).to(device)
+    response = Response.draw(count, rng).to(device)
+    uneven = _unevenness(count, (size, size), ranges, rng).to(device)
+    layered = torch.from_numpy(np.flatnonzero(scenes.layered)).to(device)
+    light = response.linear(scenes.background)
+    alpha = scenes.layer[layered, 3:]
+    layer = torch.cat([response[layered].linear(scenes.layer[layered, :3]) * alpha, alpha], 1)
+
+    blurred, sharp = [], []
+    for frame in range(frames):
+        mean, middle = expose(light, layer, layered, camera[:, frame], moving[:, frame], (size, size), uneven)
+        blurred.append(response.display(mean))
+        sharp.append(response.display(middle))
+    return torch.stack(degrade(blurred, ranges, rng), 1), torch.stack(sharp, 1)

@@ -1,0 +1,65 @@
+"""Sharp moments of training videos: triples of neighbouring frames whose middle one is worth learning from."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+REDUCTION = 2
+"""Footage is compressed: at half its size, blocks and ringing are mostly gone."""
+MAX_FRAMES = 120
+TRIPLES_PER_VIDEO = 12
+LARGEST_STEP = 0.15
+"""Mean absolute difference between neighbours, of the full scale, above which there is a cut between them."""
+
+
+def detail(patch: Tensor) -> float:
+    """Mean absolute gradient of a uint8 3 x h x w patch, looked at on every second pixel."""
+    grey = patch[1, ::2, ::2].float()
+    return float((grey[1:] - grey[:-1]).abs().mean() + (grey[:, 1:] - grey[:, :-1]).abs().mean())
+
+
+def read_triples(folder: Path) -> dict[str, Tensor]:
+    """Triples (3 x 3 x H x W uint8) from every video of a folder, under the name ``FILE#frame``.
+
+    Of every video the sharper half of the frames is taken, evenly over time, where no cut is next to them. Videos that
+    are too small to crop from give none.
+
+    Raises:
+        InputError: a video that cannot be read.
+    """
+    from deblurcli.media.probe import VIDEO_SUFFIXES
+
+    triples: dict[str, Tensor] = {}
+    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES):
+        triples |= {f"{path.name}#{index}": triple for index, triple in _sharp_moments(path).items()}
+    return triples
+
+
+def _sharp_moments(path: Path) -> dict[int, Tensor]:
+    from deblurcli.media.reader import VideoReader
+
+    frames: list[Tensor] = []
+    with VideoReader(path) as reader:
+        if min(reader.info.video.width, reader.info.video.height) < 128 * REDUCTION:
+            return {}
+        for frame in reader.frames():
+            small = F.avg_pool2d(frame.rgb(), REDUCTION)
+            frames.append((small * 255).round().byte())
+            if len(frames) == MAX_FRAMES:
+                break
+    coarse = [frame[:, ::4, ::4].float() / 255 for frame in frames]
+    steps = [float((a - b).abs().mean()) for a, b in pairwise(coarse)]
+    sharpness = [detail(frame) for frame in frames]
+    typical = sorted(sharpness)[len(frames) // 2] if frames else 0.0
+    good = [
+        i
+        for i in range(1, len(frames) - 1)
+        if sharpness[i] >= typical and 0 < max(steps[i - 1], steps[i]) < LARGEST_STEP
+    ]
+    every = max(1, len(good) // TRIPLES_PER_VIDEO)
+    return {i: torch.stack(frames[i - 1 : i + 2]) for i in good[::every][:TRIPLES_PER_VIDEO]}

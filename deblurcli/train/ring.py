@@ -1,0 +1,69 @@
+"""The ring of prepared crops between blur synthesis and training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deblurcli.train.data import Source, turned
+
+
+class CropRing:
+    """A ring of prepared pairs, refreshed as training goes on, so that making crops costs less than training on them.
+
+    The pairs in the ring at an iteration are a function of ``seed`` and the iteration alone.
+
+    Args:
+        draw: a source such as :func:`stills`.
+        capacity: pairs kept.
+        group: pairs made at a time.
+        every: iterations between two groups; 0 keeps the first filling for ever.
+        first: groups made before the first iteration.
+    """
+
+    def __init__(
+        self,
+        draw: Source,
+        *,
+        capacity: int,
+        group: int,
+        every: int,
+        first: int,
+        seed: int,
+    ) -> None:
+        self.draw, self.group, self.every, self.first, self.seed = draw, group, every, first, seed
+        self.slots = max(capacity // group, 1)
+        self.made = 0
+        self.pairs: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def _make(self, index: int) -> None:
+        blurred, sharp = self.draw(self.group, np.random.default_rng([self.seed, 1, index]))
+        self.pairs[index % self.slots] = tuple(  # type: ignore[assignment]
+            (t.clamp(0, 1) * 255).round().to(torch.uint8) for t in (blurred, sharp)
+        )
+
+    def advance(self, iteration: int, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Bring the ring to its state at ``iteration``; after a resume only what is still in it is made again."""
+        wanted = self.first + (iteration // self.every if self.every else 0)
+        start = max(self.made, wanted - self.slots)
+        for index in range(start, wanted):
+            self._make(index)
+            progress(index - start + 1, wanted - start)
+        self.made = max(self.made, wanted)
+
+    def batch(self, iteration: int, count: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """``count`` random pairs cropped to ``size`` and turned at random: float, in [0, 1]."""
+        rng = np.random.default_rng([self.seed, 2, iteration])
+        chosen: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for _ in range(count):
+            group = self.pairs[int(rng.integers(len(self.pairs)))]
+            item, symmetry = int(rng.integers(self.group)), int(rng.integers(8))
+            room = group[0].shape[-1] - size
+            y, x = int(rng.integers(room + 1)), int(rng.integers(room + 1))
+            for pieces, tensor in zip(chosen, group, strict=True):
+                pieces.append(turned(tensor[item, ..., y : y + size, x : x + size], symmetry))
+        blurred, sharp = (torch.stack(pieces).to(device).float().div_(255) for pieces in chosen)
+        return blurred, sharp

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
+from fractions import Fraction
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ from deblurcli import metrics
 from deblurcli.adapt.meta import HELD_OUT, Adaptation, adapt
 from deblurcli.adapt.survey import survey
 from deblurcli.device import Device, free_system_memory, pick_device
-from deblurcli.errors import InputError, UsageError
+from deblurcli.errors import InputError, OutputError, UsageError
+from deblurcli.media.clips import ClipWriter
 from deblurcli.media.files import check_destination
-from deblurcli.media.images import IMAGE_SUFFIXES, read_image, write_image
+from deblurcli.media.images import IMAGE_SUFFIXES, Image, read_image, write_image
 from deblurcli.media.reader import VideoReader
 from deblurcli.media.writer import VideoWriter
 from deblurcli.networks.spec import Role
-from deblurcli.options import AdaptOptions, DeviceOptions, ImageOptions, TrainOptions, VideoOptions
+from deblurcli.options import AdaptOptions, DeviceOptions, ImageOptions, SynthOptions, TrainOptions, VideoOptions
 from deblurcli.report import Reporter
 from deblurcli.restore.pipeline import Restoration, restore_frame, restore_video
 from deblurcli.restore.tiles import Restorer
@@ -226,6 +228,58 @@ def deblur_image(source: PathLike, destination: PathLike, *, report: Reporter | 
     )
 
 
+def synth(source: PathLike, destination: PathLike, *, report: Reporter | None = None, **options: Any) -> Summary:
+    """Make a blurred and a sharp version of a sharp photo or video, for tests and training.
+
+    The blurred one is written to ``destination``, the sharp one under the same name into the folder ``sharp`` beside
+    the destination's folder. Photos become PNG stills or, with ``frames`` above 1, clips shaken by hand; videos get a
+    longer exposure, their real motion integrated in linear light. Clips are lossless (FFV1).
+
+    Args:
+        source: a sharp photo or video.
+        destination: ``FOLDER/blurred/NAME.png`` or ``.mkv``.
+        report: where progress goes; silent by default.
+        **options: fields of :class:`SynthOptions`.
+
+    Raises:
+        UsageError, InputError, OutputError: see :mod:`deblurcli.errors`.
+    """
+    from deblurcli.synth.pairs import MARGIN, integrated, shaken
+
+    report = report or Reporter.silent()
+    source, destination = Path(source), Path(destination)
+    (chosen,) = _split(options, SynthOptions)
+    twin = destination.parent.parent / "sharp" / destination.name
+    with ExitStack() as open_files:
+        if source.suffix.lower() in IMAGE_SUFFIXES:
+            photo = read_image(source).rgb()
+            if min(photo.shape[-2:]) < 4 * MARGIN:
+                raise InputError(f"{source} is smaller than {4 * MARGIN} pixels", "give a larger photo")
+            pairs = shaken(photo, chosen.frames, chosen.rate, chosen.blur, chosen.seed)
+            rate, total = Fraction(chosen.rate).limit_denominator(1001), chosen.frames
+        else:
+            reader = open_files.enter_context(VideoReader(source))
+            pairs = integrated((frame.rgb() for frame in reader.frames()), chosen.shutter, chosen.seed)
+            rate, total = reader.info.video.rate or Fraction(25), _expected_frames(reader)
+        try:
+            twin.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"folder {twin.parent} cannot be made: {error.strerror}", "give another -o") from error
+        if destination.suffix == ".png":
+            for path, picture in zip((destination, twin), next(pairs), strict=True):
+                samples = (picture * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
+                write_image(path, Image(samples), overwrite=chosen.overwrite)
+            return Summary(destination, lines=[f"{destination} and {twin}"], facts={"frames": 1})
+        clips = [ClipWriter(path, rate, overwrite=chosen.overwrite) for path in (destination, twin)]
+        writers = [open_files.enter_context(clip) for clip in clips]
+        count = 0
+        for count, pair in enumerate(pairs, 1):
+            for writer, picture in zip(writers, pair, strict=True):
+                writer.write(picture)
+            report.progress("blurring", count, total)
+    return Summary(destination, lines=[f"{count} frames: {destination} and {twin}"], facts={"frames": count})
+
+
 def measure(restored: PathLike, reference: PathLike) -> dict[str, float]:
     """PSNR (dB) and SSIM of an image or a video against its sharp reference, mean over frames.
 
@@ -270,6 +324,7 @@ def train(stage: str, *, report: Reporter | None = None, command: str = "", **op
     Raises:
         UsageError, InputError, WeightsError, DeviceError: see :mod:`deblurcli.errors`.
     """
+    from deblurcli.train.parallel import join
     from deblurcli.train.stages import STAGES
 
     if stage not in STAGES:
@@ -279,7 +334,9 @@ def train(stage: str, *, report: Reporter | None = None, command: str = "", **op
     if device.dtype == torch.float16:
         # Half-precision gradients underflow without loss scaling.
         device = pick_device(computing.device, "fp32")
-    return STAGES[stage](training, device, report or Reporter.silent(), command or f"deblur train {stage}")
+    workers = join(device.where)
+    report = report if report and workers.leads else Reporter.silent()
+    return STAGES[stage](training, device, workers, report, command or f"deblur train {stage}")
 
 
 def doctor() -> list[tuple[str, str]]:

@@ -119,6 +119,30 @@ class ImageOptions:
 
 
 @dataclass(frozen=True)
+class SynthOptions:
+    """How `deblur synth` makes pairs of blurred and sharp frames."""
+
+    frames: int = 1
+    """Frames to make of a photo: 1 gives a still, more a clip. Of a video, all frames are taken."""
+    rate: float = 25.0
+    """Frames per second of a clip made of a photo."""
+    blur: float | None = None
+    """Photos: mean length of the camera's path in an exposure, in pixels. Default: drawn, 9 in half of the cases."""
+    shutter: float | None = None
+    """Videos: exposure in frame intervals, up to 2. Default: drawn between 0.3 and 1.6."""
+    seed: int = 0
+    """Seed of paths, exposure, camera response and noise."""
+    overwrite: bool = False
+    """Replace pairs that exist."""
+
+    def __post_init__(self) -> None:
+        _require(self.frames >= 1, f"--frames {self.frames} is too few", "give at least 1")
+        _require(1 <= self.rate <= 1000, f"--rate {self.rate:g} is out of range", "give 1 to 1000 frames per second")
+        _require(self.blur is None or 0 <= self.blur <= 200, "--blur is out of range", "give 0 to 200 pixels")
+        _require(self.shutter is None or 0 < self.shutter <= 2, "--shutter is out of range", "give above 0, at most 2")
+
+
+@dataclass(frozen=True)
 class TrainOptions:
     """One training stage. Give minutes (the schedule follows the clock) or iterations (reproducible)."""
 

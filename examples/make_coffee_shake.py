@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import torch
 
-from deblurcli.synth import BlurRange, Response, add_noise, expose
+from deblurcli.synth import Response, Sensor, expose
 
 SIZE, FRAMES, RATE, SAMPLES = (256, 448), 60, 25, 25
 SHUTTER = 0.8
@@ -33,6 +33,7 @@ def hand_path(times: np.ndarray, seed: int = 5) -> np.ndarray:
 def main(photo: str, destination: str) -> None:
     picture = cv2.cvtColor(cv2.imread(photo), cv2.COLOR_BGR2RGB)
     response = Response(torch.tensor([2.2]), torch.tensor([1.5]))
+    sensor = Sensor(noise=torch.tensor([0.003]), demosaiced=torch.tensor([1.0]), quality=torch.tensor([torch.inf]))
     light = response.linear(torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255)
     rng = np.random.default_rng(1)
     with av.open(destination, "w") as output:
@@ -45,8 +46,8 @@ def main(photo: str, destination: str) -> None:
             camera = torch.from_numpy(hand_path(times)).float()[None]
             none, even = torch.zeros(0, dtype=torch.long), torch.ones(1, *SIZE)
             mean, _ = expose(light, torch.zeros(0, 4, *light.shape[-2:]), none, camera, camera, SIZE, even)
-            (shot,) = add_noise([response.display(mean)], BlurRange(noisy=1.0, noise=0.006), rng)
-            pixels = (shot[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
+            shot = sensor.capture(response.display(mean), rng)
+            pixels = (shot[0] * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
             output.mux(video.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
         output.mux(video.encode(None))
         seconds = np.arange(FRAMES * 44100 // RATE) / 44100

@@ -17,7 +17,7 @@ from deblurcli.cli import app, run
 from deblurcli.cli.man import EXIT_STATUS
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ["video", "image", "weights", "metrics", "train", "doctor"]
+COMMANDS = ["video", "image", "weights", "metrics", "synth", "train", "doctor"]
 
 
 @pytest.fixture
@@ -75,6 +75,7 @@ def fields_of(*kinds):
     [
         ("video", (options.VideoOptions, options.AdaptOptions, options.DeviceOptions), set()),
         ("image", (options.ImageOptions, options.DeviceOptions), set()),
+        ("synth", (options.SynthOptions,), set()),
         ("train", (options.TrainOptions, options.DeviceOptions), {"tile"}),
     ],
 )

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from media import make_clip, read_planes
 
+from deblurcli import api
+from deblurcli.cli import run
 from deblurcli.synth import (
     BlurRange,
     Response,
     Scenes,
+    Sensor,
     compress,
     expose,
+    hand_path,
     motion_path,
     path_lengths,
     render_clip,
@@ -167,3 +174,70 @@ def test_patterns_follow_their_seed_and_have_edges() -> None:
     assert one[0].shape == (3, 120, 160) and one[0].dtype == torch.uint8
     for picture in one:
         assert (picture[:, 1:].float() - picture[:, :-1].float()).abs().mean() > 2
+
+
+def test_a_hand_held_path_stays_about_its_place_at_its_speed() -> None:
+    times = np.linspace(0, 20, 4000)
+    speeds, reaches = [], []
+    for seed in range(10):
+        path = hand_path(times, 200.0, np.random.default_rng(seed))
+        assert path.shape == (4000, 4)
+        speeds.append(np.hypot(*np.diff(path[:, :2], axis=0).T).sum() / 20)
+        reaches.append(np.abs(path[:, :2]).max())
+    assert np.mean(speeds) == pytest.approx(200, rel=0.1) and np.max(reaches) < 200
+    assert np.array_equal(path, hand_path(times, 200.0, np.random.default_rng(9)))
+
+
+def test_a_sensor_keeps_its_noise_along_a_clip_but_not_its_grain() -> None:
+    grey = torch.full((1, 3, 50, 52), 0.5)
+    sensor = Sensor(torch.tensor([0.02]), torch.tensor([0.0]), torch.tensor([torch.inf]))
+    rng = np.random.default_rng(1)
+    one, two = sensor.capture(grey, rng), sensor.capture(grey, rng)
+    assert not torch.equal(one, two) and one.shape == grey.shape
+    assert float(one.std()) == pytest.approx(float(two.std()), rel=0.1)
+    assert float(one.std()) == pytest.approx(0.02 * (0.4 + 0.6 * 0.5**0.5), rel=0.1)
+    lossy = Sensor(torch.tensor([0.0]), torch.tensor([0.0]), torch.tensor([30.0]))
+    assert lossy.capture(scenes(1).background[..., :50, :52], rng).shape == grey.shape
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    picture = (scenes(1).background[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "photo.png"), picture)
+    return tmp_path / "photo.png"
+
+
+def test_pairs_of_a_photo(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["synth", str(photo), "-o", str(tmp_path / "still"), "--blur", "12", "-q"]) == 0
+    blurred, sharp = (tmp_path / "still" / kind / "photo.png" for kind in ("blurred", "sharp"))
+    assert capsys.readouterr().out == f"{blurred}\n"
+    assert cv2.imread(str(sharp)).shape == (96, 96, 3)
+    scores = api.measure(blurred, sharp)
+    assert 10 < scores["psnr"] < 35
+    assert run(["synth", str(photo), "-o", str(tmp_path / "clip"), "--frames", "7", "--blur", "12", "-q"]) == 0
+    assert run(["metrics", str(tmp_path / "clip" / "blurred"), str(tmp_path / "clip" / "sharp"), "-q"]) == 0
+    assert api.measure(*(tmp_path / "clip" / kind / "photo.mkv" for kind in ("blurred", "sharp")))["frames"] == 7
+
+
+def test_pairs_of_a_video_follow_the_seed(tmp_path: Path) -> None:
+    make_clip(tmp_path / "in.mkv", size=(96, 80), frames=8)
+    for folder, seed in (("one", "3"), ("two", "3"), ("three", "4")):
+        assert run(["synth", str(tmp_path / "in.mkv"), "-o", str(tmp_path / folder), "--seed", seed, "-q"]) == 0
+    found = [read_planes(tmp_path / folder / "blurred" / "in.mkv") for folder in ("one", "two", "three")]
+    assert found[0] == found[1] != found[2] and len(found[0]) == 6
+
+
+def test_pairs_are_refused_in_one_line(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "text.mp4").write_text("no video")
+    out = str(tmp_path / "out")
+    for arguments, code in (
+        ([str(tmp_path / "text.mp4"), "-o", out], 4),
+        ([str(photo), "-o", out, "--frames", "0"], 2),
+        ([str(photo), "-o", out, "--shutter", "3"], 2),
+        ([str(photo), str(photo.with_suffix(".jpg")), "-o", out], 2),
+    ):
+        assert run(["synth", *arguments]) == code
+        assert "Traceback" not in capsys.readouterr().err
+    assert run(["synth", str(photo), "-o", out, "-q"]) == 0
+    assert run(["synth", str(photo), "-o", out, "-q"]) == 2
+    assert not list(tmp_path.rglob("*.part"))

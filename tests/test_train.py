@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -195,6 +199,47 @@ def test_fine_tuning_starts_from_the_default(folder: Path, tmp_path: Path) -> No
     assert default.sha256[:12] in tuned.card["start"]
     for a, b in zip(tuned.module.parameters(), default.module.parameters(), strict=True):
         assert torch.allclose(a, b, atol=1e-3)
+
+
+def _worker(rank: int, folder: str) -> None:
+    """One of two processes: gradients 1 and 3, weights 0 and 1."""
+    import os
+
+    import torch.distributed as dist
+
+    from deblurcli.train.parallel import join
+
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29577"}
+    workers = join(CPU)
+    module = nn.Linear(3, 2)
+    nn.init.constant_(module.weight, float(rank))
+    workers.start_alike(module.state_dict().values())
+    for p in module.parameters():
+        p.grad = torch.full_like(p, 1.0 + 2 * rank)
+    workers.average_gradients(module)
+    found = [float(module.weight.detach().mean()), float(module.weight.grad.mean()), workers.agree(7.0 + rank)]
+    Path(folder, str(rank)).write_text(json.dumps([*found, workers.leads, workers.seed(5)]))
+    dist.destroy_process_group()
+
+
+def test_two_processes_share_weights_and_gradients(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(_worker, (str(tmp_path),), nprocs=2)
+    found = [json.loads(Path(tmp_path, str(rank)).read_text()) for rank in range(2)]
+    assert found[0][:3] == found[1][:3] == [0.0, 2.0, 7.0]
+    assert [f[3] for f in found] == [True, False] and found[0][4] == 5 != found[1][4]
+
+
+def test_torchrun_trains_one_network_in_two_processes(folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29578"]
+    command += ["-m", "deblurcli", "train", "deblur", "--data", str(folder), "--out", str(tmp_path)]
+    command += ["--iterations", "3", "--batch", "2", "--crops", "64", "--ring", "12", "--device", "cpu"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "log.csv").open() as log:
+        assert [row["iteration"] for row in csv.DictReader(log)] == ["3"]
+    assert load_network(tmp_path / "plain-unet.safetensors", role="deblur").card["iterations"] == 3
+    assert (tmp_path / "curve.png").stat().st_size > 5000
 
 
 def test_budget_must_be_clear(tmp_path: Path) -> None:

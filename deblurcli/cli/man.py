@@ -52,6 +52,11 @@ EXAMPLES = {
         ("One video", "deblur metrics out.mp4 sharp.mp4"),
         ("Folders, for a program", "deblur metrics out/ sharp/ --json"),
     ],
+    "deblur-synth": [
+        ("Pairs from a folder of sharp photos", "deblur synth photos/ -o pairs/"),
+        ("A clip of 48 frames from each photo, shaken by hand", "deblur synth photos/ -o pairs/ --frames 48"),
+        ("A longer exposure for sharp footage", "deblur synth sharp.mp4 -o pairs/ --shutter 1.5"),
+    ],
     "deblur-train": [
         ("An hour of training", "deblur train deblur --data photos/ --out runs/deblur --minutes 60"),
         ("A run that can be reproduced", "deblur train reblur --data photos/ --out runs/reblur --iterations 20000"),

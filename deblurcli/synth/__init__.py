@@ -9,19 +9,19 @@ All of it is torch and batched: the same code fills a ring of crops on a CPU and
 between the frames of a video (:mod:`deblurcli.synth.motion`) adds what no camera path shows.
 """
 
-from deblurcli.synth.light import Response, add_noise, compress, degrade
-from deblurcli.synth.paths import BlurRange, camera_paths, motion_path, path_lengths
+from deblurcli.synth.light import Response, Sensor, compress
+from deblurcli.synth.paths import BlurRange, camera_paths, hand_path, motion_path, path_lengths
 from deblurcli.synth.render import Scenes, expose, render_clip
 
 __all__ = [
     "BlurRange",
     "Response",
     "Scenes",
-    "add_noise",
+    "Sensor",
     "camera_paths",
     "compress",
-    "degrade",
     "expose",
+    "hand_path",
     "motion_path",
     "path_lengths",
     "render_clip",

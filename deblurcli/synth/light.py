@@ -45,25 +45,6 @@ class Response:
         return light.clamp(1e-8, 1) ** (1 / self.gamma[:, None, None, None])
 
 
-def add_noise(frames: list[Tensor], ranges: BlurRange, rng: np.random.Generator) -> list[Tensor]:
-    """Signal-dependent sensor noise on the frames of clips (each B x 3 x H x W display values), one level per clip.
-
-    For half of the clips it is smoothed, as demosaicing does.
-    """
-    count, device = frames[0].shape[0], frames[0].device
-    level = rng.random(count) ** 2 * ranges.noise * (rng.random(count) < ranges.noisy)
-    deviation = torch.from_numpy(level.astype(np.float32)).to(device)[:, None, None, None]
-    smooth = torch.from_numpy((rng.random(count) < 0.5).astype(np.float32)).to(device)[:, None, None, None]
-    generator = torch.Generator(device).manual_seed(int(rng.integers(2**62)))
-    noisy = []
-    for frame in frames:
-        noise = torch.randn(frame.shape, generator=generator, device=device)
-        demosaiced = F.avg_pool2d(noise, 3, stride=1, padding=1, count_include_pad=False) * 2.0
-        noise = noise.lerp(demosaiced, smooth)
-        noisy.append(frame + noise * deviation * (0.4 + 0.6 * frame.clamp(0, 1).sqrt()))
-    return noisy
-
-
 _LUMA = torch.tensor(  # quantisation steps of the JPEG standard, table K.1, at quality 50
     [
         [16, 11, 10, 16, 24, 40, 51, 61],
@@ -82,8 +63,10 @@ _LUMA = torch.tensor(  # quantisation steps of the JPEG standard, table K.1, at 
 def compress(picture: Tensor, quality: Tensor) -> Tensor:
     """Block-transform compression of B x 3 x H x W values in [0, 1]: 8x8 cosine transform, coefficients rounded.
 
-    ``quality``: B values, 100 is nearly lossless, 50 the JPEG standard's table. H and W multiples of 8.
+    ``quality``: B values, 100 is nearly lossless, 50 the JPEG standard's table.
     """
+    height, width = picture.shape[-2:]
+    picture = F.pad(picture, (0, -width % 8, 0, -height % 8), mode="replicate")
     b, _, h, w = picture.shape
     k = torch.arange(8, dtype=torch.float32, device=picture.device)
     basis = torch.cos((2 * k[None, :] + 1) * k[:, None] * math.pi / 16) * 0.5
@@ -98,13 +81,41 @@ def compress(picture: Tensor, quality: Tensor) -> Tensor:
     coefficients = basis @ blocks @ basis.T
     blocks = basis.T @ (torch.round(coefficients / table) * table) @ basis
     ycc = blocks.permute(0, 1, 2, 4, 3, 5).reshape(b, 3, h, w)
-    return (torch.einsum("ij,bjhw->bihw", torch.linalg.inv(to_ycc), ycc) + 128) / 255
+    restored = (torch.einsum("ij,bjhw->bihw", torch.linalg.inv(to_ycc), ycc) + 128) / 255
+    return restored[..., :height, :width]
 
 
-def degrade(frames: list[Tensor], ranges: BlurRange, rng: np.random.Generator) -> list[Tensor]:
-    """Noise and, for some scenes, compression of the frames of clips (each B x 3 x H x W), alike along a clip."""
-    count, device = frames[0].shape[0], frames[0].device
-    noisy = add_noise(frames, ranges, rng)
-    quality = torch.from_numpy(rng.uniform(40, 96, count).astype(np.float32)).to(device)
-    chosen = torch.from_numpy(rng.random(count) < ranges.compressed).to(device)[:, None, None, None]
-    return [torch.where(chosen, compress(p, quality), p).clamp(0, 1) for p in noisy]
+@dataclass(frozen=True)
+class Sensor:
+    """What a camera adds to each scene's frames: noise that grows with the signal, and lossy compression.
+
+    ``noise``: standard deviation at full scale. ``demosaiced``: 1 where the noise is smoothed, as demosaicing does.
+    ``quality``: of the compression, infinite where there is none. All of shape (B,).
+    """
+
+    noise: Tensor
+    demosaiced: Tensor
+    quality: Tensor
+
+    @staticmethod
+    def draw(count: int, ranges: BlurRange, rng: np.random.Generator) -> Sensor:
+        """One sensor per scene; it stays the same along a clip."""
+        noise = rng.random(count) ** 2 * ranges.noise * (rng.random(count) < ranges.noisy)
+        demosaiced = rng.random(count) < 0.5
+        quality = np.where(rng.random(count) < ranges.compressed, rng.uniform(40, 96, count), np.inf)
+        return Sensor(*(torch.from_numpy(v.astype(np.float32)) for v in (noise, demosaiced, quality)))
+
+    def capture(self, frame: Tensor, rng: np.random.Generator) -> Tensor:
+        """One frame of each scene, B x 3 x H x W display values, as it comes out of the camera, in [0, 1]."""
+        device = frame.device
+        values = (self.noise, self.demosaiced, self.quality)
+        noise, demosaiced, quality = (v.to(device)[:, None, None, None] for v in values)
+        generator = torch.Generator(device).manual_seed(int(rng.integers(2**62)))
+        grain = torch.randn(frame.shape, generator=generator, device=device)
+        smooth = F.avg_pool2d(grain, 3, stride=1, padding=1, count_include_pad=False) * 2.0
+        grain = grain.lerp(smooth, demosaiced)
+        noisy = frame + grain * noise * (0.4 + 0.6 * frame.clamp(0, 1).sqrt())
+        lossy = torch.isfinite(quality)
+        if lossy.any():
+            noisy = torch.where(lossy, compress(noisy, quality.flatten().nan_to_num(posinf=100.0)), noisy)
+        return noisy.clamp(0, 1)

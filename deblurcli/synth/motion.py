@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deblurcli.synth.light import Response, degrade
+from deblurcli.synth.light import Response, Sensor
 from deblurcli.synth.paths import BlurRange
 
 PIXELS_PER_SAMPLE = 1.5
@@ -92,4 +92,4 @@ def motion_stills(
         inside = (..., slice(edge, edge + size), slice(edge, edge + size))
         blurred.append(exposed[inside])
         sharp.append(middle[inside])
-    return degrade([torch.stack(blurred)], ranges, rng)[0], torch.stack(sharp)
+    return Sensor.draw(count, ranges, rng).capture(torch.stack(blurred), rng), torch.stack(sharp)

@@ -73,6 +73,27 @@ def motion_path(times: np.ndarray, length: float, ranges: BlurRange, rng: np.ran
     return at - np.array([np.interp(0.0, fine, column) for column in track.T])
 
 
+def hand_path(times: np.ndarray, speed: float, rng: np.random.Generator) -> np.ndarray:
+    """A path that stays about one place, as that of a camera held by hand, for clips of any length.
+
+    Harmonics between 1 and 9 Hz, their speeds alike; the camera almost stops where it turns, so that sharp and blurred
+    frames alternate. ``times`` in seconds, ``speed`` in pixels per second, averaged over time. Shape (len(times), 4):
+    pixels, pixels, radians, natural logarithm.
+    """
+    long = np.linspace(0, 8, 2000)
+
+    def shake(at: np.ndarray) -> np.ndarray:
+        turns = hertz * at[:, None, None] + phase
+        return np.asarray((reach / hertz * np.sin(2 * np.pi * turns)).sum(1))
+
+    hertz, reach, phase = rng.uniform(1, 9, (5, 1)), rng.uniform(0.2, 1, (5, 4)), rng.random((5, 4))
+    found = np.hypot(*np.diff(shake(long)[:, :2], axis=0).T).sum() / 8
+    track = shake(times) * (speed / found)
+    track[:, 2] *= np.deg2rad(1) / 30  # about a degree of roll for a sway of 30 pixels
+    track[:, 3] /= 4000
+    return track
+
+
 def camera_paths(
     lengths: np.ndarray, frames: int, samples: int, ranges: BlurRange, rng: np.random.Generator
 ) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deblurcli.synth.light import Response, degrade
+from deblurcli.synth.light import Response, Sensor
 from deblurcli.synth.paths import BlurRange, camera_paths, path_lengths
 
 
@@ -122,4 +122,5 @@ def render_clip(
         mean, middle = expose(light, layer, layered, camera[:, frame], moving[:, frame], (size, size), uneven)
         blurred.append(response.display(mean))
         sharp.append(response.display(middle))
-    return torch.stack(degrade(blurred, ranges, rng), 1), torch.stack(sharp, 1)
+    sensor = Sensor.draw(count, ranges, rng)
+    return torch.stack([sensor.capture(frame, rng) for frame in blurred], 1), torch.stack(sharp, 1)

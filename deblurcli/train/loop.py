@@ -19,7 +19,9 @@ from deblurcli.errors import InputError
 from deblurcli.options import TrainOptions
 from deblurcli.report import Reporter
 from deblurcli.train.checkpoint import load_state, save_state
+from deblurcli.train.curve import draw_curve
 from deblurcli.train.optim import rate_at, update_average
+from deblurcli.train.parallel import Workers
 from deblurcli.train.ring import CropRing
 from deblurcli.weights.load import save_network
 
@@ -45,6 +47,7 @@ class Stage:
     critics: dict[str, nn.Module] = field(default_factory=dict)
     """Trained along inside ``loss``; saved with the state."""
     critic_optimisers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
+    workers: Workers = field(default_factory=Workers)
 
 
 def crop_plan(progress: float, batch: int, sizes: tuple[int, ...]) -> tuple[int, int]:
@@ -63,6 +66,8 @@ def run_stage(stage: Stage, options: TrainOptions, device: Device, report: Repor
     out = options.out
     out.mkdir(parents=True, exist_ok=True)
     state_path, log_path = out / "state.safetensors", out / "log.csv"
+    workers = stage.workers
+    workers.start_alike(stage.module.state_dict().values())
     average = copy.deepcopy(stage.module).requires_grad_(False)
     modules = {"module": stage.module, "average": average, **stage.critics}
     optimisers = {"optimiser": stage.optimiser, **stage.critic_optimisers}
@@ -70,7 +75,7 @@ def run_stage(stage: Stage, options: TrainOptions, device: Device, report: Repor
     if state_path.exists():
         facts = load_state(state_path, modules, optimisers)
         report.note(f"resuming {state_path} at iteration {facts['iteration']}, {facts['seconds'] / 60:.1f} minutes")
-    else:
+    elif workers.leads:
         with log_path.open("w", newline="") as log:
             csv.writer(log).writerow(LOG_FIELDS)
     stage.ring.advance(facts["iteration"], lambda done, total: report.progress("preparing crops", done, total))
@@ -81,6 +86,8 @@ def run_stage(stage: Stage, options: TrainOptions, device: Device, report: Repor
         return facts["seconds"] / (60 * options.minutes)
 
     def checkpoint(losses: list[float], rate: float) -> None:
+        if not workers.leads:
+            return
         average.eval()
         scores = stage.validate(average)
         mean_loss = sum(losses) / max(len(losses), 1)
@@ -88,6 +95,7 @@ def run_stage(stage: Stage, options: TrainOptions, device: Device, report: Repor
         facts["curve"].append([row[0], row[1], round(scores[0], 3)])
         with log_path.open("a", newline="") as log:
             csv.writer(log).writerow([f"{v:.6g}" for v in row])
+        draw_curve(log_path, out / "curve.png")
         card = stage.card | {
             "iterations": facts["iteration"],
             "minutes": round(facts["seconds"] / 60, 1),
@@ -120,17 +128,17 @@ def run_stage(stage: Stage, options: TrainOptions, device: Device, report: Repor
                 loss = stage.loss(stage.module, blurred, sharp)
             stage.optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            nn.utils.clip_grad_norm_(stage.module.parameters(), 1.0)
-            value = float(loss.detach())
-            if math.isfinite(value):
+            workers.average_gradients(stage.module)
+            # The norm is the same in every process, so that they skip a broken step together.
+            if torch.isfinite(nn.utils.clip_grad_norm_(stage.module.parameters(), 1.0)):
                 stage.optimiser.step()
-            losses.append(value)
+            losses.append(value := float(loss.detach()))
             if len(losses) > 50 and not any(math.isfinite(v) for v in losses[-50:]):
                 raise InputError("the loss has not been finite for 50 iterations", "lower --rate")
             update_average(average.parameters(), stage.module.parameters(), iteration)
             facts["iteration"] += 1
             now = time.monotonic()
-            facts["seconds"] += now - clock
+            facts["seconds"] = workers.agree(facts["seconds"] + now - clock)
             clock = now
             report.progress("training", progress(), 1.0, iteration=facts["iteration"], loss=value)
             if facts["seconds"] - saved > 60 * options.save_every:

@@ -19,6 +19,7 @@ from deblurcli.synth import BlurRange
 from deblurcli.train.data import Material, load_material, reblur_clips, stills
 from deblurcli.train.loop import Stage, run_stage
 from deblurcli.train.optim import Muon
+from deblurcli.train.parallel import Workers
 from deblurcli.train.ring import CropRing
 from deblurcli.weights.load import load_network
 from deblurcli.weights.registry import weights_of
@@ -78,7 +79,9 @@ def _validator(
     return validate
 
 
-def train_deblur(options: TrainOptions, device: Device, report: Reporter, command: str) -> dict[str, Any]:
+def train_deblur(
+    options: TrainOptions, device: Device, workers: Workers, report: Reporter, command: str
+) -> dict[str, Any]:
     """Train a deblurring network on synthesised blur; the weights land in ``options.out / NETWORK.safetensors``.
 
     Raises:
@@ -91,7 +94,7 @@ def train_deblur(options: TrainOptions, device: Device, report: Reporter, comman
     criterion, ranges, largest = LOSSES[NETWORKS[options.network].loss], BlurRange(), max(options.crops)
     ring = CropRing(
         stills(material, largest, ranges, device.where),
-        capacity=options.ring, group=6, every=3, first=min(40, options.ring // 6), seed=options.seed,
+        capacity=options.ring, group=6, every=3, first=min(40, options.ring // 6), seed=workers.seed(options.seed),
     )  # fmt: skip
     pairs = stills(held_out, largest, ranges, device.where)(48, np.random.default_rng(VALIDATION_SEED))
     stage = Stage(
@@ -104,11 +107,14 @@ def train_deblur(options: TrainOptions, device: Device, report: Reporter, comman
         validate=_validator(pairs, device, lambda net, blurred, sharp: (net(blurred), blurred, sharp)),
         card=_card(options, material, origin, command),
         export=options.out / f"{options.network}.safetensors",
+        workers=workers,
     )
     return run_stage(stage, options, device, report)
 
 
-def train_reblur(options: TrainOptions, device: Device, report: Reporter, command: str) -> dict[str, Any]:
+def train_reblur(
+    options: TrainOptions, device: Device, workers: Workers, report: Reporter, command: str
+) -> dict[str, Any]:
     """Train a reblurring network and its critic: five sharp frames in, the blurred middle one out.
 
     Charbonnier and adversarial losses (meta-transferring paper, section 3.1 and supplement). The weights land in
@@ -119,11 +125,12 @@ def train_reblur(options: TrainOptions, device: Device, report: Reporter, comman
     material, held_out = load_material(options.data).split()
     module, config, origin = _started(options, device, "reblur")
     critic = device.place(NETWORKS["patch-critic"].build())
+    workers.start_alike(critic.state_dict().values())
     critic_optimiser = torch.optim.RMSprop(critic.parameters(), lr=1e-4)
     ranges, largest = BlurRange(layered=0.3, compressed=0.15), max(options.crops)
     ring = CropRing(
         reblur_clips(material, largest, ranges, device.where),
-        capacity=options.ring, group=4, every=4, first=min(24, options.ring // 4), seed=options.seed,
+        capacity=options.ring, group=4, every=4, first=min(24, options.ring // 4), seed=workers.seed(options.seed),
     )  # fmt: skip
     pairs = reblur_clips(held_out, largest, ranges, device.where)(24, np.random.default_rng(VALIDATION_SEED))
 
@@ -131,6 +138,7 @@ def train_reblur(options: TrainOptions, device: Device, report: Reporter, comman
         fake = net(sharp)
         critic_optimiser.zero_grad(set_to_none=True)
         critic_loss(critic(blurred), critic(fake.detach())).backward()
+        workers.average_gradients(critic)
         critic_optimiser.step()
         clamp_parameters(critic, 0.01)
         return charbonnier(fake, blurred) + ADVERSARIAL_WEIGHT * generator_loss(critic(fake))
@@ -147,6 +155,7 @@ def train_reblur(options: TrainOptions, device: Device, report: Reporter, comman
         export=options.out / f"{options.network}.safetensors",
         critics={"patch-critic": critic},
         critic_optimisers={"critic_optimiser": critic_optimiser},
+        workers=workers,
     )
     return run_stage(stage, options, device, report)
 

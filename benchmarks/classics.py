@@ -1,0 +1,60 @@
+"""What classic sharpening reaches on the development stills: unsharp mask and Wiener filter, helped by the reference.
+
+    python benchmarks/classics.py EVAL
+
+Both are given what no user has: for every picture the settings that score best against its sharp reference (strength and
+radius of the mask; length, angle and noise of a straight motion kernel for the Wiener filter).
+"""
+
+import itertools
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from deblurcli import metrics
+from deblurcli.media.images import read_image
+
+
+def unsharp(picture: np.ndarray, radius: float, amount: float) -> np.ndarray:
+    """H x W x 3 in [0, 1] plus ``amount`` times what a Gaussian of ``radius`` takes away."""
+    return picture + amount * (picture - cv2.GaussianBlur(picture, (0, 0), radius))
+
+
+def wiener(spectrum: np.ndarray, shape: tuple[int, int], length: float, angle: float, noise: float) -> np.ndarray:
+    """The picture with this spectrum (of its mirrored extension), freed from a straight motion of ``length`` pixels."""
+    kernel = np.zeros(spectrum.shape[:2], np.float32)
+    for t in np.linspace(-0.5, 0.5, max(3, 4 * int(length))):
+        y, x = t * length * np.sin(angle), t * length * np.cos(angle)
+        kernel[round(y), round(x)] += 1
+    transfer = np.fft.rfft2(kernel / kernel.sum())[..., None]
+    restored = np.fft.irfft2(spectrum * transfer.conj() / (np.abs(transfer) ** 2 + noise), s=kernel.shape, axes=(0, 1))
+    return restored[: shape[0], : shape[1]]
+
+
+def best(candidates: list[np.ndarray], reference: torch.Tensor) -> tuple[float, float]:
+    """PSNR and SSIM of the candidate with the highest PSNR."""
+    tensors = [torch.from_numpy(np.ascontiguousarray(c)).permute(2, 0, 1).float().clamp(0, 1) for c in candidates]
+    found = max(tensors, key=lambda t: metrics.psnr(t, reference))
+    return metrics.psnr(found, reference), metrics.ssim(found, reference)
+
+
+if __name__ == "__main__":
+    scores: dict[str, list[tuple[float, float]]] = {"input": [], "unsharp mask": [], "Wiener": []}
+    for path in sorted((Path(sys.argv[1]) / "gopro_stills").glob("*_gt.png")):
+        reference = read_image(path).rgb()
+        blurred = read_image(path.with_name(path.name.replace("_gt", ""))).rgb()
+        picture = blurred.permute(1, 2, 0).numpy()
+        h, w = picture.shape[:2]
+        spectrum = np.fft.rfft2(np.pad(picture, ((0, h), (0, w), (0, 0)), mode="symmetric"), axes=(0, 1))
+        masks = [unsharp(picture, *setting) for setting in itertools.product((1, 2, 4), (0.2, 0.5, 1, 2))]
+        settings = itertools.product((4, 8, 14, 22), np.arange(6) * np.pi / 6, (0.01, 0.05))
+        scores["input"].append(best([picture], reference))
+        scores["unsharp mask"].append(best(masks, reference))
+        scores["Wiener"].append(best([wiener(spectrum, (h, w), *s) for s in settings], reference))
+        print(path.name, *(f"{name} {rows[-1][0]:.2f}" for name, rows in scores.items()), file=sys.stderr)
+    print("| stills | PSNR (dB) | SSIM |\n|---|---|---|")
+    for name, rows in scores.items():
+        print(f"| {name} | {np.mean([r[0] for r in rows]):.2f} | {np.mean([r[1] for r in rows]):.4f} |")

@@ -1,0 +1,31 @@
+"""The learning curve of a run as a picture."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+from pathlib import Path
+
+
+def draw_curve(log: Path, picture: Path) -> bool:
+    """Plot loss and held-out PSNR over time from a run's ``log.csv``; False where matplotlib is not installed."""
+    if importlib.util.find_spec("matplotlib") is None:
+        return False
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with log.open(newline="") as file:
+        rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    minutes = [row["minutes"] for row in rows]
+    figure = Figure(figsize=(7, 6), layout="constrained")
+    FigureCanvasAgg(figure)
+    above, below = figure.subplots(2, 1, sharex=True)
+    above.plot(minutes, [row["validation_psnr"] for row in rows], marker=".", label="restored")
+    above.plot(minutes, [row["validation_input_psnr"] for row in rows], linestyle="--", label="input")
+    above.set_ylabel("held-out PSNR (dB)")
+    above.legend()
+    below.plot(minutes, [row["loss"] for row in rows], marker=".")
+    below.set_ylabel("training loss")
+    below.set_xlabel("minutes")
+    figure.savefig(picture, dpi=100)
+    return True

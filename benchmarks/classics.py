@@ -2,7 +2,7 @@
 
     python benchmarks/classics.py EVAL
 
-Both are given what no user has: for every picture the settings that score best against its sharp reference (strength and
+Both get what no user has: for every picture the settings that score best against its sharp reference (strength and
 radius of the mask; length, angle and noise of a straight motion kernel for the Wiener filter).
 """
 
@@ -25,7 +25,7 @@ def unsharp(picture: np.ndarray, radius: float, amount: float) -> np.ndarray:
 
 def wiener(spectrum: np.ndarray, shape: tuple[int, int], length: float, angle: float, noise: float) -> np.ndarray:
     """The picture with this spectrum (of its mirrored extension), freed from a straight motion of ``length`` pixels."""
-    kernel = np.zeros(spectrum.shape[:2], np.float32)
+    kernel = np.zeros((2 * shape[0], 2 * shape[1]), np.float32)
     for t in np.linspace(-0.5, 0.5, max(3, 4 * int(length))):
         y, x = t * length * np.sin(angle), t * length * np.cos(angle)
         kernel[round(y), round(x)] += 1

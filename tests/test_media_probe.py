@@ -5,6 +5,8 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from media import cut_tail, make_clip
 
@@ -146,3 +148,15 @@ def test_any_name(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) ->
 def test_probing_needs_no_torch() -> None:
     code = "import sys, deblurcli.media.probe, deblurcli.media.reader, deblurcli.media.writer, deblurcli.media.images\n"
     subprocess.run([sys.executable, "-c", code + "assert 'torch' not in sys.modules"], check=True)
+
+
+def test_bare_motion_jpeg_is_a_video(tmp_path):
+    """JPEG files one after the other; their first bytes are those of a picture."""
+    rng = np.random.default_rng(1)
+    frames = [cv2.imencode(".jpg", rng.integers(0, 255, (48, 64, 3)).astype(np.uint8))[1].tobytes() for _ in range(30)]
+    (tmp_path / "bare.mjpeg").write_bytes(b"".join(frames))
+    info = probe(tmp_path / "bare.mjpeg")
+    assert (info.container, info.video.codec, info.video.width) == ("mjpeg", "mjpeg", 64)
+    (tmp_path / "text.mjpeg").write_text("no pictures at all\n" * 50)
+    with pytest.raises(InputError):
+        probe(tmp_path / "text.mjpeg")

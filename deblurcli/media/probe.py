@@ -16,7 +16,7 @@ __all__ = ["VIDEO_SUFFIXES", "Colour", "MediaInfo", "StreamInfo", "VideoInfo", "
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".flv"}
-    | {".wmv", ".asf", ".3gp", ".3g2", ".mxf", ".nut", ".ogv", ".y4m", ".mjpeg"}
+    | {".wmv", ".asf", ".3gp", ".3g2", ".mxf", ".nut", ".ogv", ".y4m", ".mjpeg", ".mjpg"}
 )
 MAX_PIXELS = 1 << 28  # 16384 x 16384; checked before a frame is allocated
 
@@ -29,6 +29,8 @@ REFUSED = {
     "concat": "a playlist",
     "sdp": "a session description",
 }
+# Bare JPEGs one after the other, which by their content could be a picture.
+BY_SUFFIX = {".mjpeg": "mjpeg", ".mjpg": "mjpeg"}
 MATRICES = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 8: "ycgco", 9: "bt2020", 10: "bt2020"}
 UNSPECIFIED = 2
 ATTACHED = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
@@ -122,7 +124,10 @@ def open_input(path: Path) -> av.container.InputContainer:
     try:
         # An absolute name: a colon in a relative one would be taken for a protocol.
         container = av.open(
-            str(path.absolute()), metadata_errors="surrogateescape", container_options={"protocol_whitelist": "file"}
+            str(path.absolute()),
+            format=BY_SUFFIX.get(path.suffix.lower()),
+            metadata_errors="surrogateescape",
+            container_options={"protocol_whitelist": "file"},
         )
     except (av.FFmpegError, OSError, ValueError) as error:
         raise _not_opened(path, head, error) from error

@@ -61,8 +61,9 @@ class AdaptOptions:
     """RMSprop rate of the critic."""
     cycle_weight: float = 0.01
     """lambda: weight of the cycle loss against the adversarial one in the reblurring phase."""
-    freeze_deblur_in_cycle: bool = False
-    """Keep the deblurring network fixed while the reblurring network is updated."""
+    freeze_deblur_in_cycle: bool = True
+    """Keep the deblurring network fixed while the reblurring network is updated, as in the paper (eq. 4); the authors'
+    code updates both."""
     seed: int = 43
     """Seed of the patch locations and of their order."""
 

@@ -92,7 +92,7 @@ def _options(commands: list[Any]) -> Iterator[str]:
             value = f" \\fI{_text(param.metavar)}\\fR" if param.metavar else ""
             # Default "default" and other words, but neither 0 nor False: those mean "not given".
             default = f" Default: {param.default}." if param.default and not param.required else ""
-            names = sorted(param.opts, key=len)
+            names = [*sorted(param.opts, key=len), *param.secondary_opts]
             yield from (".TP", ", ".join(f"\\fB{_text(n)}\\fR" for n in names) + value, _text(param.help + default))
     yield from (".TP", "\\fB\\-h\\fR, \\fB\\-\\-help\\fR", "Show a short help and exit.")
 

@@ -68,7 +68,10 @@ def video(
         float, typer.Option(metavar="WEIGHT", help="Weight of the cycle loss against the adversarial one.")
     ] = AdaptOptions.cycle_weight,
     freeze_deblur_in_cycle: Annotated[
-        bool, typer.Option("--freeze-deblur-in-cycle", help="Keep the deblurring network while reblurring adapts.")
+        bool, typer.Option(
+            "--freeze-deblur-in-cycle/--move-deblur-in-cycle",
+            help="Keep the deblurring network fixed while reblurring adapts, or not.",
+        )
     ] = AdaptOptions.freeze_deblur_in_cycle,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the choice of patches.")] = AdaptOptions.seed,
     codec: Annotated[

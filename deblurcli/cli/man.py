@@ -90,8 +90,9 @@ def _options(commands: list[Any]) -> Iterator[str]:
             yield from (".TP", f"\\fI{_text(param.metavar)}\\fR", _text(param.help))
         elif _is_option(param):
             value = f" \\fI{_text(param.metavar)}\\fR" if param.metavar else ""
-            # Default "default" and other words, but neither 0 nor False: those mean "not given".
-            default = f" Default: {param.default}." if param.default and not param.required else ""
+            # "default" and other words, but neither 0 nor False: those mean "not given"; flags say it themselves.
+            shown = param.default and param.default is not True and not param.required
+            default = f" Default: {param.default}." if shown else ""
             names = [*sorted(param.opts, key=len), *param.secondary_opts]
             yield from (".TP", ", ".join(f"\\fB{_text(n)}\\fR" for n in names) + value, _text(param.help + default))
     yield from (".TP", "\\fB\\-h\\fR, \\fB\\-\\-help\\fR", "Show a short help and exit.")

@@ -70,7 +70,7 @@ def video(
     freeze_deblur_in_cycle: Annotated[
         bool, typer.Option(
             "--freeze-deblur-in-cycle/--move-deblur-in-cycle",
-            help="Keep the deblurring network fixed while reblurring adapts, or not.",
+            help="Keep the deblurring network fixed while reblurring adapts (the default), or not.",
         )
     ] = AdaptOptions.freeze_deblur_in_cycle,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the choice of patches.")] = AdaptOptions.seed,

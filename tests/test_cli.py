@@ -359,6 +359,7 @@ def registry(monkeypatch, tmp_path):
 
     monkeypatch.setattr(store, "listing", lambda: rows)
     monkeypatch.setattr(store, "verify", verify)
+    monkeypatch.setattr(store, "card", lambda entry: {"minutes": 90.0, "licence": "MIT"})
     monkeypatch.setattr(store, "locate", lambda entry: tmp_path / entry.file)
     monkeypatch.setattr(registry, "installed", lambda: registry.Registry(entries, {}))
     return tmp_path
@@ -389,6 +390,8 @@ def test_weights_verify_goes_on_after_a_refusal(registry, capsys):
 
 def test_weights_info(registry, capsys):
     assert run(["weights", "info", "good"]) == 0
-    facts = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "card     minutes: 90.0"
+    facts = dict(line.split(maxsplit=1) for line in lines)
     assert facts["network"] == "plain-unet" and facts["licence"] == "MIT" and facts["sha256"] == "0" * 64
     assert run(["weights", "info", "nothing"]) == 6

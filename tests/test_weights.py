@@ -1,5 +1,6 @@
 """Weights: the registry, where files lie, and what is and is not loaded."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -460,3 +461,16 @@ def test_the_installed_registry_agrees_with_the_networks_and_the_bundled_files()
     for job in current.sets:
         for role, entry in current.weights_of(job).items():
             assert NETWORKS[entry.network].role == role
+
+
+def test_the_card_is_read_from_the_file_and_only_from_a_good_one(tmp_path, monkeypatch):
+    assert store.card(registry.find("plain-unet"))["iterations"] > 0
+    content = (registry.BUNDLED / "patch-critic.safetensors").read_bytes()
+    content = content.replace(b'"card":', b'"cord":')
+    (tmp_path / "patch-critic.safetensors").write_bytes(content)
+    monkeypatch.setattr(registry, "BUNDLED", tmp_path)
+    entry = registry.find("patch-critic")
+    with pytest.raises(WeightsError, match="sha256"):
+        store.card(entry)
+    with pytest.raises(WeightsError, match="no card"):
+        store.card(dataclasses.replace(entry, sha256=hashlib.sha256(content).hexdigest()))

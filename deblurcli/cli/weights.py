@@ -66,7 +66,7 @@ def verify(
 
 @app.command()
 def info(ctx: typer.Context, name: Name, quiet: Quiet = False, verbose: Verbose = False, log: Log = "") -> None:
-    """Show what is known about weights: network, training data, licence, score, checksum, place."""
+    """Show what is known about weights: network, data, licence, score, checksum, place, and the card."""
     report = begin(ctx, quiet, verbose, log)
     from deblurcli.weights import registry, store
 
@@ -84,3 +84,7 @@ def info(ctx: typer.Context, name: Name, quiet: Quiet = False, verbose: Verbose 
     }
     for key, value in facts.items():
         report.result(f"{key:8} {value}")
+    if where:
+        for key, value in store.card(entry).items():
+            if key not in facts:
+                report.result(f"card     {key}: {value}")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from deblurcli.errors import WeightsError
 from deblurcli.weights import registry
@@ -79,6 +80,19 @@ def read_verified(entry: WeightEntry) -> bytes:
     if (found := hashlib.sha256(content).hexdigest()) != entry.sha256:
         raise WeightsError(f"{path}: sha256 is {found[:12]}… where the registry says {entry.sha256[:12]}…", cure)
     return content
+
+
+def card(entry: WeightEntry) -> dict[str, Any]:
+    """The card in the file of ``entry``: data, command, seed, minutes, iterations, scores, learning curve.
+
+    Only the header is parsed; the content is the registry's. Raises WeightsError.
+    """
+    content = read_verified(entry)
+    try:
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return dict(json.loads(header["__metadata__"]["card"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"the weights {entry.name!r} carry no card", REINSTALL) from error
 
 
 def listing() -> list[Row]:

@@ -23,13 +23,11 @@ from deblurcli.media.files import check_destination
 from deblurcli.media.images import IMAGE_SUFFIXES, Image, read_image, write_image
 from deblurcli.media.reader import VideoReader
 from deblurcli.media.writer import VideoWriter
-from deblurcli.networks.spec import Role
 from deblurcli.options import AdaptOptions, DeviceOptions, ImageOptions, SynthOptions, TrainOptions, VideoOptions
 from deblurcli.report import Reporter
 from deblurcli.restore.pipeline import Restoration, restore_frame, restore_video
 from deblurcli.restore.tiles import Restorer
-from deblurcli.weights.load import LoadedNetwork, load_network
-from deblurcli.weights.registry import weights_of
+from deblurcli.weights.load import LoadedNetwork, load_chosen
 
 PathLike = str | Path
 
@@ -55,11 +53,6 @@ def _split(keywords: dict[str, Any], *kinds: type[Any]) -> list[Any]:
     return [kind(**{f.name: keywords[f.name] for f in fields(kind) if f.name in keywords}) for kind in kinds]
 
 
-def _chosen(name: str, job: str, role: Role) -> LoadedNetwork:
-    """The network of ``--network``; ``default`` is what the registry's set for this job names."""
-    return load_network(weights_of(job)[role].name if name == "default" else name, role=role)
-
-
 def deblur_video(source: PathLike, destination: PathLike, *, report: Reporter | None = None, **options: Any) -> Summary:
     """Restore a video; every stream, timestamp and tag except the pixels stays as it was.
 
@@ -78,7 +71,7 @@ def deblur_video(source: PathLike, destination: PathLike, *, report: Reporter | 
     if chosen.skip_existing and destination.exists():
         return Summary(destination, lines=[f"{destination} exists, skipped"], facts={"skipped": True})
     device = pick_device(computing.device, computing.dtype)
-    network = _chosen(chosen.network, "video", "deblur")
+    network = load_chosen(chosen.network, "video", "deblur")
     module = device.place(network.module)
     summary = Summary(destination, facts={"method": chosen.method, "network": network.name, "device": str(device)})
     summary.facts["weights"] = {network.name: network.sha256}
@@ -129,9 +122,7 @@ def _adapted(
     summary: Summary,
 ) -> torch.nn.Module:
     """Survey the video, adapt the network to it, and note what was done in the summary."""
-    helpers = weights_of("meta")
-    reblur = load_network(helpers["reblur"].name, role="reblur")
-    critic = load_network(helpers["critic"].name, role="critic")
+    reblur, critic = load_chosen("default", "meta", "reblur"), load_chosen("default", "meta", "critic")
     total = _expected_frames(reader)
     started = time.monotonic()
 
@@ -210,7 +201,7 @@ def deblur_image(source: PathLike, destination: PathLike, *, report: Reporter | 
     image = read_image(source)
     check_destination(source, destination, chosen.overwrite)
     device = pick_device(computing.device, computing.dtype)
-    network = _chosen(chosen.network, "image", "deblur")
+    network = load_chosen(chosen.network, "image", "deblur")
     restorer = Restorer(device.place(network.module), network.spec, device, computing.tile)
     started = time.monotonic()
     picture = image.rgb()

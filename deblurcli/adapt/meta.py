@@ -116,6 +116,13 @@ def adapt(
             losses.append(float(deblur_loss(network, pseudo_blurred(window), sharp)))
         return sum(losses) / len(losses) if losses else 0.0
 
+    def update(loss: Tensor, what: str, losses: list[float]) -> None:
+        require_finite(loss, what)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+
     def reblur_step(patch: SupportPatch) -> None:
         window, sharp, real = _on_device(patch, device)
         blurred = pseudo_blurred(window)
@@ -123,28 +130,19 @@ def adapt(
         critic_loss(judge(real), judge(blurred.detach())).backward()
         critic_optimiser.step()
         clamp_parameters(judge, 0.01)
-        adapted.requires_grad_(not options.freeze_deblur_in_cycle)
         adversarial = generator_loss(judge(blurred))
         cycle = deblur_loss(adapted, blurred, sharp)
         loss = (1 - options.cycle_weight) * adversarial + options.cycle_weight * cycle
-        require_finite(loss, "reblurring")
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        done.reblur_losses.append(float(loss.detach()))
+        update(loss, "reblurring", done.reblur_losses)
 
     def deblur_step(patch: SupportPatch) -> None:
         window, sharp, _ = _on_device(patch, device)
         with torch.no_grad():
             blurred = pseudo_blurred(window)
-        loss = deblur_loss(adapted, blurred, sharp)
-        require_finite(loss, "deblurring")
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        done.deblur_losses.append(float(loss.detach()))
+        update(deblur_loss(adapted, blurred, sharp), "deblurring", done.deblur_losses)
 
     try:
+        adapted.requires_grad_(not options.freeze_deblur_in_cycle)
         for count, index in enumerate(first, 1):
             reblur_step(support[index])
             report.progress("learning the blur", count, total)

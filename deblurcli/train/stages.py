@@ -21,8 +21,7 @@ from deblurcli.train.loop import Stage, run_stage
 from deblurcli.train.optim import Muon
 from deblurcli.train.parallel import Workers
 from deblurcli.train.ring import CropRing
-from deblurcli.weights.load import load_network
-from deblurcli.weights.registry import weights_of
+from deblurcli.weights.load import load_chosen
 
 VALIDATION_SEED = 20
 ADVERSARIAL_WEIGHT = 0.001
@@ -41,8 +40,7 @@ def mean_psnr(output: Tensor, target: Tensor) -> float:
 def _started(options: TrainOptions, device: Device, role: Role) -> tuple[nn.Module, dict[str, Any], str]:
     """A new network, or the one of ``--from``, on the device; with its configuration and its origin for the card."""
     if options.start:
-        start = weights_of("image")["deblur"].name if options.start == "default" else options.start
-        loaded = load_network(start, role=role)
+        loaded = load_chosen(options.start, "meta" if role == "reblur" else "image", role)
         return device.place(loaded.module), loaded.config, f"{loaded.name} ({loaded.sha256[:12]})"
     spec = NETWORKS[options.network]
     torch.manual_seed(options.seed)

@@ -85,6 +85,11 @@ def load_network(name_or_path: str | Path, *, role: Role) -> LoadedNetwork:
     return LoadedNetwork(module, spec, card, name, sha256, network, config)
 
 
+def load_chosen(name: str, job: str, role: Role) -> LoadedNetwork:
+    """The network that a user names; ``default`` is what the registry's set for this job uses. Raises WeightsError."""
+    return load_network(registry.weights_of(job)[role].name if name == "default" else name, role=role)
+
+
 def save_network(
     path: str | Path,
     module: nn.Module,

@@ -13,6 +13,7 @@ from media import make_clip, read_planes
 
 from deblurcli import api
 from deblurcli.cli import run
+from deblurcli.networks.alignment import warp
 from deblurcli.synth import (
     BlurRange,
     Response,
@@ -25,10 +26,11 @@ from deblurcli.synth import (
     path_lengths,
     render_clip,
 )
-from deblurcli.synth.motion import between, expose_motion, motion_stills, optical_flow, warp
+from deblurcli.synth.light import SRGB_OFFSET
+from deblurcli.synth.motion import between, expose_motion, motion_clips, motion_stills, optical_flow
 from deblurcli.synth.patterns import patterns
 
-CLEAN = BlurRange(noisy=0, compressed=0, uneven=0, layered=0, rotation=0, zoom=0)
+CLEAN = BlurRange(noisy=0, compressed=0, uneven=0, layered=0, rotation=0, zoom=0, soft=0, offset=0)
 
 
 def scenes(count: int = 2, side: int = 160, layered: bool = False) -> Scenes:
@@ -102,6 +104,49 @@ def test_highlights_are_clipped_after_averaging() -> None:
     assert float(response.display(response.linear(white * 0.5)).max()) == pytest.approx(0.5, abs=1e-4)
 
 
+RESPONSES = {
+    "linear": Response(torch.tensor([1.0]), torch.zeros(1)),
+    "power": Response(torch.tensor([2.2]), torch.zeros(1)),
+    "sRGB": Response(torch.tensor([2.4]), torch.zeros(1), torch.tensor([SRGB_OFFSET])),
+    "darkened": Response(torch.tensor([1.9]), torch.zeros(1), tone=torch.tensor([1.2])),
+    "lightened": Response(torch.tensor([2.5]), torch.zeros(1), tone=torch.tensor([-1.2])),
+}
+
+
+@pytest.mark.parametrize("response", RESPONSES.values(), ids=RESPONSES)
+def test_a_response_rises_from_black_to_white_and_can_be_undone(response: Response) -> None:
+    grey = torch.cat([torch.linspace(0, 1, 10001), torch.logspace(-7, 0, 1001)]).sort().values
+    picture = grey.expand(1, 3, 1, -1)
+    light = response.linear(picture)
+    assert (response.display(light) - picture).abs().max() < 1e-5
+    assert (response.linear(response.display(picture)) - picture).abs().max() < 1e-5
+    for curve in (light, response.display(picture)):
+        assert curve.min() == 0 and curve.max() == 1
+        assert float(curve.diff().min()) > -1e-6
+
+
+def test_the_curve_of_srgb_is_the_standards() -> None:
+    codes = torch.tensor([1.0, 10, 11, 128, 188]) / 255
+    light = torch.tensor([0.000303527, 0.003035270, 0.003346536, 0.215860501, 0.502886458])
+    assert (RESPONSES["sRGB"].linear(codes.expand(1, 3, 1, -1))[0, 0, 0] - light).abs().max() < 1e-6
+
+
+def test_responses_are_of_four_kinds_and_undone_in_any_selection() -> None:
+    drawn = Response.draw(4000, np.random.default_rng(0))
+    srgb, bent = drawn.offset > 0, drawn.tone != 0
+    for kind in (drawn.gamma == 1, srgb, bent, (drawn.gamma != 1) & ~srgb & ~bent):
+        assert float(kind.float().mean()) == pytest.approx(0.25, abs=0.03)
+    assert not torch.any(bent & (srgb | (drawn.gamma == 1)))
+    assert float((drawn.boost > 0).float().mean()) == pytest.approx(0.5, abs=0.03)
+    picture = torch.rand(4000, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    light = drawn.linear(picture)
+    unclipped = picture.amax(1, keepdim=True).expand_as(picture) < 0.92
+    assert light.max() > 1 and (drawn.display(light) - picture)[unclipped].abs().max() < 1e-5
+    some = torch.tensor([3, 14, 15])
+    assert torch.equal(drawn[some].linear(picture[some]), light[some])
+    assert torch.equal(RESPONSES["power"][0].display(picture[:1]), RESPONSES["power"].display(picture[:1]))
+
+
 def test_a_layer_moves_on_its_own() -> None:
     moving = replace(CLEAN, still=0.0, spread=0.0, median=12.0)
     with_layer, sharp = render_clip(scenes(1, layered=True), 1, 64, np.random.default_rng(5), moving)
@@ -166,6 +211,13 @@ def test_crops_of_real_motion_follow_their_seed_and_keep_the_middle() -> None:
     assert one[0].shape == one[1].shape == (4, 3, 64, 64)
     still = motion_stills([moving_texture(0)], 2, 64, np.random.default_rng(1), CLEAN)
     assert (still[0] - still[1]).abs().max() < 1.5 / 255
+    texture = moving_texture(3)
+    moment = torch.stack([texture[1].roll(3 * (at - 2), -1) for at in range(5)])
+    blurred, sharp = motion_clips([moment], 2, 3, 64, np.random.default_rng(2), CLEAN)
+    assert blurred.shape == sharp.shape == (2, 3, 3, 64, 64)
+    for clip in sharp:
+        along = clip if torch.allclose(clip[1, :, :, 3:], clip[0, :, :, :-3]) else clip.transpose(-1, -2)
+        assert torch.allclose(along[2, :, :, 3:], along[1, :, :, :-3]), "frames are not in order"
 
 
 def test_patterns_follow_their_seed_and_have_edges() -> None:

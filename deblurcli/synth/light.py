@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -12,37 +12,93 @@ from torch import Tensor
 
 from deblurcli.synth.paths import BlurRange
 
+SRGB_OFFSET = 0.055
+"""Of the power with exponent 2.4 in the curve of sRGB (IEC 61966-2-1), which is straight near black."""
+
+
+def _moebius(values: Tensor, tone: Tensor) -> Tensor:
+    """A rising curve of [0, 1] onto itself with slope exp(tone) at 0 and exp(-tone) at 1; that of -tone undoes it."""
+    return values / (values + (1 - values) * torch.exp(-tone))
+
 
 @dataclass(frozen=True)
 class Response:
-    """A camera response per scene: display = linear ** (1 / gamma), highlights above white by ``boost``."""
+    """A camera response per scene, display = curve(linear), exactly invertible; highlights lie above white.
+
+    ``gamma``: display = linear ** (1 / gamma). ``boost``: what is white was brighter by up to this much. ``offset``: 0,
+    or ``SRGB_OFFSET`` with gamma 2.4 for the curve of sRGB. ``tone``: 0, or how far a curve over the display values
+    darkens (above 0) or lightens them. The first two of shape (B,), the others too or (1,).
+    """
 
     gamma: Tensor
     boost: Tensor
+    offset: Tensor = field(default_factory=lambda: torch.zeros(1))
+    tone: Tensor = field(default_factory=lambda: torch.zeros(1))
 
     @staticmethod
     def draw(count: int, rng: np.random.Generator) -> Response:
-        """Mostly gamma 2.2 and near it, some linear (video averaged as displayed), some with strong highlights."""
-        gamma = np.where(rng.random(count) < 0.25, 1.0, rng.normal(2.2, 0.15, count))
+        """A quarter each: linear (video averaged as displayed), a power near 2.2, sRGB, and a random tone curve.
+
+        Half of the scenes have highlights above white.
+        """
+        kind = rng.integers(4, size=count)
+        gamma = np.choose(kind, [1.0, rng.normal(2.2, 0.15, count), 2.4, rng.normal(2.2, 0.15, count)])
         boost = np.where(rng.random(count) < 0.5, rng.uniform(0, 4, count), 0.0)
-        return Response(torch.from_numpy(gamma.astype(np.float32)), torch.from_numpy(boost.astype(np.float32)))
+        offset = np.where(kind == 2, SRGB_OFFSET, 0.0)
+        tone = np.where(kind == 3, rng.normal(0, 0.4, count), 0.0)
+        return Response(*(torch.from_numpy(v.astype(np.float32)) for v in (gamma, boost, offset, tone)))
+
+    def _values(self) -> list[Tensor]:
+        return [v.expand_as(self.gamma) for v in (self.gamma, self.boost, self.offset, self.tone)]
 
     def __getitem__(self, chosen: int | Tensor) -> Response:
         """The response of one scene, or of some."""
-        return Response(self.gamma[chosen].reshape(-1), self.boost[chosen].reshape(-1))
+        return Response(*(v[chosen].reshape(-1) for v in self._values()))
 
     def to(self, device: torch.device) -> Response:
-        return Response(self.gamma.to(device), self.boost.to(device))
+        return Response(*(v.to(device) for v in self._values()))
 
     def linear(self, picture: Tensor) -> Tensor:
         """B x 3 x H x W display values in [0, 1] to linear light (above 1 where white was clipped)."""
-        light = picture.clamp(min=1e-6) ** self.gamma[:, None, None, None]
+        gamma, boost, offset, tone = (v[:, None, None, None] for v in self._values())
+        value = _moebius(picture.clamp(0, 1), tone)
+        light = ((value + offset) / (1 + offset)) ** gamma
+        light = torch.where((offset > 0) & (value <= 0.04045), value / 12.92, light)
         over = ((picture.amax(1, keepdim=True) - 0.92) / 0.08).clamp(0, 1) ** 2
-        return light * (1 + self.boost[:, None, None, None] * over)
+        return light * (1 + boost * over)
 
     def display(self, light: Tensor) -> Tensor:
         """B x 3 x H x W linear light to display values in [0, 1]; what is above white is clipped only here."""
-        return light.clamp(1e-8, 1) ** (1 / self.gamma[:, None, None, None])
+        gamma, _, offset, tone = (v[:, None, None, None] for v in self._values())
+        light = light.clamp(0, 1)
+        value = light ** (1 / gamma)
+        value = value + offset * (value - 1)
+        value = torch.where((offset > 0) & (light <= 0.0031308), light * 12.92, value)
+        return _moebius(value, -tone)
+
+
+LENS_RADIUS = 4
+"""Pixels to each side that the lens's blur reaches."""
+
+
+def draw_softness(count: int, ranges: BlurRange, rng: np.random.Generator) -> Tensor:
+    """Standard deviation of the lens's blur in pixels, one per scene, 0 where it is sharp."""
+    soft = rng.uniform(0.3, ranges.softness, count) * (rng.random(count) < ranges.soft)
+    return torch.from_numpy(soft.astype(np.float32))
+
+
+def soften(light: Tensor, sigma: Tensor) -> Tensor:
+    """Blur B x C x H x W linear light by Gaussians of ``sigma`` (B) pixels, as lenses and focus do.
+
+    What is learnt from such scenes is to leave softness that is not from motion as it is.
+    """
+    b, c, h, w = light.shape
+    at = torch.arange(-LENS_RADIUS, LENS_RADIUS + 1, dtype=light.dtype, device=light.device)
+    kernels = torch.exp(-0.5 * (at / sigma.to(light.device).clamp(min=0.05)[:, None]) ** 2)
+    kernels = (kernels / kernels.sum(1, keepdim=True)).repeat_interleave(c, 0)[:, None]
+    padded = F.pad(light, (LENS_RADIUS,) * 4, mode="replicate").reshape(1, b * c, h + 2 * LENS_RADIUS, -1)
+    rows = F.conv2d(padded, kernels[..., None], groups=b * c)
+    return F.conv2d(rows, kernels[:, :, None], groups=b * c).reshape(b, c, h, w)
 
 
 _LUMA = torch.tensor(  # quantisation steps of the JPEG standard, table K.1, at quality 50

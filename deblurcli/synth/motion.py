@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from deblurcli.synth.light import Response, Sensor
+from deblurcli.networks.alignment import warp
+from deblurcli.synth.light import Response, Sensor, draw_softness, soften
 from deblurcli.synth.paths import BlurRange
 
 PIXELS_PER_SAMPLE = 1.5
@@ -26,14 +26,6 @@ def optical_flow(first: Tensor, second: Tensor) -> Tensor:
     return torch.from_numpy(search.calc(grey[0], grey[1], None)).permute(2, 0, 1)
 
 
-def warp(picture: Tensor, flow: Tensor) -> Tensor:
-    """Sample N x C x H x W at each pixel plus its flow (N x 2 x H x W, pixels); the border repeats."""
-    h, w = picture.shape[-2:]
-    y, x = torch.meshgrid(torch.arange(h, dtype=torch.float32), torch.arange(w, dtype=torch.float32), indexing="ij")
-    grid = torch.stack([(x + flow[:, 0] + 0.5) * (2 / w) - 1, (y + flow[:, 1] + 0.5) * (2 / h) - 1], -1)
-    return F.grid_sample(picture, grid, mode="bilinear", padding_mode="border", align_corners=False)
-
-
 def between(first: Tensor, second: Tensor, forward: Tensor, backward: Tensor, times: Tensor) -> Tensor:
     """The pictures at the given times between two frames (0: the first, 1: the second), in the frames' own light.
 
@@ -49,13 +41,17 @@ def between(first: Tensor, second: Tensor, forward: Tensor, backward: Tensor, ti
     return (1 - s) * one + s * two
 
 
-def expose_motion(triple: Tensor, shutter: float, response: Response) -> tuple[Tensor, Tensor]:
+def expose_motion(
+    triple: Tensor, shutter: float, response: Response, softness: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """The exposure around the middle one of three frames, ``shutter`` frame intervals (0 to 2) long, and that frame.
 
-    ``triple`` is 3 x 3 x H x W uint8; ``response`` is that of one scene. Both results are 3 x H x W display values in
-    [0, 1].
+    ``triple`` is 3 x 3 x H x W uint8; ``response`` is that of one scene, and so is ``softness``, of the lens in
+    pixels. Both results are 3 x H x W display values in [0, 1].
     """
     light = response.linear(triple.float() / 255)
+    if softness is not None:
+        light = soften(light, softness.expand(3))
     flows = [(optical_flow(triple[1], triple[n]), optical_flow(triple[n], triple[1])) for n in (0, 2)]
     longest = max(float(there.norm(dim=0).quantile(0.98)) for there, _ in flows) * shutter / 2
     count = int(np.clip(longest / PIXELS_PER_SAMPLE, 3, MAX_SAMPLES))
@@ -68,28 +64,47 @@ def expose_motion(triple: Tensor, shutter: float, response: Response) -> tuple[T
     return blurred, sharp
 
 
-def motion_stills(
-    triples: list[Tensor], count: int, size: int, rng: np.random.Generator, ranges: BlurRange
+def motion_clips(
+    moments: list[Tensor], count: int, frames: int, size: int, rng: np.random.Generator, ranges: BlurRange
 ) -> tuple[Tensor, Tensor]:
-    """Blurred and sharp crops from random triples of neighbouring frames (3 x 3 x H x W uint8, at least ``size``).
+    """Blurred and sharp crops of ``frames`` consecutive frames, from random moments of videos.
+
+    Args:
+        moments: T x 3 x H x W uint8 consecutive frames, T odd and at least ``frames`` + 2, H and W at least ``size``;
+            the frames in their middle are taken.
 
     Returns:
-        blurred, sharp: each count x 3 x size x size in [0, 1].
+        blurred, sharp: each count x frames x 3 x size x size in [0, 1].
     """
     blurred, sharp = [], []
-    response = Response.draw(count, rng)
+    response, softness = Response.draw(count, rng), draw_softness(count, ranges, rng)
+    sensor = Sensor.draw(count, ranges, rng)
     for index in range(count):
-        triple = triples[rng.integers(len(triples))]
-        h, w = triple.shape[-2:]
+        moment = moments[rng.integers(len(moments))]
+        h, w = moment.shape[-2:]
         # With a margin, from where motion may come in.
         side = min(h, w, size + 64)
         y, x = int(rng.integers(h - side + 1)), int(rng.integers(w - side + 1))
-        piece = triple[:, :, y : y + side, x : x + side]
+        piece = moment[:, :, y : y + side, x : x + side]
         if rng.random() < 0.5:
             piece = piece.transpose(-1, -2)
-        exposed, middle = expose_motion(piece.contiguous(), float(rng.uniform(0.3, 1.6)), response[index])
+        shutter = float(rng.uniform(0.3, 1.6))
+        first = (len(moment) - frames) // 2
+        exposures = [
+            expose_motion(piece[at - 1 : at + 2].contiguous(), shutter, response[index], softness[index])
+            for at in range(first, first + frames)
+        ]
         edge = (side - size) // 2
         inside = (..., slice(edge, edge + size), slice(edge, edge + size))
-        blurred.append(exposed[inside])
-        sharp.append(middle[inside])
-    return Sensor.draw(count, ranges, rng).capture(torch.stack(blurred), rng), torch.stack(sharp)
+        blurred.append(torch.stack([exposed[inside] for exposed, _ in exposures]))
+        sharp.append(torch.stack([middle[inside] for _, middle in exposures]))
+    captured = [sensor.capture(frame, rng) for frame in torch.stack(blurred).unbind(1)]
+    return torch.stack(captured, 1), torch.stack(sharp)
+
+
+def motion_stills(
+    moments: list[Tensor], count: int, size: int, rng: np.random.Generator, ranges: BlurRange
+) -> tuple[Tensor, Tensor]:
+    """One frame of :func:`motion_clips` each: blurred, sharp, count x 3 x size x size in [0, 1]."""
+    blurred, sharp = motion_clips(moments, count, 1, size, rng, ranges)
+    return blurred[:, 0], sharp[:, 0]

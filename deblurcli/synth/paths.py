@@ -16,7 +16,7 @@ class BlurRange:
 
     longest: float = 48.0
     """Longest path of the camera within one exposure."""
-    median: float = 9.0
+    median: float = 11.0
     """Half of the paths are shorter than this."""
     spread: float = 0.95
     """Standard deviation of the logarithm of the path's length."""
@@ -30,6 +30,12 @@ class BlurRange:
     """Share of scenes whose motion differs across the picture, as with depth."""
     layered: float = 0.35
     """Share of scenes with a moving layer."""
+    soft: float = 0.45
+    """Share of scenes seen through a lens that is not perfectly sharp, in their sharp frames as well."""
+    softness: float = 1.3
+    """Largest standard deviation of the lens's blur in pixels."""
+    offset: float = 0.5
+    """Largest shift of the grid of pixels against the scene, in each direction, in pixels."""
     noisy: float = 0.7
     """Share of scenes with sensor noise."""
     noise: float = 0.012
@@ -99,12 +105,21 @@ def camera_paths(
 ) -> Tensor:
     """One path per scene, sampled ``samples`` times in each of ``frames`` exposures: B x frames x samples x 4.
 
-    ``lengths``: pixels per exposure. In clips the shutter is open for 45 to 100 % of the frame interval.
+    ``lengths``: pixels per exposure. In clips the shutter is open for 45 to 140 % of the frame interval (above 100 % as
+    in footage averaged from a higher rate), and half of the cameras are held by hand: some of their frames are sharp.
     """
     tracks = []
+    within = np.linspace(-0.5, 0.5, samples)
     for length in lengths:
-        opening = rng.uniform(0.45, 1.0) if frames > 1 else 1.0
-        centres = (np.arange(frames) - frames // 2) / opening
-        times = (centres[:, None] + np.linspace(-0.5, 0.5, samples)[None]).ravel()
-        tracks.append(motion_path(times, float(length), ranges, rng).reshape(frames, samples, 4))
+        if frames > 1:
+            times = (((np.arange(frames) - frames // 2) / rng.uniform(0.45, 1.4))[:, None] + within).ravel()
+        else:
+            times = within
+        if frames > 1 and rng.random() < 0.5:
+            exposure = rng.uniform(1 / 60, 1 / 20)  # seconds
+            track = hand_path(times * exposure, float(length) / exposure, rng)
+            track = track - track[len(track) // 2]
+        else:
+            track = motion_path(times, float(length), ranges, rng)
+        tracks.append(track.reshape(frames, samples, 4))
     return torch.from_numpy(np.stack(tracks).astype(np.float32))

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deblurcli.synth.light import Response, Sensor
+from deblurcli.synth.light import Response, Sensor, draw_softness, soften
 from deblurcli.synth.paths import BlurRange, camera_paths, path_lengths
 
 
@@ -108,14 +108,21 @@ def render_clip(
     # About one sample per 1.3 pixels of the longest path, and always an odd number: the middle is the sharp frame.
     longest = max([float(lengths.max()), *layer_lengths[scenes.layered].tolist()])
     samples = 2 * int(np.clip(longest / 2.6, 3, 16)) + 1
-    camera = camera_paths(lengths, frames, samples, ranges, rng).to(device)
-    moving = camera_paths(layer_lengths, frames, samples, ranges, rng).to(device)
+    camera = camera_paths(lengths, frames, samples, ranges, rng)
+    moving = camera_paths(layer_lengths, frames, samples, ranges, rng)
+    # The grid of pixels lies anywhere: else the sharp frame alone would be free of the softness of interpolation.
+    for path in (camera, moving):
+        shift = rng.uniform(-ranges.offset, ranges.offset, (count, 1, 1, 2))
+        path[..., :2] += torch.from_numpy(shift.astype(np.float32))
+    camera, moving = camera.to(device), moving.to(device)
     response = Response.draw(count, rng).to(device)
     uneven = _unevenness(count, (size, size), ranges, rng).to(device)
     layered = torch.from_numpy(np.flatnonzero(scenes.layered)).to(device)
-    light = response.linear(scenes.background)
+    softness = draw_softness(count, ranges, rng)
+    light = soften(response.linear(scenes.background), softness)
     alpha = scenes.layer[layered, 3:]
     layer = torch.cat([response[layered].linear(scenes.layer[layered, :3]) * alpha, alpha], 1)
+    layer = soften(layer, softness[layered.cpu()]) if len(layered) else layer
 
     blurred, sharp = [], []
     for frame in range(frames):

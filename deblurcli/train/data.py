@@ -17,11 +17,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deblurcli.synth import BlurRange, Scenes, render_clip
-from deblurcli.synth.motion import motion_stills
-from deblurcli.train.footage import detail, read_triples
+from deblurcli.synth.motion import motion_clips, motion_stills
+from deblurcli.train.footage import detail, read_moments
 
 MARGIN = 48
 """Pixels around a crop that the camera may wander into before the picture is mirrored."""
+
+CLIP_MARGIN = 80
+"""The same where the camera moves on over several frames."""
 
 HELD_OUT = 16
 """One photo, cut-out and video in this many is kept for validation."""
@@ -29,8 +32,12 @@ HELD_OUT = 16
 REAL_MOTION = 0.2
 """Share of the batches whose blur comes from the motion between video frames, where there are any."""
 
+DETAILED = (12.0, 45.0)
+"""Detail of the pieces of photos to learn from: less is flat or out of focus, more is grass and leaves, which no
+network restores and which would fill the batches."""
+
 PHOTOS_PER_PATTERN = 12
-KINDS = ("photo/", "cutout/", "triple/")
+KINDS = ("photo/", "cutout/", "moment/")
 
 Source = Callable[[int, np.random.Generator], tuple[Tensor, Tensor]]
 """(count, rng) -> a batch of blurred and sharp pictures or clips."""
@@ -40,13 +47,13 @@ Source = Callable[[int, np.random.Generator], tuple[Tensor, Tensor]]
 class Material:
     """Sharp pictures, all uint8.
 
-    ``photos`` are 3 x H x W, by name; ``cutouts`` 4 x H x W (RGB and alpha); ``triples`` 3 x 3 x H x W, neighbouring
+    ``photos`` are 3 x H x W, by name; ``cutouts`` 4 x H x W (RGB and alpha); ``moments`` 5 x 3 x H x W, consecutive
     frames of videos whose middle one is sharp, by name.
     """
 
     photos: dict[str, Tensor]
     cutouts: dict[str, Tensor]
-    triples: dict[str, Tensor]
+    moments: dict[str, Tensor]
 
     def split(self) -> tuple[Material, Material]:
         """Training and validation material, divided by a hash of the names of the files they come from."""
@@ -56,12 +63,12 @@ class Material:
             return chosen or tensors
 
         return tuple(  # type: ignore[return-value]
-            Material(*(part(t, held_out) for t in (self.photos, self.cutouts, self.triples)))
+            Material(*(part(t, held_out) for t in (self.photos, self.cutouts, self.moments)))
             for held_out in (False, True)
         )
 
     def __str__(self) -> str:
-        kinds = {"photos": self.photos, "cut-outs": self.cutouts, "video frames": self.triples}
+        kinds = {"photos": self.photos, "cut-outs": self.cutouts, "video moments": self.moments}
         return ", ".join(f"{len(tensors)} {kind}" for kind, tensors in kinds.items() if tensors)
 
 
@@ -90,7 +97,7 @@ def load_material(folder: Path, seed: int = 0) -> Material:
     return Material(
         {name: picture[:3] for name, picture in photos} | {f"pattern {i}": p for i, p in enumerate(drawn)},
         {name: picture for name, picture in cutouts if picture.shape[0] == 4},
-        read_triples(folder / "videos") if (folder / "videos").is_dir() else {},
+        read_moments(folder / "videos") if (folder / "videos").is_dir() else {},
     )
 
 
@@ -98,7 +105,7 @@ def pack_material(material: Material, path: Path) -> None:
     """Write the material as one safetensors file, for machines without an image reader."""
     from safetensors.torch import save_file
 
-    groups = zip(KINDS, (material.photos, material.cutouts, material.triples), strict=True)
+    groups = zip(KINDS, (material.photos, material.cutouts, material.moments), strict=True)
     save_file({kind + name: t.contiguous() for kind, tensors in groups for name, t in tensors.items()}, path)
 
 
@@ -108,19 +115,17 @@ def _resized(picture: Tensor, height: int, width: int) -> Tensor:
     )[0].div_(255).clamp_(0, 1)
 
 
-def draw_background(photos: list[Tensor], side: int, rng: np.random.Generator, tries: int = 3) -> Tensor:
-    """A 3 x side x side piece of a random photo, reduced and turned at random: the most detailed of some draws."""
-    best, most = None, -1.0
+def draw_background(photos: list[Tensor], side: int, rng: np.random.Generator, tries: int = 4) -> Tensor:
+    """A 3 x side x side piece of a random photo, reduced and turned at random: the first one ``DETAILED`` as wanted."""
     for _ in range(tries):
         photo = photos[rng.integers(len(photos))]
         _, h, w = photo.shape
         reach = min(min(h, w), int(side / rng.uniform(0.4, 1.0)))
         y, x = rng.integers(h - reach + 1), rng.integers(w - reach + 1)
         piece = photo[:, y : y + reach, x : x + reach]
-        if (found := detail(piece)) > most:
-            best, most = piece, found
-    assert best is not None
-    return turned(_resized(best, side, side), int(rng.integers(8)))
+        if DETAILED[0] <= detail(piece) <= DETAILED[1]:
+            break
+    return turned(_resized(piece, side, side), int(rng.integers(8)))
 
 
 def turned(picture: Tensor, symmetry: int) -> Tensor:
@@ -143,10 +148,16 @@ def draw_layer(cutouts: list[Tensor], side: int, rng: np.random.Generator) -> Te
 
 
 def draw_scenes(
-    material: Material, count: int, size: int, ranges: BlurRange, rng: np.random.Generator, device: torch.device
+    material: Material,
+    count: int,
+    size: int,
+    ranges: BlurRange,
+    rng: np.random.Generator,
+    device: torch.device,
+    margin: int = MARGIN,
 ) -> Scenes:
     """``count`` random scenes for crops of ``size`` pixels."""
-    side = size + 2 * MARGIN
+    side = size + 2 * margin
     photos, cutouts = list(material.photos.values()), list(material.cutouts.values())
     background = torch.stack([draw_background(photos, side, rng) for _ in range(count)])
     layered = (rng.random(count) < ranges.layered) & bool(cutouts)
@@ -157,15 +168,29 @@ def draw_scenes(
 
 def stills(material: Material, size: int, ranges: BlurRange, device: torch.device) -> Source:
     """Single-frame pairs: (count, rng) -> blurred, sharp, each count x 3 x size x size."""
-    triples = [t for t in material.triples.values() if min(t.shape[-2:]) >= size]
+    moments = [t for t in material.moments.values() if min(t.shape[-2:]) >= size]
 
     def draw(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        if triples and rng.random() < REAL_MOTION:
-            blurred, sharp = motion_stills(triples, count, size, rng, ranges)
+        if moments and rng.random() < REAL_MOTION:
+            blurred, sharp = motion_stills(moments, count, size, rng, ranges)
             return blurred.to(device), sharp.to(device)
         scenes = draw_scenes(material, count, size, ranges, rng, device)
         blurred, sharp = render_clip(scenes, 1, size, rng, ranges)
         return blurred[:, 0], sharp[:, 0]
+
+    return draw
+
+
+def clips(material: Material, frames: int, size: int, ranges: BlurRange, device: torch.device) -> Source:
+    """For networks that see neighbours: (count, rng) -> blurred, sharp, each count x frames x 3 x size x size."""
+    moments = [t for t in material.moments.values() if min(t.shape[-2:]) >= size]
+
+    def draw(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        if moments and rng.random() < REAL_MOTION:
+            blurred, sharp = motion_clips(moments, count, frames, size, rng, ranges)
+            return blurred.to(device), sharp.to(device)
+        scenes = draw_scenes(material, count, size, ranges, rng, device, CLIP_MARGIN)
+        return render_clip(scenes, frames, size, rng, ranges)
 
     return draw
 

@@ -1,4 +1,4 @@
-"""Sharp moments of training videos: triples of neighbouring frames whose middle one is worth learning from."""
+"""Sharp moments of training videos: a few consecutive frames whose middle one is worth learning from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from torch import Tensor
 REDUCTION = 2
 """Footage is compressed: at half its size, blocks and ringing are mostly gone."""
 MAX_FRAMES = 120
-TRIPLES_PER_VIDEO = 12
+FRAMES = 5
+"""In a moment: three blurred frames need one more on either side."""
+MOMENTS_PER_VIDEO = 10
 LARGEST_STEP = 0.15
 """Mean absolute difference between neighbours, of the full scale, above which there is a cut between them."""
 
@@ -23,8 +25,8 @@ def detail(patch: Tensor) -> float:
     return float((grey[1:] - grey[:-1]).abs().mean() + (grey[:, 1:] - grey[:, :-1]).abs().mean())
 
 
-def read_triples(folder: Path) -> dict[str, Tensor]:
-    """Triples (3 x 3 x H x W uint8) from every video of a folder, under the name ``FILE#frame``.
+def read_moments(folder: Path) -> dict[str, Tensor]:
+    """Moments (5 x 3 x H x W uint8) from every video of a folder, under the name ``FILE#frame``.
 
     Of every video the sharper half of the frames is taken, evenly over time, where no cut is next to them. Videos that
     are too small to crop from give none.
@@ -34,10 +36,10 @@ def read_triples(folder: Path) -> dict[str, Tensor]:
     """
     from deblurcli.media.probe import VIDEO_SUFFIXES
 
-    triples: dict[str, Tensor] = {}
+    moments: dict[str, Tensor] = {}
     for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES):
-        triples |= {f"{path.name}#{index}": triple for index, triple in _sharp_moments(path).items()}
-    return triples
+        moments |= {f"{path.name}#{index}": moment for index, moment in _sharp_moments(path).items()}
+    return moments
 
 
 def _sharp_moments(path: Path) -> dict[int, Tensor]:
@@ -56,10 +58,11 @@ def _sharp_moments(path: Path) -> dict[int, Tensor]:
     steps = [float((a - b).abs().mean()) for a, b in pairwise(coarse)]
     sharpness = [detail(frame) for frame in frames]
     typical = sorted(sharpness)[len(frames) // 2] if frames else 0.0
+    reach = FRAMES // 2
     good = [
         i
-        for i in range(1, len(frames) - 1)
-        if sharpness[i] >= typical and 0 < max(steps[i - 1], steps[i]) < LARGEST_STEP
+        for i in range(reach, len(frames) - reach)
+        if sharpness[i] >= typical and 0 < max(steps[i - reach : i + reach]) < LARGEST_STEP
     ]
-    every = max(1, len(good) // TRIPLES_PER_VIDEO)
-    return {i: torch.stack(frames[i - 1 : i + 2]) for i in good[::every][:TRIPLES_PER_VIDEO]}
+    every = max(1, len(good) // MOMENTS_PER_VIDEO)
+    return {i: torch.stack(frames[i - reach : i + reach + 1]) for i in good[::every][:MOMENTS_PER_VIDEO]}

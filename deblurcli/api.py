@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from itertools import zip_longest
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -26,6 +28,7 @@ from deblurcli.media.writer import VideoWriter
 from deblurcli.options import AdaptOptions, DeviceOptions, ImageOptions, SynthOptions, TrainOptions, VideoOptions
 from deblurcli.report import Reporter
 from deblurcli.restore.pipeline import Restoration, restore_frame, restore_video
+from deblurcli.restore.shots import CutDetector
 from deblurcli.restore.tiles import Restorer
 from deblurcli.weights.load import LoadedNetwork, load_chosen
 
@@ -173,6 +176,8 @@ def _describe_run(summary: Summary, done: Restoration, reader: VideoReader, writ
         f" {writer.codec} {writer.pix_fmt}"
     )
     summary.facts |= {"frames": done.frames, "seconds": round(done.seconds, 2), "codec": writer.codec}
+    if done.cuts:
+        summary.facts["cuts"] = done.cuts
     summary.differences += writer.differences
     if done.replaced:
         summary.differences.append(f"{done.replaced} frames came out broken; the input frames were written instead")
@@ -205,7 +210,7 @@ def deblur_image(source: PathLike, destination: PathLike, *, report: Reporter | 
     restorer = Restorer(device.place(network.module), network.spec, device, computing.tile)
     started = time.monotonic()
     picture = image.rgb()
-    change, broken = restore_frame(restorer, picture.expand(restorer.window, *picture.shape))
+    change, broken = restore_frame(restorer, [picture] * restorer.window)
     differences = write_image(destination, image.with_change(change), overwrite=chosen.overwrite, source=source)
     if broken:
         differences.append("the result came out broken; the input was written instead")
@@ -274,11 +279,19 @@ def synth(source: PathLike, destination: PathLike, *, report: Reporter | None = 
 def measure(restored: PathLike, reference: PathLike) -> dict[str, float]:
     """PSNR (dB) and SSIM of an image or a video against its sharp reference, mean over frames.
 
+    Returns:
+        ``psnr``, ``ssim`` and the number of ``frames``. For videos also ``flicker``, the warping error between frames
+        (:func:`deblurcli.metrics.warping_error`) along the reference's motion, as root mean square in 8-bit code
+        values, and ``flicker_reference``, that of the reference itself: more than this is flicker, less is lost
+        detail. Pairs of frames with a cut between them do not count.
+
     Raises:
         InputError: a file is unusable, or the two differ in size or number of frames.
     """
     restored, reference = Path(restored), Path(reference)
     psnr, ssim, frames = 0.0, 0.0, 0
+    errors: dict[str, list[float]] = {"flicker": [], "flicker_reference": []}
+    is_cut, before = CutDetector(), None
     for mine, theirs in zip_longest(_pictures(restored), _pictures(reference)):
         if mine is None or theirs is None:
             longer = reference if mine is None else restored
@@ -289,7 +302,12 @@ def measure(restored: PathLike, reference: PathLike) -> dict[str, float]:
         psnr += metrics.psnr(mine, theirs)
         ssim += metrics.ssim(mine, theirs)
         frames += 1
-    return {"psnr": psnr / frames, "ssim": ssim / frames, "frames": frames}
+        if not is_cut(theirs) and before is not None:
+            errors["flicker"].append(metrics.warping_error(before[0], mine, before[1], theirs))
+            errors["flicker_reference"].append(metrics.warping_error(before[1], theirs, before[1], theirs))
+        before = mine, theirs
+    flicker = {name: math.sqrt(fmean(squares)) for name, squares in errors.items() if squares}
+    return {"psnr": psnr / frames, "ssim": ssim / frames, "frames": frames} | flicker
 
 
 def _pictures(path: Path) -> Iterator[torch.Tensor]:
@@ -302,7 +320,7 @@ def _pictures(path: Path) -> Iterator[torch.Tensor]:
 
 
 def train(stage: str, *, report: Reporter | None = None, command: str = "", **options: Any) -> dict[str, Any]:
-    """Run one training stage: ``deblur`` or ``reblur``.
+    """Run one training stage: ``deblur``, ``fusion`` or ``reblur``.
 
     Args:
         stage: which network is trained, and how (:mod:`deblurcli.train.stages`).

@@ -231,6 +231,6 @@ def test_the_example_clip_restores_sharper() -> None:
     network = load_network("plain-unet", role="deblur")
     restorer = Restorer(network.module, network.spec, pick_device("cpu"))
     for index in sorted(range(len(frames)), key=lambda i: -scores[i])[:3]:
-        restored = restorer(frames[index][None])
+        restored = restorer([frames[index]])
         assert float(self_shift_score(restored[None])) < scores[index] - 1
         assert (restored - frames[index]).abs().mean() < 0.05

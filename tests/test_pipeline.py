@@ -1,4 +1,4 @@
-"""The per-video loop: order, windows, broken frames, failures of any stage."""
+"""The per-video loop: order, broken frames, failures of any stage."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from deblurcli.media.layout import Colour, layout_of
 from deblurcli.media.reader import Frame, VideoReader
 from deblurcli.report import Reporter
-from deblurcli.restore.pipeline import QUEUE_FRAMES, restore_frame, restore_video, windows
+from deblurcli.restore.pipeline import QUEUE_FRAMES, restore_frame, restore_video
 
 SILENT = Reporter.silent()
 
@@ -25,8 +25,8 @@ SILENT = Reporter.silent()
 class Identity:
     window = 1
 
-    def __call__(self, clip: Tensor, *, precise: bool = False) -> Tensor:
-        return clip[clip.shape[0] // 2]
+    def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
+        return frames[len(frames) // 2]
 
 
 @pytest.fixture
@@ -49,46 +49,20 @@ def test_identity_passes_every_item_in_order(frames: list[Frame]) -> None:
     assert len(kept) == 12 and all(same(a, b) for a, b in zip(kept, frames, strict=True))
 
 
-@pytest.mark.parametrize(("count", "size"), [(1, 1), (1, 5), (2, 5), (3, 3), (9, 5)])
-def test_windows_repeat_the_ends(count: int, size: int) -> None:
-    found = list(windows(range(count), size))
-    assert [middle for middle, _ in found] == list(range(count))
-    for middle, around in found:
-        wanted = [min(max(middle + offset, 0), count - 1) for offset in range(-(size // 2), size // 2 + 1)]
-        assert around == wanted
-
-
-def test_a_window_reaches_the_network_in_order(frames: list[Frame]) -> None:
-    seen: list[list[float]] = []
-
-    class Middle(Identity):
-        window = 3
-
-        def __call__(self, clip: Tensor, *, precise: bool = False) -> Tensor:
-            seen.append([float(f.mean()) for f in clip])
-            return clip[1]
-
-    restore_video(frames, lambda item: None, Middle(), SILENT)
-    means = [float(f.rgb().mean()) for f in frames]
-    assert seen[0] == [means[0], means[0], means[1]]
-    assert seen[5] == means[4:7]
-    assert seen[-1] == [means[-2], means[-1], means[-1]]
-
-
 def test_a_broken_result_is_tried_in_full_precision_then_replaced(frames: list[Frame]) -> None:
     class Overflows(Identity):
-        def __call__(self, clip: Tensor, *, precise: bool = False) -> Tensor:
-            return clip[0] + (0.1 if precise else float("nan"))
+        def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
+            return frames[0] + (0.1 if precise else float("nan"))
 
-    change, broken = restore_frame(Overflows(), frames[0].rgb()[None])
+    change, broken = restore_frame(Overflows(), [frames[0].rgb()])
     assert not broken and torch.allclose(change, torch.full_like(change, 0.1))
 
     class Broken(Identity):
         calls = 0
 
-        def __call__(self, clip: Tensor, *, precise: bool = False) -> Tensor:
+        def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
             self.calls += 1
-            return clip[0] * (float("inf") if self.calls in (4, 5) else 1)
+            return frames[0] * (float("inf") if self.calls in (4, 5) else 1)
 
     written: list[Frame] = []
     done = restore_video(frames, written.append, Broken(), SILENT)
@@ -98,11 +72,10 @@ def test_a_broken_result_is_tried_in_full_precision_then_replaced(frames: list[F
 
 def test_an_absurd_change_is_refused(frames: list[Frame]) -> None:
     class Inverts(Identity):
-        def __call__(self, clip: Tensor, *, precise: bool = False) -> Tensor:
-            return (clip[0] > 0.5).float() * 0 + (clip[0] < 0.5).float()
+        def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
+            return (frames[0] < 0.5).float()
 
-    picture = torch.zeros(1, 3, 8, 8)
-    change, broken = restore_frame(Inverts(), picture)
+    change, broken = restore_frame(Inverts(), [torch.zeros(3, 8, 8)])
     assert broken and not change.any()
 
 
@@ -117,11 +90,11 @@ def test_a_failure_in_any_stage_stops_all_and_is_raised(frames: list[Frame], sta
     class Fails(Identity):
         calls = 0
 
-        def __call__(self, clip: Tensor, *, precise: bool = False) -> Tensor:
+        def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
             self.calls += 1
             if stage == "infer" and self.calls == 6:
                 raise OSError("infer failed")
-            return clip[0]
+            return frames[0]
 
     written = []
 

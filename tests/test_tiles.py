@@ -63,16 +63,16 @@ def test_tiles_cover_and_weights_are_positive(length: int, tile: int, overlap: i
 def test_any_size_comes_back_at_its_size(shape: tuple[int, int]) -> None:
     network = NETWORKS["plain-unet"]
     module = network.build(width=16, deep_width=16, blocks=(1, 1, 1))
-    result = Restorer(module, network, FP32)(torch.rand(1, 3, *shape))
+    result = Restorer(module, network, FP32)([torch.rand(3, *shape)])
     assert result.shape == (3, *shape) and result.dtype == torch.float32
 
 
 @pytest.mark.parametrize("tile", ["64", "80", "128"])
 def test_tiled_equals_untiled_for_a_local_network(tile: str) -> None:
-    clip = torch.rand(1, 3, 150, 211)
+    frames = [torch.rand(3, 150, 211)]
     facts = spec(overlap=12)
-    whole = Restorer(LocalBlur(), facts, FP32, "off")(clip)
-    assert torch.allclose(Restorer(LocalBlur(), facts, FP32, tile)(clip), whole, atol=1e-5)
+    whole = Restorer(LocalBlur(), facts, FP32, "off")(frames)
+    assert torch.allclose(Restorer(LocalBlur(), facts, FP32, tile)(frames), whole, atol=1e-5)
 
 
 def test_tiles_of_the_default_network_leave_no_seam() -> None:
@@ -82,9 +82,9 @@ def test_tiles_of_the_default_network_leave_no_seam() -> None:
     loaded = load_network("plain-unet", role="deblur")
     y, x = torch.meshgrid(torch.arange(320.0), torch.arange(384.0), indexing="ij")
     pattern = 0.5 + 0.25 * torch.sin(x / 7 + y / 23) + 0.2 * torch.sin(y / 5)
-    clip = pattern.expand(1, 3, -1, -1).contiguous()
-    whole = Restorer(loaded.module, loaded.spec, FP32, "off")(clip)
-    tiled = Restorer(loaded.module, loaded.spec, FP32, "256")(clip)
+    frames = [pattern.expand(3, -1, -1).contiguous()]
+    whole = Restorer(loaded.module, loaded.spec, FP32, "off")(frames)
+    tiled = Restorer(loaded.module, loaded.spec, FP32, "256")(frames)
     difference = (whole - tiled).abs()
     assert difference.max() > 0, "the tiled path was not taken"
     assert difference.mean() < 0.2 / 255
@@ -108,16 +108,16 @@ class FailsAbove(nn.Module):
 def test_out_of_memory_halves_the_tile_and_keeps_the_size() -> None:
     network = FailsAbove(100 * 100)
     restorer = Restorer(network, spec(overlap=8), FP32, "off")
-    clip = torch.rand(1, 3, 300, 200)
-    assert torch.allclose(restorer(clip), clip[0], atol=1e-6)
+    frames = [torch.rand(3, 300, 200)]
+    assert torch.allclose(restorer(frames), frames[0], atol=1e-6)
     assert restorer.side == 75 and network.failures == 2
-    restorer(clip)
+    restorer(frames)
     assert network.failures == 2, "the size that worked must be kept"
 
 
 def test_out_of_memory_at_the_smallest_tile_is_one_error() -> None:
     with pytest.raises(DeviceError, match="smallest tile"):
-        Restorer(FailsAbove(SMALLEST_TILE**2 // 2), spec(overlap=8), FP32, "off")(torch.rand(1, 3, 300, 200))
+        Restorer(FailsAbove(SMALLEST_TILE**2 // 2), spec(overlap=8), FP32, "off")([torch.rand(3, 300, 200)])
 
 
 def test_other_errors_are_not_taken_for_memory() -> None:
@@ -126,7 +126,7 @@ def test_other_errors_are_not_taken_for_memory() -> None:
             raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes"):
-        Restorer(Broken(), spec(), FP32)(torch.rand(1, 3, 64, 64))
+        Restorer(Broken(), spec(), FP32)([torch.rand(3, 64, 64)])
 
 
 def test_bf16_agrees_with_fp32_to_8_bit_rounding() -> None:
@@ -134,8 +134,8 @@ def test_bf16_agrees_with_fp32_to_8_bit_rounding() -> None:
 
     loaded = load_network("plain-unet", role="deblur")
     torch.manual_seed(3)
-    clip = torch.rand(1, 3, 128, 160) * 0.25 + torch.linspace(0.1, 0.7, 160)
-    exact = Restorer(loaded.module, loaded.spec, FP32)(clip)
-    half = Restorer(loaded.module, loaded.spec, Device(torch.device("cpu"), torch.bfloat16, "test"))(clip)
+    picture = torch.rand(3, 128, 160) * 0.25 + torch.linspace(0.1, 0.7, 160)
+    exact = Restorer(loaded.module, loaded.spec, FP32)([picture])
+    half = Restorer(loaded.module, loaded.spec, Device(torch.device("cpu"), torch.bfloat16, "test"))([picture])
     assert (exact - half).abs().mean() < 0.5 / 255
     assert (exact - half).abs().quantile(0.999) < 2 / 255

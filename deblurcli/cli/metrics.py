@@ -17,6 +17,15 @@ from deblurcli.report import Reporter
 
 Scores = dict[str, float]
 
+COLUMNS = {
+    "psnr": ("PSNR dB", "8.3f"),
+    "ssim": ("SSIM", "7.4f"),
+    "flicker": ("flicker", "8.3f"),
+    "flicker_reference": ("original", "8.3f"),
+    "frames": ("frames", "6.0f"),
+}
+"""The table: title and format of each score. Images have no flicker."""
+
 
 def _pairs(restored: Path, reference: Path) -> list[tuple[Path, Path]]:
     """The files to compare; in folders those of one name."""
@@ -51,8 +60,20 @@ def _measured(pairs: list[tuple[Path, Path]], report: Reporter) -> tuple[dict[st
     return scores, codes
 
 
-def _row(name: str, scores: Scores, width: int) -> str:
-    return f"{name:{width}}  {scores['psnr']:8.3f}  {scores['ssim']:7.4f}  {scores['frames']:6.0f}"
+def _mean(scores: list[Scores]) -> Scores:
+    """Over the files that have a score; the frames are added up."""
+    found = {key: [s[key] for s in scores if key in s] for key in COLUMNS}
+    return {key: sum(values) if key == "frames" else fmean(values) for key, values in found.items() if values}
+
+
+def _table(rows: dict[str, Scores]) -> list[str]:
+    columns = {key: column for key, column in COLUMNS.items() if any(key in s for s in rows.values())}
+    width = max(map(len, (*rows, "mean")))
+    lines = [f"{'':{width}}" + "".join(f"  {title:>{int(form[0])}}" for title, form in columns.values())]
+    for name, scores in rows.items():
+        cells = (f"{scores[key]:{form}}" if key in scores else " " * int(form[0]) for key, (_, form) in columns.items())
+        lines.append("  ".join([f"{name:{width}}", *cells]).rstrip())
+    return lines
 
 
 def _finite(scores: Scores) -> dict[str, float | None]:
@@ -72,23 +93,20 @@ def metrics(
     """Measure restored images or videos against their sharp originals.
 
     Prints PSNR in dB and SSIM, the mean over the frames, and the number of frames. Both scores are taken on 8-bit RGB
-    without cutting borders. Two folders are matched by file name; the last line is the mean over the files. What
-    cannot be measured is named, the rest goes on, and the exit code is 3.
+    without cutting borders. Videos have two more columns: flicker, what changes from frame to frame besides the
+    original's motion (temporal warping error, root mean square, of 255), and that of the original itself to compare
+    with. Two folders are matched by file name; the last line is the mean over the files. What cannot be measured is
+    named, the rest goes on, and the exit code is 3.
     """
     report = begin(ctx, quiet, verbose, log)
     pairs = _pairs(restored, reference)
     scores, codes = _measured(pairs, report)
     if scores:
-        mean = {key: fmean(s[key] for s in scores.values()) for key in ("psnr", "ssim")}
-        mean["frames"] = sum(s["frames"] for s in scores.values())
+        mean = _mean(list(scores.values()))
         if as_json:
             items = [{"name": name} | _finite(s) for name, s in scores.items()]
             report.result(json.dumps({"items": items, "mean": _finite(mean)}))
         else:
-            width = max(map(len, (*scores, "mean")))
-            report.result(f"{'':{width}}  {'PSNR dB':>8}  {'SSIM':>7}  {'frames':>6}")
-            for name, s in scores.items():
-                report.result(_row(name, s, width))
-            if restored.is_dir():
-                report.result(_row("mean", mean, width))
+            for line in _table(scores | ({"mean": mean} if restored.is_dir() else {})):
+                report.result(line)
     finish(codes, len(pairs))

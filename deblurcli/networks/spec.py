@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-Role = Literal["deblur", "reblur", "critic"]
+Role = Literal["deblur", "reblur", "reblur-image", "critic"]
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,16 @@ class NetworkSpec:
     """Builds the module; keyword arguments are what a weights file stores under ``config``."""
 
     role: Role
-    """``deblur``: blurred frames in, the sharp centre frame out. ``reblur``: the reverse. ``critic``: a score map."""
+    """``deblur``: blurred frames in, the sharp centre frame out. ``reblur``: the reverse. ``reblur-image``: one
+    deblurred frame in, the same with the blur that was left in it made strong again out. ``critic``: a score map."""
 
     window: int = 1
     """Frames in (odd). 1: input N x 3 x H x W; more: N x T x 3 x H x W, the centre frame is the one restored."""
+
+    encodes: bool = False
+    """The module has two methods that make up ``forward``: ``encode(frame: N x 3 x H x W) -> tuple[Tensor, ...]``,
+    everything that is computed of one frame alone, and ``fuse(encoded: list of those of a window) -> N x 3 x H x W``.
+    A frame is then encoded once for all windows it is part of."""
 
     multiple_of: int = 1
     """Height and width must be multiples of this; callers pad (reflect, then replicate) and crop."""

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Protocol
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from deblurcli.media.reader import Frame
 from deblurcli.report import Reporter
+from deblurcli.restore.shots import CutDetector
 
 QUEUE_FRAMES = 4
 """Frames that may wait between two stages: enough to hide jitter, little enough to bound memory."""
@@ -26,12 +28,12 @@ _END = object()
 
 
 class Network(Protocol):
-    """What the loop needs of a restorer: T x 3 x H x W frames in, the restored centre frame out."""
+    """What the loop needs of a restorer: a window of frames in, each 3 x H x W, the restored centre frame out."""
 
     @property
     def window(self) -> int: ...
 
-    def __call__(self, clip: Tensor, *, precise: bool = False) -> Tensor: ...
+    def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor: ...
 
 
 @dataclass
@@ -41,6 +43,8 @@ class Restoration:
     frames: int = 0
     replaced: int = 0
     """Frames that came out broken, for which the input frame was written."""
+    cuts: int = 0
+    """Found between shots; only looked for when the network takes several frames, which must be of one shot."""
     seconds: float = 0.0
 
 
@@ -94,32 +98,39 @@ class _Pipe:
             yield item
 
 
-def windows(items: Iterable[Any], size: int) -> Iterator[tuple[Any, list[Any]]]:
-    """Each item with the ``size`` items around it; at the ends the first and the last are repeated."""
-    reach = size // 2
+def windows(items: Iterable[Any], size: int, starts_shot: Callable[[Any], bool]) -> Iterator[tuple[Any, list[Any]]]:
+    """Each item with the ``size`` items around it of its shot, whose first and last are repeated at the ends.
+
+    ``starts_shot`` is asked once about every item, in order; the first begins a shot whatever it says.
+    """
     held: deque[Any] = deque(maxlen=size)
     pending: deque[Any] = deque()
+
+    def rest_of_shot() -> Iterator[tuple[Any, list[Any]]]:
+        while pending:
+            held.append(held[-1])
+            if len(held) == size:
+                yield pending.popleft(), list(held)
+        held.clear()
+
     for item in items:
-        if not held:
-            held.extend([item] * reach)
-        held.append(item)
+        if starts_shot(item):
+            yield from rest_of_shot()
+        held.extend([item] * (1 if held else size // 2 + 1))
         pending.append(item)
         if len(held) == size:
             yield pending.popleft(), list(held)
-    while pending:
-        held.append(held[-1])
-        if len(held) == size:
-            yield pending.popleft(), list(held)
+    yield from rest_of_shot()
 
 
-def restore_frame(network: Network, clip: Tensor) -> tuple[Tensor, bool]:
+def restore_frame(network: Network, frames: list[Tensor]) -> tuple[Tensor, bool]:
     """The change to the centre frame (3 x H x W), and whether the result was broken and the change is therefore zero.
 
     A result that is not finite is computed again in float32 before it is given up.
     """
-    centre = clip[clip.shape[0] // 2]
+    centre = frames[len(frames) // 2]
     for precise in (False, True):
-        change = network(clip, precise=precise) - centre
+        change = network(frames, precise=precise) - centre
         if torch.isfinite(change).all():
             if float(change.abs().mean()) > ABSURD_CHANGE:
                 break
@@ -137,6 +148,7 @@ def restore_video(
 ) -> Restoration:
     """Restore every frame among ``items`` (frames and packets in file order) and hand all of them to ``write``.
 
+    A network that takes several frames gets those of one shot: what lies behind a cut has no influence.
     Decoding, inference and encoding run at the same time; a few frames at most wait between them. An exception in any
     stage stops the others within a second and is raised here.
     """
@@ -144,10 +156,15 @@ def restore_video(
     started = time.monotonic()
     stop = threading.Event()
     decoded, restored = _Pipe(stop), _Pipe(stop)
+    is_cut = CutDetector() if network.window > 1 else None
 
     def decode() -> None:
         for item in items:
-            decoded.put((item, item.rgb()) if isinstance(item, Frame) else (item, None))
+            if isinstance(item, Frame):
+                picture = item.rgb()
+                decoded.put((item, picture, is_cut is not None and is_cut(picture)))
+            else:
+                decoded.put((item, None, False))
         decoded.put(_END)
 
     def encode() -> None:
@@ -156,18 +173,19 @@ def restore_video(
 
     stages = [_Stage(decode, stop), _Stage(encode, stop)]
 
-    def frames() -> Iterator[tuple[Frame, Tensor]]:
-        for item, picture in decoded:
+    def frames() -> Iterator[tuple[Frame, Tensor, bool]]:
+        for item, picture, cut in decoded:
             if picture is None:
                 restored.put((item, None))  # a copied packet: not ours to change
             else:
-                yield item, picture
+                done.cuts += cut
+                yield item, picture, cut
 
     try:
         for stage in stages:
             stage.start()
-        for (frame, _), around in windows(frames(), network.window):
-            change, broken = restore_frame(network, torch.stack([picture for _, picture in around]))
+        for (frame, *_), around in windows(frames(), network.window, starts_shot=itemgetter(2)):
+            change, broken = restore_frame(network, [picture for _, picture, _ in around])
             done.frames += 1
             done.replaced += broken
             restored.put((frame, None if broken else change))

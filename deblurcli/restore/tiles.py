@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import torch
@@ -16,6 +17,9 @@ MEMORY_BUDGET = 2 << 30
 """Bytes a tile's inference may take at most, however much is free."""
 
 SMALLEST_TILE = 64
+
+Region = tuple[int, int, int, int]
+"""Top, left, height and width in pixels."""
 
 
 def padded(clip: Tensor, multiple_of: int, min_size: int) -> Tensor:
@@ -68,7 +72,8 @@ class Restorer:
     """A deblurring network as a function on frames of any size.
 
     Tiles are as large as memory allows; when it runs out, their side is halved, the same tile is done again, and the
-    smaller size is kept for the frames that follow.
+    smaller size is kept for the frames that follow. What a network computes of one frame alone is kept for the next
+    call, since consecutive windows share frames; the module's weights must therefore not change in between.
 
     Args:
         module: the network, in eval mode, on ``device``.
@@ -80,6 +85,9 @@ class Restorer:
         self.side: int | None = None
         if spec.tileable and tile != "off":
             self.side = int(tile) if tile != "auto" else self._affordable()
+        # Frames of the latest window by identity, each with its encodings by region and precision. The frame itself is
+        # held so that no other can take over its identity.
+        self.kept: dict[int, tuple[Tensor, dict[tuple[Region, bool], tuple[Tensor, ...]]]] = {}
 
     @property
     def window(self) -> int:
@@ -90,21 +98,23 @@ class Restorer:
         budget = min(self.device.free_memory() // 2, MEMORY_BUDGET)
         return max(SMALLEST_TILE, int(math.sqrt(budget / (self.spec.bytes_per_pixel * self.spec.window))))
 
-    def __call__(self, clip: Tensor, *, precise: bool = False) -> Tensor:
-        """Frames in (T x 3 x H x W in [0, 1], T = window), the restored centre frame out (3 x H x W float32, CPU).
+    def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
+        """A window of frames in (each 3 x H x W in [0, 1]), the restored centre frame out (3 x H x W float32, CPU).
 
         ``precise``: compute in float32 whatever the device's precision.
 
         Raises:
             DeviceError: out of memory at the smallest tile.
         """
+        if self.spec.encodes:
+            self.kept = {id(frame): self.kept.get(id(frame), (frame, {})) for frame in frames}
         while True:
             try:
-                return self._tiled(clip, precise)
+                return self._tiled(frames, precise)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-            self._shrink(max(clip.shape[-2:]))
+            self._shrink(max(frames[0].shape[-2:]))
 
     def _shrink(self, longest: int) -> None:
         smaller = min(self.side or longest, longest) // 2
@@ -112,14 +122,16 @@ class Restorer:
             raise DeviceError(
                 f"out of memory on {self.device.where} at the smallest tile", "free memory or choose another --device"
             )
+        for _, encodings in self.kept.values():
+            encodings.clear()
         if self.device.where.type == "cuda":
             torch.cuda.empty_cache()
         self.side = smaller
 
-    def _tiled(self, clip: Tensor, precise: bool) -> Tensor:
-        h, w = clip.shape[-2:]
+    def _tiled(self, frames: list[Tensor], precise: bool) -> Tensor:
+        h, w = frames[0].shape[-2:]
         if self.side is None or max(h, w) <= self.side:
-            return self._run(clip, precise)
+            return self._run(frames, (0, 0, h, w), precise)
         # A tile that is mostly overlap would never end; a small tile gets a small overlap.
         overlap = min(self.spec.overlap, self.side // 4)
         total, weights = torch.zeros(3, h, w), torch.zeros(1, h, w)
@@ -127,18 +139,31 @@ class Restorer:
         for y in tile_starts(h, th, overlap):
             for x in tile_starts(w, tw, overlap):
                 weight = ramp(h, th, y, overlap)[:, None] * ramp(w, tw, x, overlap)[None, :]
-                total[:, y : y + th, x : x + tw] += weight * self._run(clip[..., y : y + th, x : x + tw], precise)
+                total[:, y : y + th, x : x + tw] += weight * self._run(frames, (y, x, th, tw), precise)
                 weights[:, y : y + th, x : x + tw] += weight
         return total / weights
 
     @torch.no_grad()
-    def _run(self, clip: Tensor, precise: bool) -> Tensor:
-        h, w = clip.shape[-2:]
-        batch = padded(clip, self.spec.multiple_of, self.spec.min_size).to(self.device.where)
-        batch = batch.contiguous(memory_format=torch.channels_last) if self.spec.window == 1 else batch[None]
-        if precise:
-            restored = self.module(batch)
-        else:
-            with self.device.autocast():
-                restored = self.module(batch)
+    def _run(self, frames: list[Tensor], region: Region, precise: bool) -> Tensor:
+        *_, h, w = region
+        with contextlib.nullcontext() if precise else self.device.autocast():
+            if self.spec.encodes:
+                restored = self.module.fuse([self._encoded(frame, region, precise) for frame in frames])  # type: ignore[operator]
+            elif self.spec.window == 1:
+                restored = self.module(self._batch(frames[0], region))
+            else:
+                restored = self.module(torch.stack([self._batch(frame, region) for frame in frames], 1).contiguous())
         return restored[0, :, :h, :w].float().clamp(0, 1).cpu()
+
+    def _encoded(self, frame: Tensor, region: Region, precise: bool) -> tuple[Tensor, ...]:
+        """What the network computes of a region of one frame alone; at the second time, from memory."""
+        _, encodings = self.kept[id(frame)]
+        if (region, precise) not in encodings:
+            encodings[region, precise] = self.module.encode(self._batch(frame, region))  # type: ignore[operator]
+        return encodings[region, precise]
+
+    def _batch(self, frame: Tensor, region: Region) -> Tensor:
+        """A region of a frame as a batch of one on the device, of a size that the network takes."""
+        y, x, h, w = region
+        batch = padded(frame[None, :, y : y + h, x : x + w], self.spec.multiple_of, self.spec.min_size)
+        return batch.to(self.device.where).contiguous(memory_format=torch.channels_last)

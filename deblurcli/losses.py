@@ -67,6 +67,11 @@ def mimo_loss(outputs: Outputs, target: Tensor) -> Tensor:
     return _sum(l1(output, scaled) + 0.1 * fft_l1(output, scaled) for output, scaled in pairs)
 
 
+def multiscale_l1(outputs: Outputs, target: Tensor) -> Tensor:
+    """Sum over scales of L1, the target resized to each output (reblurring-loss paper, ICLR 2022, of SRN)."""
+    return _sum(l1(output, _resized(target, output)) for output in _listed(outputs))
+
+
 def authors_mimo_loss(outputs: Outputs, target: Tensor) -> Tensor:
     """What the meta-transferring paper's code (BMVC 2022) trains MIMO-UNet with.
 
@@ -133,6 +138,7 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "psnr": psnr_loss,
     "mprnet": mprnet_loss,
     "mimo": mimo_loss,
+    "multiscale_l1": multiscale_l1,
     "authors_mimo": authors_mimo_loss,
 }
 """The losses a network may name as its own (``NetworkSpec.loss``)."""

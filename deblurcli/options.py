@@ -9,7 +9,7 @@ from deblurcli.errors import UsageError
 
 METHODS = ("none", "meta")
 DTYPES = ("auto", "fp32", "bf16", "fp16")
-STAGES = {"deblur": "plain-unet", "reblur": "videoadapt-small"}
+STAGES = {"deblur": "plain-unet", "fusion": "video-unet", "reblur": "videoadapt-small"}
 """The training stages, and the network that each trains if none is named."""
 
 
@@ -128,7 +128,7 @@ class SynthOptions:
     rate: float = 25.0
     """Frames per second of a clip made of a photo."""
     blur: float | None = None
-    """Photos: mean length of the camera's path in an exposure, in pixels. Default: drawn, 9 in half of the cases."""
+    """Photos: mean length of the camera's path in an exposure, in pixels. Default: drawn, 11 in half of the cases."""
     shutter: float | None = None
     """Videos: exposure in frame intervals, up to 2. Default: drawn between 0.3 and 1.6."""
     seed: int = 0

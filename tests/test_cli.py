@@ -129,7 +129,8 @@ def test_training_stages_and_their_networks_exist():
     from deblurcli.train.stages import STAGES
 
     assert set(options.STAGES) == set(STAGES)
-    assert all(NETWORKS[network].role == stage for stage, network in options.STAGES.items())
+    roles = {stage: NETWORKS[network].role for stage, network in options.STAGES.items()}
+    assert roles == {"deblur": "deblur", "fusion": "deblur", "reblur": "reblur"}
 
 
 # Exit codes and messages
@@ -187,7 +188,7 @@ def test_an_interrupt_is_130(api, folder, capsys):
         ("image a.png -o out.png --dtype int8", "--dtype int8 is unknown"),
         ("train deblur --data d --out o", "give --minutes or --iterations"),
         ("train deblur --data d --out o --minutes 1 --crops big", "--crops big is not a list of sizes"),
-        ("train meta --data d --out o --minutes 1", "training stage meta is unknown; give one of deblur, reblur"),
+        ("train meta --data d --out o --minutes 1", "stage meta is unknown; give one of deblur, fusion, reblur"),
         ("weights", "see deblur weights --help"),
     ],
 )

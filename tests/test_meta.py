@@ -140,3 +140,16 @@ def test_one_patch_and_copy_of_networks(networks, support) -> None:  # type: ign
     backup = copy.deepcopy(networks[2].state_dict())
     run(networks, Survey(support.patches[:1], support.size, support.frames), OPTIONS)
     assert all(torch.equal(v, backup[k]) for k, v in networks[2].state_dict().items())
+
+
+def test_a_network_that_sees_neighbours_adapts_on_windows(support: Survey) -> None:
+    torch.manual_seed(7)
+    spec = NETWORKS["video-unet"]
+    network = spec.build(
+        width=16, deep_width=16, blocks=(1, 1, 1), base={"width": 16, "deep_width": 16, "blocks": (1, 1, 1)}
+    )
+    options = replace(OPTIONS, steps=6, deblur_rate=1e-3)
+    critic = NETWORKS["patch-critic"].build(channels=8)
+    adapted, done = adapt(network, spec, Blurs(), critic, support, options, CPU, Reporter.silent())
+    assert done.kept and done.held_out_after < done.held_out_before
+    assert not same(weights(adapted), weights(network))

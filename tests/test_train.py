@@ -23,10 +23,10 @@ from deblurcli.media.reader import VideoReader
 from deblurcli.networks import NETWORKS
 from deblurcli.options import TrainOptions
 from deblurcli.train.data import Material, load_material, pack_material, stills, turned
-from deblurcli.train.footage import read_triples
+from deblurcli.train.footage import read_moments
 from deblurcli.train.optim import Muon, orthogonalised, rate_at, update_average
 from deblurcli.train.ring import CropRing
-from deblurcli.weights.load import load_network
+from deblurcli.weights.load import load_network, save_network
 
 CPU = torch.device("cpu")
 
@@ -58,16 +58,16 @@ def options(folder: Path, out: Path, **changes: object) -> dict[str, object]:
 
 def test_material_is_read_packed_and_split(folder: Path, tmp_path: Path) -> None:
     material = load_material(folder)
-    assert str(material) == "7 photos, 1 cut-outs, 9 video frames"
+    assert str(material) == "7 photos, 1 cut-outs, 8 video moments"
     assert material.photos["2.png"].shape == (3, 300, 340) and material.photos["pattern 0"].shape == (3, 720, 960)
     assert material.cutouts["disc.png"].shape == (4, 80, 60)
     pack_material(material, tmp_path / "packed.safetensors")
     packed = load_material(tmp_path / "packed.safetensors")
-    for kind in ("photos", "cutouts", "triples"):
+    for kind in ("photos", "cutouts", "moments"):
         mine, theirs = getattr(material, kind), getattr(packed, kind)
         assert mine.keys() == theirs.keys() and all(torch.equal(mine[k], theirs[k]) for k in mine)
     many = {f"{i // 2}.mp4#{i % 2}": torch.zeros(1) for i in range(400)}
-    train, valid = (set(part.triples) for part in Material({}, {}, many).split())
+    train, valid = (set(part.moments) for part in Material({}, {}, many).split())
     assert not train & valid and train | valid == set(many) and 6 < len(valid) < 60
     assert not {k.split("#")[0] for k in train} & {k.split("#")[0] for k in valid}, "a video is on both sides"
 
@@ -75,14 +75,14 @@ def test_material_is_read_packed_and_split(folder: Path, tmp_path: Path) -> None
 def test_footage_gives_neighbouring_frames_at_half_size(tmp_path: Path) -> None:
     make_clip(tmp_path / "clip.mkv", size=(320, 256), frames=20)
     make_clip(tmp_path / "small.mkv", size=(64, 48), frames=20)
-    triples = read_triples(tmp_path)
-    assert triples and all(key.startswith("clip.mkv#") for key in triples)
+    moments = read_moments(tmp_path)
+    assert moments and all(key.startswith("clip.mkv#") for key in moments)
     with VideoReader(tmp_path / "clip.mkv") as reader:
         frames = [torch.nn.functional.avg_pool2d(f.rgb(), 2) for f in reader.frames()]
-    for key, triple in triples.items():
+    for key, moment in moments.items():
         at = int(key.split("#")[1])
-        assert triple.shape == (3, 3, 128, 160)
-        assert (triple[1].float() / 255 - frames[at]).abs().max() < 0.5 / 255 + 1e-6
+        assert moment.shape == (5, 3, 128, 160)
+        assert (moment[2].float() / 255 - frames[at]).abs().max() < 0.5 / 255 + 1e-6
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
@@ -192,6 +192,26 @@ def test_reblurring_trains_with_its_critic(folder: Path, tmp_path: Path) -> None
     assert facts["iteration"] == 2
     load_network(tmp_path / "videoadapt-small.safetensors", role="reblur")
     load_network(tmp_path / "patch-critic.safetensors", role="critic")
+
+
+def test_fusion_trains_over_a_fixed_single_frame_network(folder: Path, tmp_path: Path) -> None:
+    torch.manual_seed(4)
+    small = {"width": 16, "deep_width": 16, "blocks": [1, 1, 1]}
+    base = NETWORKS["plain-unet"].build(**small)
+    save_network(tmp_path / "base.safetensors", base, network="plain-unet", config=small, card={})
+    out = tmp_path / "run"
+    settings = options(folder, out, network="video-unet", iterations=3, start=str(tmp_path / "base.safetensors"))
+    api.train("fusion", **settings)
+    first = load_network(out / "video-unet.safetensors", role="deblur")
+    stored = load_network(tmp_path / "base.safetensors", role="deblur").module.state_dict()
+    assert all(torch.equal(v, first.module.base.state_dict()[k]) for k, v in stored.items())
+    assert first.module.fusion.tail.weight.abs().sum() > 0
+    api.train("fusion", **settings | {"out": tmp_path / "on", "start": str(out / "video-unet.safetensors")})
+    on = load_network(tmp_path / "on" / "video-unet.safetensors", role="deblur")
+    assert on.config == first.config and on.card["start"].startswith("video-unet (")
+    assert not torch.equal(on.module.fusion.tail.weight, first.module.fusion.tail.weight)
+    with pytest.raises(UsageError, match="no fusion"):
+        api.train("fusion", **options(folder, tmp_path / "no", iterations=1))
 
 
 def test_fine_tuning_starts_from_the_default(folder: Path, tmp_path: Path) -> None:

@@ -43,11 +43,19 @@ class Adaptation:
         return dict(self.__dict__)
 
 
-def _on_device(patch: SupportPatch, device: Device) -> tuple[Tensor, Tensor, Tensor]:
-    """The window (1 x 5 x 3 x S x S), the pseudo-sharp patch and the blurriest crop (1 x 3 x S x S)."""
+def _on_device(patch: SupportPatch, device: Device) -> tuple[Tensor, Tensor]:
+    """The window around the pseudo-sharp patch (1 x 5 x 3 x S x S), and the blurriest crop (1 x 3 x S x S)."""
     assert patch.window is not None and patch.blurriest is not None
-    window = patch.window.to(device.where)[None]
-    return window, window[:, window.shape[1] // 2], patch.blurriest.to(device.where)[None]
+    return patch.window.to(device.where)[None], patch.blurriest.to(device.where)[None]
+
+
+def _network_input(frames: int, window: Tensor, centre: Tensor) -> Tensor:
+    """What a network of ``frames`` frames sees when ``centre`` (N x 3 x S x S) stands in the middle of a window."""
+    if frames == 1:
+        return centre
+    middle, reach = window.shape[1] // 2, frames // 2
+    before, after = window[:, middle - reach : middle], window[:, middle + 1 : middle + reach + 1]
+    return torch.cat([before, centre[:, None], after], 1)
 
 
 def _order(count: int, steps: int | None, rng: np.random.Generator) -> list[int]:
@@ -103,17 +111,18 @@ def adapt(
             blurred: Tensor = reblurrer(window)
         return blurred.float()
 
-    def deblur_loss(network: nn.Module, blurred: Tensor, sharp: Tensor) -> Tensor:
+    def deblur_loss(network: nn.Module, window: Tensor, blurred: Tensor) -> Tensor:
+        """Of the network's result on a window of the video whose middle frame is replaced by the pseudo-blurred one."""
         with device.autocast():
-            restored = network(blurred.clamp(0, 1))
-        return loss_of(restored, sharp)
+            restored = network(_network_input(spec.window, window, blurred.clamp(0, 1)))
+        return loss_of(restored, window[:, window.shape[1] // 2])
 
     @torch.no_grad()
     def judged(network: nn.Module) -> float:
         losses = []
         for patch in held_out:
-            window, sharp, _ = _on_device(patch, device)
-            losses.append(float(deblur_loss(network, pseudo_blurred(window), sharp)))
+            window, _ = _on_device(patch, device)
+            losses.append(float(deblur_loss(network, window, pseudo_blurred(window))))
         return sum(losses) / len(losses) if losses else 0.0
 
     def update(loss: Tensor, what: str, losses: list[float]) -> None:
@@ -124,22 +133,22 @@ def adapt(
         losses.append(float(loss.detach()))
 
     def reblur_step(patch: SupportPatch) -> None:
-        window, sharp, real = _on_device(patch, device)
+        window, real = _on_device(patch, device)
         blurred = pseudo_blurred(window)
         critic_optimiser.zero_grad()
         critic_loss(judge(real), judge(blurred.detach())).backward()
         critic_optimiser.step()
         clamp_parameters(judge, 0.01)
         adversarial = generator_loss(judge(blurred))
-        cycle = deblur_loss(adapted, blurred, sharp)
+        cycle = deblur_loss(adapted, window, blurred)
         loss = (1 - options.cycle_weight) * adversarial + options.cycle_weight * cycle
         update(loss, "reblurring", done.reblur_losses)
 
     def deblur_step(patch: SupportPatch) -> None:
-        window, sharp, _ = _on_device(patch, device)
+        window, _ = _on_device(patch, device)
         with torch.no_grad():
             blurred = pseudo_blurred(window)
-        update(deblur_loss(adapted, blurred, sharp), "deblurring", done.deblur_losses)
+        update(deblur_loss(adapted, window, blurred), "deblurring", done.deblur_losses)
 
     try:
         adapted.requires_grad_(not options.freeze_deblur_in_cycle)

@@ -58,7 +58,7 @@ def train(
     verbose: Verbose = False,
     log: Log = "",
 ) -> None:
-    """Train a deblurring or a reblurring network.
+    """Train a network: deblur, fusion (what a video network takes from neighbouring frames) or reblur.
 
     The blur to learn from is made from sharp pictures; a reblurring network gets its critic with it. Give --minutes
     or --iterations. Weights, state and log are written every few minutes and at the end, an interrupt included; the

@@ -1,8 +1,19 @@
 """The networks: pure modules, and the literal table of what is known about each."""
 
 from deblurcli.networks.critic import PatchCritic
+from deblurcli.networks.dbn import DBN
+from deblurcli.networks.deblurgan import DeblurGAN
+from deblurcli.networks.dmphn import DMPHN
+from deblurcli.networks.mimo_unet import MIMOUNet
+from deblurcli.networks.mprnet import MPRNet
+from deblurcli.networks.nafnet import NAFNet
 from deblurcli.networks.plain_unet import PlainUNet
+from deblurcli.networks.reblurring import ReblurringModule
+from deblurcli.networks.residual_unet import ResidualUNet
+from deblurcli.networks.restormer import Restormer
 from deblurcli.networks.spec import NetworkSpec
+from deblurcli.networks.srn import SRN
+from deblurcli.networks.video_unet import VideoUNet
 from deblurcli.networks.videoadapt import VideoAdapt
 
 NETWORKS: dict[str, NetworkSpec] = {
@@ -13,6 +24,23 @@ NETWORKS: dict[str, NetworkSpec] = {
         min_size=16,
         overlap=48,
         config={"width": 128, "deep_width": 192, "blocks": [3, 5, 4], "fold": 4},
+    ),
+    "video-unet": NetworkSpec(
+        VideoUNet,
+        "deblur",
+        window=3,
+        multiple_of=8,
+        min_size=32,
+        overlap=64,
+        encodes=True,
+        config={
+            "frames": 3,
+            "steps": [0.5, 1.0],
+            "width": 128,
+            "deep_width": 96,
+            "blocks": [0, 3, 1],
+            "base": {"width": 128, "deep_width": 192, "blocks": [3, 5, 4], "fold": 4},
+        },
     ),
     "videoadapt": NetworkSpec(
         VideoAdapt, "reblur", window=5, multiple_of=32, min_size=32, tileable=False, loss="charbonnier"
@@ -26,6 +54,124 @@ NETWORKS: dict[str, NetworkSpec] = {
         tileable=False,
         loss="charbonnier",
         config={"n_feats": 16},
+    ),
+    # The next six: overlap is the radius outside which less than a hundredth of a pixel's absolute gradient lies, under
+    # random weights, but at least 48; bytes_per_pixel is measured at 256 x 256 pixels in channels-last order. NAFNet,
+    # Restormer and MPRNet use means over the picture, learned on crops of 256 to 384 pixels: tiles are as large, and
+    # closer to that than whole frames are, which their authors restore at once (``--tile off``).
+    "mimo-unet": NetworkSpec(
+        MIMOUNet,
+        "deblur",
+        multiple_of=4,
+        min_size=4,
+        overlap=48,
+        loss="mimo",
+        bytes_per_pixel=850,
+        config={"blocks": 8, "dropout": 0.0, "width": 32},
+    ),
+    "mimo-unet-plus": NetworkSpec(
+        MIMOUNet,
+        "deblur",
+        multiple_of=4,
+        min_size=4,
+        overlap=64,
+        loss="mimo",
+        bytes_per_pixel=850,
+        config={"blocks": 20, "dropout": 0.1, "width": 32},
+    ),
+    "nafnet-w32": NetworkSpec(
+        NAFNet,
+        "deblur",
+        multiple_of=16,
+        min_size=16,
+        overlap=48,
+        loss="psnr",
+        bytes_per_pixel=950,
+        config={"width": 32, "encoders": [1, 1, 1, 28], "middle": 1, "decoders": [1, 1, 1, 1], "train_size": 256},
+    ),
+    "nafnet-w64": NetworkSpec(
+        NAFNet,
+        "deblur",
+        multiple_of=16,
+        min_size=16,
+        overlap=48,
+        loss="psnr",
+        bytes_per_pixel=1850,
+        config={"width": 64, "encoders": [1, 1, 1, 28], "middle": 1, "decoders": [1, 1, 1, 1], "train_size": 256},
+    ),
+    "restormer": NetworkSpec(
+        Restormer,
+        "deblur",
+        multiple_of=8,
+        min_size=8,
+        overlap=64,
+        dtypes=("fp32", "bf16"),
+        loss="l1",
+        bytes_per_pixel=6200,
+        config={"width": 48, "blocks": [4, 6, 6, 8], "refinement": 4, "heads": [1, 2, 4, 8], "expansion": 2.66},
+    ),
+    "mprnet": NetworkSpec(
+        MPRNet,
+        "deblur",
+        multiple_of=8,
+        min_size=8,
+        overlap=48,
+        loss="mprnet",
+        bytes_per_pixel=3900,
+        config={"width": 96, "step": 48, "extra": 32, "blocks": 8, "reduction": 4},
+    ),
+    # From here to the critic, overlap is two standard deviations of the spread that uniform kernels would cause, and
+    # bytes_per_pixel is measured at 320 x 256 pixels in channels-last order, per frame of the window.
+    "dmphn": NetworkSpec(
+        DMPHN,
+        "deblur",
+        multiple_of=16,
+        min_size=16,
+        overlap=0,
+        tileable=False,  # what a level sees depends on where the whole picture is cut
+        loss="l1",
+        bytes_per_pixel=1400,
+        config={"patches": True},
+    ),
+    "dhn": NetworkSpec(
+        DMPHN,
+        "deblur",
+        multiple_of=4,
+        min_size=4,
+        overlap=48,
+        loss="l1",
+        bytes_per_pixel=900,
+        config={"patches": False},
+    ),
+    "srn": NetworkSpec(
+        SRN, "deblur", multiple_of=16, min_size=16, overlap=208, loss="multiscale_l1", bytes_per_pixel=1100
+    ),
+    "residual-unet": NetworkSpec(
+        ResidualUNet,
+        "deblur",
+        multiple_of=4,
+        min_size=4,
+        overlap=48,
+        loss="l1",
+        bytes_per_pixel=1200,
+        config={"blocks": 16},
+    ),
+    "dbn": NetworkSpec(
+        DBN, "deblur", window=5, multiple_of=8, min_size=8, overlap=32, loss="psnr", bytes_per_pixel=360
+    ),
+    "deblurgan": NetworkSpec(
+        DeblurGAN,
+        "deblur",
+        multiple_of=4,
+        min_size=8,
+        overlap=0,
+        tileable=False,  # instance normalisation
+        loss="l1",
+        bytes_per_pixel=1100,
+        config={"blocks": 9, "dropout": True},
+    ),
+    "reblurring-module": NetworkSpec(
+        ReblurringModule, "reblur-image", overlap=24, loss="l1", bytes_per_pixel=800, config={"blocks": 1}
     ),
     "patch-critic": NetworkSpec(PatchCritic, "critic", min_size=32, tileable=False),
 }

@@ -36,6 +36,8 @@ class BlurRange:
     """Largest standard deviation of the lens's blur in pixels."""
     offset: float = 0.5
     """Largest shift of the grid of pixels against the scene, in each direction, in pixels."""
+    finite: float = 0.15
+    """Longest exposure of the sharp frames, as a share of the blurred ones': no real frame is free of motion."""
     noisy: float = 0.7
     """Share of scenes with sensor noise."""
     noise: float = 0.012

@@ -55,6 +55,7 @@ def expose(
     moving: Tensor,
     size: tuple[int, int],
     uneven: Tensor,
+    finite: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """One exposure of every scene: the mean over its path, and the picture at its middle, both in linear light.
 
@@ -65,6 +66,7 @@ def expose(
         camera, moving: B x samples x 4 paths of the camera and of the layer, as :func:`motion_path` gives them.
         size: height and width of the result, centred in the source.
         uneven: B x height x width factor on the camera's translation.
+        finite: B shares of the exposure that the picture at the middle is the mean of; an instant if not given.
 
     Returns:
         mean, middle: B x 3 x height x width.
@@ -72,8 +74,13 @@ def expose(
     source = (light.shape[-2], light.shape[-1])
     even = torch.ones(len(layered), *size, device=light.device)
     total = torch.zeros(len(light), 3, *size, device=light.device)
-    middle = total
+    middle = torch.zeros_like(total)
     samples = camera.shape[1]
+    # How much of each sample's share of the exposure lies within the shorter one.
+    short = torch.zeros(len(light)) if finite is None else finite
+    away = (torch.arange(samples) - samples // 2).abs()
+    within = ((short[:, None] * samples).clamp(min=1) / 2 + 0.5 - away).clamp(0, 1)
+    within = (within / within.sum(1, keepdim=True)).to(light.device)
     for sample in range(samples):
         grid = _grid(camera[:, sample], size, source, uneven)
         seen = F.grid_sample(light, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
@@ -82,8 +89,8 @@ def expose(
             front = F.grid_sample(layer, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
             seen[layered] = seen[layered] * (1 - front[:, 3:]) + front[:, :3]
         total += seen
-        if sample == samples // 2:
-            middle = seen
+        if within[:, sample].any():
+            middle += seen * within[:, sample, None, None, None]
     return total / samples, middle
 
 
@@ -124,9 +131,11 @@ def render_clip(
     layer = torch.cat([response[layered].linear(scenes.layer[layered, :3]) * alpha, alpha], 1)
     layer = soften(layer, softness[layered.cpu()]) if len(layered) else layer
 
+    finite = torch.from_numpy(rng.uniform(0, ranges.finite, count).astype(np.float32))
     blurred, sharp = [], []
     for frame in range(frames):
-        mean, middle = expose(light, layer, layered, camera[:, frame], moving[:, frame], (size, size), uneven)
+        paths = camera[:, frame], moving[:, frame]
+        mean, middle = expose(light, layer, layered, *paths, (size, size), uneven, finite)
         blurred.append(response.display(mean))
         sharp.append(response.display(middle))
     sensor = Sensor.draw(count, ranges, rng)

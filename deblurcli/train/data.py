@@ -183,7 +183,7 @@ def stills(material: Material, size: int, ranges: BlurRange, device: torch.devic
 
 def clips(material: Material, frames: int, size: int, ranges: BlurRange, device: torch.device) -> Source:
     """For networks that see neighbours: (count, rng) -> blurred, sharp, each count x frames x 3 x size x size."""
-    moments = [t for t in material.moments.values() if min(t.shape[-2:]) >= size]
+    moments = [t for t in material.moments.values() if min(t.shape[-2:]) >= size and len(t) >= frames + 2]
 
     def draw(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         if moments and rng.random() < REAL_MOTION:

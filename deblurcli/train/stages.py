@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from deblurcli.device import Device
+from deblurcli.errors import UsageError
 from deblurcli.losses import LOSSES, charbonnier, clamp_parameters, critic_loss, generator_loss
 from deblurcli.networks import NETWORKS
 from deblurcli.networks.spec import Role
 from deblurcli.options import TrainOptions
 from deblurcli.report import Reporter
 from deblurcli.synth import BlurRange
-from deblurcli.train.data import Material, load_material, reblur_clips, stills
+from deblurcli.train.data import Material, Source, clips, load_material, reblur_clips, stills
 from deblurcli.train.loop import Stage, run_stage
 from deblurcli.train.optim import Muon
 from deblurcli.train.parallel import Workers
@@ -92,7 +93,7 @@ def train_deblur(
     criterion, ranges, largest = LOSSES[NETWORKS[options.network].loss], BlurRange(), max(options.crops)
     ring = CropRing(
         stills(material, largest, ranges, device.where),
-        capacity=options.ring, group=6, every=3, first=min(40, options.ring // 6), seed=workers.seed(options.seed),
+        capacity=options.ring, group=6, every=4, first=min(64, options.ring // 6), seed=workers.seed(options.seed),
     )  # fmt: skip
     pairs = stills(held_out, largest, ranges, device.where)(48, np.random.default_rng(VALIDATION_SEED))
     stage = Stage(
@@ -107,6 +108,76 @@ def train_deblur(
         export=options.out / f"{options.network}.safetensors",
         workers=workers,
     )
+    return run_stage(stage, options, device, report)
+
+
+def restored(draw: Source, base: nn.Module, device: Device) -> Source:
+    """A source of clips whose frames come with the picture that ``base`` restores: count x T x 6 x H x W.
+
+    The target is the sharp centre frame, count x 3 x H x W.
+    """
+
+    def drawn(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        blurred, sharp = draw(count, rng)
+        with torch.no_grad(), device.autocast():
+            frames = blurred.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+            pictures = base(frames).clamp(0, 1).unflatten(0, blurred.shape[:2])
+        return torch.cat([blurred, pictures], 2), sharp[:, sharp.shape[1] // 2]
+
+    return drawn
+
+
+def fuse(network: nn.Module, prepared: Tensor) -> Tensor:
+    """The restored centre frames of clips that :func:`restored` has prepared, N x 3 x H x W."""
+    return network.fuse([network.encoded(frame[:, :3], frame[:, 3:]) for frame in prepared.unbind(1)])  # type: ignore
+
+
+def train_fusion(
+    options: TrainOptions, device: Device, workers: Workers, report: Reporter, command: str
+) -> dict[str, Any]:
+    """Train what a video network takes from neighbouring frames; its single-frame part stays as it is.
+
+    Frames are restored once, when the crops are prepared, so that an iteration costs the fusion alone. ``--from`` names
+    weights of a video network, or those of a single-frame network to build on (if not given, the default's). "Input" in
+    the log is the single-frame result.
+
+    Raises: as :func:`train_deblur`; UsageError: the network has no fusion.
+    """
+    spec = NETWORKS[options.network]
+    if not spec.encodes:
+        raise UsageError(f"{options.network} has no fusion to train", "give --network video-unet")
+    material, held_out = load_material(options.data).split()
+    start = load_chosen(options.start or "default", "video" if options.start else "image", "deblur")
+    torch.manual_seed(options.seed)
+    if start.network == options.network:
+        module, config = start.module, start.config
+    else:
+        config = dict(spec.config or {}) | {"base": start.config}
+        module = spec.build(**config)
+        module.base.load_state_dict(start.module.state_dict())  # type: ignore[union-attr]
+    module = device.place(module)
+    module.base.requires_grad_(False)
+    criterion, ranges, largest = LOSSES[spec.loss], BlurRange(), max(options.crops)
+
+    def source(of: Material) -> Source:
+        return restored(clips(of, spec.window, largest, ranges, device.where), module.base, device)  # type: ignore
+
+    pairs = source(held_out)(48, np.random.default_rng(VALIDATION_SEED))
+    stage = Stage(
+        network=options.network,
+        module=module,
+        config=config,
+        optimiser=Muon(module.fusion, options.rate),  # type: ignore[arg-type]
+        ring=CropRing(
+            source(material),
+            capacity=options.ring, group=6, every=6, first=min(64, options.ring // 6), seed=workers.seed(options.seed),
+        ),
+        loss=lambda net, prepared, sharp: criterion(fuse(net, prepared), sharp),
+        validate=_validator(pairs, device, lambda net, b, s: (fuse(net, b), b[:, spec.window // 2, 3:], s)),
+        card=_card(options, material, f"{start.name} ({start.sha256[:12]})", command),
+        export=options.out / f"{options.network}.safetensors",
+        workers=workers,
+    )  # fmt: skip
     return run_stage(stage, options, device, report)
 
 
@@ -158,4 +229,8 @@ def train_reblur(
     return run_stage(stage, options, device, report)
 
 
-STAGES: dict[str, Callable[..., dict[str, Any]]] = {"deblur": train_deblur, "reblur": train_reblur}
+STAGES: dict[str, Callable[..., dict[str, Any]]] = {
+    "deblur": train_deblur,
+    "fusion": train_fusion,
+    "reblur": train_reblur,
+}

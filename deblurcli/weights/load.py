@@ -207,6 +207,8 @@ def _fill(where: str, spec: NetworkSpec, config: dict[str, Any], tensors: dict[s
 
 
 def _modest(value: Any) -> bool:
+    if isinstance(value, dict):
+        value = list(value.values())
     if isinstance(value, list):
         return len(value) <= 64 and all(_modest(item) for item in value)
     return value is None or isinstance(value, str) or (isinstance(value, (int, float)) and abs(value) <= MAX_CONFIG)

@@ -1,0 +1,103 @@
+"""A study of what the video network should see: each variant of its fusion trained for equal time on the same clips.
+
+    python benchmarks/fusion_study.py DATA [--minutes 3] [--crops 900]
+
+The single-frame part is the default's, and fixed. Reported: PSNR over the single-frame result on held-out synthetic
+clips, and time added to a 1280x720 frame, as a share of the single-frame time.
+"""
+
+import argparse
+import copy
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+
+from deblurcli.device import pick_device
+from deblurcli.losses import l1_fft
+from deblurcli.networks.video_unet import VideoUNet
+from deblurcli.synth import BlurRange
+from deblurcli.train.data import clips, load_material
+from deblurcli.train.optim import Muon, rate_at, update_average
+from deblurcli.train.ring import CropRing
+from deblurcli.train.stages import VALIDATION_SEED, fuse, mean_psnr, restored
+from deblurcli.weights.load import load_chosen
+
+VARIANTS = {
+    "default": {},
+    "no steps along the motion": {"steps": ()},
+    "four steps": {"steps": (0.25, 0.5, 0.75, 1.0)},
+    "five frames": {"frames": 5},
+    "blocks at 1/4 first": {"blocks": (1, 3, 0)},
+    "nothing at 1/8 but two blocks at 1/4": {"blocks": (1, 0, 1)},
+}
+FRAMES, SIZE, BATCH, RATE = 5, 192, 6, 0.005
+
+
+def windowed(prepared: torch.Tensor, frames: int) -> torch.Tensor:
+    """The middle ``frames`` of clips of ``FRAMES``."""
+    edge = (FRAMES - frames) // 2
+    return prepared[:, edge : FRAMES - edge]
+
+
+def seconds(network: VideoUNet, frames: int) -> tuple[float, float]:
+    """Median seconds of encoding one 1280x720 frame and of fusing a window."""
+    pictures = list(torch.rand(frames, 1, 3, 720, 1280).contiguous())
+    encoding, fusing = [], []
+    with torch.no_grad(), pick_device().autocast():
+        for _ in range(5):
+            started = time.perf_counter()
+            encoded = [network.encode(p.contiguous(memory_format=torch.channels_last)) for p in pictures]
+            encoding.append((time.perf_counter() - started) / frames)
+            started = time.perf_counter()
+            network.fuse(encoded)
+            fusing.append(time.perf_counter() - started)
+    return median(encoding), median(fusing)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--minutes", type=float, default=3)
+    parser.add_argument("--crops", type=int, default=900)
+    args = parser.parse_args()
+    device, single = pick_device(), load_chosen("default", "image", "deblur")
+    base = device.place(single.module)
+    train, held_out = load_material(args.data).split()
+
+    def source(material):
+        return restored(clips(material, FRAMES, SIZE, BlurRange(), device.where), base, device)
+
+    ring = CropRing(source(train), capacity=args.crops, group=6, every=0, first=args.crops // 6, seed=1)
+    ring.advance(0)
+    blurred, sharp = source(held_out)(48, np.random.default_rng(VALIDATION_SEED))
+    print("| fusion | parameters (M) | iterations | gain (dB) | time added |\n|---|---|---|---|---|")
+    for name, changes in VARIANTS.items():
+        torch.manual_seed(1)
+        network = VideoUNet(**({"base": single.config} | changes))
+        network.base.load_state_dict(base.state_dict())
+        network = device.place(network).train()
+        network.base.requires_grad_(False)
+        frames = changes.get("frames", 3)
+        average, optimiser = copy.deepcopy(network), Muon(network.fusion, RATE)
+        started, iteration = time.monotonic(), 0
+        while (progress := (time.monotonic() - started) / (60 * args.minutes)) < 1:
+            optimiser.set_rate(rate_at(progress, iteration, RATE, warmup=50))
+            prepared, target = ring.batch(iteration, BATCH, SIZE, device.where)
+            with device.autocast():
+                loss = l1_fft(fuse(network, windowed(prepared, frames)), target)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            if torch.isfinite(torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)):
+                optimiser.step()
+            update_average(average.parameters(), network.parameters(), iteration)
+            iteration += 1
+        average.eval()
+        with torch.no_grad(), device.autocast():
+            fused = torch.cat([fuse(average, windowed(part, frames)) for part in blurred.split(4)])
+        gain = mean_psnr(fused, sharp) - mean_psnr(blurred[:, FRAMES // 2, 3:], sharp)
+        alone, added = seconds(average, frames)
+        size = sum(p.numel() for p in network.fusion.parameters()) / 1e6
+        print(f"| {name} | {size:.2f} | {iteration} | {gain:+.3f} | {added / alone:.2f} |", flush=True)

@@ -1,0 +1,83 @@
+"""What neighbouring frames are worth: the single-frame and the video network on synthetic clips of unseen material.
+
+    python benchmarks/neighbours.py DATA [--network NAME|FILE] [--single NAME|FILE] [--frames N]
+
+DATA is the folder of training material; only photos and videos that training keeps for validation are used, each as a
+clip of N frames (20 if not given) that `deblur synth` makes: photos shaken by hand, videos with a longer exposure.
+"""
+
+import argparse
+import tempfile
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from zlib import crc32
+
+from deblurcli import deblur_video, measure, synth
+from deblurcli.errors import DeblurError
+from deblurcli.media.clips import ClipWriter
+from deblurcli.media.reader import VideoReader
+from deblurcli.train.data import HELD_OUT
+
+BLURS = (6, 10, 16, 24)
+"""Mean lengths of the paths in an exposure, in pixels, of the photos in turn."""
+
+
+PHOTOS = 11
+
+
+def held_out(folder: Path) -> list[Path]:
+    """Files of a folder that training does not see."""
+    return [path for path in sorted(folder.iterdir()) if crc32(path.name.encode()) % HELD_OUT == 0]
+
+
+def excerpt(source: Path, destination: Path, frames: int) -> Path:
+    """The beginning of a video, lossless."""
+    with VideoReader(source) as reader, ClipWriter(destination, Fraction(25)) as writer:
+        for frame in islice(reader.frames(), frames):
+            writer.write(frame.rgb())
+    return destination
+
+
+def clips(data: Path, work: Path, frames: int) -> list[tuple[str, Path, Path]]:
+    """Name, blurred and sharp video of every clip."""
+    made = []
+    photos = held_out(data / "photos")
+    every = max(1, len(photos) // PHOTOS)  # neighbours in the list are often of one scene
+    for index, source in enumerate([*photos[::every], *held_out(data / "videos")]):
+        blurred = work / "blurred" / f"{source.stem}.mkv"
+        if source.parent.name == "videos":
+            synth(excerpt(source, work / f"{source.stem}.mkv", frames + 2), blurred, seed=index, shutter=1.4)
+        else:
+            try:
+                synth(source, blurred, seed=index, frames=frames, blur=BLURS[index % len(BLURS)])
+            except DeblurError as error:
+                print(f"left out: {error}")
+                continue
+        made.append((source.stem, blurred, work / "sharp" / blurred.name))
+    return made
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--network", default="default")
+    parser.add_argument("--single", default="plain-unet")
+    parser.add_argument("--frames", type=int, default=20)
+    args = parser.parse_args()
+    gains = []
+    print("| clip | input (dB) | single frame (dB) | with neighbours (dB) | gain (dB) | flicker: sharp | restored |")
+    print("|---|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        for name, blurred, sharp in clips(args.data, work, args.frames):
+            found = [measure(blurred, sharp)]
+            for network in (args.single, args.network):
+                deblur_video(blurred, work / "out.mkv", network=network, method="none", codec="ffv1", overwrite=True)
+                found.append(measure(work / "out.mkv", sharp))
+            psnr = [facts["psnr"] for facts in found]
+            gains.append(psnr[2] - psnr[1])
+            columns = [f"{value:.2f}" for value in (*psnr, gains[-1])]
+            flicker = [f"{found[2][key]:.2f}" for key in ("flicker_reference", "flicker")]
+            print(f"| {name} | {' | '.join(columns + flicker)} |", flush=True)
+    print(f"| mean of {len(gains)} | | | | {sum(gains) / len(gains):.2f} | | |  (least: {min(gains):.2f})")

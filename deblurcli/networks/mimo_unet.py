@@ -1,0 +1,168 @@
+"""MIMO-UNet and MIMO-UNet+: one U-shaped network that reads the blurred picture, and restores it, at three scales.
+
+Source: Cho et al., "Rethinking Coarse-to-Fine Approach in Single Image Deblurring", ICCV 2021, section 3. Names and
+shapes of the state dict are those of the authors' networks, so their training results can be loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ConvUnit(nn.Module):
+    """A convolution that keeps the size, divides it by ``stride`` or, ``transposed``, doubles it; then maybe ReLU."""
+
+    def __init__(
+        self, inputs: int, outputs: int, size: int, stride: int = 1, relu: bool = True, transposed: bool = False
+    ) -> None:
+        super().__init__()
+        kind = nn.ConvTranspose2d if transposed else nn.Conv2d
+        padding = (size - 1) // 2
+        self.main = nn.Sequential(kind(inputs, outputs, size, stride, padding))
+        if relu:
+            self.main.append(nn.ReLU(inplace=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.main(x)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(relu(conv(x)))."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.main = nn.Sequential(ConvUnit(channels, channels, 3), ConvUnit(channels, channels, 3, relu=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.main(x)
+
+
+class Stage(nn.Module):
+    """Residual blocks of one scale: EB and DB of the paper."""
+
+    def __init__(self, channels: int, blocks: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*(ResidualBlock(channels) for _ in range(blocks)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+class ShallowConvolution(nn.Module):
+    """Features of a smaller picture: N x 3 x h x w to N x ``channels`` x h x w (SCM of the paper)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.main = nn.Sequential(
+            ConvUnit(3, channels // 4, 3),
+            ConvUnit(channels // 4, channels // 2, 1),
+            ConvUnit(channels // 2, channels // 2, 3),
+            ConvUnit(channels // 2, channels - 3, 1),
+        )
+        self.conv = ConvUnit(channels, channels, 1, relu=False)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        return self.conv(torch.cat([picture, self.main(picture)], 1))
+
+
+class FeatureAttention(nn.Module):
+    """Lets the features of a smaller picture emphasise or suppress those of the scale above (FAM of the paper)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.merge = ConvUnit(channels, channels, 3, relu=False)
+
+    def forward(self, features: Tensor, smaller: Tensor) -> Tensor:
+        return features + self.merge(features * smaller)
+
+
+class AsymmetricFusion(nn.Module):
+    """The encoder's features of all scales, fused at the scale of number ``level`` (AFF of the paper, section 3.3).
+
+    The paper resizes (nearest neighbour), concatenates, and convolves 1x1. Here each scale is convolved by its part of
+    the weights first and the results are resized and added: the same function, without seven times the features at
+    full size.
+    """
+
+    def __init__(self, widths: Sequence[int], level: int) -> None:
+        super().__init__()
+        self.widths, self.level = list(widths), level
+        outputs = self.widths[level]
+        self.conv = nn.Sequential(
+            ConvUnit(sum(self.widths), outputs, 1), ConvUnit(outputs, outputs, 3, relu=False)
+        )  # fmt: skip
+
+    def forward(self, scales: Sequence[Tensor]) -> Tensor:
+        mix = cast(nn.Conv2d, cast(ConvUnit, self.conv[0]).main[0])
+        weights = mix.weight.split(self.widths, 1)
+        fused = F.conv2d(scales[self.level], weights[self.level], mix.bias)
+        for level, (features, weight) in enumerate(zip(scales, weights, strict=True)):
+            if level < self.level:
+                step = 2 ** (self.level - level)
+                fused = fused + F.conv2d(features[..., ::step, ::step], weight)
+            elif level > self.level:
+                fused = fused + F.interpolate(F.conv2d(features, weight), scale_factor=2.0 ** (level - self.level))
+        return self.conv[1](F.relu(fused))
+
+
+class MIMOUNet(nn.Module):
+    """One blurred picture in, the sharp one out, at full, half and quarter size.
+
+    Args:
+        blocks: residual blocks per scale, in the encoder and in the decoder; 8, or 20 in MIMO-UNet+.
+        dropout: share of the fused feature maps left out in training mode; 0.1 in MIMO-UNet+.
+        width: channels at full size; twice and four times as many at half and quarter size.
+
+    Input: N x 3 x H x W, RGB in [0, 1], H and W multiples of 4. Output, not clamped: in training mode a list of the
+    restored picture at quarter, half and full size; in eval mode the full size alone.
+    """
+
+    def __init__(self, blocks: int = 8, dropout: float = 0.0, width: int = 32) -> None:
+        super().__init__()
+        c1, c2, c3 = widths = (width, 2 * width, 4 * width)
+        self.dropout = dropout
+        # The authors' names; the order is that of their state dict.
+        self.Encoder = nn.ModuleList(Stage(c, blocks) for c in (c1, c2, c3))
+        self.feat_extract = nn.ModuleList(
+            [
+                ConvUnit(3, c1, 3),
+                ConvUnit(c1, c2, 3, stride=2),
+                ConvUnit(c2, c3, 3, stride=2),
+                ConvUnit(c3, c2, 4, stride=2, transposed=True),
+                ConvUnit(c2, c1, 4, stride=2, transposed=True),
+                ConvUnit(c1, 3, 3, relu=False),
+            ]
+        )
+        self.Decoder = nn.ModuleList(Stage(c, blocks) for c in (c3, c2, c1))
+        self.Convs = nn.ModuleList([ConvUnit(2 * c2, c2, 1), ConvUnit(2 * c1, c1, 1)])
+        self.ConvsOut = nn.ModuleList([ConvUnit(c3, 3, 3, relu=False), ConvUnit(c2, 3, 3, relu=False)])
+        self.AFFs = nn.ModuleList([AsymmetricFusion(widths, 0), AsymmetricFusion(widths, 1)])
+        self.FAM1 = FeatureAttention(c3)
+        self.SCM1 = ShallowConvolution(c3)
+        self.FAM2 = FeatureAttention(c2)
+        self.SCM2 = ShallowConvolution(c2)
+
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        outputs = self.outputs(x)
+        return outputs if self.training else outputs[-1]
+
+    def outputs(self, x: Tensor) -> list[Tensor]:
+        """The restored picture at quarter, half and full size, whatever the mode."""
+        half, quarter = x[..., ::2, ::2], x[..., ::4, ::4]  # nearest neighbours
+        down, up = self.feat_extract[:3], self.feat_extract[3:]
+        e1 = self.Encoder[0](down[0](x))
+        e2 = self.Encoder[1](self.FAM2(down[1](e1), self.SCM2(half)))
+        e3 = self.Encoder[2](self.FAM1(down[2](e2), self.SCM1(quarter)))
+        fused1, fused2 = (F.dropout2d(fuse([e1, e2, e3]), self.dropout, self.training) for fuse in self.AFFs)
+        del e1, e2
+        d = self.Decoder[0](e3)
+        outputs = [quarter + self.ConvsOut[0](d)]
+        d = self.Decoder[1](self.Convs[0](torch.cat([up[0](d), fused2], 1)))
+        outputs.append(half + self.ConvsOut[1](d))
+        d = self.Decoder[2](self.Convs[1](torch.cat([up[1](d), fused1], 1)))
+        return [*outputs, x + up[2](d)]

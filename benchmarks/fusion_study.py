@@ -22,7 +22,7 @@ from deblurcli.synth import BlurRange
 from deblurcli.train.data import clips, load_material
 from deblurcli.train.optim import Muon, rate_at, update_average
 from deblurcli.train.ring import CropRing
-from deblurcli.train.stages import VALIDATION_SEED, fuse, mean_psnr, restored
+from deblurcli.train.stages import VALIDATION_SEED, centred, fuse, mean_psnr, restored
 from deblurcli.weights.load import load_chosen
 
 VARIANTS = {
@@ -68,7 +68,7 @@ if __name__ == "__main__":
     train, held_out = load_material(args.data).split()
 
     def source(material):
-        return restored(clips(material, FRAMES, SIZE, BlurRange(), device.where), base, device)
+        return restored(centred(clips(material, FRAMES, SIZE, BlurRange(), device.where)), base, device)
 
     ring = CropRing(source(train), capacity=args.crops, group=6, every=0, first=args.crops // 6, seed=1)
     ring.advance(0)

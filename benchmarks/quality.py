@@ -1,8 +1,9 @@
-"""PSNR and SSIM on the development sets: the blurred input and every method, by the tool's own commands.
+"""PSNR, SSIM and flicker on the development sets: the blurred input and every method, by the tool's own commands.
 
-    python benchmarks/quality.py EVAL [METHOD ...]
+    python benchmarks/quality.py EVAL [METHOD[:NETWORK] ...]
 
-EVAL holds gopro_video/{blur7,blur11,sharp}.mkv, and gopro_stills/X.png with X_gt.png. Default methods: none, meta.
+EVAL holds gopro_video/{blur7,blur11,sharp}.mkv, and gopro_stills/X.png with X_gt.png. Without methods: none with the
+single-frame network, then none and meta with the default one.
 """
 
 import sys
@@ -15,7 +16,8 @@ from deblurcli import deblur_image, deblur_video, measure
 
 def line(name: str, row: str, facts: dict[str, float], seconds: float | None = None) -> None:
     took = f"{seconds:.0f} s" if seconds is not None else ""
-    print(f"| {name} | {row} | {facts['psnr']:.2f} | {facts['ssim']:.4f} | {took} |", flush=True)
+    flicker = f"{facts['flicker']:.2f} / {facts['flicker_reference']:.2f}" if "flicker" in facts else ""
+    print(f"| {name} | {row} | {facts['psnr']:.2f} | {facts['ssim']:.4f} | {flicker} | {took} |", flush=True)
 
 
 def videos(folder: Path, work: Path, methods: list[str]) -> None:
@@ -26,7 +28,9 @@ def videos(folder: Path, work: Path, methods: list[str]) -> None:
             line(name, "input", measure(source, sharp))
         for method in methods:
             started = time.monotonic()
-            deblur_video(source, work / "out.mkv", method=method, codec="ffv1", overwrite=True)
+            how, _, network = method.partition(":")
+            options = {"method": how, "network": network or "default", "codec": "ffv1", "overwrite": True}
+            deblur_video(source, work / "out.mkv", **options)
             line(name, method, measure(work / "out.mkv", sharp), time.monotonic() - started)
 
 
@@ -48,8 +52,8 @@ def stills(folder: Path, work: Path) -> None:
 
 
 if __name__ == "__main__":
-    root, methods = Path(sys.argv[1]), sys.argv[2:] or ["none", "meta"]
-    print("| set | what | PSNR (dB) | SSIM | time |\n|---|---|---|---|---|")
+    root, methods = Path(sys.argv[1]), sys.argv[2:] or ["none:plain-unet", "none", "meta"]
+    print("| set | what | PSNR (dB) | SSIM | flicker / of the sharp clip | time |\n|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as work:
         videos(root / "gopro_video", Path(work), methods)
         stills(root / "gopro_stills", Path(work))

@@ -214,6 +214,27 @@ def test_fusion_trains_over_a_fixed_single_frame_network(folder: Path, tmp_path:
         api.train("fusion", **options(folder, tmp_path / "no", iterations=1))
 
 
+def test_a_network_of_several_frames_trains_whole(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    api.train("deblur", **options(folder, out, network="dbn", iterations=1, batch=1, ring=6))
+    assert load_network(out / "dbn.safetensors", role="deblur").spec.window == 5
+
+
+@pytest.mark.parametrize(
+    ("stage", "changes", "said"),
+    [
+        ("deblur", {"network": "plain-unit"}, "did you mean 'plain-unet'"),
+        ("deblur", {"network": "patch-critic"}, "is a critic network"),
+        ("reblur", {"network": "plain-unet"}, "is a deblur network"),
+        ("deblur", {"network": "nafnet-w32", "start": "default"}, "give --network plain-unet"),
+    ],
+)
+def test_a_network_must_fit_the_stage(folder: Path, tmp_path: Path, stage: str, changes: dict, said: str) -> None:  # type: ignore[type-arg]
+    with pytest.raises(UsageError, match=said):
+        api.train(stage, **options(folder, tmp_path / "run", iterations=1, **changes))
+    assert not (tmp_path / "run").exists()
+
+
 def test_fine_tuning_starts_from_the_default(folder: Path, tmp_path: Path) -> None:
     api.train("deblur", **options(folder, tmp_path, iterations=1, rate=1e-9, start="plain-unet"))
     tuned = load_network(tmp_path / "plain-unet.safetensors", role="deblur")

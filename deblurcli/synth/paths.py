@@ -102,13 +102,12 @@ def hand_path(times: np.ndarray, speed: float, rng: np.random.Generator) -> np.n
     return track
 
 
-def camera_paths(
-    lengths: np.ndarray, frames: int, samples: int, ranges: BlurRange, rng: np.random.Generator
-) -> Tensor:
+def camera_paths(lengths: np.ndarray, frames: int, samples: int, ranges: BlurRange, rng: np.random.Generator) -> Tensor:
     """One path per scene, sampled ``samples`` times in each of ``frames`` exposures: B x frames x samples x 4.
 
     ``lengths``: pixels per exposure. In clips the shutter is open for 45 to 140 % of the frame interval (above 100 % as
-    in footage averaged from a higher rate), and half of the cameras are held by hand: some of their frames are sharp.
+    in footage averaged from a higher rate), and four in five cameras are held by hand: some of their frames are sharp,
+    and what they do between frames tells what they do while the shutter is open.
     """
     tracks = []
     within = np.linspace(-0.5, 0.5, samples)
@@ -117,7 +116,7 @@ def camera_paths(
             times = (((np.arange(frames) - frames // 2) / rng.uniform(0.45, 1.4))[:, None] + within).ravel()
         else:
             times = within
-        if frames > 1 and rng.random() < 0.5:
+        if frames > 1 and rng.random() < 0.8:
             exposure = rng.uniform(1 / 60, 1 / 20)  # seconds
             track = hand_path(times * exposure, float(length) / exposure, rng)
             track = track - track[len(track) // 2]

@@ -13,7 +13,7 @@ from deblurcli.device import Device
 from deblurcli.errors import UsageError
 from deblurcli.losses import LOSSES, charbonnier, clamp_parameters, critic_loss, generator_loss
 from deblurcli.networks import NETWORKS
-from deblurcli.networks.spec import Role
+from deblurcli.networks.spec import NetworkSpec, Role
 from deblurcli.options import TrainOptions
 from deblurcli.report import Reporter
 from deblurcli.synth import BlurRange
@@ -23,6 +23,7 @@ from deblurcli.train.optim import Muon
 from deblurcli.train.parallel import Workers
 from deblurcli.train.ring import CropRing
 from deblurcli.weights.load import load_chosen
+from deblurcli.weights.registry import suggestion
 
 VALIDATION_SEED = 20
 ADVERSARIAL_WEIGHT = 0.001
@@ -38,10 +39,21 @@ def mean_psnr(output: Tensor, target: Tensor) -> float:
     return float((10 * torch.log10(255**2 / mse)).mean())
 
 
+def _spec(options: TrainOptions, role: Role) -> NetworkSpec:
+    """What is known of ``--network``, which must be of this role."""
+    if options.network not in NETWORKS:
+        raise UsageError(f"no network is called {options.network!r}", suggestion(options.network, NETWORKS))
+    if (spec := NETWORKS[options.network]).role != role:
+        raise UsageError(f"{options.network} is a {spec.role} network", f"this stage trains {role} networks")
+    return spec
+
+
 def _started(options: TrainOptions, device: Device, role: Role) -> tuple[nn.Module, dict[str, Any], str]:
     """A new network, or the one of ``--from``, on the device; with its configuration and its origin for the card."""
     if options.start:
         loaded = load_chosen(options.start, "meta" if role == "reblur" else "image", role)
+        if loaded.network != options.network:
+            raise UsageError(f"{options.start} holds a {loaded.network}", f"give --network {loaded.network}")
         return device.place(loaded.module), loaded.config, f"{loaded.name} ({loaded.sha256[:12]})"
     spec = NETWORKS[options.network]
     torch.manual_seed(options.seed)
@@ -83,19 +95,32 @@ def train_deblur(
 ) -> dict[str, Any]:
     """Train a deblurring network on synthesised blur; the weights land in ``options.out / NETWORK.safetensors``.
 
+    One that takes several frames learns to restore the centre frame of clips.
+
     Raises:
         InputError: no usable training pictures.
-        UsageError: the run folder belongs to another run.
+        UsageError: the run folder belongs to another run, or the network or ``--from`` do not fit the stage.
         WeightsError: ``--from`` names no usable weights.
     """
-    material, held_out = load_material(options.data).split()
+    spec = _spec(options, "deblur")
     module, config, origin = _started(options, device, "deblur")
-    criterion, ranges, largest = LOSSES[NETWORKS[options.network].loss], BlurRange(), max(options.crops)
+    material, held_out = load_material(options.data).split()
+    criterion, ranges, largest = LOSSES[spec.loss], BlurRange(), max(options.crops)
+    middle = spec.window // 2
+
+    def source(of: Material) -> Source:
+        if spec.window == 1:
+            return stills(of, largest, ranges, device.where)
+        return centred(clips(of, spec.window, largest, ranges, device.where))
+
+    def compared(net: nn.Module, blurred: Tensor, sharp: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return net(blurred), blurred if spec.window == 1 else blurred[:, middle], sharp
+
     ring = CropRing(
-        stills(material, largest, ranges, device.where),
+        source(material),
         capacity=options.ring, group=6, every=4, first=min(64, options.ring // 6), seed=workers.seed(options.seed),
     )  # fmt: skip
-    pairs = stills(held_out, largest, ranges, device.where)(48, np.random.default_rng(VALIDATION_SEED))
+    pairs = source(held_out)(48, np.random.default_rng(VALIDATION_SEED))
     stage = Stage(
         network=options.network,
         module=module,
@@ -103,7 +128,7 @@ def train_deblur(
         optimiser=Muon(module, options.rate),
         ring=ring,
         loss=lambda net, blurred, sharp: criterion(net(blurred), sharp),
-        validate=_validator(pairs, device, lambda net, blurred, sharp: (net(blurred), blurred, sharp)),
+        validate=_validator(pairs, device, compared),
         card=_card(options, material, origin, command),
         export=options.out / f"{options.network}.safetensors",
         workers=workers,
@@ -111,18 +136,25 @@ def train_deblur(
     return run_stage(stage, options, device, report)
 
 
-def restored(draw: Source, base: nn.Module, device: Device) -> Source:
-    """A source of clips whose frames come with the picture that ``base`` restores: count x T x 6 x H x W.
+def centred(draw: Source) -> Source:
+    """A source of clips whose target is the sharp centre frame, count x 3 x H x W."""
 
-    The target is the sharp centre frame, count x 3 x H x W.
-    """
+    def drawn(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        blurred, sharp = draw(count, rng)
+        return blurred, sharp[:, sharp.shape[1] // 2]
+
+    return drawn
+
+
+def restored(draw: Source, base: nn.Module, device: Device) -> Source:
+    """A source whose blurred frames come with the picture that ``base`` restores: count x T x 6 x H x W."""
 
     def drawn(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         blurred, sharp = draw(count, rng)
         with torch.no_grad(), device.autocast():
             frames = blurred.flatten(0, 1).contiguous(memory_format=torch.channels_last)
             pictures = base(frames).clamp(0, 1).unflatten(0, blurred.shape[:2])
-        return torch.cat([blurred, pictures], 2), sharp[:, sharp.shape[1] // 2]
+        return torch.cat([blurred, pictures], 2), sharp
 
     return drawn
 
@@ -143,7 +175,7 @@ def train_fusion(
 
     Raises: as :func:`train_deblur`; UsageError: the network has no fusion.
     """
-    spec = NETWORKS[options.network]
+    spec = _spec(options, "deblur")
     if not spec.encodes:
         raise UsageError(f"{options.network} has no fusion to train", "give --network video-unet")
     material, held_out = load_material(options.data).split()
@@ -160,7 +192,8 @@ def train_fusion(
     criterion, ranges, largest = LOSSES[spec.loss], BlurRange(), max(options.crops)
 
     def source(of: Material) -> Source:
-        return restored(clips(of, spec.window, largest, ranges, device.where), module.base, device)  # type: ignore
+        drawn = centred(clips(of, spec.window, largest, ranges, device.where))
+        return restored(drawn, module.base, device)  # type: ignore[arg-type]
 
     pairs = source(held_out)(48, np.random.default_rng(VALIDATION_SEED))
     stage = Stage(
@@ -191,8 +224,9 @@ def train_reblur(
 
     Raises: as :func:`train_deblur`.
     """
-    material, held_out = load_material(options.data).split()
+    _spec(options, "reblur")
     module, config, origin = _started(options, device, "reblur")
+    material, held_out = load_material(options.data).split()
     critic = device.place(NETWORKS["patch-critic"].build())
     workers.start_alike(critic.state_dict().values())
     critic_optimiser = torch.optim.RMSprop(critic.parameters(), lr=1e-4)

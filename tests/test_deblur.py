@@ -21,6 +21,7 @@ from deblurcli import api, metrics
 from deblurcli.adapt.self_shift import self_shift_score
 from deblurcli.cli import run
 from deblurcli.device import pick_device
+from deblurcli.media.clips import ClipWriter
 from deblurcli.media.reader import VideoReader
 from deblurcli.networks import NETWORKS
 from deblurcli.restore.tiles import Restorer
@@ -38,6 +39,20 @@ def digest(path: Path) -> str:
 def tags(path: Path) -> dict[str, str]:
     with av.open(str(path)) as container:
         return {k: v for k, v in container.metadata.items() if k not in ("encoder", "ENCODER")}
+
+
+def shot(seed: int, frames: int) -> list[torch.Tensor]:
+    """A pan over a random picture, 3 x 96 x 128 each."""
+    rough = torch.rand(1, 3, 14, 24, generator=torch.Generator().manual_seed(seed))
+    wide = torch.nn.functional.interpolate(rough, scale_factor=8, mode="bicubic")[0].clamp(0, 1)
+    return [wide[:, 8:104, 3 * at : 3 * at + 128] for at in range(frames)]
+
+
+def write_clip(path: Path, pictures: list[torch.Tensor]) -> Path:
+    with ClipWriter(path, Fraction(25)) as writer:
+        for picture in pictures:
+            writer.write(picture)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +103,22 @@ def test_an_untrained_network_changes_nothing_in_a_lossless_file(tmp_path: Path)
         assert read_planes(out) == read_planes(source)
 
 
+def test_a_shot_after_a_cut_is_restored_as_if_alone(tmp_path: Path) -> None:
+    one, other = shot(1, 4), shot(2, 5)
+    joined, alone = write_clip(tmp_path / "joined.mkv", one + other), write_clip(tmp_path / "alone.mkv", other)
+    options = {"method": "none", "codec": "ffv1"}
+    facts = api.deblur_video(joined, tmp_path / "a.mkv", **options).facts
+    api.deblur_video(alone, tmp_path / "b.mkv", **options)
+    assert facts["network"] == "video-unet" and facts["cuts"] == 1
+    assert read_planes(tmp_path / "a.mkv")[len(one) :] == read_planes(tmp_path / "b.mkv")
+
+
+def test_one_and_two_frames_are_enough_for_a_video(tmp_path: Path) -> None:
+    for frames in (1, 2):
+        source = write_clip(tmp_path / f"{frames}.mkv", shot(3, frames))
+        assert api.deblur_video(source, tmp_path / f"out{frames}.mkv", method="none").facts["frames"] == frames
+
+
 def test_equal_runs_give_equal_frames_and_say_what_they_did(clip: Path, tmp_path: Path) -> None:
     planes = []
     for name, seed in (("one", 1), ("two", 1), ("three", 2)):
@@ -98,7 +129,7 @@ def test_equal_runs_give_equal_frames_and_say_what_they_did(clip: Path, tmp_path
         planes.append(read_planes(out))
     assert planes[0] == planes[1]
     facts = summary.facts
-    assert set(facts["weights"]) == {"plain-unet", "videoadapt-small", "patch-critic"}
+    assert set(facts["weights"]) == {"video-unet", "videoadapt-small", "patch-critic"}
     adaptation = facts["adaptation"]
     assert adaptation["seed"] == 2 and len(adaptation["patches"]) == 6 and adaptation["patch_size"] == 64
     assert len(adaptation["reblur_losses"]) == len(adaptation["deblur_losses"]) == 2
@@ -205,7 +236,8 @@ def test_metrics_refuse_what_cannot_be_compared(tmp_path: Path) -> None:
 
 
 def test_the_bundled_networks_are_what_their_cards_say() -> None:
-    for name, role in (("plain-unet", "deblur"), ("videoadapt-small", "reblur"), ("patch-critic", "critic")):
+    roles = {"plain-unet": "deblur", "video-unet": "deblur", "videoadapt-small": "reblur", "patch-critic": "critic"}
+    for name, role in roles.items():
         loaded = load_network(name, role=role)  # type: ignore[arg-type]
         for fact in ("data", "licence", "command", "seed", "minutes", "iterations"):
             assert loaded.card[fact] not in ("", None, 0), (name, fact)

@@ -93,9 +93,7 @@ class AsymmetricFusion(nn.Module):
         super().__init__()
         self.widths, self.level = list(widths), level
         outputs = self.widths[level]
-        self.conv = nn.Sequential(
-            ConvUnit(sum(self.widths), outputs, 1), ConvUnit(outputs, outputs, 3, relu=False)
-        )  # fmt: skip
+        self.conv = nn.Sequential(ConvUnit(sum(self.widths), outputs, 1), ConvUnit(outputs, outputs, 3, relu=False))
 
     def forward(self, scales: Sequence[Tensor]) -> Tensor:
         mix = cast(nn.Conv2d, cast(ConvUnit, self.conv[0]).main[0])

@@ -163,9 +163,7 @@ class OriginalResolution(nn.Module):
     def __init__(self, channels: int, widths: Sequence[int], blocks: int, reduction: int, act: nn.PReLU) -> None:
         super().__init__()
         c1, c2, c3 = widths
-        self.orb1, self.orb2, self.orb3 = (
-            OriginalResolutionBlock(channels, blocks, reduction, act) for _ in range(3)
-        )  # fmt: skip
+        self.orb1, self.orb2, self.orb3 = (OriginalResolutionBlock(channels, blocks, reduction, act) for _ in range(3))
         self.up_enc1, self.up_dec1 = Up(c2, c1), Up(c2, c1)
         self.up_enc2 = nn.Sequential(Up(c3, c2), Up(c2, c1))
         self.up_dec2 = nn.Sequential(Up(c3, c2), Up(c2, c1))

@@ -76,7 +76,7 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention between channels, then the feed-forward part; each adds to its normalised input's original."""
+    """Attention between channels, then the feed-forward part; each reads its input normalised and adds to it."""
 
     def __init__(self, channels: int, heads: int, expansion: float) -> None:
         super().__init__()

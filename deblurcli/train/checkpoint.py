@@ -21,7 +21,8 @@ def save_state(
     """Write modules, optimiser moments and plain facts (iteration, seconds, options); never half a file."""
     tensors: dict[str, Tensor] = {}
     for name, module in modules.items():
-        tensors |= {f"{name}/{k}": v.detach().contiguous() for k, v in module.state_dict().items()}
+        # Copies, since safetensors refuses parameters that a network has under several names.
+        tensors |= {f"{name}/{k}": v.detach().clone().contiguous() for k, v in module.state_dict().items()}
     for name, optimiser in optimisers.items():
         for index, state in optimiser.state_dict()["state"].items():
             tensors |= {f"{name}/{index}/{k}": v.detach().contiguous() for k, v in state.items()}

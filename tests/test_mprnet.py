@@ -1,0 +1,79 @@
+"""MPRNet: the authors' function at all stages, the one shared slope, gradients, reduced precision."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from parity import assert_same_keys, case, fill, seeded
+from torch import nn
+
+from deblurcli.losses import LOSSES
+from deblurcli.networks import NETWORKS
+from deblurcli.networks.mprnet import Down, MPRNet, Up, join, split
+
+NOISE = 3e-6
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def tiny():
+    return fill(MPRNet(16, step=8, extra=8, blocks=1))
+
+
+@torch.no_grad()
+def test_the_authors_function():
+    facts, arrays = case("mprnet")
+    spec = NETWORKS["mprnet"]
+    network = fill(spec.build(**spec.config))
+    assert_same_keys(network, facts)
+    assert list(network.state_dict()) == [key for key, _, _ in facts["keys"]]
+    outputs = network.outputs(torch.from_numpy(arrays["input"]))
+    for i in range(3):
+        assert (outputs[i] - torch.from_numpy(arrays[f"output_{i}"])).abs().max() < 10 * NOISE
+
+
+def test_one_slope_for_the_whole_network():
+    slopes = {module for module in tiny().modules() if isinstance(module, nn.PReLU)}
+    assert len(slopes) == 1
+
+
+@torch.no_grad()
+def test_resizing_is_bilinear():
+    x, down, up = seeded(1, (1, 4, 8, 12)), Down(4, 6), Up(4, 6)
+    expected = down.down[1](F.interpolate(x, scale_factor=0.5, mode="bilinear"))
+    torch.testing.assert_close(down(x), expected)
+    torch.testing.assert_close(up(x), up.up[1](F.interpolate(x, scale_factor=2, mode="bilinear")))
+
+
+def test_pictures_are_split_and_joined():
+    x = seeded(2, (2, 3, 8, 12))
+    quarters = split(split(x, 2), 3)
+    assert torch.equal(quarters[4:6], x[..., :4, 6:])  # top right of both pictures
+    assert torch.equal(join(join(quarters, 3), 2), x)
+
+
+def test_every_parameter_has_a_gradient():
+    network = tiny().train()
+    outputs = network(seeded(3, (1, 3, 16, 24)))
+    assert [output.shape for output in outputs] == [(1, 3, 16, 24)] * 3
+    LOSSES[NETWORKS["mprnet"].loss](outputs, seeded(4, (1, 3, 16, 24))).backward()
+    assert [key for key, p in network.named_parameters() if p.grad is None or not p.grad.abs().max() > 0] == []
+
+
+@torch.no_grad()
+def test_batches_layouts_and_precisions():
+    pictures, network = seeded(5, (2, 3, 24, 32)), tiny()
+    exact = network(pictures)
+    assert torch.equal(exact, network.outputs(pictures)[0])
+    torch.testing.assert_close(torch.cat([network(p[None]) for p in pictures]), exact, atol=1e-5, rtol=0)
+    network.to(memory_format=torch.channels_last)
+    torch.testing.assert_close(network(pictures), exact, atol=1e-5, rtol=0)
+    with torch.autocast("cpu", torch.bfloat16):
+        reduced = network(pictures)
+    assert reduced.dtype == torch.float32
+    assert (reduced - exact).abs().max() < 0.1 * (exact - pictures).abs().max()

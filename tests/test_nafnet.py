@@ -1,0 +1,103 @@
+"""NAFNet: the authors' function with global and local means, gradients, modes, reduced precision."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from parity import assert_same_keys, case, fill, seeded
+
+from deblurcli.networks import NETWORKS
+from deblurcli.networks.nafnet import LayerNorm2d, MeanPool, NAFBlock, NAFNet, local_mean
+
+NOISE = 1e-6
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def tiny(**options):
+    return fill(NAFNet(8, encoders=(1, 2), decoders=(1, 1), **options))
+
+
+def distance(tensor, array):
+    return (tensor - torch.from_numpy(array)).abs().max().item()
+
+
+@pytest.mark.parametrize("width", [32, 64])
+@torch.no_grad()
+def test_the_authors_function(width):
+    facts, arrays = case(f"nafnet_w{width}")
+    spec = NETWORKS[f"nafnet-w{width}"]
+    network = fill(spec.build(**spec.config))  # its windows of 384 cover these small pictures
+    assert_same_keys(network, facts)
+    assert list(network.state_dict()) == [key for key, _, _ in facts["keys"]]
+    assert distance(network(torch.from_numpy(arrays["input"])), arrays["output_0"]) < 10 * NOISE
+    if width == 32:
+        assert distance(network(torch.from_numpy(arrays["input_odd"])), arrays["output_1"]) < 10 * NOISE
+
+
+@torch.no_grad()
+def test_the_authors_function_with_local_means():
+    facts, arrays = case("nafnet_w32_local")
+    network = fill(NAFNet(train_size=64))
+    assert distance(network(torch.from_numpy(arrays["input"])), arrays["output_0"]) < 10 * NOISE
+    odd = network(seeded(7, (1, 3, 98, 118)))
+    corner = torch.tensor(facts["odd_case"]["output_corner_8x8_channel0_bottom_right"])
+    assert odd.shape[-2:] == (98, 118) and (odd[0, 0, -8:, -8:] - corner).abs().max() < 10 * NOISE
+    for built, table in (
+        (network, "window_sizes_this_case"),
+        (NAFNet(train_size=256), "window_sizes_default_train_size_256"),
+    ):
+        pools = {key: [m.window] * 2 for key, m in built.named_modules() if isinstance(m, MeanPool)}
+        assert pools == facts[table]
+
+
+@pytest.mark.parametrize("window", [(4, 5), (9, 4), (6, 12), (9, 11)])
+def test_the_authors_local_mean(window):
+    _, arrays = case("nafnet_w32_local")
+    means = local_mean(torch.from_numpy(arrays["pool_input"]), window)
+    assert distance(means, arrays[f"pool_output_{window[0]}x{window[1]}"]) < 10 * NOISE
+
+
+def test_local_mean_is_that_of_the_window():
+    x = seeded(1, (2, 3, 12, 10))
+    inside = local_mean(x, (4, 3))[..., 1:10, 1:9]
+    torch.testing.assert_close(inside, F.avg_pool2d(x, (4, 3), stride=1))
+
+
+@pytest.mark.parametrize("train_size", [None, 16])
+def test_every_parameter_has_a_gradient(train_size):
+    network = tiny(train_size=train_size)
+    network(seeded(2, (1, 3, 40, 44))).square().mean().backward()
+    assert [key for key, p in network.named_parameters() if p.grad is None or not p.grad.abs().max() > 0] == []
+
+
+@torch.no_grad()
+def test_means_are_local_in_eval_mode_only():
+    local, whole, picture = tiny(train_size=16), tiny(), seeded(3, (1, 3, 40, 44))
+    assert (local(picture) - whole(picture)).abs().max() > 1e-4
+    assert torch.equal(local.train()(picture), whole(picture))
+
+
+@torch.no_grad()
+def test_a_new_block_changes_nothing_and_norms_are_per_pixel():
+    x = seeded(5, (2, 6, 5, 7))
+    assert torch.equal(NAFBlock(6, window=None)(x), x)
+    deviation = x.var(1, correction=0, keepdim=True).add(1e-6).sqrt()
+    torch.testing.assert_close(LayerNorm2d(6, eps=1e-6)(x), (x - x.mean(1, keepdim=True)) / deviation)
+
+
+@torch.no_grad()
+def test_layouts_and_precisions():
+    picture, network = seeded(4, (2, 3, 40, 44)), tiny(train_size=16)
+    exact = network(picture)
+    network.to(memory_format=torch.channels_last)
+    torch.testing.assert_close(network(picture), exact, atol=1e-5, rtol=0)
+    with torch.autocast("cpu", torch.bfloat16):
+        reduced = network(picture)
+    assert reduced.dtype == torch.float32
+    assert (reduced - exact).abs().max() < 0.05 * (exact - picture).abs().max()

@@ -1,0 +1,65 @@
+"""Restormer: the authors' function, attention as the paper writes it, gradients, reduced precision."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from parity import assert_same_keys, case, fill, seeded
+
+from deblurcli.networks import NETWORKS
+from deblurcli.networks.restormer import ChannelAttention, Restormer
+
+NOISE = 2e-6
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def tiny():
+    return fill(Restormer(8, blocks=(1, 1, 1, 1), refinement=1))
+
+
+@torch.no_grad()
+def test_the_authors_function():
+    facts, arrays = case("restormer")
+    spec = NETWORKS["restormer"]
+    network = fill(spec.build(**spec.config))
+    assert_same_keys(network, facts)
+    assert list(network.state_dict()) == [key for key, _, _ in facts["keys"]]
+    restored = network(torch.from_numpy(arrays["input"]))
+    assert (restored - torch.from_numpy(arrays["output_0"])).abs().max() < 10 * NOISE
+
+
+@torch.no_grad()
+def test_attention_is_the_papers_equation():
+    """Equation 1, step by step: normalise, attend, then project."""
+    attention, x = fill(ChannelAttention(12, 3)), torch.randn(2, 12, 10, 14)
+    q, k, v = (t.reshape(2, 3, 4, 140) for t in attention.qkv_dwconv(attention.qkv(x)).chunk(3, 1))
+    weights = (F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).mT * attention.temperature).softmax(-1)
+    expected = attention.project_out((weights @ v).reshape(2, 12, 10, 14))
+    for layout in (torch.contiguous_format, torch.channels_last):
+        torch.testing.assert_close(attention(x.contiguous(memory_format=layout)), expected, atol=1e-6, rtol=1e-5)
+    assert attention(torch.zeros(1, 12, 8, 8)).abs().max() == 0
+
+
+def test_every_parameter_has_a_gradient():
+    network = tiny()
+    network(seeded(1, (1, 3, 16, 24))).square().mean().backward()
+    assert [key for key, p in network.named_parameters() if p.grad is None or not p.grad.abs().max() > 0] == []
+
+
+@torch.no_grad()
+def test_batches_layouts_and_precisions():
+    pictures, network = seeded(2, (2, 3, 24, 32)), tiny()
+    exact = network(pictures)
+    torch.testing.assert_close(torch.cat([network(p[None]) for p in pictures]), exact, atol=1e-5, rtol=0)
+    network.to(memory_format=torch.channels_last)
+    torch.testing.assert_close(network(pictures), exact, atol=1e-5, rtol=0)
+    with torch.autocast("cpu", torch.bfloat16):
+        reduced = network(pictures)
+    assert reduced.dtype == torch.float32
+    assert (reduced - exact).abs().max() < 0.1 * (exact - pictures).abs().max()

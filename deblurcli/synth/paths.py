@@ -9,6 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+BRIEF = 0.45
+"""Exposure, in frame intervals, below which the blur of clips gets shorter."""
+
 
 @dataclass(frozen=True)
 class BlurRange:
@@ -105,15 +108,18 @@ def hand_path(times: np.ndarray, speed: float, rng: np.random.Generator) -> np.n
 def camera_paths(lengths: np.ndarray, frames: int, samples: int, ranges: BlurRange, rng: np.random.Generator) -> Tensor:
     """One path per scene, sampled ``samples`` times in each of ``frames`` exposures: B x frames x samples x 4.
 
-    ``lengths``: pixels per exposure. In clips the shutter is open for 45 to 140 % of the frame interval (above 100 % as
-    in footage averaged from a higher rate), and four in five cameras are held by hand: some of their frames are sharp,
-    and what they do between frames tells what they do while the shutter is open.
+    ``lengths``: pixels per exposure. In clips the shutter is open for 10 to 140 % of the frame interval (above 100 % as
+    in footage averaged from a higher rate); where it is shorter than ``BRIEF``, so is the path, as in good light, when
+    much motion between the frames blurs them little. Four in five cameras are held by hand: some of their frames are
+    sharp, and what they do between frames tells what they do while the shutter is open.
     """
     tracks = []
     within = np.linspace(-0.5, 0.5, samples)
     for length in lengths:
         if frames > 1:
-            times = (((np.arange(frames) - frames // 2) / rng.uniform(0.45, 1.4))[:, None] + within).ravel()
+            opening = rng.uniform(0.1, 1.4)
+            length *= min(1.0, opening / BRIEF)
+            times = (((np.arange(frames) - frames // 2) / opening)[:, None] + within).ravel()
         else:
             times = within
         if frames > 1 and rng.random() < 0.8:

@@ -62,10 +62,15 @@ def fill(module: nn.Module, prefix: str = "") -> nn.Module:
 
 
 def assert_same_keys(module: nn.Module, facts: dict[str, Any]) -> None:
-    """State-dict keys, shapes and parameter count equal the reference's."""
+    """State-dict keys in their order, shapes and parameter count equal the reference's."""
     ours = {
         key: (list(value.shape), str(value.dtype).removeprefix("torch.")) for key, value in module.state_dict().items()
     }
     theirs = {key: (shape, dtype) for key, shape, dtype in facts["keys"]}
-    assert ours == theirs
+    assert ours == theirs and list(ours) == list(theirs)
     assert sum(p.numel() for p in module.parameters()) == facts["parameters"]
+
+
+def distance(tensor: Tensor, array: np.ndarray) -> float:
+    """Largest difference between ours and a reference's array."""
+    return (tensor - torch.from_numpy(array)).abs().max().item()

@@ -1,6 +1,5 @@
 """MPRNet: the authors' function at all stages, the one shared slope, gradients, reduced precision."""
 
-import pytest
 import torch
 import torch.nn.functional as F
 from parity import assert_same_keys, case, fill, seeded
@@ -13,14 +12,6 @@ from deblurcli.networks.mprnet import Down, MPRNet, Up, join, split
 NOISE = 3e-6
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def tiny():
     return fill(MPRNet(16, step=8, extra=8, blocks=1))
 
@@ -31,7 +22,6 @@ def test_the_authors_function():
     spec = NETWORKS["mprnet"]
     network = fill(spec.build(**spec.config))
     assert_same_keys(network, facts)
-    assert list(network.state_dict()) == [key for key, _, _ in facts["keys"]]
     outputs = network.outputs(torch.from_numpy(arrays["input"]))
     for i in range(3):
         assert (outputs[i] - torch.from_numpy(arrays[f"output_{i}"])).abs().max() < 10 * NOISE

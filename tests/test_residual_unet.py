@@ -12,14 +12,6 @@ from deblurcli.networks.residual_unet import ResidualUNet
 from deblurcli.restore.tiles import Restorer
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def parameters(network):
     return sum(p.numel() for p in network.parameters())
 

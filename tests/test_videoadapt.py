@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from parity import assert_same_keys, case, fill, seeded
+from parity import assert_same_keys, case, distance, fill, seeded
 from torch import nn
 
 from deblurcli.networks.videoadapt import CENTRE, FRAMES, Block, RegionViT, VideoAdapt
@@ -11,25 +11,12 @@ NOISE = 3e-7
 ATTENTION_NOISE = 4e-6
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """As the reference; and tiny networks only lose time to a second thread, much of it on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def tiny(**options):
     return fill(VideoAdapt(n_feats=4, n_layers=1, attention_dim=32, **options))
 
 
 def tiny_attention(authors_pairing=False):
     return fill(RegionViT(16, 32, heads=4, depth=4, window=8, authors_pairing=authors_pairing))
-
-
-def distance(tensor, array):
-    return (tensor - torch.from_numpy(array)).abs().max().item()
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +28,6 @@ def test_keys_shapes_and_counts(authors):
     facts, _ = case("videoadapt")
     assert_same_keys(authors, facts)
     assert_same_keys(VideoAdapt(), facts)
-    assert list(authors.state_dict()) == [key for key, _, _ in facts["keys"]]
 
 
 @torch.no_grad()

@@ -33,6 +33,7 @@ NETWORKS: dict[str, NetworkSpec] = {
         min_size=32,
         overlap=64,
         encodes=True,
+        bytes_per_pixel=250,  # as one frame of the single-frame network, and the encodings of three
         config={
             "frames": 3,
             "steps": [0.5, 1.0],

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from zlib import crc32
 
-from deblurcli import deblur_video, measure, synth
+from deblurcli.api import deblur_video, measure, synth
 from deblurcli.errors import DeblurError
 from deblurcli.media.clips import ClipWriter
 from deblurcli.media.reader import VideoReader
@@ -42,8 +42,9 @@ def excerpt(source: Path, destination: Path, frames: int) -> Path:
 def clips(data: Path, work: Path, frames: int) -> list[tuple[str, Path, Path]]:
     """Name, blurred and sharp video of every clip."""
     made = []
+    (work / "blurred").mkdir()
     photos = held_out(data / "photos")
-    every = max(1, len(photos) // PHOTOS)  # neighbours in the list are often of one scene
+    every = -(-len(photos) // PHOTOS)  # neighbours in the list are often of one scene
     for index, source in enumerate([*photos[::every], *held_out(data / "videos")]):
         blurred = work / "blurred" / f"{source.stem}.mkv"
         if source.parent.name == "videos":

@@ -11,24 +11,21 @@ import tempfile
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from zlib import crc32
 
 from deblurcli.api import deblur_video, measure, synth
 from deblurcli.errors import DeblurError
 from deblurcli.media.clips import ClipWriter
 from deblurcli.media.reader import VideoReader
-from deblurcli.train.data import HELD_OUT
+from deblurcli.train.data import is_held_out
 
 BLURS = (6, 10, 16, 24)
 """Mean lengths of the paths in an exposure, in pixels, of the photos in turn."""
-
-
 PHOTOS = 11
 
 
 def held_out(folder: Path) -> list[Path]:
     """Files of a folder that training does not see."""
-    return [path for path in sorted(folder.iterdir()) if crc32(path.name.encode()) % HELD_OUT == 0]
+    return [path for path in sorted(folder.iterdir()) if is_held_out(path.name)]
 
 
 def excerpt(source: Path, destination: Path, frames: int) -> Path:

@@ -74,3 +74,8 @@ def assert_same_keys(module: nn.Module, facts: dict[str, Any]) -> None:
 def distance(tensor: Tensor, array: np.ndarray) -> float:
     """Largest difference between ours and a reference's array."""
     return (tensor - torch.from_numpy(array)).abs().max().item()
+
+
+def without_gradient(module: nn.Module) -> list[str]:
+    """The names of parameters that a backward pass has not reached."""
+    return [key for key, p in module.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from parity import assert_same_keys, case, distance, fill, seeded
+from parity import assert_same_keys, case, distance, fill, seeded, without_gradient
 
 from deblurcli.device import Device
 from deblurcli.networks import NETWORKS
@@ -34,7 +34,7 @@ def test_every_parameter_has_a_gradient():
     network = DBN().eval()
     assert sum(p.numel() for p in network.parameters()) == 15_305_291
     network(torch.rand(1, FRAMES, 3, 32, 40)).square().mean().backward()
-    assert [key for key, p in network.named_parameters() if p.grad is None or not p.grad.abs().max() > 0] == []
+    assert without_gradient(network) == []
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from parity import FOLDER, assert_same_keys, case, distance, fill, seeded
+from parity import FOLDER, assert_same_keys, case, distance, fill, seeded, without_gradient
 
 from deblurcli.device import Device
 from deblurcli.networks import NETWORKS
@@ -60,7 +60,7 @@ def test_every_parameter_has_a_gradient_and_frames_any_size(name):
     network = spec.build(**spec.config)
     assert sum(p.numel() for p in network.parameters()) == 7_232_524
     network(torch.rand(1, 3, 16, 16)).square().mean().backward()
-    assert [key for key, p in network.named_parameters() if p.grad is None or not p.grad.abs().max() > 0] == []
+    assert without_gradient(network) == []
     restorer = Restorer(fill(network), spec, Device(torch.device("cpu"), torch.float32, "test"))
     assert restorer([seeded(1, (3, 21, 45))]).shape == (3, 21, 45)
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from parity import fill, seeded
+from parity import fill, seeded, without_gradient
 
 from deblurcli.device import Device
 from deblurcli.losses import l1
@@ -14,10 +14,6 @@ from deblurcli.restore.tiles import Restorer
 
 def parameters(network):
     return sum(p.numel() for p in network.parameters())
-
-
-def without_gradient(network):
-    return [key for key, p in network.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
 
 
 def test_parameter_counts():
@@ -61,7 +57,7 @@ def test_mid_grey_is_zero_and_frames_have_any_size():
 
 
 def test_both_sides_of_the_reblurring_loss_reach_their_network():
-    """Paper 001: M_R learns from detached deblurred frames, M_D through M_R while that is frozen."""
+    """ICLR 2022: M_R learns from detached deblurred frames, M_D through M_R while that is frozen."""
     deblurrer, module = ResidualUNet(4), ReblurringModule(2)
     blurred, sharp = seeded(3, (1, 3, 17, 21)), seeded(4, (1, 3, 17, 21))
     l1(module(sharp), blurred).backward()

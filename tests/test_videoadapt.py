@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from parity import assert_same_keys, case, distance, fill, seeded
+from parity import assert_same_keys, case, distance, fill, seeded, without_gradient
 from torch import nn
 
 from deblurcli.networks.videoadapt import CENTRE, FRAMES, Block, RegionViT, VideoAdapt
@@ -171,7 +171,7 @@ def test_channels_last_gives_the_same():
 def test_every_parameter_has_a_gradient():
     network = tiny()
     network(seeded(5, (1, 5, 3, 64, 64))).square().mean().backward()
-    without = [key for key, p in network.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
+    without = without_gradient(network)
     assert without == []
 
 

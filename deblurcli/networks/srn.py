@@ -12,20 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deblurcli.networks.residual_unet import ResBlock
+
 SCALES = (4, 2, 1)
 """By which the picture is divided at each level, coarse to fine."""
-
-
-class ResBlock(nn.Module):
-    """x + conv(relu(conv(x))), 5x5."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 5, padding=2)
-        self.conv2 = nn.Conv2d(channels, channels, 5, padding=2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.relu(self.conv1(x), inplace=True))
 
 
 class SRN(nn.Module):
@@ -44,16 +34,16 @@ class SRN(nn.Module):
         super().__init__()
         # The stride-2 convolutions come without padding: see _halved.
         self.enc1_1 = nn.Conv2d(6, 32, 5, padding=2)
-        self.enc1_2, self.enc1_3, self.enc1_4 = (ResBlock(32) for _ in range(3))
+        self.enc1_2, self.enc1_3, self.enc1_4 = (ResBlock(32, kernel=5) for _ in range(3))
         self.enc2_1 = nn.Conv2d(32, 64, 5, stride=2)
-        self.enc2_2, self.enc2_3, self.enc2_4 = (ResBlock(64) for _ in range(3))
+        self.enc2_2, self.enc2_3, self.enc2_4 = (ResBlock(64, kernel=5) for _ in range(3))
         self.enc3_1 = nn.Conv2d(64, 128, 5, stride=2)
-        self.enc3_2, self.enc3_3, self.enc3_4 = (ResBlock(128) for _ in range(3))
-        self.dec3_3, self.dec3_2, self.dec3_1 = (ResBlock(128) for _ in range(3))
+        self.enc3_2, self.enc3_3, self.enc3_4 = (ResBlock(128, kernel=5) for _ in range(3))
+        self.dec3_3, self.dec3_2, self.dec3_1 = (ResBlock(128, kernel=5) for _ in range(3))
         self.dec2_4 = nn.ConvTranspose2d(128, 64, 4, stride=2, padding=1)
-        self.dec2_3, self.dec2_2, self.dec2_1 = (ResBlock(64) for _ in range(3))
+        self.dec2_3, self.dec2_2, self.dec2_1 = (ResBlock(64, kernel=5) for _ in range(3))
         self.dec1_4 = nn.ConvTranspose2d(64, 32, 4, stride=2, padding=1)
-        self.dec1_3, self.dec1_2, self.dec1_1 = (ResBlock(32) for _ in range(3))
+        self.dec1_3, self.dec1_2, self.dec1_1 = (ResBlock(32, kernel=5) for _ in range(3))
         self.dec1_0 = nn.Conv2d(32, 3, 5, padding=2)
 
     def _level(self, x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deblurcli.networks.alignment import FINEST, enlarged, grey_pyramid, pyramid_flow, warp
-from deblurcli.networks.plain_unet import PlainUNet, ResidualBlock
+from deblurcli.networks.plain_unet import PlainUNet, Trunk
 
 FLOW_UNIT = 16.0
 """Pixels of motion that count as 1 among the features."""
@@ -22,37 +22,6 @@ def _as_convolved(x: Tensor) -> Tensor:
     return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
 
 
-class Fusion(nn.Module):
-    """The change to a restored frame, from what is known of it and of its neighbours.
-
-    Args:
-        channels: of the input.
-        width: channels at 1/4 resolution.
-        deep_width: channels at 1/8.
-        blocks: residual blocks before, at and after the low-resolution level.
-
-    Input: N x ``channels`` x H/4 x W/4, pictures folded by 4 and flows. Output: N x 3 x H x W.
-    """
-
-    def __init__(self, channels: int, width: int, deep_width: int, blocks: tuple[int, int, int]) -> None:
-        super().__init__()
-        before, deep, after = blocks
-        self.head = nn.Conv2d(channels, width, 1)
-        self.encoder = nn.Sequential(*(ResidualBlock(width) for _ in range(before)))
-        self.down = nn.Conv2d(width, deep_width, 2, stride=2)
-        self.deep = nn.Sequential(*(ResidualBlock(deep_width) for _ in range(deep)))
-        self.up = nn.Conv2d(deep_width, width * 4, 1)
-        self.decoder = nn.Sequential(*(ResidualBlock(width) for _ in range(after)))
-        self.tail = nn.Conv2d(width, 3 * FINEST**2, 3, padding=1)
-        nn.init.zeros_(self.tail.weight)
-        nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
-
-    def forward(self, aligned: Tensor) -> Tensor:
-        features = self.encoder(self.head(aligned))
-        features = features + F.pixel_shuffle(self.up(self.deep(self.down(features))), 2)
-        return F.pixel_shuffle(self.tail(self.decoder(features)), FINEST)
-
-
 class VideoUNet(nn.Module):
     """A window of blurred frames in, the sharp centre frame out.
 
@@ -65,7 +34,7 @@ class VideoUNet(nn.Module):
     Args:
         frames: in a window, odd.
         steps: how far along the motion the blurred frame is looked at, to both sides, in frame intervals.
-        width, deep_width, blocks: of the fusion.
+        width, deep_width, blocks: of the fusion, a :class:`Trunk` at 1/4 of the resolution.
         base: keyword arguments of the single-frame part, :class:`PlainUNet`.
 
     Input: N x ``frames`` x 3 x H x W, RGB in [0, 1]; output: N x 3 x H x W (not clamped). H and W multiples of 8, at
@@ -85,7 +54,8 @@ class VideoUNet(nn.Module):
         self.base = PlainUNet(**(base or {}))  # type: ignore[arg-type]
         self.steps = steps
         pictures = 2 + (frames - 1) + len(steps)
-        self.fusion = Fusion(3 * pictures * FINEST**2 + 2 * (frames - 1), width, deep_width, blocks)
+        channels = 3 * pictures * FINEST**2 + 2 * (frames - 1)
+        self.fusion = Trunk(channels, width, deep_width, blocks, fold=FINEST, kernel=1)
 
     def encode(self, frame: Tensor) -> Encoded:
         """What one frame, N x 3 x H x W, gives to the windows it is part of."""

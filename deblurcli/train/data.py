@@ -43,6 +43,11 @@ Source = Callable[[int, np.random.Generator], tuple[Tensor, Tensor]]
 """(count, rng) -> a batch of blurred and sharp pictures or clips."""
 
 
+def is_held_out(file: str) -> bool:
+    """Whether the file of this name is kept for validation."""
+    return crc32(file.encode()) % HELD_OUT == 0
+
+
 @dataclass(frozen=True)
 class Material:
     """Sharp pictures, all uint8.
@@ -59,7 +64,7 @@ class Material:
         """Training and validation material, divided by a hash of the names of the files they come from."""
 
         def part(tensors: dict[str, Tensor], held_out: bool) -> dict[str, Tensor]:
-            chosen = {k: v for k, v in tensors.items() if (crc32(k.split("#")[0].encode()) % HELD_OUT == 0) == held_out}
+            chosen = {k: v for k, v in tensors.items() if is_held_out(k.split("#")[0]) == held_out}
             return chosen or tensors
 
         return tuple(  # type: ignore[return-value]

@@ -72,6 +72,37 @@ def multiscale_l1(outputs: Outputs, target: Tensor) -> Tensor:
     return _sum(l1(output, _resized(target, output)) for output in _listed(outputs))
 
 
+def hard_pixels(differences: Tensor, share: float = 0.5) -> Tensor:
+    """Which pixels have the largest absolute error, summed over the channels: N x C x H x W to N x 1 x H x W bool.
+
+    ``share`` of every picture, but none that equals the smallest of them (CDVD-TSP code, CVPR 2020).
+    """
+    errors = differences.detach().abs().sum(1, keepdim=True)
+    largest = errors.flatten(1).sort(1, descending=True).values
+    return errors > largest[:, int(share * largest.shape[1]), None, None, None]
+
+
+def l1_hem(outputs: Outputs, target: Tensor) -> Tensor:
+    """L1 plus twice the L1 of hard pixels, of all outputs together (CDVD-TSP paper, CVPR 2020, section 3.4).
+
+    Args:
+        outputs: N x 3 x H x W each.
+        target: N x 3 x H x W, wanted of every output; or N x K x 3 x H x W, one for each of K outputs.
+
+    A pixel is hard where the error of all outputs is among the larger half. The authors add a tenth of all pixels,
+    drawn at random; here every pixel that is not hard counts by the chance of being drawn, which is the mean of their
+    loss, and equal for equal inputs.
+    """
+    listed = _listed(outputs)
+    targets = target.unbind(1) if target.dim() == 5 else [target] * len(listed)
+    pairs = zip(listed, targets, strict=True)
+    differences = torch.cat([output.float() - wanted.float() for output, wanted in pairs], 1)
+    pixels = differences.shape[-2] * differences.shape[-1]
+    weight = torch.where(hard_pixels(differences), 1.0, int(0.1 * pixels) / pixels)
+    errors = differences.abs()
+    return errors.mean() + 2 * (weight * errors).mean()
+
+
 def authors_mimo_loss(outputs: Outputs, target: Tensor) -> Tensor:
     """What the meta-transferring paper's code (BMVC 2022) trains MIMO-UNet with.
 
@@ -79,6 +110,19 @@ def authors_mimo_loss(outputs: Outputs, target: Tensor) -> Tensor:
     """
     differences = (output.float() - _resized(target, output).float() for output in _listed(outputs))
     return _sum(difference.abs().mean() + 0.1 * torch.fft.fft(difference).abs().mean() for difference in differences)
+
+
+def multiscale_epe(outputs: Outputs, target: Tensor) -> Tensor:
+    """Weighted sum over scales, fine to coarse, of the end-point errors of flow (FlowNet, ICCV 2015).
+
+    Flow is N x 2 x h x w and ``target`` N x 2 x H x W, in the same unit. A scale's term is the length of the difference
+    to the target, averaged to that scale, summed over the pixels; the mean over the batch is taken.
+    """
+    terms = []
+    for output, weight in zip(_listed(outputs), (0.005, 0.01, 0.02, 0.08, 0.32), strict=False):
+        wanted = F.adaptive_avg_pool2d(target.float(), (output.shape[-2], output.shape[-1]))
+        terms.append(weight * (output.float() - wanted).norm(dim=1).sum() / len(output))
+    return _sum(terms)
 
 
 def critic_loss(real: Tensor, fake: Tensor) -> Tensor:
@@ -140,5 +184,7 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mimo": mimo_loss,
     "multiscale_l1": multiscale_l1,
     "authors_mimo": authors_mimo_loss,
+    "l1_hem": l1_hem,
+    "multiscale_epe": multiscale_epe,
 }
 """The losses a network may name as its own (``NetworkSpec.loss``)."""

@@ -1,13 +1,17 @@
 """The networks: pure modules, and the literal table of what is known about each."""
 
+from deblurcli.networks.cdvd_tsp import CDVDTSP
 from deblurcli.networks.critic import PatchCritic
 from deblurcli.networks.dbn import DBN
 from deblurcli.networks.deblurgan import DeblurGAN
 from deblurcli.networks.dmphn import DMPHN
+from deblurcli.networks.flownet_s import FlowNetS
+from deblurcli.networks.lpips import LPIPS
 from deblurcli.networks.mimo_unet import MIMOUNet
 from deblurcli.networks.mprnet import MPRNet
 from deblurcli.networks.nafnet import NAFNet
 from deblurcli.networks.plain_unet import PlainUNet
+from deblurcli.networks.pwc_net import PWCNet
 from deblurcli.networks.reblurring import ReblurringModule
 from deblurcli.networks.residual_unet import ResidualUNet
 from deblurcli.networks.restormer import Restormer
@@ -33,6 +37,7 @@ NETWORKS: dict[str, NetworkSpec] = {
         min_size=32,
         overlap=64,
         encodes=True,
+        alone="base",
         bytes_per_pixel=250,  # as one frame of the single-frame network, and the encodings of three
         config={
             "frames": 3,
@@ -160,6 +165,9 @@ NETWORKS: dict[str, NetworkSpec] = {
     "dbn": NetworkSpec(
         DBN, "deblur", window=5, multiple_of=8, min_size=8, overlap=32, loss="psnr", bytes_per_pixel=360
     ),
+    "cdvd-tsp": NetworkSpec(
+        CDVDTSP, "deblur", window=5, multiple_of=4, min_size=4, overlap=64, loss="l1_hem", bytes_per_pixel=330
+    ),
     "deblurgan": NetworkSpec(
         DeblurGAN,
         "deblur",
@@ -174,7 +182,19 @@ NETWORKS: dict[str, NetworkSpec] = {
     "reblurring-module": NetworkSpec(
         ReblurringModule, "reblur-image", overlap=24, loss="l1", bytes_per_pixel=800, config={"blocks": 1}
     ),
+    "pwc-net": NetworkSpec(PWCNet, "flow", window=2, overlap=64, loss="multiscale_epe", bytes_per_pixel=310),
+    "flownet-s": NetworkSpec(
+        FlowNetS,
+        "flow",
+        window=2,
+        overlap=64,
+        loss="multiscale_epe",
+        bytes_per_pixel=320,
+        config={"batch_norm": False},
+    ),
     "patch-critic": NetworkSpec(PatchCritic, "critic", min_size=32, tileable=False),
+    "lpips-alex": NetworkSpec(LPIPS, "metric", min_size=31, tileable=False, dtypes=("fp32",), config={"trunk": "alex"}),
+    "lpips-vgg": NetworkSpec(LPIPS, "metric", min_size=16, tileable=False, dtypes=("fp32",), config={"trunk": "vgg"}),
 }
 
 __all__ = ["NETWORKS", "NetworkSpec"]

@@ -73,6 +73,12 @@ def gate(x: Tensor) -> Tensor:
     return first * second
 
 
+def scaled(conv: nn.Conv2d, x: Tensor, scale: Tensor) -> Tensor:
+    """``scale`` (1 x C x 1 x 1) times the 1x1 convolution of x: its weights are scaled instead of its C features."""
+    factor = scale.flatten()
+    return F.conv2d(x, conv.weight * factor[:, None, None, None], None if conv.bias is None else conv.bias * factor)
+
+
 class NAFBlock(nn.Module):
     """Depthwise convolution, gate and channel attention, then a gated feed-forward part (figure 3c of the paper).
 
@@ -94,9 +100,9 @@ class NAFBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = gate(self.conv2(self.conv1(self.norm1(x))))
-        x = torch.addcmul(x, self.conv3(y * self.sca(y)), self.beta)
+        x = x + scaled(self.conv3, y * self.sca(y), self.beta)
         y = gate(self.conv4(self.norm2(x)))
-        return torch.addcmul(x, self.conv5(y), self.gamma)
+        return x + scaled(self.conv5, y, self.gamma)
 
 
 class NAFNet(nn.Module):

@@ -20,6 +20,16 @@ def conv(inputs: int, outputs: int, size: int, groups: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, size, padding=size // 2, groups=groups, bias=False)
 
 
+def parts(mix: nn.Conv2d, gather: nn.Conv2d, x: Tensor, count: int) -> list[Tensor]:
+    """The depthwise convolution ``gather`` of the 1x1 convolution ``mix`` of x, as so many equal parts of its channels.
+
+    Each part is computed by its share of the weights: what follows then reads tensors without gaps, which is faster,
+    and never are all channels in memory between both.
+    """
+    weights = zip(mix.weight.chunk(count), gather.weight.chunk(count), strict=True)
+    return [F.conv2d(F.conv2d(x, w), depthwise, padding=1, groups=len(depthwise)) for w, depthwise in weights]
+
+
 class Norm(nn.Module):
     """Layer normalisation over the channels of every pixel, with scale and bias."""
 
@@ -47,11 +57,11 @@ class ChannelAttention(nn.Module):
         self.project_out = conv(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        query, key, value = self.qkv_dwconv(self.qkv(x)).chunk(3, 1)
+        query, key, value = parts(self.qkv, self.qkv_dwconv, x, 3)
         # N x heads x channels of a head x pixels
         q, k = (t.flatten(2).unflatten(1, (self.heads, -1)) for t in (query, key))
         # Scaling the small product equals normalising q and k along their pixels before it.
-        lengths = [t.float().square().sum(-1).sqrt().clamp_min(1e-12) for t in (q, k)]
+        lengths = [torch.linalg.vector_norm(t.float(), dim=-1).clamp_min(1e-12) for t in (q, k)]
         scale = self.temperature / (lengths[0][..., :, None] * lengths[1][..., None, :])
         attention = ((q @ k.mT).float() * scale).softmax(-1)
         weight = self.project_out.weight.flatten(1).unflatten(1, (self.heads, -1)).transpose(0, 1)  # heads x C x c
@@ -71,7 +81,7 @@ class FeedForward(nn.Module):
         self.project_out = conv(hidden, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        opening, values = self.dwconv(self.project_in(x)).chunk(2, 1)
+        opening, values = parts(self.project_in, self.dwconv, x, 2)
         return self.project_out(F.gelu(opening) * values)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-Role = Literal["deblur", "reblur", "reblur-image", "critic"]
+Role = Literal["deblur", "reblur", "reblur-image", "flow", "critic", "metric"]
 
 
 @dataclass(frozen=True)
@@ -20,15 +20,22 @@ class NetworkSpec:
 
     role: Role
     """``deblur``: blurred frames in, the sharp centre frame out. ``reblur``: the reverse. ``reblur-image``: one
-    deblurred frame in, the same with the blur that was left in it made strong again out. ``critic``: a score map."""
+    deblurred frame in, the same with the blur that was left in it made strong again out. ``flow``: two frames in
+    (N x 2 x 3 x H x W), out where the pixels of the first lie in the second (N x 2 x H x W in pixels, x first).
+    ``critic``: a score map. ``metric``: two batches of pictures in, how unlike each two are out."""
 
     window: int = 1
-    """Frames in (odd). 1: input N x 3 x H x W; more: N x T x 3 x H x W, the centre frame is the one restored."""
+    """Frames in: odd, but two for flow. 1: input N x 3 x H x W; more: N x T x 3 x H x W, the centre frame is the one
+    restored."""
 
     encodes: bool = False
     """The module has two methods that make up ``forward``: ``encode(frame: N x 3 x H x W) -> tuple[Tensor, ...]``,
     everything that is computed of one frame alone, and ``fuse(encoded: list of those of a window) -> N x 3 x H x W``.
     A frame is then encoded once for all windows it is part of."""
+
+    alone: str = ""
+    """Name of the submodule, if any, that restores each frame alone before those of a window are joined. It is what
+    adapts to a video: the rest has learnt how sharp neighbours are in life, which pseudo pairs would teach wrongly."""
 
     multiple_of: int = 1
     """Height and width must be multiples of this; callers pad (reflect, then replicate) and crop."""

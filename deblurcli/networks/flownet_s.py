@@ -1,0 +1,102 @@
+"""FlowNetS: optical flow straight from two stacked pictures, predicted at five scales.
+
+Source: Dosovitskiy et al., "FlowNet: Learning Optical Flow with Convolutional Networks", ICCV 2015, sections 3 and A.
+Names and shapes of the state dict are those of the PyTorch version that most published weights are of.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+FLOW_UNIT = 20.0
+"""Pixels of motion that count as 1 inside the network."""
+MEAN = (0.411, 0.432, 0.45)
+"""Of red, green and blue; subtracted from the pictures."""
+LAYERS = (
+    ("conv1", 64, 7, 2),
+    ("conv2", 128, 5, 2),
+    ("conv3", 256, 5, 2),
+    ("conv3_1", 256, 3, 1),
+    ("conv4", 512, 3, 2),
+    ("conv4_1", 512, 3, 1),
+    ("conv5", 512, 3, 2),
+    ("conv5_1", 512, 3, 1),
+    ("conv6", 1024, 3, 2),
+    ("conv6_1", 1024, 3, 1),
+)
+"""Name, channels, side of the kernel and stride of the encoder's convolutions."""
+SKIPS = {5: ("conv5_1", 512), 4: ("conv4_1", 512), 3: ("conv3_1", 256), 2: ("conv2", 128)}
+"""By level (2: a quarter of the resolution, 5: a 32nd) the encoder's layer that the decoder reads, and its channels."""
+COARSEST = 6
+
+
+def unit(inputs: int, outputs: int, size: int, stride: int, batch_norm: bool) -> nn.Sequential:
+    layer = nn.Sequential(nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=not batch_norm))
+    if batch_norm:
+        layer.append(nn.BatchNorm2d(outputs))
+    return layer.append(nn.LeakyReLU(0.1, inplace=True))
+
+
+def doubling(inputs: int, outputs: int) -> nn.ConvTranspose2d:
+    return nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
+
+
+def predictor(inputs: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, 2, 3, padding=1, bias=False)
+
+
+class FlowNetS(nn.Module):
+    """Two pictures in, the flow between them out: where the pixels of the first lie in the second.
+
+    Args:
+        batch_norm: of the encoder; there are published weights of both kinds.
+
+    Input: N x 2 x 3 x H x W, RGB in [0, 1], of any size. Output: flow in pixels, x first, float32: in eval mode at full
+    resolution, N x 2 x H x W, enlarged from a quarter; in training mode the list of what is predicted, at 1/4, 1/8,
+    1/16, 1/32 and 1/64 of the resolution. The flow is differentiable in both pictures.
+    Raises ValueError for any other input shape.
+    """
+
+    def __init__(self, batch_norm: bool = False) -> None:
+        super().__init__()
+        channels = 6
+        for name, width, size, stride in LAYERS:
+            self.add_module(name, unit(channels, width, size, stride, batch_norm))
+            channels = width
+        seen = {COARSEST: channels}  # by level, the channels that the flow is predicted from
+        for level, (_, skipped) in SKIPS.items():
+            width = 2 ** (level + 4)
+            self.add_module(f"deconv{level}", nn.Sequential(doubling(channels, width), nn.LeakyReLU(0.1, inplace=True)))
+            seen[level] = channels = skipped + width + 2
+        for level, channels in seen.items():
+            self.add_module(f"predict_flow{level}", predictor(channels))
+        for level in SKIPS:
+            self.add_module(f"upsampled_flow{level + 1}_to_{level}", doubling(2, 2))
+
+    def forward(self, pair: Tensor) -> Tensor | list[Tensor]:
+        if self.training:
+            return self.outputs(pair)
+        return F.interpolate(self.outputs(pair)[0], pair.shape[-2:], mode="bilinear")
+
+    def outputs(self, pair: Tensor) -> list[Tensor]:
+        """The flow at a quarter of the resolution and its halvings, fine to coarse, whatever the mode.
+
+        All in pixels of the full resolution.
+        """
+        if pair.dim() != 5 or pair.shape[1:3] != (2, 3):
+            raise ValueError(f"expected N x 2 x 3 x H x W, got {tuple(pair.shape)}")
+        x = (pair - pair.new_tensor(MEAN)[:, None, None]).flatten(1, 2)
+        encoded = {}
+        for name, *_ in LAYERS:
+            encoded[name] = x = self.get_submodule(name)(x)
+        flows = [self.get_submodule(f"predict_flow{COARSEST}")(x)]
+        for level, (name, _) in SKIPS.items():
+            skip = encoded[name]
+            h, w = skip.shape[-2:]  # sizes that were odd are one larger when doubled
+            up = self.get_submodule(f"deconv{level}")(x)[..., :h, :w]
+            flow = self.get_submodule(f"upsampled_flow{level + 1}_to_{level}")(flows[0])[..., :h, :w]
+            x = torch.cat([skip, up, flow], 1)
+            flows.insert(0, self.get_submodule(f"predict_flow{level}")(x))
+        return [FLOW_UNIT * flow.float() for flow in flows]

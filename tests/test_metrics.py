@@ -12,7 +12,7 @@ from media import make_clip
 from test_shots import scene
 from torch import Tensor
 
-from deblurcli import api
+from deblurcli import api, quality
 from deblurcli.cli import run
 from deblurcli.media.images import Image, write_image
 from deblurcli.metrics import warping_error
@@ -74,7 +74,7 @@ def test_small_pictures(size: tuple[int, int]) -> None:
 def videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Tensor]]:
     """Pictures by file name, instead of files."""
     found: dict[str, list[Tensor]] = {}
-    monkeypatch.setattr(api, "_pictures", lambda path: iter(found[path.name]))
+    monkeypatch.setattr(quality, "_pictures", lambda path: iter(found[path.name]))
     return found
 
 
@@ -108,5 +108,5 @@ def test_the_table_has_it_for_videos_only(tmp_path: Path, capsys: pytest.Capture
     assert header.split() == ["PSNR", "dB", "SSIM", "flicker", "original", "frames"]
     assert [len(line.split()) for line in (video, picture, mean)] == [6, 4, 6]
     assert len({len(line) for line in (header, video, picture, mean)}) == 1
-    assert run(["metrics", str(clip), str(clip), "--json"]) == 0
+    assert run(["metrics", str(clip), str(clip), "--format", "json"]) == 0
     assert '"flicker_reference"' in capsys.readouterr().out

@@ -2,59 +2,107 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 from pathlib import Path
 from statistics import fmean
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from deblurcli.cli.batch import expand, finish
-from deblurcli.cli.session import Log, Quiet, Verbose, begin, explain
-from deblurcli.errors import InputError
+from deblurcli.cli.session import Device, Log, Quiet, Verbose, begin, choices, explain, options_of
+from deblurcli.errors import DeviceError, InputError, UsageError, WeightsError
+from deblurcli.options import LPIPS_TRUNKS, NIQE_MODES, SSIM_MODES, MetricsOptions
 from deblurcli.report import Reporter
 
-Scores = dict[str, float]
+FORMATS = ("table", "csv", "json")
 
 COLUMNS = {
-    "psnr": ("PSNR dB", "8.3f"),
-    "ssim": ("SSIM", "7.4f"),
-    "flicker": ("flicker", "8.3f"),
-    "flicker_reference": ("original", "8.3f"),
-    "frames": ("frames", "6.0f"),
+    "psnr": ("PSNR dB", 8, 3),
+    "ssim": ("SSIM", 7, 4),
+    "lpips": ("LPIPS", 7, 4),
+    "niqe": ("NIQE", 7, 3),
+    "self_shift": ("self-shift", 10, 2),
+    "flicker": ("flicker", 8, 3),
+    "flicker_reference": ("original", 8, 3),
+    "frames": ("frames", 6, 0),
 }
-"""The table: title and format of each score. Images have no flicker."""
+"""The table: title, width and decimals of each score. Images have no flicker."""
+
+Scores = dict[str, Any]
+"""Numbers by the names of COLUMNS; under ``per_frame`` a list of the same for each frame."""
 
 
-def _pairs(restored: Path, reference: Path) -> list[tuple[Path, Path]]:
-    """The files to compare; in folders those of one name."""
-    if not restored.is_dir() and not reference.is_dir():
-        return [(restored, reference)]
-    if not (restored.is_dir() and reference.is_dir()):
-        file, folder = (reference, restored) if restored.is_dir() else (restored, reference)
-        raise InputError(f"{folder} is a folder, {file} is not", "give two files or two folders")
+def _pairs(restored: str, reference: str | None) -> list[tuple[Path, Path | None]]:
+    """The files to measure and what to compare each with; of several, those of one name.
+
+    Raises:
+        InputError: one side is one file and the other several; a folder has no pictures.
+        UsageError: several files have one name, so that the rows could not be told apart.
+    """
+    if reference is None:
+        return [(file, None) for file in _files(restored).values()]
+    if _several(restored) != _several(reference):
+        many, one = (restored, reference) if _several(restored) else (reference, restored)
+        what = "a folder" if Path(many).is_dir() else "a pattern"
+        raise InputError(f"{many} is {what}, {one} is not", "give two files, two folders or two patterns")
+    mine, theirs = _files(restored), _files(reference)
+    if not _several(restored):
+        return list(zip(mine.values(), theirs.values(), strict=True))
+    # Without a twin, the name under which it was looked for is what is reported as missing.
+    folder = Path(reference) if Path(reference).is_dir() else Path(reference).parent
+    return [(file, _twin(file, theirs) or folder / file.name) for file in mine.values()]
+
+
+def _several(text: str) -> bool:
+    """Whether an argument stands for any number of files: a folder, or a pattern."""
+    path = Path(text)
+    return path.is_dir() or (not path.exists() and any(sign in text for sign in "*?["))
+
+
+def _files(text: str) -> dict[str, Path]:
+    """The files of an argument by name. Raises InputError, UsageError."""
     from deblurcli.media.images import IMAGE_SUFFIXES
     from deblurcli.media.probe import VIDEO_SUFFIXES
 
-    files = expand([str(restored)], IMAGE_SUFFIXES | VIDEO_SUFFIXES)
-    if files == [restored]:
-        raise InputError(f"folder {restored} has no images or videos", "give another folder")
-    return [(file, reference / file.name) for file in files]
+    found = expand([text], IMAGE_SUFFIXES | VIDEO_SUFFIXES)
+    if found == [Path(text)] and found[0].is_dir():
+        raise InputError(f"folder {text} has no images or videos", "give another folder")
+    files: dict[str, Path] = {}
+    for path in found:
+        if other := files.get(path.name):
+            raise UsageError(f"{other} and {path} have one name", "measure them apart")
+        files[path.name] = path
+    return files
 
 
-def _measured(pairs: list[tuple[Path, Path]], report: Reporter) -> tuple[dict[str, Scores], list[int]]:
+def _twin(file: Path, others: dict[str, Path]) -> Path | None:
+    """The file of the same name, or the only one whose name differs just in its suffix."""
+    alike = [path for path in others.values() if path.stem == file.stem]
+    return others.get(file.name) or (alike[0] if len(alike) == 1 else None)
+
+
+def _measured(
+    pairs: list[tuple[Path, Path | None]], report: Reporter, **options: Any
+) -> tuple[dict[str, Scores], list[int]]:
     """Scores by file name, and the codes of what could not be measured."""
     from deblurcli.api import measure
 
     scores: dict[str, Scores] = {}
     codes = []
     for count, (mine, theirs) in enumerate(pairs):
-        report.progress("measuring", count, len(pairs))
+        # Of one file the frames are counted, of several the files.
+        single = report if len(pairs) == 1 else None
+        if single is None:
+            report.progress("measuring", count, len(pairs))
         try:
-            scores[mine.name] = measure(mine, theirs)
+            scores[mine.name] = measure(mine, theirs, report=single, **options)
         except Exception as error:
-            if len(pairs) == 1:
+            # What is wrong with an option or with weights is wrong for every file.
+            if len(pairs) == 1 or isinstance(error, UsageError | WeightsError | DeviceError):
                 raise
             codes.append(explain(report, error, about=mine.name)[0])
     return scores, codes
@@ -68,45 +116,142 @@ def _mean(scores: list[Scores]) -> Scores:
 
 def _table(rows: dict[str, Scores]) -> list[str]:
     columns = {key: column for key, column in COLUMNS.items() if any(key in s for s in rows.values())}
-    width = max(map(len, (*rows, "mean")))
-    lines = [f"{'':{width}}" + "".join(f"  {title:>{int(form[0])}}" for title, form in columns.values())]
+    width = max(map(len, rows))
+    lines = [f"{'':{width}}" + "".join(f"  {title:>{cell}}" for title, cell, _ in columns.values())]
     for name, scores in rows.items():
-        cells = (f"{scores[key]:{form}}" if key in scores else " " * int(form[0]) for key, (_, form) in columns.items())
+        cells = (
+            f"{scores[key]:{cell}.{decimals}f}" if key in scores else " " * cell
+            for key, (_, cell, decimals) in columns.items()
+        )
         lines.append("  ".join([f"{name:{width}}", *cells]).rstrip())
     return lines
 
 
-def _finite(scores: Scores) -> dict[str, float | None]:
+def _csv(rows: dict[str, Scores], per_frame: bool) -> list[str]:
+    """Lines of comma-separated values: a header and a line for each file, or for each frame of each."""
+    if per_frame:
+        lines = [
+            {"name": name, "frame": number, **frame}
+            for name, scores in rows.items()
+            for number, frame in enumerate(scores["per_frame"])
+        ]
+    else:
+        lines = [{"name": name, **scores} for name, scores in rows.items()]
+    keys = [key for key in ("name", "frame", *COLUMNS) if any(key in line for line in lines)]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, keys, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue().splitlines()
+
+
+def _json(rows: dict[str, Scores], mean: Scores) -> str:
+    items = [{"name": name, **scores} for name, scores in rows.items()]
+    return json.dumps(_finite({"items": items, "mean": mean}))
+
+
+def _finite(value: Any) -> Any:
     """JSON has no infinity, the PSNR of equal pictures: null."""
-    return {key: value if math.isfinite(value) else None for key, value in scores.items()}
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def metrics(
     ctx: typer.Context,
-    restored: Annotated[Path, typer.Argument(metavar="RESTORED", help="Image, video, or folder of them.")],
-    reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help="The sharp original of each.")],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+    restored: Annotated[str, typer.Argument(metavar="RESTORED", help="Image, video, folder of them, or pattern.")],
+    reference: Annotated[
+        str | None, typer.Argument(metavar="REFERENCE", help="The sharp original, or those of each by name.")
+    ] = None,
+    ssim_mode: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(SSIM_MODES),
+            help="SSIM by another convention: of the luma; with a flat 7x7 window; as a volume of colours.",
+            autocompletion=choices(*SSIM_MODES),
+        ),
+    ] = MetricsOptions.ssim_mode,
+    align: Annotated[
+        bool, typer.Option("--align", help="Align to the reference first for PSNR and SSIM, as RealBlur's protocol.")
+    ] = False,
+    lpips: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|off|alex|vgg|FILE",
+            help="Network of LPIPS; auto: AlexNet, if its weights are on this machine.",
+            autocompletion=choices("auto", "off", *LPIPS_TRUNKS),
+        ),
+    ] = MetricsOptions.lpips,
+    niqe: Annotated[bool, typer.Option("--niqe", help="Measure NIQE, too, where there is a reference.")] = False,
+    niqe_mode: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(NIQE_MODES),
+            help="How NIQE halves pictures: as MATLAB, or as the program of NAFNet.",
+            autocompletion=choices(*NIQE_MODES),
+        ),
+    ] = MetricsOptions.niqe_mode,
+    niqe_model: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Another model of natural pictures, such as niqe_pris_params.npz."),
+    ] = None,
+    per_frame: Annotated[bool, typer.Option("--per-frame", help="The scores of every frame, in CSV or JSON.")] = False,
+    device: Device = MetricsOptions.device,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="|".join(FORMATS),
+            help="A table to read, comma-separated values, or one JSON object.",
+            autocompletion=choices(*FORMATS),
+        ),
+    ] = "table",
     quiet: Quiet = False,
     verbose: Verbose = False,
     log: Log = "",
 ) -> None:
-    """Measure restored images or videos against their sharp originals.
+    """Measure restored images or videos, against their sharp originals or by themselves.
 
-    Prints PSNR in dB and SSIM, the mean over the frames, and the number of frames. Both scores are taken on 8-bit RGB
-    without cutting borders. Videos have two more columns: flicker, what changes from frame to frame besides the
-    original's motion (temporal warping error, root mean square, of 255), and that of the original itself to compare
-    with. Two folders are matched by file name; the last line is the mean over the files. What cannot be measured is
-    named, the rest goes on, and the exit code is 3.
+    With REFERENCE: PSNR in dB, SSIM and LPIPS, which is left out while its weights are not on this machine. Without
+    one: NIQE, the distance from sharp photos, and the self-shift score in dB, how little a picture changes when it is
+    shifted by a pixel; both are lower for sharper pictures. All are means over the frames, taken on 8-bit RGB without
+    cutting borders, and left out where pictures are too small.
+
+    Videos also have flicker, what changes from frame to frame besides the original's motion (temporal warping error,
+    root mean square, of 255), and that of the original itself to compare with.
+
+    Folders and patterns are matched by file name, whatever the suffix; their last row is the mean over the files. Put
+    patterns in quotes. What cannot be measured is named, the rest goes on, and the exit code is 3.
+
+    JSON and CSV have the names psnr, ssim, lpips, niqe, self_shift, flicker, flicker_reference and frames. JSON: items
+    with name, scores and, if asked for, per_frame, and their mean. CSV: a row for each file and the mean, or with
+    --per-frame a row for each frame, counted from 0. Infinity, the PSNR of equal pictures, is null or inf.
     """
     report = begin(ctx, quiet, verbose, log)
+    options = options_of(ctx, MetricsOptions)
+    if form not in FORMATS:
+        raise UsageError(f"--format {form} is unknown", f"give one of {', '.join(FORMATS)}")
+    if per_frame and form == "table":
+        raise UsageError("--per-frame is not for tables", "add --format csv or json")
     pairs = _pairs(restored, reference)
-    scores, codes = _measured(pairs, report)
+    scores, codes = _measured(pairs, report, **options)
     if scores:
         mean = _mean(list(scores.values()))
-        if as_json:
-            items = [{"name": name} | _finite(s) for name, s in scores.items()]
-            report.result(json.dumps({"items": items, "mean": _finite(mean)}))
+        rows = scores | ({"mean": mean} if _several(restored) else {})
+        if form == "json":
+            report.result(_json(scores, mean))
         else:
-            for line in _table(scores | ({"mean": mean} if restored.is_dir() else {})):
+            for line in _csv(scores if per_frame else rows, per_frame) if form == "csv" else _table(rows):
                 report.result(line)
+    if reference is not None and lpips == "auto" and scores:
+        _tell_how_to_get_lpips(report)
     finish(codes, len(pairs))
+
+
+def _tell_how_to_get_lpips(report: Reporter) -> None:
+    from deblurcli.quality import AUTOMATIC, lpips_is_here
+
+    if not lpips_is_here():
+        report.note(f"LPIPS is left out: its weights are not on this machine; run: deblur weights pull {AUTOMATIC}")

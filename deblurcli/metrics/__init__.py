@@ -1,0 +1,8 @@
+"""Measures of quality: against a reference, without one, and from frame to frame."""
+
+from deblurcli.metrics.fidelity import psnr, rounded, ssim
+from deblurcli.metrics.flicker import warping_error, warping_errors
+from deblurcli.metrics.naturalness import niqe
+from deblurcli.metrics.perceptual import lpips
+
+__all__ = ["lpips", "niqe", "psnr", "rounded", "ssim", "warping_error", "warping_errors"]

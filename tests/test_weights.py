@@ -71,6 +71,15 @@ def test_round_trip(saved, critic):
     assert load_network(str(saved), role="critic").sha256 == loaded.sha256
 
 
+def test_the_same_weights_are_the_same_bytes(saved):
+    """The library writes metadata in an order of its own."""
+    content = saved.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    assert list(header) == sorted(header) and list(header["__metadata__"]) == ["card", "config", "network"]
+    assert end % 8 == 0
+
+
 def test_float32_is_kept_exactly(tmp_path, critic):
     path = tmp_path / "exact.safetensors"
     save_network(
@@ -164,14 +173,16 @@ class Attack:
 
 
 @pytest.mark.parametrize("name", ["model.pth", "model.safetensors", "model"])
-def test_pickles_are_never_opened(tmp_path, name):
+def test_code_is_never_run(tmp_path, name):
     canary, path = tmp_path / "canary", tmp_path / name
-    bare = pickle.dumps(Attack(canary))
+    bare = pickle.dumps(Attack(canary), protocol=2)
     path.write_bytes(bare)
-    refused(path, "importing official files is not supported")
+    refused(path, "names (posix|nt).system, which weights do not need; nothing of it was run")
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", bare)
-    refused(path, "importing official files is not supported")
+    refused(path, "names (posix|nt).system, which weights do not need; nothing of it was run")
+    path.write_bytes(pickle.dumps(Attack(canary)))
+    refused(path, "a pickle, but not in PyTorch's form")
     assert not canary.exists()
 
 
@@ -216,7 +227,7 @@ def test_numbers_that_are_not_finite(tmp_path, critic, value):
 
 def test_descriptions_that_lie(tmp_path, critic):
     path, tensors = tmp_path / "x.safetensors", tensors_of(critic)
-    refused(forged(path, tensors, network=None), "does not say which network")
+    refused(forged(path, tensors, network=None), "holds the tensors of no network known here")
     refused(
         forged(path, tensors, network="patch-critik"), "unknown network 'patch-critik'; did you mean 'patch-critic'?"
     )
@@ -262,7 +273,7 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(saved, critic, monke
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(load.os, "fsync", full)
+    monkeypatch.setattr(store.os, "fsync", full)
     with pytest.raises(OutputError, match="No space left on device"):
         save_network(saved, critic, network="patch-critic", config=SMALL, card={})
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
@@ -335,6 +346,9 @@ def test_entries_and_sets(tmp_path):
         ({"file": "/critic.safetensors"}, "file is not valid"),
         ({"file": "critic.pth"}, "file is not valid"),
         ({"sources": ["http://example.org/x"]}, "sources is not valid"),
+        ({"sources": ["hf://owner/name/file"]}, "sources is not valid"),
+        ({"sources": ["hf://owner/name@main/../file"]}, "sources is not valid"),
+        ({"terms": "free-ish"}, "terms is not valid"),
         ({"name": "other"}, "unknown key 'name'"),
         ({"url": "x"}, "unknown key 'url'"),
     ],
@@ -342,6 +356,60 @@ def test_entries_and_sets(tmp_path):
 def test_faulty_entries(tmp_path, changes, match):
     with pytest.raises(WeightsError, match=match):
         toml(tmp_path / "weights.toml", **changes)
+
+
+OFFICIAL = {
+    "network": "patch-critic",
+    "licence": "MIT",
+    "terms": "free",
+    "data": "noise",
+    "score": "none",
+    "citation": "Us, 2026",
+    "instructions": "look",
+}
+
+
+def official_toml(path, published, **changes):
+    """A registry of one entry "known" that others published."""
+    fields = {key: value for key, value in {**OFFICIAL, **changes}.items() if value is not None}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in fields.items()]
+    for file in published:
+        lines += ["[[weights.known.published]]", *(f"{key} = {json.dumps(value)}" for key, value in file.items())]
+    path.write_text("\n".join(["[weights.known]", *lines]), encoding="utf-8")
+    return registry.read(path).find("known")
+
+
+def test_official_entries(tmp_path):
+    path = tmp_path / "weights.toml"
+    first = {"file": "a.pth", "size": 3, "sha256": "0" * 64, "sources": ["https://example.org/a", "hf://a/b@c/d/e"]}
+    entry = official_toml(path, [first, {"file": "b.pkl", "size": 4}])
+    assert (entry.file, entry.size, entry.sha256) == ("known.safetensors", 7, "")
+    assert [file.file for file in entry.published] == ["a.pth", "b.pkl"]
+    assert entry.downloads == ()
+    assert official_toml(path, [first], instructions=None).downloads == entry.published[:1]
+    assert official_toml(path, [first, {"file": "b.pkl"}]).size == 0
+
+
+@pytest.mark.parametrize(
+    ("published", "changes", "match"),
+    [
+        ([{"size": 3}], {}, "published: file is missing"),
+        ([{"file": "../x"}], {}, "published: file is not valid"),
+        ([{"file": "x", "size": -3}], {}, "published: size is not valid"),
+        ([{"file": "x", "sha256": "abc"}], {}, "published: sha256 is not valid"),
+        ([{"file": "x", "sources": ["http://example.org"]}], {}, "published: sources is not valid"),
+        ([{"file": "x", "name": "y"}], {}, "published: unknown key 'name'"),
+        ([{"file": "x"}], {"instructions": None}, "instructions is not valid"),
+        ([{"file": "x"}], {"terms": None}, "terms is missing"),
+        ([{"file": "x"}], {"terms": "any"}, "terms is not valid"),
+        ([{"file": "x"}], {"bundled": True}, "published is not valid"),
+        ([{"file": "x"}], {"sources": ["https://example.org"]}, "sources is not valid"),
+        ([{"file": "x"}], {"sha256": "0" * 64}, "unknown key 'sha256'"),
+    ],
+)
+def test_faulty_official_entries(tmp_path, published, changes, match):
+    with pytest.raises(WeightsError, match=match):
+        official_toml(tmp_path / "weights.toml", published, **changes)
 
 
 @pytest.mark.parametrize(
@@ -389,9 +457,7 @@ def facts_of(path):
 
 def test_bundled_then_cached_then_nowhere(registered, saved, tmp_path):
     entry = registered(**facts_of(saved))
-    with pytest.raises(
-        WeightsError, match=r"not on this machine; put the file at .*cache"
-    ):
+    with pytest.raises(WeightsError, match=r"not on this machine; put the file at .*cache"):
         store.locate(entry)
     assert [(row.state, row.path) for row in store.listing()] == [("available", None)]
     cached = tmp_path / "cache" / entry.file

@@ -125,6 +125,7 @@ Network = Annotated[
         autocompletion=weights_names,
     ),
 ]
+Offline = Annotated[bool, typer.Option("--offline", help="Never use the network, not even for missing weights.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
 SkipExisting = Annotated[bool, typer.Option("--skip-existing", help="Leave outputs that exist as they are.")]
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from deblurcli.cli.batch import finish
 from deblurcli.cli.session import Log, Quiet, Verbose, begin, explain, weights_names
 from deblurcli.errors import DeblurError, WeightsError
 
-app = typer.Typer(help="Show and check the weights of the networks.", no_args_is_help=False, rich_markup_mode=None)
+app = typer.Typer(
+    help="Show, check, fetch and import the weights of the networks.", no_args_is_help=False, rich_markup_mode=None
+)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name of the list.", autocompletion=weights_names)]
 OptionalName = Annotated[str, typer.Argument(metavar="NAME", help="A name of the list.", autocompletion=weights_names)]
@@ -17,17 +21,104 @@ OptionalName = Annotated[str, typer.Argument(metavar="NAME", help="A name of the
 
 @app.command("list")
 def listing(ctx: typer.Context, quiet: Quiet = False, verbose: Verbose = False, log: Log = "") -> None:
-    """List the weights: name, network, size, licence, and whether they are on this machine."""
+    """List the weights: name, network, size, licence, where they are (bundled, cached, available, import), score.
+
+    Available ones can be fetched with `deblur weights pull`. Those marked import must be fetched in a browser first;
+    `deblur weights info` says where.
+    """
     report = begin(ctx, quiet, verbose, log)
     from deblurcli.weights import store
 
     rows = [
-        (row.entry.name, row.entry.network, f"{row.entry.size / 1e6:.1f} MB", row.entry.licence, row.state)
+        (row.entry.name, row.entry.network, _megabytes(row.entry.size), row.entry.licence, row.state, row.entry.score)
         for row in store.listing()
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         report.result("  ".join(f"{text:{width}}" for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+@app.command()
+def pull(
+    ctx: typer.Context,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="Names of the list.", autocompletion=weights_names)
+    ] = None,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="Agree to a licence that is not free; asked for once.")
+    ] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    log: Log = "",
+) -> None:
+    """Fetch weights into the cache; without NAME, all that the commands use by themselves.
+
+    What is fetched is compared with the registry's SHA-256 and, where others published it, converted into a file that
+    cannot hold code. Files that are there and whole are not fetched again. The paths go to stdout.
+
+    DEBLUR_CACHE names the folder of the cache, HF_ENDPOINT a mirror of the Hugging Face Hub; with DEBLUR_OFFLINE=1
+    nothing is fetched. Proxies are those of the environment.
+    """
+    report = begin(ctx, quiet, verbose, log)
+    from deblurcli.weights import pull as pulling
+    from deblurcli.weights import registry, store
+
+    known = registry.installed()
+    used = {entry.name: entry for job in known.sets for entry in known.weights_of(job).values()}
+    entries = [known.find(name) for name in names or used]
+    codes = []
+    for entry in entries:
+        try:
+            report.result(str(pulling.pull(entry, report, accept_licence=accept_licence)))
+        except DeblurError as error:
+            if len(entries) == 1:
+                raise
+            codes.append(explain(report, error)[0])
+    finish(codes, len(entries))
+    if not names:
+        report.note(f"all weights that commands use by themselves are here; {len(store.listing())} are known")
+
+
+@app.command("import")
+def import_(
+    ctx: typer.Context,
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE", help="A file as published; the several files of one network.")
+    ],
+    network: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Weights of the list that the files are.", autocompletion=weights_names),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="Write here and not into the cache; NAME may be any network."
+        ),
+    ] = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    log: Log = "",
+) -> None:
+    """Convert weights that the networks' authors published and you have fetched.
+
+    Files of PyTorch (.pth, .pt, .pkl, .pth.tar), safetensors, the checkpoint of SRN (TensorFlow) and the files of DBN
+    (Torch7) are read; for several files their folder may be given. Nothing in them is run. Every tensor must be the
+    network's, and every number finite. With -o, the result can be given to --network as a file; so can the published
+    file itself. The path goes to stdout.
+    """
+    report = begin(ctx, quiet, verbose, log)
+    from deblurcli.weights.pull import import_files
+
+    report.result(str(import_files(files, network, report, output)))
+
+
+@app.command()
+def remove(ctx: typer.Context, name: Name, quiet: Quiet = False, verbose: Verbose = False, log: Log = "") -> None:
+    """Delete weights from the cache."""
+    report = begin(ctx, quiet, verbose, log)
+    from deblurcli.weights import registry, store
+
+    report.note(f"{store.remove(registry.find(name))} removed")
 
 
 @app.command()
@@ -66,7 +157,7 @@ def verify(
 
 @app.command()
 def info(ctx: typer.Context, name: Name, quiet: Quiet = False, verbose: Verbose = False, log: Log = "") -> None:
-    """Show what is known about weights: network, data, licence, score, checksum, place, and the card."""
+    """Show what is known about weights: network, data, licence, score, checksum, sources, place, and the card."""
     report = begin(ctx, quiet, verbose, log)
     from deblurcli.weights import registry, store
 
@@ -76,15 +167,25 @@ def info(ctx: typer.Context, name: Name, quiet: Quiet = False, verbose: Verbose 
         "name": entry.name,
         "network": entry.network,
         "data": entry.data,
-        "licence": entry.licence,
+        "licence": entry.licence if entry.terms == "free" else f"{entry.licence} ({entry.terms})",
         "score": entry.score,
-        "size": f"{entry.size} bytes",
+        "citation": entry.citation,
+        "size": f"{entry.size} bytes" if entry.size else "not stated",
         "sha256": entry.sha256,
-        "path": where or "not on this machine",
+        "path": str(where or f"not on this machine; {store.how_to_get(entry)}"),
     }
+    facts = {key: value for key, value in facts.items() if value}
     for key, value in facts.items():
         report.result(f"{key:8} {value}")
+    for file in entry.published:
+        report.result(f"file     {file.file}: {_megabytes(file.size)}, sha256 {file.sha256 or 'not stated'}")
+        for source in file.sources:
+            report.result(f"source   {source}")
     if where:
         for key, value in store.card(entry).items():
             if key not in facts:
                 report.result(f"card     {key}: {value}")
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size else "? MB"

@@ -1,18 +1,16 @@
 """Files of weights to networks and back.
 
-A file is a safetensors file that describes its own network in its metadata: ``network`` (a name in
+A file of ours is a safetensors file that describes its own network in its metadata: ``network`` (a name in
 :data:`deblurcli.networks.NETWORKS`), ``config`` (JSON: keyword arguments of the network) and ``card`` (JSON: data,
-licence, command, seed, minutes, iterations, scores). Nothing else is ever opened: no file can make this program run
-anything.
+licence, command, seed, minutes, iterations, scores). Files that the networks' authors published do not; their network
+is recognised by its tensors (:mod:`deblurcli.weights.official`). No file can make this program run anything.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,21 +20,17 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from deblurcli.errors import OutputError, WeightsError
+from deblurcli.errors import WeightsError
 from deblurcli.networks import NETWORKS, NetworkSpec
 from deblurcli.networks.spec import Role
-from deblurcli.weights import registry, store
-from deblurcli.weights.registry import suggestion
-
-MAX_BYTES = 2 << 30
-"""Larger files are refused unread."""
+from deblurcli.report import Reporter
+from deblurcli.weights import official, registry, store
+from deblurcli.weights.registry import REINSTALL, suggestion
 
 MAX_CONFIG = 4096
 """Larger numbers in a file's ``config`` are refused: no network has so many channels, and building it would not end."""
 
-SUFFIXES = {".safetensors", ".pth", ".pt", ".pkl", ".ckpt", ".tar"}
 FLOATS = {torch.float16, torch.bfloat16, torch.float32}
-NO_IMPORT = "importing official files is not supported by this version"
 SHOWN_KEYS = 3
 
 
@@ -57,37 +51,115 @@ class LoadedNetwork:
     config: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Opened:
+    """What a file, or the several files of one network, hold. Tensors are checked for neither shape nor value yet.
+
+    ``sha256``: of the file, or of the list of the files' sha256; ``files``: those by name.
+    """
+
+    network: str
+    config: dict[str, Any]
+    card: dict[str, Any]
+    tensors: dict[str, Tensor]
+    sha256: str
+    files: dict[str, str]
+
+
 def load_network(name_or_path: str | Path, *, role: Role) -> LoadedNetwork:
     """Build the network of a registry name or of a file, and fill it with its weights.
 
     A string with a folder or a suffix of weights in it is a path, any other a name, whatever the working folder holds.
+    A path may be that of a file as its authors published it, or of the folder of such files where they are several.
 
     Raises:
-        WeightsError: no such weights; a file that is missing, damaged, not safetensors, not the registry's, not of a
+        WeightsError: no such weights; a file that is missing, damaged, of another kind, not the registry's, not of a
             known network, not of this ``role``, with other tensors than the network's, or with numbers that are not
             finite.
     """
     path = Path(name_or_path)
-    if isinstance(name_or_path, str) and path.name == name_or_path and path.suffix not in SUFFIXES:
-        entry = registry.find(name_or_path)
-        where, name, content, sha256 = f"weights {entry.name!r}", entry.name, store.read_verified(entry), entry.sha256
+    if is_name(name_or_path):
+        entry = registry.find(str(name_or_path))
+        where, name, content = f"weights {entry.name!r}", entry.name, store.read_verified(entry)
+        metadata, tensors = _parse(where, content)
+        found = Opened(*_describe(where, metadata), tensors, hashlib.sha256(content).hexdigest(), {})
+        if entry.network != found.network:
+            raise WeightsError(f"{where}: holds a {found.network!r}, the registry says {entry.network!r}", REINSTALL)
     else:
-        entry, where, name, content = None, str(path), path.stem, _read(path)
-        sha256 = hashlib.sha256(content).hexdigest()
-    metadata, tensors = _parse(where, content)
-    network, config, card = _describe(where, metadata)
-    if entry is not None and entry.network != network:
-        raise WeightsError(f"{where}: holds a {network!r}, the registry says {entry.network!r}", registry.REINSTALL)
-    spec = NETWORKS[network]
+        where, name, found = str(path), path.stem, opened([path])
+    spec = NETWORKS[found.network]
     if spec.role != role:
-        raise WeightsError(f"{where}: {network!r} is a {spec.role} network", f"a {role} network is needed here")
-    module = _fill(where, spec, config, tensors)
-    return LoadedNetwork(module, spec, card, name, sha256, network, config)
+        raise WeightsError(f"{where}: {found.network!r} is a {spec.role} network", f"a {role} network is needed here")
+    module = built(where, found)
+    return LoadedNetwork(module, spec, found.card, name, found.sha256, found.network, found.config)
 
 
-def load_chosen(name: str, job: str, role: Role) -> LoadedNetwork:
-    """The network that a user names; ``default`` is what the registry's set for this job uses. Raises WeightsError."""
-    return load_network(registry.weights_of(job)[role].name if name == "default" else name, role=role)
+def load_chosen(
+    name: str, job: str, role: Role, *, offline: bool = False, report: Reporter | None = None
+) -> LoadedNetwork:
+    """The network that a user names; ``default`` is what the registry's set for this job uses.
+
+    Weights that are not on this machine are fetched if their licence is free and ``offline`` is not set.
+
+    Raises:
+        WeightsError: see :func:`load_network`.
+        OfflineError: they would have to be fetched, but cannot be.
+    """
+    chosen = registry.weights_of(job)[role].name if name == "default" else name
+    if is_name(chosen):
+        from deblurcli.weights.pull import ensure
+
+        ensure(registry.find(chosen), offline=offline, report=report or Reporter.silent())
+    return load_network(chosen, role=role)
+
+
+def is_name(name_or_path: str | Path) -> bool:
+    """Whether this is the name of weights in the registry, rather than a path."""
+    path = Path(name_or_path)
+    return isinstance(name_or_path, str) and path.name == name_or_path and path.suffix not in official.SUFFIXES
+
+
+def opened(paths: Sequence[Path], network: str = "") -> Opened:
+    """Read a user's file, or the several files (or their folder) of one network.
+
+    Args:
+        network: a name in NETWORKS; without it, what the file says, or the network with tensors like the file's.
+
+    Raises WeightsError: see :func:`load_network`.
+    """
+    where = official.described([str(path) for path in paths])
+    if network and network not in NETWORKS:
+        raise WeightsError(f"no network is called {network!r}", suggestion(network, NETWORKS))
+    contents = {part: official.read_file(part) for path in paths for part in official.parts_of(path)}
+    files = {part.name: hashlib.sha256(content).hexdigest() for part, content in contents.items()}
+    sha256 = next(iter(files.values()))
+    if len(files) > 1:
+        sha256 = hashlib.sha256("".join(f"{files[name]}  {name}\n" for name in sorted(files)).encode()).hexdigest()
+    tensors, parts = official.foreign(where, contents), {}
+    for part, content in contents.items() if tensors is None else ():
+        if official.is_pytorch(content):
+            parts[part.stem] = official.tensors_of(str(part), content)
+            continue
+        metadata, parts[part.stem] = _parse(str(part), content)
+        if "network" in metadata and len(contents) == 1:
+            found = Opened(*_describe(where, metadata), parts[part.stem], sha256, files)
+            if network not in ("", found.network):
+                raise WeightsError(f"{where}: holds a {found.network!r}, not a {network!r}", "is it the right file?")
+            return found
+    if tensors is None:
+        tensors = official.joined(where, parts)
+    if network:
+        config = official.config_for(network, tensors)
+    elif (recognised := official.recognise(tensors)) is not None:
+        network, config = recognised
+    else:
+        raise WeightsError(f"{where}: holds the tensors of no network known here", f"there are: {', '.join(NETWORKS)}")
+    return Opened(network, config, {"source_sha256": files}, official.fitted(network, config, tensors), sha256, files)
+
+
+def built(where: str, found: Opened) -> nn.Module:
+    """The network of what was read, float32, in eval mode. ``where`` names it in messages. Raises WeightsError."""
+    return _fill(where, NETWORKS[found.network], found.config, found.tensors)
 
 
 def save_network(
@@ -109,35 +181,30 @@ def save_network(
         OutputError: the file cannot be written.
     """
     path = Path(path)
+    store.write_whole(path, encoded(str(path), module, network, config, card, dtype))
+
+
+def encoded(
+    where: str,
+    module: nn.Module,
+    network: str,
+    config: Mapping[str, Any],
+    card: Mapping[str, Any],
+    dtype: torch.dtype,
+) -> bytes:
+    """The content of a file of ours, the same bytes for the same weights. Raises WeightsError; see save_network."""
     if network not in NETWORKS:
         raise WeightsError(f"no network is called {network!r}", suggestion(network, NETWORKS))
     complete = {**(NETWORKS[network].config or {}), **config}
     metadata = {"network": network, "config": json.dumps(complete), "card": json.dumps(dict(card))}
     tensors = {key: _stored(value, dtype) for key, value in module.state_dict().items()}
-    _check_finite(str(path), tensors, f"it was not written; {dtype} may be too narrow")
+    _check_finite(where, tensors, f"it was not written; {dtype} may be too narrow")
     content = safetensors.torch.save(tensors, metadata)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        try:
-            with part.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-def _read(path: Path) -> bytes:
-    """The content of a user's file."""
-    try:
-        if (size := path.stat().st_size) > MAX_BYTES or not path.is_file():
-            raise WeightsError(f"{path}: not a file, or too large for weights ({size} bytes)", "is it the right file?")
-        return path.read_bytes()
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read: {error.strerror}", "is it the right name?") from error
+    # The library writes the metadata in an order that changes from run to run.
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[end:]
 
 
 def _parse(where: str, content: bytes) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -157,7 +224,7 @@ def _diagnosis(content: bytes) -> str:
     if content[8:9] == b"{":
         return "damaged or cut short; get the file again"
     if content.startswith((b"PK\x03\x04", b"\x80")):
-        return f"a PyTorch file, not safetensors; {NO_IMPORT}"
+        return "a pickle, but not in PyTorch's form; is it the right file?"
     if content[:256].lstrip().startswith(b"<"):
         return "a web page, not weights; get the file again"
     return "not a safetensors file; is it the right file?"
@@ -166,7 +233,7 @@ def _diagnosis(content: bytes) -> str:
 def _describe(where: str, metadata: dict[str, str]) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """Network, config and card of a file's metadata."""
     if "network" not in metadata:
-        raise WeightsError(f"{where}: does not say which network it is for", NO_IMPORT)
+        raise WeightsError(f"{where}: does not say which network it is for", "is it the right file?")
     network = metadata["network"]
     if network not in NETWORKS:
         raise WeightsError(f"{where}: for an unknown network {network!r}", suggestion(network, NETWORKS))

@@ -1,4 +1,6 @@
-"""The registry of weights: ``weights.toml``, one table for each file and one for each job that uses some.
+"""The registry of weights: ``weights.toml``, one table for each network's weights and one for each job that uses some.
+
+Our own, which are files of ours as they are:
 
     [weights.plain-unet]
     network = "plain-unet"                  # a name in deblurcli.networks.NETWORKS
@@ -10,6 +12,20 @@
     score = "what it reaches, on what"
     bundled = true                          # lies inside the package
     sources = ["https://…"]                 # where else it can be had; may be left out
+
+Those that the networks' authors published, which become a file of ours on this machine:
+
+    [weights.nafnet-w32]
+    network = "nafnet-w32"
+    licence = "MIT"
+    terms = "free"                          # free | non-commercial | unstated: what the licence comes to
+    data = "…"
+    score = "what the authors state"
+    citation = "…"
+    instructions = "…"                      # how a person gets the files, where no program can
+    published = [                           # the files, whose sources are https or hf://OWNER/NAME@REVISION/FILE
+      {file = "NAFNet-GoPro-width32.pth", size = 68_671_121, sha256 = "…", sources = ["hf://…"]},
+    ]                                       # size and sha256 are left out where nobody states them
 
     [set.meta]                              # the weights of --method meta, by role
     deblur = "plain-unet"
@@ -25,11 +41,11 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from deblurcli.errors import WeightsError
 
@@ -37,13 +53,34 @@ PACKAGE = Path(__file__).parents[1]
 BUNDLED = PACKAGE / "bundled"
 REINSTALL = "install deblurcli again"
 
+Terms = Literal["free", "non-commercial", "unstated"]
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
+_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_SOURCE = re.compile(r"https://\S+|hf://[\w.-]+/[\w.-]+@[\w.-]+/[\w./-]+")
+_OWN = {"network": str, "file": str, "size": int, "sha256": str, "licence": str, "data": str, "score": str}
+_OFFICIAL = {"network": str, "licence": str, "data": str, "score": str, "terms": str, "citation": str}
+_OPTIONAL = {"bundled": bool, "sources": list, "published": list, "instructions": str, "terms": str, "citation": str}
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """A file as its authors published it. ``size`` in bytes; 0, and ``sha256`` empty, where nobody states them."""
+
+    file: str
+    sources: tuple[str, ...] = ()
+    size: int = 0
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
 class WeightEntry:
-    """One file of weights. ``size`` in bytes, ``sha256`` in lower-case hexadecimal digits."""
+    """One network's weights. ``size`` in bytes, ``sha256`` in lower-case hexadecimal digits.
+
+    Where ``published`` is not empty, those files are fetched and become ``file``; ``size`` is then their sum (0 if one
+    is unknown), and ``sha256`` is empty: that of ``file`` is noted in the cache (:mod:`deblurcli.weights.store`).
+    """
 
     name: str
     network: str
@@ -55,6 +92,16 @@ class WeightEntry:
     score: str
     bundled: bool = False
     sources: tuple[str, ...] = ()
+    published: tuple[PublishedFile, ...] = ()
+    terms: Terms = "free"
+    citation: str = ""
+    instructions: str = ""
+
+    @property
+    def downloads(self) -> tuple[PublishedFile, ...]:
+        """What ``deblur weights pull`` fetches; empty where there is no address for a program."""
+        files = self.published or (PublishedFile(self.file, self.sources, self.size, self.sha256),)
+        return files if all(file.sources for file in files) else ()
 
 
 @dataclass(frozen=True)
@@ -132,27 +179,61 @@ def _tables(path: Path, tables: dict[str, Any], kind: str) -> dict[str, dict[str
 
 def _entry(path: Path, name: str, table: dict[str, Any]) -> WeightEntry:
     where = f"weights.{name}"
-    known = {field.name for field in fields(WeightEntry)} - {"name"}
-    wanted = {"network": str, "file": str, "size": int, "sha256": str, "licence": str, "data": str, "score": str}
-    if unknown := sorted(table.keys() - known):
-        raise _bad(path, f"{where}: unknown key {unknown[0]!r}")
-    for key, kind in {**wanted, "bundled": bool, "sources": list}.items():
-        if key in table and type(table[key]) is not kind:
-            raise _bad(path, f"{where}: {key} must be of type {kind.__name__}")
-        if key in wanted and key not in table:
-            raise _bad(path, f"{where}: {key} is missing")
+    wanted = _OFFICIAL if "published" in table else _OWN
+    _check_types(path, where, table, wanted, _OPTIONAL)
+    published = [_published(path, where, file) for file in table.get("published", [])]
+    if official := "published" in table:
+        known = all(file.size for file in published)
+        table = {**table, "file": f"{name}.safetensors", "size": sum(f.size for f in published) * known, "sha256": ""}
     sources = table.get("sources", [])
     rules = {
         "the name": _NAME.fullmatch(name),
         "file": _NAME.fullmatch(table["file"]) and table["file"].endswith(".safetensors"),
-        "size": table["size"] > 0,
-        "sha256": _SHA256.fullmatch(table["sha256"]),
-        "sources": all(isinstance(source, str) and source.startswith("https://") for source in sources),
+        "size": official or table["size"] > 0,
+        "sha256": official or _SHA256.fullmatch(table["sha256"]),
+        "sources": _are_sources(sources) and not (official and sources),
+        "terms": table.get("terms", "free") in get_args(Terms),
+        "published": not official or (published and not table.get("bundled")),
+        "instructions": not official or table.get("instructions") or all(file.sources for file in published),
     }
     for what, kept in rules.items():
         if not kept:
             raise _bad(path, f"{where}: {what} is not valid")
-    return WeightEntry(name=name, **{**table, "sources": tuple(sources)})
+    return WeightEntry(name=name, **{**table, "sources": tuple(sources), "published": tuple(published)})
+
+
+def _published(path: Path, where: str, table: Any) -> PublishedFile:
+    where = f"{where}.published"
+    if not isinstance(table, dict):
+        raise _bad(path, f"{where} must hold tables")
+    _check_types(path, where, table, {"file": str}, {"size": int, "sha256": str, "sources": list})
+    rules = {
+        "file": _FILE.fullmatch(table["file"]),
+        "size": table.get("size", 1) > 0,
+        "sha256": _SHA256.fullmatch(table.get("sha256", "0" * 64)),
+        "sources": _are_sources(table.get("sources", [])),
+    }
+    for what, kept in rules.items():
+        if not kept:
+            raise _bad(path, f"{where}: {what} is not valid")
+    return PublishedFile(**{**table, "sources": tuple(table.get("sources", []))})
+
+
+def _are_sources(sources: list[Any]) -> bool:
+    return all(isinstance(s, str) and _SOURCE.fullmatch(s) and ".." not in s.split("/") for s in sources)
+
+
+def _check_types(
+    path: Path, where: str, table: dict[str, Any], wanted: Mapping[str, type], optional: Mapping[str, type]
+) -> None:
+    if unknown := sorted(table.keys() - wanted.keys() - optional.keys()):
+        raise _bad(path, f"{where}: unknown key {unknown[0]!r}")
+    kinds = {**optional, **wanted}
+    for key, kind in kinds.items():
+        if key in table and type(table[key]) is not kind:
+            raise _bad(path, f"{where}: {key} must be of type {kind.__name__}")
+        if key in wanted and key not in table:
+            raise _bad(path, f"{where}: {key} is missing")
 
 
 def _bad(path: Path, what: str) -> WeightsError:

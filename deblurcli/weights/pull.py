@@ -1,0 +1,197 @@
+"""How weights come to this machine: fetched from their addresses, or imported from files that a person has fetched.
+
+What others published is verified as published, then converted: loaded without running anything, checked tensor by
+tensor against the network, and stored as a file of ours. Only that file is kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deblurcli.errors import OfflineError, OutputError, UsageError, WeightsError
+from deblurcli.report import Reporter
+from deblurcli.weights import registry, store
+from deblurcli.weights.download import fetch
+from deblurcli.weights.registry import WeightEntry
+
+if TYPE_CHECKING:  # torch, which a pull of what is there already does not need
+    from deblurcli.weights.load import Opened
+
+
+def ensure(entry: WeightEntry, *, offline: bool, report: Reporter) -> None:
+    """Fetch weights that a job needs, if they are missing and their licence is free; verified ones need no network.
+
+    Raises:
+        OfflineError: they are missing, and the network is forbidden or does not have them.
+        WeightsError: they are missing and must be fetched by the user, or what was fetched is refused.
+    """
+    try:
+        store.locate(entry)
+    except WeightsError as missing:
+        if entry.bundled or not entry.downloads or entry.terms != "free":
+            raise
+        if offline or store.offline():
+            raise OfflineError(missing.found, f"when the network may be used, {store.how_to_get(entry)}") from missing
+        size = f"{entry.size / 1e6:.0f} MB, " if entry.size else ""
+        report.note(f"fetching the weights {entry.name} ({size}licence {entry.licence})")
+        pull(entry, report)
+
+
+def pull(entry: WeightEntry, report: Reporter, *, accept_licence: bool = False) -> Path:
+    """Fetch the weights of ``entry`` into the cache, unless a good file is there already.
+
+    Several processes may do this at once: each has files of its own, and what they rename into place is the same.
+
+    Args:
+        accept_licence: the user agrees to a licence that is not free, or takes weights without a stated one.
+
+    Raises:
+        UsageError: the licence must be accepted first.
+        OfflineError, WeightsError: see :func:`deblurcli.weights.download.fetch`; the file is not the network's.
+        OutputError: the cache cannot be written, or there is no room.
+    """
+    path = _good_file(entry, report)
+    if path is not None:
+        return path
+    if not entry.downloads:
+        raise WeightsError(f"the weights {entry.name!r} have no address to fetch them from", store.how_to_get(entry))
+    note = store.read_note(entry)
+    if entry.terms != "free" and not (note and note.accepted == entry.licence):
+        if not accept_licence:
+            raise UsageError(f"the weights {entry.name!r}: {licence_of(entry)}", "agree with --accept-licence")
+        report.warn(f"the weights {entry.name!r}: {licence_of(entry)}; accepted")
+    if store.offline():
+        raise OfflineError(
+            f"the weights {entry.name!r} are not on this machine",
+            "unset DEBLUR_OFFLINE and HF_HUB_OFFLINE to fetch them",
+        )
+    folder = store.prepare_cache()
+    otherwise = f"put the file at {folder / entry.file}"
+    if entry.published:
+        names = " ".join(file.file for file in entry.published)
+        otherwise = f"get it elsewhere, then run: deblur weights import {names} --network {entry.name}"
+    with _staging(folder / entry.name) as staging:
+        fetched = [fetch(file, staging / file.file, report, otherwise) for file in entry.downloads]
+        for part in fetched:
+            report.detail(f"{part.path.name}: {part.size} bytes, sha256 {part.sha256}, from {part.source}")
+        if entry.published:
+            accepted = "" if entry.terms == "free" else entry.licence
+            return _convert(entry, [part.path for part in fetched], report, accepted)
+        try:
+            fetched[0].path.replace(folder / entry.file)
+        except OSError as error:
+            raise OutputError(f"{folder / entry.file}: cannot be written: {error.strerror}") from error
+        return folder / entry.file
+
+
+def import_files(paths: Sequence[Path], name: str, report: Reporter, output: Path | None = None) -> Path:
+    """Convert files that the user has fetched: into the cache as weights of the registry, or to a file elsewhere.
+
+    Args:
+        paths: a file as published, the several files of a network, or their folder.
+        name: weights of the registry; with ``output`` it may be any network.
+        output: where to write instead of the cache. Then the files need not be those the registry knows.
+
+    Raises:
+        WeightsError: no such weights; the files are refused, or not those that the registry or an earlier import knows.
+        OutputError: the file cannot be written.
+    """
+    entry = registry.installed().weights.get(name)
+    if output is None:
+        if entry is None or not entry.published:
+            raise WeightsError(
+                f"no weights to import are called {name!r}",
+                "give a name of deblur weights list, or the name of any network with -o FILE.safetensors",
+            )
+        if entry.terms != "free":
+            report.warn(f"the weights {entry.name!r}: {licence_of(entry)}")
+        return _convert(entry, paths, report)
+    if any(path.exists() and output.exists() and path.samefile(output) for path in paths):
+        raise UsageError(f"{output} is the file to import", "give another -o")
+    from deblurcli.weights.load import opened
+
+    found = opened(paths, entry.network if entry else name)
+    store.write_whole(output, _as_ours(found, found.card))
+    return output
+
+
+def licence_of(entry: WeightEntry) -> str:
+    """What the user should know of the licence, in a few words."""
+    if entry.terms == "unstated":
+        return "their authors state no licence, so they may not be passed on"
+    return f"licence {entry.licence}{', non-commercial use only' if entry.terms == 'non-commercial' else ''}"
+
+
+def _good_file(entry: WeightEntry, report: Reporter) -> Path | None:
+    """The file of ``entry`` on this machine if it is whole; None where it must be fetched."""
+    try:
+        path = store.locate(entry)
+    except WeightsError:
+        if entry.bundled:
+            raise
+        return None
+    try:
+        store.verify(entry)
+        return path
+    except WeightsError as error:
+        if entry.bundled:
+            raise
+        report.warn(f"{error.found}; it is fetched again")
+        return None
+
+
+def _convert(entry: WeightEntry, paths: Sequence[Path], report: Reporter, accepted: str = "") -> Path:
+    """Make a file of ours of published ones, in the cache. Raises WeightsError, OutputError."""
+    from deblurcli.weights.load import opened
+
+    found = opened(paths, entry.network)
+    _check_known(entry, found.files, report)
+    facts = {"data": entry.data, "licence": entry.licence, "score": entry.score, "citation": entry.citation}
+    return store.install(entry, _as_ours(found, {**facts, **found.card}), found.files, accepted)
+
+
+def _as_ours(found: Opened, card: Mapping[str, Any]) -> bytes:
+    """What was read as the content of a file of ours, with every number as it was."""
+    import torch
+
+    from deblurcli.weights.load import built, encoded
+
+    where = ", ".join(found.files)
+    return encoded(where, built(where, found), found.network, found.config, card, torch.float32)
+
+
+def _check_known(entry: WeightEntry, files: Mapping[str, str], report: Reporter) -> None:
+    """Compare sha256 with those of the registry, or else of the first time; say so where there is nothing to compare.
+
+    ``files``: sha256 by name, which is not compared. Raises WeightsError.
+    """
+    if len(files) != len(entry.published):
+        names = " ".join(file.file for file in entry.published)
+        raise WeightsError(f"{next(iter(files))}: not all that the weights {entry.name!r} are", f"give {names}")
+    stated = {file.sha256 for file in entry.published if file.sha256}
+    note = store.read_note(entry)
+    known = stated if len(stated) == len(entry.published) else set(note.published.values()) if note else set()
+    if not known:
+        for name, sha256 in files.items():
+            report.warn(f"nobody states a checksum for {name}; from now on it is {sha256}")
+    elif known != set(files.values()):
+        name = next((name for name, sha256 in files.items() if sha256 not in known), next(iter(files)))
+        raise WeightsError(
+            f"{name}: its sha256 {files[name][:12]}… is not that of the weights {entry.name!r}",
+            "to convert other weights of that network, give -o FILE.safetensors",
+        )
+
+
+@contextlib.contextmanager
+def _staging(path: Path) -> Iterator[Path]:
+    """A new folder beside ``path`` for files that are not whole yet; it is gone afterwards, whatever happens."""
+    folder = store.part_of(path)
+    try:
+        folder.mkdir()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
-from itertools import zip_longest
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
 
-from deblurcli import metrics
-from deblurcli.adapt.meta import HELD_OUT, Adaptation, adapt
-from deblurcli.adapt.survey import survey
-from deblurcli.device import Device, free_system_memory, pick_device
+from deblurcli.adapt.video import Adapted, adapt_to_video
+from deblurcli.device import free_system_memory, pick_device
 from deblurcli.errors import InputError, OutputError, UsageError
+from deblurcli.inspection import Inspection, draw, inspect_video, require_drawing
 from deblurcli.media.clips import ClipWriter
 from deblurcli.media.files import check_destination
 from deblurcli.media.images import IMAGE_SUFFIXES, Image, read_image, write_image
 from deblurcli.media.reader import VideoReader
 from deblurcli.media.writer import VideoWriter
-from deblurcli.options import AdaptOptions, DeviceOptions, ImageOptions, SynthOptions, TrainOptions, VideoOptions
+from deblurcli.options import (
+    AdaptOptions,
+    DeviceOptions,
+    ImageOptions,
+    MetricsOptions,
+    SynthOptions,
+    TrainOptions,
+    VideoOptions,
+)
+from deblurcli.quality import measured
 from deblurcli.report import Reporter
 from deblurcli.restore.pipeline import Restoration, restore_frame, restore_video
-from deblurcli.restore.shots import CutDetector
 from deblurcli.restore.tiles import Restorer
 from deblurcli.weights.load import LoadedNetwork, load_chosen
 
@@ -73,8 +77,10 @@ def deblur_video(source: PathLike, destination: PathLike, *, report: Reporter | 
     chosen, adapting, computing = _split(options, VideoOptions, AdaptOptions, DeviceOptions)
     if chosen.skip_existing and destination.exists():
         return Summary(destination, lines=[f"{destination} exists, skipped"], facts={"skipped": True})
+    if chosen.save_adapted is not None:
+        _require_savable(chosen, adapting)
     device = pick_device(computing.device, computing.dtype)
-    network = load_chosen(chosen.network, "video", "deblur")
+    network = load_chosen(chosen.network, "video", "deblur", offline=chosen.offline, report=report)
     module = device.place(network.module)
     summary = Summary(destination, facts={"method": chosen.method, "network": network.name, "device": str(device)})
     summary.facts["weights"] = {network.name: network.sha256}
@@ -93,17 +99,56 @@ def deblur_video(source: PathLike, destination: PathLike, *, report: Reporter | 
                 overwrite=chosen.overwrite,
             )
         )
+        total = _expected_frames(reader)
+        adapted: Iterator[Adapted] = iter(())
         if chosen.method == "meta":
-            module = _adapted(source, reader, network, module, adapting, device, report, summary)
+            adapted = adapt_to_video(source, network, module, adapting, device, report, total)
+
+        def restorer() -> Restorer:
+            """Of the whole video, or of the next shot."""
+            found = next(adapted, None)
+            if found is None:
+                return Restorer(module, network.spec, device, computing.tile)
+            summary.lines.append(found.line())
+            summary.facts.setdefault("adaptations", []).append(found.facts())
+            summary.facts["weights"] |= found.weights
+            if chosen.save_adapted is not None:
+                _save(found, chosen.save_adapted, network, source, summary)
+            return Restorer(found.module, network.spec, device, computing.tile)
+
         done = restore_video(
             reader.items(),
             writer.write,
-            Restorer(module, network.spec, device, computing.tile),
+            restorer(),
             report,
-            total=_expected_frames(reader),
+            next_shot=restorer if chosen.method == "meta" and adapting.adapt_per == "shot" else None,
+            total=total,
         )
     _describe_run(summary, done, reader, writer)
     return summary
+
+
+def _require_savable(chosen: VideoOptions, adapting: AdaptOptions) -> None:
+    """Raises UsageError or OutputError where ``save_adapted`` cannot be done, before any work."""
+    path = Path(chosen.save_adapted or "")
+    if chosen.method == "none":
+        raise UsageError("--save-adapted with --method none", "choose a method that adapts")
+    if adapting.adapt_per == "shot":
+        raise UsageError("--save-adapted with --adapt-per shot", "one file holds one network: adapt per video")
+    if path.suffix != ".safetensors":
+        raise UsageError(f"--save-adapted {path} is not a name of weights", "let it end in .safetensors")
+    if path.exists() and not chosen.overwrite:
+        raise OutputError(f"{path} exists", "give --overwrite or another name")
+    if not path.absolute().parent.is_dir():
+        raise OutputError(f"folder {path.parent} does not exist", "make it first")
+
+
+def _save(found: Adapted, path: Path, network: LoadedNetwork, source: Path, summary: Summary) -> None:
+    if found.done.kept:
+        found.save(path, network, source)
+        summary.lines.append(f"adapted weights: {path}")
+    else:
+        summary.differences.append(f"the adaptation was undone, {path} was not written")
 
 
 def _expected_frames(reader: VideoReader) -> int | None:
@@ -112,60 +157,6 @@ def _expected_frames(reader: VideoReader) -> int | None:
     if video.frames or not (video.rate and reader.info.duration):
         return video.frames
     return round(video.rate * reader.info.duration)
-
-
-def _adapted(
-    source: Path,
-    reader: VideoReader,
-    network: LoadedNetwork,
-    module: torch.nn.Module,
-    options: AdaptOptions,
-    device: Device,
-    report: Reporter,
-    summary: Summary,
-) -> torch.nn.Module:
-    """Survey the video, adapt the network to it, and note what was done in the summary."""
-    reblur, critic = load_chosen("default", "meta", "reblur"), load_chosen("default", "meta", "critic")
-    total = _expected_frames(reader)
-    started = time.monotonic()
-
-    def pictures() -> Iterator[torch.Tensor]:
-        with VideoReader(source) as frames:
-            for count, frame in enumerate(frames.frames(), 1):
-                report.progress("surveying", count, total)
-                yield frame.rgb()
-
-    found = survey(pictures(), patches=options.patches + HELD_OUT, size=options.patch_size, seed=options.seed)
-    surveyed = time.monotonic()
-    adapted, done = adapt(
-        module,
-        network.spec,
-        device.place(reblur.module),
-        device.place(critic.module),
-        found,
-        options,
-        device,
-        report,
-    )
-    seconds = time.monotonic() - surveyed
-    summary.facts["weights"] |= {loaded.name: loaded.sha256 for loaded in (reblur, critic)}
-    summary.facts["adaptation"] = done.facts() | {
-        "survey_seconds": round(surveyed - started, 2),
-        "seconds": round(seconds, 2),
-        "patches": [{"y": p.y, "x": p.x, "frame": p.frame, "score": round(p.score, 3)} for p in found.patches],
-        "patch_size": found.size,
-        "seed": options.seed,
-    }
-    summary.lines.append(_adaptation_line(done, len(found.patches), found.size, found.frames, seconds))
-    return adapted
-
-
-def _adaptation_line(done: Adaptation, patches: int, size: int, frames: int, seconds: float) -> str:
-    steps = len(done.reblur_losses) + len(done.deblur_losses)
-    what = f"{steps} steps on {patches} patches of {size}x{size} out of {frames} frames in {seconds:.1f} s"
-    if done.kept:
-        return f"adapted: {what}; held-out loss {done.held_out_before:.5f} -> {done.held_out_after:.5f}"
-    return f"adaptation undone after {what}: {done.reason}"
 
 
 def _describe_run(summary: Summary, done: Restoration, reader: VideoReader, writer: VideoWriter) -> None:
@@ -206,7 +197,7 @@ def deblur_image(source: PathLike, destination: PathLike, *, report: Reporter | 
     image = read_image(source)
     check_destination(source, destination, chosen.overwrite)
     device = pick_device(computing.device, computing.dtype)
-    network = load_chosen(chosen.network, "image", "deblur")
+    network = load_chosen(chosen.network, "image", "deblur", offline=chosen.offline, report=report)
     restorer = Restorer(device.place(network.module), network.spec, device, computing.tile)
     started = time.monotonic()
     picture = image.rgb()
@@ -251,11 +242,14 @@ def synth(source: PathLike, destination: PathLike, *, report: Reporter | None = 
             photo = read_image(source).rgb()
             if min(photo.shape[-2:]) < 4 * MARGIN:
                 raise InputError(f"{source} is smaller than {4 * MARGIN} pixels", "give a larger photo")
-            pairs = shaken(photo, chosen.frames, chosen.rate, chosen.blur, chosen.seed)
+            pairs = shaken(
+                photo, chosen.frames, chosen.rate, chosen.blur, chosen.seed, chosen.gamma, chosen.noise
+            )
             rate, total = Fraction(chosen.rate).limit_denominator(1001), chosen.frames
         else:
             reader = open_files.enter_context(VideoReader(source))
-            pairs = integrated((frame.rgb() for frame in reader.frames()), chosen.shutter, chosen.seed)
+            pictures = (frame.rgb() for frame in reader.frames())
+            pairs = integrated(pictures, chosen.shutter, chosen.seed, chosen.gamma, chosen.noise)
             rate, total = reader.info.video.rate or Fraction(25), _expected_frames(reader)
         try:
             twin.parent.mkdir(parents=True, exist_ok=True)
@@ -276,47 +270,71 @@ def synth(source: PathLike, destination: PathLike, *, report: Reporter | None = 
     return Summary(destination, lines=[f"{count} frames: {destination} and {twin}"], facts={"frames": count})
 
 
-def measure(restored: PathLike, reference: PathLike) -> dict[str, float]:
-    """PSNR (dB) and SSIM of an image or a video against its sharp reference, mean over frames.
+def measure(
+    restored: PathLike, reference: PathLike | None = None, *, report: Reporter | None = None, **options: Any
+) -> dict[str, Any]:
+    """Scores of an image or a video, means over its frames, all on 8-bit RGB without cutting borders.
+
+    Args:
+        restored: what to measure.
+        reference: its sharp original, of equal size and length.
+        report: where progress goes; silent by default.
+        **options: fields of :class:`MetricsOptions`.
 
     Returns:
-        ``psnr``, ``ssim`` and the number of ``frames``. For videos also ``flicker``, the warping error between frames
-        (:func:`deblurcli.metrics.warping_error`) along the reference's motion, as root mean square in 8-bit code
+        the number of ``frames`` and, with a reference, ``psnr`` (dB), ``ssim`` and, see the options, ``lpips`` and
+        ``niqe``; without one ``niqe`` and ``self_shift`` (:func:`deblurcli.adapt.self_shift.self_shift_score` of the
+        whole picture, in dB, lower is sharper). For videos also ``flicker``, the warping error between frames
+        (:func:`deblurcli.metrics.warping_errors`) along the reference's motion, as root mean square in 8-bit code
         values, and ``flicker_reference``, that of the reference itself: more than this is flicker, less is lost
-        detail. Pairs of frames with a cut between them do not count.
+        detail; without a reference, the motion is the video's own. Pairs of frames with a cut between them do not
+        count. A score that the pictures are too small for is left out. ``per_frame`` is a list of the same scores for
+        each frame, if asked for.
 
     Raises:
+        UsageError: an option is unknown or out of range.
         InputError: a file is unusable, or the two differ in size or number of frames.
+        WeightsError: the network of LPIPS or the model of NIQE is not there, or refused.
+        DeviceError: the device for LPIPS is not present.
     """
-    restored, reference = Path(restored), Path(reference)
-    psnr, ssim, frames = 0.0, 0.0, 0
-    errors: dict[str, list[float]] = {"flicker": [], "flicker_reference": []}
-    is_cut, before = CutDetector(), None
-    for mine, theirs in zip_longest(_pictures(restored), _pictures(reference)):
-        if mine is None or theirs is None:
-            longer = reference if mine is None else restored
-            raise InputError(f"{longer} has more than the other's {frames} frames", "compare videos of equal length")
-        if mine.shape != theirs.shape:
-            sizes = [f"{p.shape[2]}x{p.shape[1]}" for p in (mine, theirs)]
-            raise InputError(f"{restored} is {sizes[0]}, {reference} is {sizes[1]}", "compare pictures of equal size")
-        psnr += metrics.psnr(mine, theirs)
-        ssim += metrics.ssim(mine, theirs)
-        frames += 1
-        if not is_cut(theirs) and before is not None:
-            errors["flicker"].append(metrics.warping_error(before[0], mine, before[1], theirs))
-            errors["flicker_reference"].append(metrics.warping_error(before[1], theirs, before[1], theirs))
-        before = mine, theirs
-    flicker = {name: math.sqrt(fmean(squares)) for name, squares in errors.items() if squares}
-    return {"psnr": psnr / frames, "ssim": ssim / frames, "frames": frames} | flicker
+    (chosen,) = _split(options, MetricsOptions)
+    report = report or Reporter.silent()
+    return measured(Path(restored), None if reference is None else Path(reference), chosen, report)
 
 
-def _pictures(path: Path) -> Iterator[torch.Tensor]:
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        yield read_image(path).rgb()
-        return
-    with VideoReader(path) as reader:
-        for frame in reader.frames():
-            yield frame.rgb()
+def inspect(
+    source: PathLike,
+    destination: PathLike | None = None,
+    *,
+    overwrite: bool = False,
+    report: Reporter | None = None,
+    **options: Any,
+) -> Inspection:
+    """Look through a video as the meta method does before it adapts: what is found, what would be used.
+
+    Args:
+        source: a video.
+        destination: a PNG to draw it into; it appears only when complete.
+        overwrite: replace a picture that exists.
+        report: where progress goes; silent by default.
+        **options: fields of :class:`AdaptOptions` (those of the patches matter) and :class:`DeviceOptions`.
+
+    Raises:
+        UsageError, InputError, OutputError, DeviceError: see :mod:`deblurcli.errors`.
+    """
+    report = report or Reporter.silent()
+    adapting, computing = _split(options, AdaptOptions, DeviceOptions)
+    picture = None if destination is None else Path(destination)
+    if picture is not None:
+        require_drawing(picture)
+    with VideoReader(Path(source)) as reader:
+        if picture is not None:
+            check_destination(reader.info.path, picture, overwrite)
+        device = pick_device(computing.device, computing.dtype)
+        found = inspect_video(reader, adapting, device, report, _expected_frames(reader))
+    if picture is not None:
+        draw(found, picture, overwrite=overwrite)
+    return found
 
 
 def train(stage: str, *, report: Reporter | None = None, command: str = "", **options: Any) -> dict[str, Any]:

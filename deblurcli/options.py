@@ -9,6 +9,17 @@ from deblurcli.errors import UsageError
 
 METHODS = ("none", "meta")
 DTYPES = ("auto", "fp32", "bf16", "fp16")
+SSIM_MODES = ("channel", "luma", "uniform7", "volume3d")
+LPIPS_TRUNKS = ("alex", "vgg")
+NIQE_MODES = ("matlab", "nafnet")
+CHOICES = {
+    "reblurring": ("camera", "network"),
+    "real_sample": ("blurriest", "neighbour"),
+    "weighting": ("even", "contrast"),
+    "part": ("all", "biases"),
+    "adapt_per": ("video", "shot"),
+}
+"""Of the meta method's options that take a word."""
 STAGES = {"deblur": "plain-unet", "fusion": "video-unet", "reblur": "videoadapt-small"}
 """The training stages, and the network that each trains if none is named."""
 
@@ -51,12 +62,18 @@ class AdaptOptions:
     """M, the number of pseudo-sharp patches."""
     patch_size: int = 256
     """Side of a patch in pixels."""
+    reblurring: str = "camera"
+    """What learns the video's blur: camera (a model of the camera's response and paths, fitted to the video) or network
+    (the paper's reblurring network, trained against a critic)."""
     steps: int | None = None
-    """Updates per phase; the patches are gone through in random order. Default: one per patch."""
+    """Updates per phase; the patches are gone through in random order. Default: two per patch with the camera, one with
+    the network, divided by the batch."""
+    batch: int = 1
+    """Patches per update of the deblurring network."""
+    deblur_rate: float | None = None
+    """Adam rate of the deblurring network (beta). Default: 1.5e-5 with the camera, 2.5e-6 with the network."""
     reblur_rate: float = 1e-6
     """Adam rate of the reblurring network (alpha)."""
-    deblur_rate: float = 2.5e-6
-    """Adam rate of the deblurring network (beta)."""
     critic_rate: float = 1e-6
     """RMSprop rate of the critic."""
     cycle_weight: float = 0.01
@@ -64,6 +81,19 @@ class AdaptOptions:
     freeze_deblur_in_cycle: bool = True
     """Keep the deblurring network fixed while the reblurring network is updated, as in the paper (eq. 4); the authors'
     code updates both."""
+    critic: str = "default"
+    """Weights of the critic: a registered name, or the path of a file."""
+    real_sample: str = "blurriest"
+    """What the critic takes for real blur: blurriest (the blurriest crop at the place of a patch, as in the paper) or
+    neighbour (a random one in its window, as in the authors' code)."""
+    dropout: bool = False
+    """Adapt in training mode, with dropout where a network has it, as the authors' code does."""
+    weighting: str = "even"
+    """How much each patch counts: even, or contrast (by how much sharper than the blurriest crop there it is)."""
+    part: str = "all"
+    """What adapts: all weights, or biases (with the gains of the norms)."""
+    adapt_per: str = "video"
+    """One adaptation for the whole video, or one for each shot."""
     seed: int = 43
     """Seed of the patch locations and of their order."""
 
@@ -75,9 +105,26 @@ class AdaptOptions:
             "give a multiple of 32, at least 64",
         )
         _require(self.steps is None or self.steps >= 0, f"--steps {self.steps} is negative", "give 0 or more")
+        _require(self.batch >= 1, f"--batch {self.batch} is too small", "give at least 1")
         for name in ("reblur_rate", "deblur_rate", "critic_rate"):
-            _require(0 <= getattr(self, name) < 1, f"--{name.replace('_', '-')} is out of range", "give 0 to 1")
+            _require(0 <= (getattr(self, name) or 0) < 1, f"--{name.replace('_', '-')} is out of range", "give 0 to 1")
         _require(0 <= self.cycle_weight <= 1, "--cycle-weight is out of range", "give 0 to 1")
+        for name, known in CHOICES.items():
+            value = getattr(self, name)
+            option = name.replace("_", "-")
+            _require(value in known, f"--{option} {value} is unknown", f"give one of {', '.join(known)}")
+
+    @property
+    def updates(self) -> int:
+        """Updates per phase."""
+        per_patch = 2 if self.reblurring == "camera" else 1
+        return -(-per_patch * self.patches // self.batch) if self.steps is None else self.steps
+
+    @property
+    def beta(self) -> float:
+        """The rate of the deblurring network."""
+        usual = 1.5e-5 if self.reblurring == "camera" else 2.5e-6
+        return usual if self.deblur_rate is None else self.deblur_rate
 
 
 @dataclass(frozen=True)
@@ -88,6 +135,10 @@ class VideoOptions:
     """meta (adapt the networks to the video) or none."""
     network: str = "default"
     """A registered weights name, or the path of a weights file."""
+    offline: bool = False
+    """Never use the network, not even for missing weights."""
+    save_adapted: Path | None = None
+    """File to write the adapted weights to, for `--network` with further videos of the same camera."""
     codec: str | None = None
     """Name of an encoder. Default: that of the input's codec."""
     crf: float | None = None
@@ -110,6 +161,8 @@ class ImageOptions:
 
     network: str = "default"
     """A registered weights name, or the path of a weights file."""
+    offline: bool = False
+    """Never use the network, not even for missing weights."""
     overwrite: bool = False
     """Replace an output that exists."""
     skip_existing: bool = False
@@ -131,6 +184,10 @@ class SynthOptions:
     """Photos: mean length of the camera's path in an exposure, in pixels. Default: drawn, 11 in half of the cases."""
     shutter: float | None = None
     """Videos: exposure in frame intervals, up to 2. Default: drawn between 0.3 and 1.6."""
+    gamma: float | None = None
+    """Exponent of the camera's response: display = light ** (1 / gamma). Default: a response is drawn."""
+    noise: float | None = None
+    """Standard deviation of the sensor's noise at full scale, of 1. Default: drawn, at most 0.012."""
     seed: int = 0
     """Seed of paths, exposure, camera response and noise."""
     overwrite: bool = False
@@ -141,6 +198,41 @@ class SynthOptions:
         _require(1 <= self.rate <= 1000, f"--rate {self.rate:g} is out of range", "give 1 to 1000 frames per second")
         _require(self.blur is None or 0 <= self.blur <= 200, "--blur is out of range", "give 0 to 200 pixels")
         _require(self.shutter is None or 0 < self.shutter <= 2, "--shutter is out of range", "give above 0, at most 2")
+        _require(self.gamma is None or 0.2 <= self.gamma <= 6, "--gamma is out of range", "give 0.2 to 6")
+        _require(self.noise is None or 0 <= self.noise <= 0.5, "--noise is out of range", "give 0 to 0.5")
+
+
+@dataclass(frozen=True)
+class MetricsOptions:
+    """What `deblur metrics` measures, and by which conventions."""
+
+    ssim_mode: str = "channel"
+    """Window and colour of SSIM: channel, luma, uniform7 or volume3d (:func:`deblurcli.metrics.ssim`)."""
+    align: bool = False
+    """PSNR and SSIM after aligning to the reference, as for RealBlur (:mod:`deblurcli.metrics.registration`)."""
+    lpips: str = "auto"
+    """With a reference: auto (AlexNet's, if its weights are on this machine), off, alex, vgg or a file of weights."""
+    niqe: bool = False
+    """With a reference: NIQE, too. Without one it is always measured."""
+    niqe_mode: str = "matlab"
+    """Luma and half resolution of NIQE: matlab or nafnet (:func:`deblurcli.metrics.niqe`)."""
+    niqe_model: Path | None = None
+    """A file with another pristine model of NIQE than the package's."""
+    per_frame: bool = False
+    """Also the scores of every frame."""
+    device: str = "auto"
+    """Where LPIPS is computed: auto, cpu, cuda, cuda:N or mps."""
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("--ssim-mode", self.ssim_mode, SSIM_MODES),
+            ("--niqe-mode", self.niqe_mode, NIQE_MODES),
+        ):
+            _require(value in known, f"{name} {value} is unknown", f"give one of {', '.join(known)}")
+        _require(
+            not self.align or self.ssim_mode == "channel", "--align has an SSIM of its own", "leave --ssim-mode out"
+        )
+        _require(bool(self.lpips), "--lpips is empty", f"give auto, off, {', '.join(LPIPS_TRUNKS)} or a file")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from deblurcli.cli import app, run
 from deblurcli.cli.man import EXIT_STATUS
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ["video", "image", "weights", "metrics", "synth", "train", "doctor"]
+COMMANDS = ["video", "image", "weights", "metrics", "inspect", "synth", "train", "doctor"]
 
 
 @pytest.fixture
@@ -283,7 +283,7 @@ def test_doctor_is_a_table(api, capsys):
 
 
 def test_metrics_of_two_files(api, folder, capsys):
-    api.measure = lambda a, b: {"psnr": 31.23456, "ssim": 0.91236, "frames": 12}
+    api.measure = lambda a, b, **_: {"psnr": 31.23456, "ssim": 0.91236, "frames": 12}
     assert run(["metrics", "a.mp4", "b.MOV"]) == 0
     header, row = capsys.readouterr().out.splitlines()
     assert header.split() == ["PSNR", "dB", "SSIM", "frames"]
@@ -298,7 +298,7 @@ def two_folders(folder):
 
 
 def test_metrics_of_folders_match_by_name(api, two_folders, capsys):
-    api.measure = lambda a, b: (
+    api.measure = lambda a, b, **_: (
         {"psnr": 30.0 + 2 * int(a.stem), "ssim": 0.9, "frames": 1} | {} if a.name == b.name else {}
     )
     assert run(["metrics", "mine", "theirs"]) == 0
@@ -311,15 +311,15 @@ def test_metrics_of_folders_match_by_name(api, two_folders, capsys):
 
 
 def test_metrics_for_machines(api, two_folders, capsys):
-    api.measure = lambda a, b: {"psnr": float("inf"), "ssim": 1.0, "frames": 1}
-    assert run(["metrics", "mine", "theirs", "--json"]) == 0
+    api.measure = lambda a, b, **_: {"psnr": float("inf"), "ssim": 1.0, "frames": 1}
+    assert run(["metrics", "mine", "theirs", "--format", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["items"][1] == {"name": "2.png", "psnr": None, "ssim": 1.0, "frames": 1}
     assert found["mean"] == {"psnr": None, "ssim": 1.0, "frames": 2}
 
 
 def test_metrics_go_on_after_a_failure(api, two_folders, capsys):
-    def measure(a, b):
+    def measure(a, b, **_):
         if not b.exists():
             raise errors.InputError(f"{b} does not exist", "give another")
         return {"psnr": 30.0, "ssim": 0.9, "frames": 1}
@@ -369,7 +369,7 @@ def registry(monkeypatch, tmp_path):
 def test_weights_list(registry, capsys):
     assert run(["weights", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines == ["good  plain-unet  3.4 MB  MIT  bundled", "bad   plain-unet  3.4 MB  MIT  bundled"]
+    assert lines == ["good  plain-unet  3.4 MB  MIT  bundled  -", "bad   plain-unet  3.4 MB  MIT  bundled  -"]
 
 
 def test_weights_path(registry, capsys, monkeypatch):

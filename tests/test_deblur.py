@@ -21,10 +21,12 @@ from deblurcli import api, metrics
 from deblurcli.adapt.self_shift import self_shift_score
 from deblurcli.cli import run
 from deblurcli.device import pick_device
+from deblurcli.errors import DeblurError
 from deblurcli.media.clips import ClipWriter
 from deblurcli.media.reader import VideoReader
 from deblurcli.networks import NETWORKS
 from deblurcli.restore.tiles import Restorer
+from deblurcli.synth.pairs import shaken
 from deblurcli.weights.load import load_network, save_network
 
 ROOT = Path(__file__).parents[1]
@@ -124,17 +126,103 @@ def test_equal_runs_give_equal_frames_and_say_what_they_did(clip: Path, tmp_path
     for name, seed in (("one", 1), ("two", 1), ("three", 2)):
         out = tmp_path / f"{name}.mkv"
         summary = api.deblur_video(
-            clip, out, method="meta", patches=2, patch_size=64, seed=seed, deblur_rate=3e-4, codec="ffv1"
+            clip,
+            out,
+            method="meta",
+            reblurring="network",
+            patches=2,
+            patch_size=64,
+            seed=seed,
+            deblur_rate=3e-4,
+            codec="ffv1",
         )
         planes.append(read_planes(out))
     assert planes[0] == planes[1]
     facts = summary.facts
     assert set(facts["weights"]) == {"video-unet", "videoadapt-small", "patch-critic"}
-    adaptation = facts["adaptation"]
-    assert adaptation["seed"] == 2 and len(adaptation["patches"]) == 6 and adaptation["patch_size"] == 64
+    (adaptation,) = facts["adaptations"]
+    assert adaptation["options"]["seed"] == 2 and len(adaptation["patches"]) == 6 and adaptation["patch_size"] == 64
     assert len(adaptation["reblur_losses"]) == len(adaptation["deblur_losses"]) == 2
     json.dumps(facts)
     assert any("frames/s" in line for line in summary.lines) and any("adapt" in line for line in summary.lines)
+
+
+def shaken_clip(path: Path, shots: int = 1) -> Path:
+    """A picture of soft shapes, shaken by hand for nine frames, and others, dark and grey."""
+    frames = []
+    for index in range(shots):
+        generator = torch.Generator().manual_seed(index)
+        coarse = torch.rand(1, 3, 20, 24, generator=generator)
+        picture = torch.nn.functional.interpolate(coarse, size=(192, 224), mode="bicubic")[0].clamp(0, 1)
+        picture = picture if not index else picture.mean(0, keepdim=True).expand(3, -1, -1) * 0.4
+        frames += [blurred for blurred, _ in shaken(picture, 9, 25, 8, index, 3.5, 0.0)]
+    return write_clip(path, frames)
+
+
+def pictures(path: Path) -> torch.Tensor:
+    with VideoReader(path) as reader:
+        return torch.stack([frame.rgb() for frame in reader.frames()])
+
+
+ADAPTING = {"patches": 6, "patch_size": 64, "deblur_rate": 3e-4, "codec": "ffv1", "dtype": "fp32"}
+
+
+def test_an_adaptation_is_saved_and_used_again(tmp_path: Path) -> None:
+    source, saved = shaken_clip(tmp_path / "in.mkv"), tmp_path / "adapted.safetensors"
+    summary = api.deblur_video(source, tmp_path / "a.mkv", save_adapted=saved, **ADAPTING)
+    (adaptation,) = summary.facts["adaptations"]
+    assert adaptation["kept"] and adaptation["camera"]["pieces_explained"] >= 4 and summary.differences == []
+    assert str(saved) in " ".join(summary.lines)
+    loaded = load_network(saved, role="deblur")
+    assert loaded.network == "video-unet" and loaded.card["adapted_to"] == "in.mkv"
+    options = {"method": "none", "codec": "ffv1", "dtype": "fp32"}
+    api.deblur_video(source, tmp_path / "b.mkv", network=str(saved), **options)
+    api.deblur_video(source, tmp_path / "c.mkv", **options)
+    adapted, reused, plain = (pictures(tmp_path / f"{name}.mkv") for name in "abc")
+    # Stored in half precision: equal up to a code value.
+    assert (adapted - reused).abs().max() < 1.5 / 255
+    assert (adapted - plain).abs().mean() > 2 * (adapted - reused).abs().mean()
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"method": "none"}, 2),
+        ({"adapt_per": "shot"}, 2),
+        ({"save_adapted": "adapted.mp4"}, 2),
+        ({"save_adapted": "exists.safetensors"}, 5),
+        ({"save_adapted": "nowhere/adapted.safetensors"}, 5),
+    ],
+)
+def test_what_cannot_be_saved_is_known_before_any_work(tmp_path: Path, options: dict[str, str], code: int) -> None:
+    source = shaken_clip(tmp_path / "in.mkv")
+    (tmp_path / "exists.safetensors").touch()
+    chosen = {"save_adapted": "adapted.safetensors"} | options
+    chosen["save_adapted"] = str(tmp_path / chosen["save_adapted"])
+    with pytest.raises(DeblurError) as raised:
+        api.deblur_video(source, tmp_path / "out.mkv", **chosen)
+    assert raised.value.code == code
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["exists.safetensors", "in.mkv"]
+
+
+def test_an_adaptation_that_is_undone_is_not_saved(tmp_path: Path) -> None:
+    still = shot(3, 1) * 6
+    source, saved = write_clip(tmp_path / "in.mkv", still), tmp_path / "adapted.safetensors"
+    summary = api.deblur_video(source, tmp_path / "out.mkv", save_adapted=saved, patches=2, patch_size=64)
+    assert not summary.facts["adaptations"][0]["kept"] and not saved.exists()
+    assert any("was not written" in line for line in summary.differences)
+
+
+def test_every_shot_can_have_its_own_adaptation(tmp_path: Path) -> None:
+    """Each is that of the shot alone."""
+    source, other = shaken_clip(tmp_path / "both.mkv", shots=2), shaken_clip(tmp_path / "one.mkv")
+    both = api.deblur_video(source, tmp_path / "a.mkv", adapt_per="shot", **ADAPTING).facts["adaptations"]
+    (one,) = api.deblur_video(other, tmp_path / "b.mkv", adapt_per="shot", **ADAPTING).facts["adaptations"]
+    assert [adaptation["frames"] for adaptation in both] == [9, 9]
+    assert both[0]["deblur_losses"] == one["deblur_losses"] != both[1]["deblur_losses"]
+    assert read_planes(tmp_path / "a.mkv")[:9] == read_planes(tmp_path / "b.mkv")
+    (whole,) = api.deblur_video(source, tmp_path / "c.mkv", **ADAPTING).facts["adaptations"]
+    assert whole["cuts"] == [9] and whole["frames"] == 18
 
 
 def bad_inputs(folder: Path) -> dict[str, tuple[list[str], int, str]]:

@@ -14,6 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {"cli"},
     {"api"},
+    {"quality", "inspection"},
     {"train"},
     {"adapt"},
     {"restore"},
@@ -92,8 +93,8 @@ def test_only_media_touches_files_of_pictures(module):
     if layer_of(module) == "media":
         return
     inside = {name.split(".")[0] for name in imports(parse(module))}
-    # The synthesis of blur draws and computes with cv2; files are media's alone.
-    assert not inside & ({"av"} if layer_of(module) == "synth" else {"av", "cv2"})
+    # Synthesis, metrics and the survey compute with cv2; files are media's alone.
+    assert not inside & ({"av"} if layer_of(module) in ("synth", "metrics", "adapt") else {"av", "cv2"})
     assert not re.search(r"cv2\.(im(read|write|decode|encode)|Video(Capture|Writer))", module.read_text())
 
 

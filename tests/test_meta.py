@@ -5,20 +5,24 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from deblurcli.adapt.meta import Adaptation, adapt
+from deblurcli.adapt.guard import Diverged, Guard
+from deblurcli.adapt.meta import Adaptation, adapt, trainable
+from deblurcli.adapt.reblur import real_sample
 from deblurcli.adapt.survey import Survey, survey
 from deblurcli.device import pick_device
 from deblurcli.networks import NETWORKS
 from deblurcli.options import AdaptOptions
 from deblurcli.report import Reporter
+from deblurcli.synth.pairs import shaken
 
 CPU = pick_device("cpu", "fp32")
 SPEC = NETWORKS["plain-unet"]
-OPTIONS = AdaptOptions(patches=8, patch_size=64, deblur_rate=1e-4, reblur_rate=1e-4)
+OPTIONS = AdaptOptions(patches=8, patch_size=64, reblurring="network", steps=16, deblur_rate=1e-3, reblur_rate=1e-4)
 
 
 class Blurs(nn.Module):
@@ -46,9 +50,17 @@ def networks() -> tuple[nn.Module, nn.Module, nn.Module]:
 
 @pytest.fixture
 def support() -> Survey:
+    """Patches with nothing in common between frames: enough for the reblurring network."""
     torch.manual_seed(6)
     smooth = nn.functional.interpolate(torch.rand(7, 3, 24, 24), size=96, mode="bicubic").clamp(0, 1)
     return survey(list(smooth), patches=12, size=64, seed=2)
+
+
+@pytest.fixture
+def clip() -> list[Tensor]:
+    """A picture shaken by hand."""
+    picture = nn.functional.interpolate(torch.rand(1, 3, 20, 24), size=(192, 224), mode="bicubic")[0].clamp(0, 1)
+    return [blurred for blurred, _ in shaken(picture, 9, 25, 8, 1, 2.2, 0.0)]
 
 
 def run(networks: tuple[nn.Module, ...], support: Survey, options: AdaptOptions) -> tuple[nn.Module, Adaptation]:
@@ -80,6 +92,104 @@ def test_equal_seeds_give_equal_weights(networks, support) -> None:  # type: ign
     other, _ = run(networks, support, replace(OPTIONS, seed=44))
     assert same(weights(one), weights(two))
     assert not same(weights(one), weights(other))
+
+
+def test_the_fitted_camera_needs_no_reblurring_network(networks, clip) -> None:  # type: ignore[no-untyped-def]
+    found = survey(clip, patches=12, size=64, seed=2)
+    options = replace(OPTIONS, reblurring="camera", steps=24, deblur_rate=1e-3)
+    before = weights(networks[0])
+    adapted, done = adapt(networks[0], SPEC, None, None, found, options, CPU, Reporter.silent())
+    assert done.kept and done.held_out_after < 0.985 * done.held_out_before
+    assert done.camera["pieces_explained"] >= 4 and done.reblur_losses == [] and len(done.deblur_losses) == 24
+    assert same(weights(networks[0]), before) and not same(weights(adapted), before)
+    again, _ = adapt(networks[0], SPEC, None, None, found, options, CPU, Reporter.silent())
+    assert same(weights(adapted), weights(again)), "equal seeds, equal weights"
+
+
+def test_nothing_is_adapted_where_no_camera_explains_the_video(networks) -> None:  # type: ignore[no-untyped-def]
+    generator = torch.Generator().manual_seed(3)
+    found = survey([torch.rand(3, 96, 96, generator=generator) for _ in range(9)], patches=6, size=64, seed=2)
+    options = replace(OPTIONS, reblurring="camera")
+    adapted, done = adapt(networks[0], SPEC, None, None, found, options, CPU, Reporter.silent())
+    assert adapted is networks[0] and not done.kept and "do not explain" in done.reason
+
+
+def test_a_gain_that_is_too_small_to_trust_is_undone(networks, support) -> None:  # type: ignore[no-untyped-def]
+    adapted, done = run(networks, support, replace(OPTIONS, deblur_rate=1e-7))
+    assert not done.kept and adapted is networks[0]
+    assert 0.99 * done.held_out_before < done.held_out_after <= done.held_out_before
+
+
+def test_a_guard_settles_on_the_best_weights_it_has_seen() -> None:
+    layer = nn.Linear(1, 1, bias=False)
+    losses = iter([1.0, 0.9, 0.95])
+    guard = Guard(layer, lambda network: next(losses))
+    for step in (1, 2):
+        with torch.no_grad():
+            layer.weight.fill_(step)
+        guard.look(step)
+    assert guard.settle() and guard.best_step == 1 and float(layer.weight.detach()) == 1
+    with torch.no_grad():
+        layer.weight.fill_(float("nan"))
+    with pytest.raises(Diverged, match="not finite"):
+        guard.look(3)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_updates_take_as_many_patches_as_the_batch(networks, support, batch: int) -> None:  # type: ignore[no-untyped-def]
+    seen: list[int] = []
+
+    class Counted(Blurs):
+        def forward(self, window: Tensor) -> Tensor:
+            seen.append(1)
+            return super().forward(window)
+
+    options = replace(OPTIONS, batch=batch, steps=None, patches=6)
+    _, done = run((networks[0], Counted(), networks[2]), support, options)
+    assert len(done.deblur_losses) == options.updates == 6 // batch
+    held_out = len(support.patches) - 6
+    looks = held_out * (2 + min(4, len(done.deblur_losses)))  # twice before, and at every look
+    assert len(seen) == 6 // batch + 6 + looks
+
+
+def test_patches_count_by_their_contrast_if_asked_to(networks, support) -> None:  # type: ignore[no-untyped-def]
+    assert len({round(patch.contrast, 3) for patch in support.patches}) > 1
+    even, _ = run(networks, support, replace(OPTIONS, deblur_rate=1e-3))
+    weighted, _ = run(networks, support, replace(OPTIONS, deblur_rate=1e-3, weighting="contrast"))
+    assert not same(weights(even), weights(weighted))
+
+
+def test_only_biases_move_if_asked_to(networks, support) -> None:  # type: ignore[no-untyped-def]
+    vectors = trainable(networks[0], "biases")
+    assert vectors and all(p.ndim == 1 for p in vectors)
+    assert len(trainable(networks[0], "all")) == len(list(networks[0].parameters())) > len(vectors)
+    (_, one), (_, other) = (run(networks, support, replace(OPTIONS, part=part)) for part in ("biases", "all"))
+    assert one.deblur_losses[0] == other.deblur_losses[0] and one.deblur_losses[1:] != other.deblur_losses[1:]
+
+
+@pytest.mark.parametrize("choice", ["blurriest", "neighbour"])
+def test_the_critic_sees_the_real_sample_that_was_chosen(support, choice: str) -> None:  # type: ignore[no-untyped-def]
+    patch = support.patches[0]
+    real = real_sample(patch, choice, np.random.default_rng(0))
+    if choice == "blurriest":
+        assert torch.equal(real, patch.blurriest)
+    else:
+        assert any(torch.equal(real, patch.window[t]) for t in (0, 1, 3, 4))
+        assert not torch.equal(real, patch.window[2])
+
+
+def test_dropout_is_on_only_if_asked_for(networks, support) -> None:  # type: ignore[no-untyped-def]
+    modes: set[bool] = set()
+
+    class Watched(Blurs):
+        def forward(self, window: Tensor) -> Tensor:
+            modes.add(self.training)
+            return super().forward(window)
+
+    run((networks[0], Watched(), networks[2]), support, OPTIONS)
+    assert modes == {False}
+    adapted, _ = run((networks[0], Watched(), networks[2]), support, replace(OPTIONS, dropout=True))
+    assert modes == {False, True} and adapted is not networks[0] and not adapted.training
 
 
 def test_the_guard_undoes_what_makes_held_out_patches_worse(networks, support) -> None:  # type: ignore[no-untyped-def]
@@ -117,8 +227,8 @@ def test_the_reblurring_network_learns_in_phase_one_only(networks, support, monk
             return super().forward(window)
 
     run((networks[0], Watched(), networks[2]), support, OPTIONS)
-    phase_one, rest = seen[:8], seen[8:]
-    assert len(set(phase_one)) == 8
+    phase_one, rest = seen[:16], seen[16:]
+    assert len(set(phase_one)) == 16
     assert len(set(rest)) == 1
 
 
@@ -130,7 +240,7 @@ def test_zero_steps_change_nothing(networks, support) -> None:  # type: ignore[n
 
 def test_held_out_patches_are_never_learnt_from(networks, support) -> None:  # type: ignore[no-untyped-def]
     one, done = run(networks, support, replace(OPTIONS, patches=3))
-    assert len(done.deblur_losses) == 3 and done.held_out_before > 0
+    assert len(done.deblur_losses) == 16 and done.held_out_before > 0
     other = Survey([*support.patches[:3], support.patches[-1]], support.size, support.frames)
     two, _ = run(networks, other, replace(OPTIONS, patches=3))
     assert same(weights(one), weights(two))
@@ -148,7 +258,7 @@ def test_a_network_that_sees_neighbours_adapts_on_windows(support: Survey) -> No
     network = spec.build(
         width=16, deep_width=16, blocks=(1, 1, 1), base={"width": 16, "deep_width": 16, "blocks": (1, 1, 1)}
     )
-    options = replace(OPTIONS, steps=6, deblur_rate=1e-3)
+    options = replace(OPTIONS, steps=12, deblur_rate=3e-3)
     critic = NETWORKS["patch-critic"].build(channels=8)
     adapted, done = adapt(network, spec, Blurs(), critic, support, options, CPU, Reporter.silent())
     assert done.kept and done.held_out_after < done.held_out_before

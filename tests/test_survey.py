@@ -35,7 +35,7 @@ def test_the_sharpest_frame_wins_and_its_window_is_kept() -> None:
         assert torch.equal(patch.window, torch.stack(crops[3:8]))
         scores = self_shift_score(torch.stack(crops))
         assert patch.score == pytest.approx(float(scores[5]), rel=1e-5)
-        assert float(self_shift_score(patch.blurriest[None])) == pytest.approx(float(scores[2:10].max()), rel=1e-5)
+        assert float(self_shift_score(patch.blurriest[None])) == pytest.approx(float(scores.max()), rel=1e-5)
 
 
 def test_the_first_and_last_two_frames_are_no_candidates() -> None:
@@ -88,6 +88,25 @@ def test_no_more_than_five_frames_are_alive() -> None:
 
     survey(pictures(), patches=3, size=64, seed=1)
     assert most <= 7
+
+
+def test_windows_never_cross_a_cut() -> None:
+    one, other = clip(9, sharp=8), [f.flip(-1).mul(0.4).roll(1, 0) for f in clip(3, sharp=0) + clip(9, sharp=4)]
+    found = survey([*one, *other], patches=4, size=64, seed=1)
+    assert found.cuts == [9]
+    for patch in found.patches:
+        # Frames 7 and 8 are the last of the first shot, 9 and 10 the first of the second.
+        assert 2 <= patch.frame <= 6 or 11 <= patch.frame <= 18
+        assert not patch.at_end
+    assert len(found.sharpness) == 21
+
+
+def test_sharpness_over_time_is_lowest_where_the_video_is_sharp() -> None:
+    found = survey(clip(12, sharp=5), patches=6, size=64, seed=1)
+    assert min(range(12), key=lambda t: found.sharpness[t]) == 5
+    crops = torch.stack([clip(12)[5][:, p.y : p.y + 64, p.x : p.x + 64] for p in found.patches])
+    assert found.sharpness[5] == pytest.approx(float(self_shift_score(crops).mean()) / 4, rel=1e-4)
+    assert all(p.contrast > 0 for p in found.patches)
 
 
 def test_no_frames_no_patches() -> None:

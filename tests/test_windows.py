@@ -17,7 +17,8 @@ from deblurcli.media.layout import Colour, layout_of
 from deblurcli.media.reader import Frame
 from deblurcli.networks import NETWORKS, NetworkSpec
 from deblurcli.report import Reporter
-from deblurcli.restore.pipeline import Restoration, restore_video, windows
+from deblurcli.restore.pipeline import Restoration, restore_video
+from deblurcli.restore.shots import windows
 from deblurcli.restore.tiles import Restorer
 
 FP32 = pick_device("cpu", "fp32")

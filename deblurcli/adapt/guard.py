@@ -1,13 +1,19 @@
-"""Do no harm: an adaptation that diverges, or that makes held-out patches worse, is undone."""
+"""Do no harm: an adaptation that diverges, or that does not pay on held-out patches, is undone."""
 
 from __future__ import annotations
+
+import copy
+from collections.abc import Callable
 
 import torch
 from torch import nn
 
+WORTH = 0.01
+"""Share of the held-out loss that an adaptation must take away to be kept: below, it is as often harm as gain."""
+
 
 class Diverged(Exception):
-    """A loss or a weight stopped being a finite number."""
+    """A loss or a weight stopped being a finite number, or there was nothing to learn from."""
 
 
 def require_finite(loss: torch.Tensor, what: str) -> None:
@@ -20,3 +26,31 @@ def require_finite_weights(module: nn.Module, what: str) -> None:
     """Raises :class:`Diverged` when a weight is NaN or infinite."""
     if not all(torch.isfinite(p).all() for p in module.parameters()):
         raise Diverged(f"a weight of the {what} network is not finite")
+
+
+class Guard:
+    """Remembers the best weights of a network by its loss on patches that it does not learn from.
+
+    Args:
+        network: the one that adapts.
+        judge: its loss on the held-out patches, always the same ones with the same blur.
+    """
+
+    def __init__(self, network: nn.Module, judge: Callable[[nn.Module], float]) -> None:
+        self.network, self.judge = network, judge
+        self.before = self.best = judge(network)
+        self.best_step = 0
+        self.weights = copy.deepcopy(network.state_dict())
+
+    def look(self, step: int) -> None:
+        """Judge the network after so many steps. Raises Diverged where a weight is not finite."""
+        require_finite_weights(self.network, "deblurring")
+        found = self.judge(self.network)
+        if found < self.best:
+            self.best, self.best_step = found, step
+            self.weights = copy.deepcopy(self.network.state_dict())
+
+    def settle(self) -> bool:
+        """Give the network its best weights; whether they are worth keeping."""
+        self.network.load_state_dict(self.weights)
+        return self.best <= (1 - WORTH) * self.before

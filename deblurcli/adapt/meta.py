@@ -1,13 +1,14 @@
 """The meta method: adapt the deblurring network to one video by learning that video's own blur.
 
 Meta-transferring for deblurring (Po-Sheng Liu et al., BMVC 2022). The sharpest patches of the video serve as
-pseudo-sharp targets. A reblurring network puts the video's blur onto them, and the deblurring network learns to take it
-off again.
+pseudo-sharp targets. A model of the video's blur, learnt in phase 1, puts it onto them; in phase 2 the deblurring
+network learns to take it off again. The model is the camera fitted to the video, or the paper's reblurring network.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,16 +16,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deblurcli.adapt.guard import Diverged, require_finite, require_finite_weights
-from deblurcli.adapt.survey import SupportPatch, Survey
+from deblurcli.adapt.camera import fit_camera
+from deblurcli.adapt.guard import Diverged, Guard, require_finite
+from deblurcli.adapt.reblur import learn_to_reblur
+from deblurcli.adapt.survey import WINDOW, SupportPatch, Survey
 from deblurcli.device import Device
-from deblurcli.losses import LOSSES, clamp_parameters, critic_loss, generator_loss
+from deblurcli.losses import LOSSES
 from deblurcli.networks import NetworkSpec
 from deblurcli.options import AdaptOptions
 from deblurcli.report import Reporter
 
 HELD_OUT = 4
 """Locations to survey beyond those adapted on: what the guard judges by."""
+
+LOOKS = 4
+"""Times that the guard looks at the network in phase 2."""
+
+Reblur = Callable[[SupportPatch, np.random.Generator], tuple[Tensor, int]]
+"""A support patch to its pseudo-blurred version (1 x 3 x S x S), and the width of its border that means nothing."""
 
 
 @dataclass
@@ -38,19 +47,18 @@ class Adaptation:
     deblur_losses: list[float] = field(default_factory=list)
     held_out_before: float = float("nan")
     held_out_after: float = float("nan")
+    best_step: int = 0
+    """Steps of phase 2 whose result was kept."""
+    camera: dict[str, Any] = field(default_factory=dict)
+    """What the camera was found to be, where one was fitted."""
 
     def facts(self) -> dict[str, Any]:
         return dict(self.__dict__)
 
 
-def _on_device(patch: SupportPatch, device: Device) -> tuple[Tensor, Tensor]:
-    """The window around the pseudo-sharp patch (1 x 5 x 3 x S x S), and the blurriest crop (1 x 3 x S x S)."""
-    assert patch.window is not None and patch.blurriest is not None
-    return patch.window.to(device.where)[None], patch.blurriest.to(device.where)[None]
-
-
-def _network_input(frames: int, window: Tensor, centre: Tensor) -> Tensor:
-    """What a network of ``frames`` frames sees when ``centre`` (N x 3 x S x S) stands in the middle of a window."""
+def network_input(frames: int, window: Tensor, centre: Tensor) -> Tensor:
+    """What a network of ``frames`` frames sees when ``centre`` (N x 3 x S x S) stands in the middle of a window of the
+    video (N x 5 x 3 x S x S)."""
     if frames == 1:
         return centre
     middle, reach = window.shape[1] // 2, frames // 2
@@ -58,18 +66,31 @@ def _network_input(frames: int, window: Tensor, centre: Tensor) -> Tensor:
     return torch.cat([before, centre[:, None], after], 1)
 
 
-def _order(count: int, steps: int | None, rng: np.random.Generator) -> list[int]:
+def _order(count: int, steps: int, rng: np.random.Generator) -> list[int]:
     """Patch indices for one phase: whole shuffled rounds, cut to ``steps``."""
-    wanted = count if steps is None else steps
-    rounds = [rng.permutation(count) for _ in range(-(-wanted // count))]
-    return np.concatenate(rounds)[:wanted].tolist() if rounds else []
+    rounds = [rng.permutation(count) for _ in range(-(-steps // count))] if count else []
+    return np.concatenate(rounds)[:steps].tolist() if rounds else []
+
+
+def _weights_of(patches: list[SupportPatch], weighting: str) -> list[float]:
+    """A weight for the loss of each patch, 1 in the mean."""
+    if weighting == "even" or not patches:
+        return [1.0] * len(patches)
+    contrasts = [max(patch.contrast, 0.0) for patch in patches]
+    total = sum(contrasts)
+    return [c * len(patches) / total if total else 1.0 for c in contrasts]
+
+
+def trainable(network: nn.Module, part: str) -> list[nn.Parameter]:
+    """The parameters to adapt: ``all``, or the ``biases`` and the gains of the norms, which are vectors."""
+    return [p for p in network.parameters() if part == "all" or p.ndim <= 1]
 
 
 def adapt(
     deblur: nn.Module,
     spec: NetworkSpec,
-    reblur: nn.Module,
-    critic: nn.Module,
+    reblur: nn.Module | None,
+    critic: nn.Module | None,
     survey: Survey,
     options: AdaptOptions,
     device: Device,
@@ -77,9 +98,10 @@ def adapt(
 ) -> tuple[nn.Module, Adaptation]:
     """Two-phase inner update on the support set (meta-transferring paper, algorithm 1 and eq. 3 to 6).
 
-    Phase 1 updates the reblurring network (and, unless frozen, the deblurring one) by the adversarial loss against the
-    critic, which learns to tell real from generated blur, and by the cycle loss. Phase 2 updates the deblurring network
-    on pairs of pseudo-blurred and pseudo-sharp patches. One patch per step.
+    Phase 1 learns the video's blur. With a reblurring network and a critic it is the paper's: the network is updated by
+    the adversarial loss against the critic, which learns to tell real from generated blur, and by the cycle loss (and
+    so is the deblurring network unless frozen). Without, a camera is fitted (:mod:`deblurcli.adapt.camera`). Phase 2
+    updates the deblurring network on pairs of pseudo-blurred and pseudo-sharp patches.
 
     Args:
         deblur, reblur, critic: networks on ``device``; copies are adapted, the originals stay as they are.
@@ -90,85 +112,110 @@ def adapt(
         the network to restore with, in eval mode, and what was done. The network is ``deblur`` itself when the
         adaptation was undone.
     """
-    adapted, reblurrer, judge = (copy.deepcopy(m).requires_grad_(True) for m in (deblur, reblur, critic))
-    adapted.eval(), reblurrer.eval(), judge.eval()  # no dropout or drop-path: equal seeds give equal results
-    loss_of = LOSSES[spec.loss]
     support, held_out = survey.patches[: options.patches], survey.patches[options.patches :]
+    adapted = copy.deepcopy(deblur).requires_grad_(False).train(options.dropout)
+    moving = trainable(adapted.get_submodule(spec.alone), options.part)
     rng = np.random.default_rng(options.seed)
-    first, second = (_order(len(support), options.steps, rng) for _ in range(2))
-    total = len(first) + len(second)
-    optimiser = torch.optim.Adam(
-        [
-            {"params": list(reblurrer.parameters()), "lr": options.reblur_rate},
-            {"params": list(adapted.parameters()), "lr": options.deblur_rate},
-        ]
-    )
-    critic_optimiser = torch.optim.RMSprop(judge.parameters(), lr=options.critic_rate)
-    done = Adaptation(kept=True, reason="held-out patches did not get worse")
+    done = Adaptation(kept=True, reason="held-out patches got better")
+    groups = [{"params": moving, "lr": options.beta}]
+    if reblur is not None and critic is not None:
+        reblurrer, judge = (copy.deepcopy(m).requires_grad_(True).train(options.dropout) for m in (reblur, critic))
+        groups.append({"params": list(reblurrer.parameters()), "lr": options.reblur_rate})
+    optimiser = torch.optim.Adam(groups)
+    steps = options.updates if support else 0
+    taken, total = 0, steps * len(groups)
 
-    def pseudo_blurred(window: Tensor) -> Tensor:
-        with device.autocast():
-            blurred: Tensor = reblurrer(window)
-        return blurred.float()
+    def step_done(task: str) -> None:
+        nonlocal taken
+        taken += 1
+        report.progress(task, taken, total)
 
-    def deblur_loss(network: nn.Module, window: Tensor, blurred: Tensor) -> Tensor:
+    def deblur_loss(network: nn.Module, window: Tensor, blurred: Tensor, border: int = 0) -> Tensor:
         """Of the network's result on a window of the video whose middle frame is replaced by the pseudo-blurred one."""
+        inner = (..., slice(border, window.shape[-2] - border), slice(border, window.shape[-1] - border))
+        frames = network_input(1 if spec.alone else spec.window, window, blurred.clamp(0, 1))
+        if frames.dim() == 4:
+            frames = frames.contiguous(memory_format=torch.channels_last)
         with device.autocast():
-            restored = network(_network_input(spec.window, window, blurred.clamp(0, 1)))
-        return loss_of(restored, window[:, window.shape[1] // 2])
+            restored = network.get_submodule(spec.alone)(frames)
+        return LOSSES[spec.loss](restored[inner], window[:, window.shape[1] // 2][inner])
 
-    @torch.no_grad()
-    def judged(network: nn.Module) -> float:
-        losses = []
-        for patch in held_out:
-            window, _ = _on_device(patch, device)
-            losses.append(float(deblur_loss(network, window, pseudo_blurred(window))))
+    def learn_blur() -> Reblur:
+        """Phase 1."""
+        if reblur is None or critic is None:
+            report.progress("learning the blur", 0, 1)
+            camera = fit_camera(survey.patches, device.where)
+            done.camera = camera.facts()
+            return lambda patch, draw: camera.blur(_window(patch, device)[:, WINDOW // 2], draw)
+        order = [support[index] for index in _order(len(support), steps, rng)]
+        for parameter in moving:
+            parameter.requires_grad_(not options.freeze_deblur_in_cycle)
+        done.reblur_losses = learn_to_reblur(
+            reblurrer,
+            judge,
+            optimiser,
+            order,
+            lambda window, blurred: deblur_loss(adapted, window, blurred),
+            options,
+            device,
+            lambda: step_done("learning the blur"),
+        )
+        # Fixed from here on: the momentum of phase 1 must not move it any further.
+        reblurrer.requires_grad_(False).eval()
+
+        def reblurred(patch: SupportPatch, _: np.random.Generator) -> tuple[Tensor, int]:
+            with torch.no_grad(), device.autocast():
+                blurred = reblurrer(_window(patch, device))
+            return blurred.float(), 0
+
+        return reblurred
+
+    def judged(network: nn.Module, reblurred: Reblur) -> float:
+        losses, draw = [], np.random.default_rng(options.seed)
+        was_training = network.training
+        network.eval()
+        with torch.no_grad():
+            for patch in held_out or support:
+                losses.append(float(deblur_loss(network, _window(patch, device), *reblurred(patch, draw))))
+        network.train(was_training)
         return sum(losses) / len(losses) if losses else 0.0
 
-    def update(loss: Tensor, what: str, losses: list[float]) -> None:
-        require_finite(loss, what)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(float(loss.detach()))
-
-    def reblur_step(patch: SupportPatch) -> None:
-        window, real = _on_device(patch, device)
-        blurred = pseudo_blurred(window)
-        critic_optimiser.zero_grad()
-        critic_loss(judge(real), judge(blurred.detach())).backward()
-        critic_optimiser.step()
-        clamp_parameters(judge, 0.01)
-        adversarial = generator_loss(judge(blurred))
-        cycle = deblur_loss(adapted, window, blurred)
-        loss = (1 - options.cycle_weight) * adversarial + options.cycle_weight * cycle
-        update(loss, "reblurring", done.reblur_losses)
-
-    def deblur_step(patch: SupportPatch) -> None:
-        window, _ = _on_device(patch, device)
-        with torch.no_grad():
-            blurred = pseudo_blurred(window)
-        update(deblur_loss(adapted, window, blurred), "deblurring", done.deblur_losses)
-
     try:
-        adapted.requires_grad_(not options.freeze_deblur_in_cycle)
-        for count, index in enumerate(first, 1):
-            reblur_step(support[index])
-            report.progress("learning the blur", count, total)
-        # The reblurring network is fixed from here on: Adam's momentum must not move it any further.
-        reblurrer.requires_grad_(False)
-        adapted.requires_grad_(True)
-        for count, index in enumerate(second, len(first) + 1):
-            deblur_step(support[index])
-            report.progress("adapting", count, total)
-        require_finite_weights(adapted, "deblurring")
-        # Both networks are judged on the blur that was learnt.
-        done.held_out_before, done.held_out_after = judged(deblur), judged(adapted)
-        if not done.held_out_after <= done.held_out_before:
-            done.kept = False
-            done.reason = f"held-out loss rose from {done.held_out_before:.5f} to {done.held_out_after:.5f}"
+        reblurred = learn_blur()
+        guard = Guard(adapted, lambda network: judged(network, reblurred))
+        # Both networks are judged on the blur that was learnt: also where phase 1 has moved the deblurring network.
+        guard.before = judged(deblur, reblurred)
+        for parameter in moving:
+            parameter.requires_grad_(True)
+        weights = _weights_of(support, options.weighting)
+        order = _order(len(support), steps * options.batch, rng)
+        for step in range(1, steps + 1):
+            optimiser.zero_grad()
+            loss = torch.zeros((), device=device.where)
+            for index in order[(step - 1) * options.batch : step * options.batch]:
+                patch = support[index]
+                part = deblur_loss(adapted, _window(patch, device), *reblurred(patch, rng))
+                part = part * (weights[index] / options.batch)
+                part.backward()
+                loss += part.detach()
+            require_finite(loss, "deblurring")
+            optimiser.step()
+            done.deblur_losses.append(float(loss))
+            step_done("adapting")
+            if step * LOOKS // steps > (step - 1) * LOOKS // steps:
+                guard.look(step)
+        done.kept = guard.settle() or not steps
+        done.held_out_before, done.held_out_after, done.best_step = guard.before, guard.best, guard.best_step
+        if not done.kept:
+            done.reason = f"held-out loss went from {guard.before:.5f} to {guard.best:.5f} at best"
     except Diverged as error:
         done.kept, done.reason = False, str(error)
     if not done.kept:
         return deblur, done
     return adapted.requires_grad_(False).eval(), done
+
+
+def _window(patch: SupportPatch, device: Device) -> Tensor:
+    """The window around the pseudo-sharp patch, 1 x 5 x 3 x S x S."""
+    assert patch.window is not None
+    return patch.window.to(device.where)[None]

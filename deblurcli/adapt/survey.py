@@ -1,16 +1,17 @@
-"""One streaming pass over a video that finds its sharpest patches, and keeps what the methods need of them."""
+"""One streaming pass over a video: its shots, its sharpness over time, its sharpest patches and its blurriest ones."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from deblurcli.adapt.self_shift import score_locations
+from deblurcli.adapt.self_shift import SHIFTS, score_locations
+from deblurcli.restore.shots import CutDetector, windows
 from deblurcli.restore.tiles import padded
 
 WINDOW = 5
@@ -29,19 +30,46 @@ class SupportPatch:
     """Self-shift score of the pseudo-sharp crop; lower is sharper."""
     window: Tensor | None = None
     """5 x 3 x S x S: the crops of frames t-2..t+2; the middle one is the pseudo-sharp patch."""
+    at_end: bool = True
+    """The shot begins or ends within the window, which therefore repeats a crop."""
+    blurriest_frame: int = -1
     blurriest_score: float = float("-inf")
     blurriest: Tensor | None = None
     """3 x S x S: the colocated crop with the highest score over time."""
+
+    @property
+    def contrast(self) -> float:
+        """How much sharper the pseudo-sharp crop is than the blurriest one, in units of the score."""
+        return self.blurriest_score - self.score
 
 
 @dataclass
 class Survey:
     """What the pass found."""
 
-    patches: list[SupportPatch]
-    size: int
+    patches: list[SupportPatch] = field(default_factory=list)
+    size: int = 0
     """Side of the patches in pixels, a multiple of 32."""
-    frames: int
+    sharpness: array[float] = field(default_factory=lambda: array("f"))
+    """Of each frame: the mean over the locations of the self-shift score, averaged over its four directions, in dB.
+    Lower is sharper."""
+    cuts: list[int] = field(default_factory=list)
+    """Indices of the frames that begin a new shot, without the first frame."""
+
+    @property
+    def frames(self) -> int:
+        """How many there were."""
+        return len(self.sharpness)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A frame on its way through the window: padded picture (3 x H x W), and the scores of the locations."""
+
+    index: int
+    picture: Tensor
+    scores: list[float]
+    begins_shot: bool
 
 
 def draw_corners(count: int, size: int, height: int, width: int, seed: int) -> np.ndarray:
@@ -53,8 +81,9 @@ def draw_corners(count: int, size: int, height: int, width: int, seed: int) -> n
 def survey(pictures: Iterable[Tensor], *, patches: int, size: int, seed: int) -> Survey:
     """Score the same random locations in every frame and keep the sharpest crop of each with its neighbours in time.
 
-    Memory holds five frames and, per location, six crops, whatever the length. The first and the last two frames are
-    not candidates, since they lack neighbours; in a video shorter than five frames, ends are repeated.
+    Memory holds five frames and, per location, six crops, whatever the length. Windows never cross a cut. As in the
+    paper, the first and the last two frames of a shot, whose windows repeat a frame, are no candidates for the
+    sharpest; only where every shot is shorter than five frames they are.
 
     Args:
         pictures: the frames in order, 3 x H x W in [0, 1].
@@ -62,36 +91,39 @@ def survey(pictures: Iterable[Tensor], *, patches: int, size: int, seed: int) ->
         size: side of the patches in pixels, a multiple of 32; reduced to what fits the frame (padded below 32).
         seed: seed of the locations.
     """
-    recent: deque[tuple[Tensor, Tensor]] = deque(maxlen=WINDOW)
-    support: list[SupportPatch] = []
-    corners = torch.zeros(0, 2, dtype=torch.long)
-    count = 0
+    found = Survey(size=size)
+    is_cut = CutDetector()
 
-    def consider(index: int, clip: list[Tensor], scores: Tensor) -> None:
-        for patch, score in zip(support, scores.tolist(), strict=True):
-            if score < patch.score:
-                crops = [frame[:, patch.y : patch.y + size, patch.x : patch.x + size] for frame in clip]
-                patch.frame, patch.score, patch.window = index, score, torch.stack(crops)
-            if score > patch.blurriest_score:
-                middle = clip[len(clip) // 2]
-                patch.blurriest_score = score
-                patch.blurriest = middle[:, patch.y : patch.y + size, patch.x : patch.x + size].clone()
+    def scored() -> Iterator[_Seen]:
+        corners = torch.zeros(0, 2, dtype=torch.long)
+        for index, picture in enumerate(pictures):
+            begins = is_cut(picture)
+            picture = padded(picture, 1, 32)
+            if not index:
+                h, w = picture.shape[-2:]
+                found.size = min(size, h // 32 * 32, w // 32 * 32)
+                drawn = draw_corners(patches, found.size, h, w, seed)
+                found.patches = [SupportPatch(int(y), int(x)) for y, x in drawn]
+                corners = torch.from_numpy(drawn)
+            scores = score_locations(picture, corners, found.size)
+            found.sharpness.append(float(scores.mean()) / len(SHIFTS))
+            if begins:
+                found.cuts.append(index)
+            yield _Seen(index, picture, scores.tolist(), begins)
 
-    for picture in pictures:
-        picture = padded(picture, 1, 32)
-        if not support:
-            h, w = picture.shape[-2:]
-            size = min(size, h // 32 * 32, w // 32 * 32)
-            found = draw_corners(patches, size, h, w, seed)
-            corners = torch.from_numpy(found)
-            support = [SupportPatch(int(y), int(x)) for y, x in found]
-        recent.append((picture, score_locations(picture, corners, size)))
-        count += 1
-        if len(recent) == WINDOW:
-            consider(count - 3, [frame for frame, _ in recent], recent[2][1])
-    if 0 < count < WINDOW:
-        kept = list(recent)
-        for index in range(count):
-            clip = [kept[min(max(index + offset, 0), count - 1)][0] for offset in range(-2, 3)]
-            consider(index, clip, kept[index][1])
-    return Survey(support, size, count)
+    for seen, around in windows(scored(), WINDOW, starts_shot=lambda frame: frame.begins_shot):
+        _consider(found, seen, around)
+    return found
+
+
+def _consider(found: Survey, seen: _Seen, around: list[_Seen]) -> None:
+    """Keep the crops of a frame wherever they are the sharpest or the blurriest so far."""
+    at_end = len({frame.index for frame in around}) < WINDOW
+    for patch, score in zip(found.patches, seen.scores, strict=True):
+        crop = (slice(None), slice(patch.y, patch.y + found.size), slice(patch.x, patch.x + found.size))
+        if (at_end, score) < (patch.at_end, patch.score):
+            patch.frame, patch.score, patch.at_end = seen.index, score, at_end
+            patch.window = torch.stack([frame.picture[crop] for frame in around])
+        if score > patch.blurriest_score:
+            patch.blurriest_frame, patch.blurriest_score = seen.index, score
+            patch.blurriest = seen.picture[crop].clone()

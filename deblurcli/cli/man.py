@@ -47,10 +47,20 @@ EXAMPLES = {
     "deblur-weights": [
         ("What there is", "deblur weights list"),
         ("Whether the files are intact", "deblur weights verify"),
+        ("Fetch weights that others published", "deblur weights pull nafnet-w32"),
+        ("The same for a licence that is not free", "deblur weights pull restormer --accept-licence"),
+        ("Convert a file that was fetched in a browser", "deblur weights import MIMO-UNet.pkl --network mimo-unet"),
     ],
     "deblur-metrics": [
         ("One video", "deblur metrics out.mp4 sharp.mp4"),
-        ("Folders, for a program", "deblur metrics out/ sharp/ --json"),
+        ("Folders, for a program", "deblur metrics out/ sharp/ --format json"),
+        ("Every frame, for a spreadsheet", "deblur metrics out.mp4 sharp.mp4 --per-frame --format csv"),
+        ("Without an original", "deblur metrics out.mp4"),
+    ],
+    "deblur-inspect": [
+        ("What is found in a video", "deblur inspect in.mp4"),
+        ("The same as a picture", "deblur inspect in.mp4 -o report.png"),
+        ("For a program", "deblur inspect in.mp4 --format json"),
     ],
     "deblur-synth": [
         ("Pairs from a folder of sharp photos", "deblur synth photos/ -o pairs/"),

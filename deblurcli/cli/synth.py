@@ -30,6 +30,12 @@ def synth(
         float | None,
         typer.Option(metavar="INTERVALS", help="Videos: exposure in frame intervals, up to 2; random if not given."),
     ] = SynthOptions.shutter,
+    gamma: Annotated[
+        float | None, typer.Option(metavar="EXPONENT", help="Of the camera's response; random if not given.")
+    ] = SynthOptions.gamma,
+    noise: Annotated[
+        float | None, typer.Option(metavar="SIGMA", help="Noise of the sensor, of full scale 1; random if not given.")
+    ] = SynthOptions.noise,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of every random draw.")] = SynthOptions.seed,
     overwrite: Overwrite = False,
     quiet: Quiet = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +16,7 @@ from deblurcli.cli.session import (
     Dtype,
     Log,
     Network,
+    Offline,
     Overwrite,
     Quiet,
     SkipExisting,
@@ -23,8 +25,10 @@ from deblurcli.cli.session import (
     begin,
     choices,
     options_of,
+    weights_names,
 )
-from deblurcli.options import METHODS, AdaptOptions, DeviceOptions, VideoOptions
+from deblurcli.errors import UsageError
+from deblurcli.options import CHOICES, METHODS, AdaptOptions, DeviceOptions, VideoOptions
 
 CODECS = ("libx264", "libx265", "libsvtav1", "ffv1")
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
@@ -43,6 +47,7 @@ def video(
         ),
     ] = VideoOptions.method,
     network: Network = VideoOptions.network,
+    offline: Offline = False,
     device: Device = DEVICE,
     dtype: Dtype = DTYPE,
     tile: Tile = TILE,
@@ -52,15 +57,62 @@ def video(
     patch_size: Annotated[
         int, typer.Option(metavar="PIXELS", help="Side of a patch, a multiple of 32.")
     ] = AdaptOptions.patch_size,
+    reblurring: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(CHOICES["reblurring"]),
+            help="What learns the video's blur: a model of the camera, or the reblurring network.",
+            autocompletion=choices(*CHOICES["reblurring"]),
+        ),
+    ] = AdaptOptions.reblurring,
     steps: Annotated[
-        int | None, typer.Option(metavar="N", help="Updates in each of the two phases; one per patch if not given.")
+        int | None,
+        typer.Option(metavar="N", help="Updates per phase; if not given, two per patch (camera) or one (network)."),
     ] = AdaptOptions.steps,
+    batch: Annotated[
+        int, typer.Option(metavar="N", help="Patches per update of the deblurring network.")
+    ] = AdaptOptions.batch,
+    deblur_rate: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RATE",
+            help="Learning rate of the deblurring network; if not given, 1.5e-5 (camera) or 2.5e-6 (network).",
+        ),
+    ] = AdaptOptions.deblur_rate,
+    weighting: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(CHOICES["weighting"]),
+            help="Whether every patch counts alike, or by how much sharper than its blurriest crop it is.",
+            autocompletion=choices(*CHOICES["weighting"]),
+        ),
+    ] = AdaptOptions.weighting,
+    part: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(CHOICES["part"]),
+            help="Weights that adapt: all, or biases and gains only.",
+            autocompletion=choices(*CHOICES["part"]),
+        ),
+    ] = AdaptOptions.part,
+    adapt_per: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(CHOICES["adapt_per"]),
+            help="One adaptation for the video, or one for each shot.",
+            autocompletion=choices(*CHOICES["adapt_per"]),
+        ),
+    ] = AdaptOptions.adapt_per,
+    save_adapted: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the adapted weights (.safetensors), for --network with further videos of this camera.",
+        ),
+    ] = VideoOptions.save_adapted,
     reblur_rate: Annotated[
         float, typer.Option(metavar="RATE", help="Learning rate of the reblurring network.")
     ] = AdaptOptions.reblur_rate,
-    deblur_rate: Annotated[
-        float, typer.Option(metavar="RATE", help="Learning rate of the deblurring network.")
-    ] = AdaptOptions.deblur_rate,
     critic_rate: Annotated[
         float, typer.Option(metavar="RATE", help="Learning rate of the critic.")
     ] = AdaptOptions.critic_rate,
@@ -73,6 +125,21 @@ def video(
             help="Keep the deblurring network fixed while reblurring adapts (the default), or not.",
         )
     ] = AdaptOptions.freeze_deblur_in_cycle,
+    critic: Annotated[
+        str,
+        typer.Option(metavar="NAME|FILE", help="Weights of the critic.", autocompletion=weights_names),
+    ] = AdaptOptions.critic,
+    real_sample: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(CHOICES["real_sample"]),
+            help="What the critic takes for real blur: the blurriest crop at a place, or a neighbour in time.",
+            autocompletion=choices(*CHOICES["real_sample"]),
+        ),
+    ] = AdaptOptions.real_sample,
+    dropout: Annotated[
+        bool, typer.Option("--dropout/--no-dropout", help="Adapt with dropout, where a network has it.")
+    ] = AdaptOptions.dropout,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the choice of patches.")] = AdaptOptions.seed,
     codec: Annotated[
         str | None,
@@ -107,6 +174,8 @@ def video(
     from deblurcli.media.probe import VIDEO_SUFFIXES
 
     jobs = plan(inputs, output, VIDEO_SUFFIXES)
+    if save_adapted is not None and len(jobs.pairs) > 1:
+        raise UsageError("--save-adapted with several videos", "give one video")
     from deblurcli.api import deblur_video
 
     restore(deblur_video, jobs, report, **options)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from deblurcli.media.reader import Frame
 from deblurcli.report import Reporter
-from deblurcli.restore.shots import CutDetector
+from deblurcli.restore.shots import CutDetector, windows
 
 QUEUE_FRAMES = 4
 """Frames that may wait between two stages: enough to hide jitter, little enough to bound memory."""
@@ -44,7 +43,8 @@ class Restoration:
     replaced: int = 0
     """Frames that came out broken, for which the input frame was written."""
     cuts: int = 0
-    """Found between shots; only looked for when the network takes several frames, which must be of one shot."""
+    """Found between shots; looked for when the network takes several frames, which must be of one shot, or when every
+    shot has its own network."""
     seconds: float = 0.0
 
 
@@ -98,31 +98,6 @@ class _Pipe:
             yield item
 
 
-def windows(items: Iterable[Any], size: int, starts_shot: Callable[[Any], bool]) -> Iterator[tuple[Any, list[Any]]]:
-    """Each item with the ``size`` items around it of its shot, whose first and last are repeated at the ends.
-
-    ``starts_shot`` is asked once about every item, in order; the first begins a shot whatever it says.
-    """
-    held: deque[Any] = deque(maxlen=size)
-    pending: deque[Any] = deque()
-
-    def rest_of_shot() -> Iterator[tuple[Any, list[Any]]]:
-        while pending:
-            held.append(held[-1])
-            if len(held) == size:
-                yield pending.popleft(), list(held)
-        held.clear()
-
-    for item in items:
-        if starts_shot(item):
-            yield from rest_of_shot()
-        held.extend([item] * (1 if held else size // 2 + 1))
-        pending.append(item)
-        if len(held) == size:
-            yield pending.popleft(), list(held)
-    yield from rest_of_shot()
-
-
 def restore_frame(network: Network, frames: list[Tensor]) -> tuple[Tensor, bool]:
     """The change to the centre frame (3 x H x W), and whether the result was broken and the change is therefore zero.
 
@@ -144,11 +119,15 @@ def restore_video(
     network: Network,
     report: Reporter,
     *,
+    next_shot: Callable[[], Network] | None = None,
     total: int | None = None,
 ) -> Restoration:
     """Restore every frame among ``items`` (frames and packets in file order) and hand all of them to ``write``.
 
-    A network that takes several frames gets those of one shot: what lies behind a cut has no influence.
+    A network that takes several frames gets those of one shot: what lies behind a cut has no influence. With
+    ``next_shot``, ``network`` is that of the first shot, and each later shot is restored by what ``next_shot`` returns
+    when it begins.
+
     Decoding, inference and encoding run at the same time; a few frames at most wait between them. An exception in any
     stage stops the others within a second and is raised here.
     """
@@ -156,7 +135,7 @@ def restore_video(
     started = time.monotonic()
     stop = threading.Event()
     decoded, restored = _Pipe(stop), _Pipe(stop)
-    is_cut = CutDetector() if network.window > 1 else None
+    is_cut = CutDetector() if network.window > 1 or next_shot is not None else None
 
     def decode() -> None:
         for item in items:
@@ -184,7 +163,9 @@ def restore_video(
     try:
         for stage in stages:
             stage.start()
-        for (frame, *_), around in windows(frames(), network.window, starts_shot=itemgetter(2)):
+        for (frame, _, cut), around in windows(frames(), network.window, starts_shot=itemgetter(2)):
+            if cut and next_shot is not None:
+                network = next_shot()
             change, broken = restore_frame(network, [picture for _, picture, _ in around])
             done.frames += 1
             done.replaced += broken

@@ -1,8 +1,13 @@
-"""Where one shot ends and the next begins, told frame by frame."""
+"""Where one shot ends and the next begins, told frame by frame, and the frames around each within its shot."""
 
 from __future__ import annotations
 
 import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -101,3 +106,45 @@ class CutDetector:
         self.known = min(self.known + 1, MEMORY)
         self.usual += (change - self.usual) / self.known
         return False
+
+
+def by_shot(pictures: Iterable[Tensor]) -> Iterator[Iterator[Tensor]]:
+    """The frames (3 x H x W in [0, 1]) of one shot after the other.
+
+    Nothing is held back: what is left of a shot is passed over when the next is asked for.
+    """
+    is_cut = CutDetector()
+
+    def numbered() -> Iterator[tuple[int, Tensor]]:
+        shot = 0
+        for picture in pictures:
+            shot += is_cut(picture)
+            yield shot, picture
+
+    for _, shot in groupby(numbered(), key=itemgetter(0)):
+        yield map(itemgetter(1), shot)
+
+
+def windows(items: Iterable[Any], size: int, starts_shot: Callable[[Any], bool]) -> Iterator[tuple[Any, list[Any]]]:
+    """Each item with the ``size`` items around it of its shot, whose first and last are repeated at the ends.
+
+    ``starts_shot`` is asked once about every item, in order; the first begins a shot whatever it says.
+    """
+    held: deque[Any] = deque(maxlen=size)
+    pending: deque[Any] = deque()
+
+    def rest_of_shot() -> Iterator[tuple[Any, list[Any]]]:
+        while pending:
+            held.append(held[-1])
+            if len(held) == size:
+                yield pending.popleft(), list(held)
+        held.clear()
+
+    for item in items:
+        if starts_shot(item):
+            yield from rest_of_shot()
+        held.extend([item] * (1 if held else size // 2 + 1))
+        pending.append(item)
+        if len(held) == size:
+            yield pending.popleft(), list(held)
+    yield from rest_of_shot()

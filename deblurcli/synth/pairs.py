@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -22,7 +23,25 @@ SHUTTERS = (0.3, 1.6)
 """Exposure times drawn from, in frame intervals; above 1 as if the footage had been taken at a higher rate."""
 
 
-def shaken(photo: Tensor, frames: int, rate: float, blur: float | None, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+def camera(rng: np.random.Generator, gamma: float | None, noise: float | None) -> tuple[Response, Sensor]:
+    """A random response and sensor, of one scene; with a given exponent, or noise, in place of what was drawn."""
+    response, sensor = Response.draw(1, rng), Sensor.draw(1, BlurRange(), rng)
+    if gamma is not None:
+        response = Response(torch.tensor([gamma]), torch.zeros(1))
+    if noise is not None:
+        sensor = replace(sensor, noise=torch.tensor([noise]))
+    return response, sensor
+
+
+def shaken(
+    photo: Tensor,
+    frames: int,
+    rate: float,
+    blur: float | None,
+    seed: int,
+    gamma: float | None = None,
+    noise: float | None = None,
+) -> Iterator[tuple[Tensor, Tensor]]:
     """A photo seen by an unsteady camera: pairs of a blurred and a sharp frame.
 
     Args:
@@ -31,13 +50,15 @@ def shaken(photo: Tensor, frames: int, rate: float, blur: float | None, seed: in
         rate: frames per second of the clip; the shutter is open for four fifths of the interval.
         blur: mean length of the path in an exposure, in pixels; drawn when None.
         seed: of every draw.
+        gamma: exponent of the camera's response; a response is drawn when None.
+        noise: of the sensor, standard deviation at full scale; drawn when None.
 
     Yields:
         blurred, sharp: 3 x (H - 2 MARGIN) x (W - 2 MARGIN) in [0, 1].
     """
     rng, ranges = np.random.default_rng(seed), BlurRange()
     length = float(path_lengths(1, ranges, rng)[0]) if blur is None else blur
-    response, sensor = Response.draw(1, rng), Sensor.draw(1, ranges, rng)
+    response, sensor = camera(rng, gamma, noise)
     light = response.linear(photo[None])
     size = (photo.shape[1] - 2 * MARGIN, photo.shape[2] - 2 * MARGIN)
     samples = 2 * int(np.clip(length * SAMPLES_PER_PIXEL / 2, 3, 40)) + 1
@@ -54,17 +75,23 @@ def shaken(photo: Tensor, frames: int, rate: float, blur: float | None, seed: in
         yield sensor.capture(response.display(mean), rng)[0], response.display(middle)[0]
 
 
-def integrated(pictures: Iterable[Tensor], shutter: float | None, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+def integrated(
+    pictures: Iterable[Tensor],
+    shutter: float | None,
+    seed: int,
+    gamma: float | None = None,
+    noise: float | None = None,
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Sharp footage with a longer exposure: pairs of a blurred and a sharp frame, for all frames but the ends.
 
     Args:
         pictures: the frames in order, 3 x H x W in [0, 1], at least 32 pixels high and wide.
         shutter: exposure in frame intervals, above 0 and at most 2; drawn when None.
-        seed: of every draw.
+        seed, gamma, noise: as for :func:`shaken`.
     """
     rng = np.random.default_rng(seed)
     opening = float(rng.uniform(*SHUTTERS)) if shutter is None else shutter
-    response, sensor = Response.draw(1, rng), Sensor.draw(1, BlurRange(), rng)
+    response, sensor = camera(rng, gamma, noise)
     codes = ((picture * 255).round().byte() for picture in pictures)
     for (before, middle), (_, after) in pairwise(pairwise(codes)):
         blurred, sharp = expose_motion(torch.stack([before, middle, after]), opening, response)

@@ -1,0 +1,315 @@
+"""The camera of one video, fitted to it: the reblurring of the meta method by physics instead of a network.
+
+Where a video is sharp for a moment, the frames beside that moment show the same things blurred: the camera's response
+and the paths that turn the one into the other are found by gradient descent. With them, any patch can be given the blur
+that this camera makes. The model is that of :mod:`deblurcli.synth`: views along a path, averaged in linear light; the
+supervision by neighbours follows Reblur2Deblur (Chen et al., ICCP 2018), with a free path in place of optical flow.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from deblurcli.adapt.guard import Diverged, require_finite
+from deblurcli.adapt.self_shift import self_shift_score
+from deblurcli.adapt.survey import WINDOW, SupportPatch
+from deblurcli.networks.alignment import dense_flow
+from deblurcli.synth.light import Response, Sensor
+
+KNOTS = 5
+"""Points of a path, at even times of the exposure, with straight lines between them."""
+QUARTERS = 4
+"""Pieces of a patch, each with a path of its own."""
+SAMPLES = 15
+"""Views that are averaged while fitting."""
+STEPS = 60
+PATH_RATE, RESPONSE_RATE = 0.25, 0.05
+"""Adam rates: pixels of the reduced patches, and units of the three numbers of the response."""
+OPENING = 0.6
+"""Share of the frame interval that the shutter is taken to be open for at the start."""
+USUAL = (math.log(1.8), 0.0, 0.5)
+DOUBT = (0.5, 0.6, 1.0)
+"""Mean and standard deviation of what is expected of a response: logarithm of gamma, tone, boost."""
+PRIOR, BEND = 2e-4, 1e-4
+"""Weights of these expectations, and of a path's being straight and even, against the mean absolute difference."""
+OUTLIER = 1.5
+"""A piece that is explained this many times worse than the median does not count in the second half of the fit."""
+DARKEST = 2e-3
+"""Display value below which the slope of a response has no bound."""
+SAMPLES_PER_PIXEL = 0.6
+MOST_SAMPLES = 41
+BLOCK = 8
+"""Side of the squares that noise is looked for in, in pixels."""
+UNEXPLAINED = 0.5
+"""Share of a piece's structure that may be missed; above, its path means nothing."""
+LEAST = 1.0
+"""Pixels; a shorter path is no blur to learn from."""
+FEWEST = 4
+"""Pieces that must be explained for the camera to be known."""
+
+
+@dataclass(frozen=True)
+class Camera:
+    """What blurs a video: a response (of one scene), paths (P x KNOTS x 2 pixels, zero in the middle), the noise."""
+
+    response: Response
+    paths: Tensor
+    sensor: Sensor
+
+    def blur(self, picture: Tensor, rng: np.random.Generator) -> tuple[Tensor, int]:
+        """A picture (N x 3 x H x W in [0, 1]) as this camera sees it along one of its paths, varied a little.
+
+        Returns:
+            the blurred picture, and the width of its border that shows what lies outside of the sharp one.
+        """
+        path = self.paths[rng.integers(len(self.paths))]
+        # Another moment's shake is longer or shorter, and as likely to go the other way.
+        path = path * float(np.exp(0.4 * rng.standard_normal()) * rng.choice([-1, 1]))
+        reach = min(picture.shape[-2:]) / 5
+        path = path * min(1.0, reach / max(float(path.abs().max()), 1e-6))
+        count = int(np.clip(_length(path) * SAMPLES_PER_PIXEL, 3, MOST_SAMPLES)) | 1
+        light = self.response.linear(picture)
+        blurred = self.response.display(expose(light, path.expand(len(picture), -1, -1), count))
+        return self.sensor.capture(blurred, rng), math.ceil(float(path.abs().max()))
+
+    def facts(self) -> dict[str, Any]:
+        """For the run report; lengths in pixels, noise at full scale."""
+        gamma, boost, tone = self.response.gamma, self.response.boost, self.response.tone
+        lengths = sorted(_length(path) for path in self.paths)
+        return {
+            "gamma": round(float(gamma), 2),
+            "highlights": round(float(boost), 2),
+            "tone": round(float(tone), 2),
+            "noise": round(float(self.sensor.noise), 4),
+            "pieces_explained": len(lengths),
+            "median_path": round(lengths[len(lengths) // 2], 1),
+        }
+
+
+def _length(path: Tensor) -> float:
+    return float(path.diff(dim=-2).norm(dim=-1).sum())
+
+
+def _view(picture: Tensor, corner: Tensor, size: tuple[int, int]) -> Tensor:
+    """The piece of each picture (N x C x H x W) at its ``corner`` (N x 2 pixels, x first); the border repeats."""
+    h, w = picture.shape[-2:]
+    y = torch.arange(size[0], dtype=corner.dtype, device=corner.device) + 0.5
+    x = torch.arange(size[1], dtype=corner.dtype, device=corner.device) + 0.5
+    at_x = ((x + corner[:, :1]) * (2 / w) - 1)[:, None, :].expand(-1, size[0], -1)
+    at_y = ((y + corner[:, 1:]) * (2 / h) - 1)[:, :, None].expand(-1, -1, size[1])
+    grid = torch.stack([at_x, at_y], -1)
+    return F.grid_sample(picture, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def expose(light: Tensor, paths: Tensor, samples: int, size: tuple[int, int] | None = None) -> Tensor:
+    """The mean of ``samples`` views of N x 3 x H x W linear light along N x KNOTS x 2 paths in pixels, x first.
+
+    A path is where the upper left corner of the view lies; ``size`` is the view's, the picture's if not given.
+    """
+    total: Tensor | float = 0.0
+    for corner in F.interpolate(paths.transpose(1, 2), samples, mode="linear", align_corners=True).unbind(-1):
+        total = total + _view(light, corner, size or (light.shape[-2], light.shape[-1]))
+    return torch.as_tensor(total) / samples
+
+
+def _cut(pictures: Tensor, corners: Tensor, side: int) -> Tensor:
+    """Pieces of P x 3 x S x S at whole corners (K x 2, x first), each of ``side`` pixels: (P * K) x 3 x side x side."""
+    cut = [pictures[..., y : y + side, x : x + side] for x, y in corners.int().tolist()]
+    return torch.stack(cut, 1).flatten(0, 1)
+
+
+def _offsets(fixed: Tensor, moved: Tensor, corners: Tensor, side: int) -> Tensor:
+    """Where the pieces of one crop (3 x S x S) lie in another, against their own places: K x 2 pixels, x first.
+
+    The median of the dense flow, which follows what is near, or the peak of the phase correlation of the whole crops,
+    which also finds what is far: whichever makes a piece more alike.
+    """
+    flow = _cut(dense_flow(fixed[None], moved[None]), corners, side)
+    far = _correlated(fixed, moved)
+    pieces = _cut(fixed[None], corners, side)
+    found = []
+    for corner, near, piece in zip(corners, flow.flatten(2).median(2).values, pieces, strict=True):
+        candidates = torch.stack([near, far, torch.zeros_like(near)])
+        views = _view(moved.expand(len(candidates), -1, -1, -1), corner + candidates, (side, side))
+        found.append(candidates[int((views - piece).abs().mean((1, 2, 3)).argmin())])
+    return torch.stack(found)
+
+
+def _correlated(fixed: Tensor, moved: Tensor) -> Tensor:
+    """The shift between two crops by phase correlation (Kuglin & Hines, 1975), in whole pixels."""
+    side = fixed.shape[-1]
+    taper = torch.hann_window(side, periodic=False, device=fixed.device)
+    spectra = []
+    for crop in (fixed, moved):
+        grey = crop.mean(0)
+        spectra.append(torch.fft.rfft2((grey - grey.mean()) * taper * taper[:, None]))
+    cross = spectra[1] * spectra[0].conj()
+    # Blur takes the fine detail away; what is coarser than a sixth of the pixels' frequency agrees.
+    rows, columns = torch.fft.fftfreq(side, device=fixed.device)[:, None], torch.fft.rfftfreq(side, device=fixed.device)
+    low = torch.exp(-(rows.square() + columns.square()) / (2 * 0.08**2))
+    peak = int(torch.fft.irfft2(low * cross / (cross.abs() + 1e-6), (side, side)).argmax())
+    y, x = divmod(peak, side)
+    return torch.tensor([(v + side // 2) % side - side // 2 for v in (x, y)], dtype=fixed.dtype, device=fixed.device)
+
+
+def _start(window: Tensor, blurred: int, corners: Tensor, side: int) -> Tensor:
+    """First guesses of the paths of the pieces of frame ``blurred`` of a window (5 x 3 x S x S), seen from its middle:
+    K x KNOTS x 2."""
+    sharp = window[WINDOW // 2]
+    now = _offsets(window[blurred], sharp, corners, side)
+    before, after = max(blurred - 1, 0), min(blurred + 1, WINDOW - 1)
+    ends = [_offsets(window[frame], sharp, corners, side) for frame in (before, after)]
+    speed = (ends[1] - ends[0]) / (after - before)
+    times = torch.linspace(-0.5, 0.5, KNOTS, device=window.device)[:, None]
+    return now[:, None] + OPENING * speed[:, None] * times
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sharp moments of a video and the blurred pieces beside them: what a camera is fitted to.
+
+    ``sharp``: P x 3 x S x S. ``pieces``: (4 P) x 3 x S/2 x S/2, the quarters of each patch as one of the neighbouring
+    frames shows them, the most blurred one. ``paths``: (4 P) x KNOTS x 2, where the corner of each piece was in the
+    sharp patch while the shutter was open: a first guess, in pixels, x first.
+    """
+
+    sharp: Tensor
+    pieces: Tensor
+    paths: Tensor
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of a piece."""
+        return self.pieces.shape[-2], self.pieces.shape[-1]
+
+
+def find_moments(patches: list[SupportPatch], device: torch.device) -> Moments:
+    """Pair every sharp patch with its most blurred neighbour in time, and align them. Raises Diverged: no patches."""
+    windows = [patch.window.to(device) for patch in patches if patch.window is not None]
+    if not windows or windows[0].shape[-1] < 64:
+        raise Diverged("the patches are too small to see the camera's motion")
+    side = windows[0].shape[-1] // 2
+    corners = torch.tensor([[x, y] for y in (0, side) for x in (0, side)], dtype=torch.float32, device=device)
+    sharp, blurry, paths = [], [], []
+    for window in windows:
+        scores = self_shift_score(window)
+        scores[WINDOW // 2] = -math.inf
+        blurred = int(scores.argmax())
+        sharp.append(window[WINDOW // 2])
+        blurry.append(window[blurred])
+        paths.append(corners[:, None] + _start(window, blurred, corners, side))
+    return Moments(torch.stack(sharp), _cut(torch.stack(blurry), corners, side), torch.cat(paths))
+
+
+def fit_camera(patches: list[SupportPatch], device: torch.device) -> Camera:
+    """Find the camera whose exposures of the pseudo-sharp patches look like their blurred neighbours in time.
+
+    One response is shared by all; each quarter of a patch has a path of its own, so that turning cameras and depth do
+    little harm. Pieces that stay unexplained, since something moves in them or the alignment failed, are left out.
+
+    Raises:
+        Diverged: nothing to learn from, or not explained by any camera.
+    """
+    moments = find_moments(patches, device)
+    response, paths, explained = descend(moments)
+    if int(explained.sum()) < FEWEST:
+        raise Diverged("the sharp moments do not explain the blurred ones beside them")
+    paths, pieces = paths[explained], moments.pieces[explained]
+    light = response.linear(moments.sharp).repeat_interleave(QUARTERS, 0)[explained]
+    residual = pieces - response.display(expose(light, paths, SAMPLES, moments.size))
+    return Camera(response, paths - paths[:, KNOTS // 2 : KNOTS // 2 + 1], _noise(residual, pieces))
+
+
+def _response(numbers: Tensor) -> Response:
+    log_gamma, tone, boost = numbers[:, None]
+    return Response(log_gamma.exp(), boost.clamp(min=0), torch.zeros_like(tone), tone)
+
+
+def descend(moments: Moments) -> tuple[Response, Tensor, Tensor]:
+    """Fit the response and the paths: the response (of one scene), the paths in pixels, and which pieces they explain.
+
+    Raises:
+        Diverged: a number stopped being finite.
+    """
+    scale = 2 if moments.size[0] >= 64 else 1  # blur hides what halving the resolution loses
+    small, wanted = (F.avg_pool2d(p, scale).clamp(min=DARKEST) for p in (moments.sharp, moments.pieces))
+    paths = (moments.paths / scale).requires_grad_(True)
+    usual, doubt = (torch.tensor(v, device=small.device) for v in (USUAL, DOUBT))
+    numbers = usual.clone().requires_grad_(True)
+    groups = [{"params": [paths], "lr": PATH_RATE}, {"params": [numbers], "lr": RESPONSE_RATE}]
+    optimiser = torch.optim.Adam(groups, betas=(0.8, 0.99))
+    size = (wanted.shape[-2], wanted.shape[-1])
+    edge = size[0] // 16
+    inner = (..., slice(edge, -edge), slice(edge, -edge))
+    kept = torch.ones(len(wanted), dtype=torch.bool, device=small.device)
+    for step in range(STEPS):
+        response = _response(numbers)
+        light = response.linear(small).repeat_interleave(QUARTERS, 0)
+        seen = response.display(expose(light, paths, SAMPLES, size).clamp(min=DARKEST**2))
+        difference = (seen - wanted)[inner]
+        apart = difference.abs().mean((1, 2, 3))
+        if step == STEPS // 2:
+            found = apart.detach()
+            kept = found <= OUTLIER * found.median()
+        unusual = ((numbers - usual) / doubt).square().sum()
+        bend = paths.diff(n=2, dim=1).square().mean()
+        loss = apart[kept].mean() + PRIOR * unusual + BEND * bend
+        require_finite(loss, "camera")
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    paths = paths.detach() * scale
+    blurred = paths.diff(dim=1).norm(dim=-1).sum(1) > LEAST
+    explained = blurred & (_unexplained(difference.detach(), wanted[inner]) < UNEXPLAINED)
+    return _response(numbers.detach()), paths, explained
+
+
+def _unexplained(difference: Tensor, picture: Tensor) -> Tensor:
+    """Share of the structure of each picture that a model misses, without what is as fine as noise; N values."""
+    missed = F.avg_pool2d(difference, 3, 1).square().mean((1, 2, 3))
+    coarse = F.avg_pool2d(picture, 15, 1, 7, count_include_pad=False)
+    return missed / F.avg_pool2d(picture - coarse, 3, 1).square().mean((1, 2, 3)).clamp(min=1e-9)
+
+
+def _quiet(residual: Tensor, picture: Tensor) -> tuple[float, float]:
+    """Standard deviation of the fine part of N x C x H x W residuals, and its correlation with the next column's.
+
+    Both are those of the quietest fifth of the blocks: noise is everywhere, edges that were not explained are not.
+    Blocks near black and white, where noise is clipped, do not count.
+    """
+    fine = (residual - F.avg_pool2d(residual, 5, 1, 2, count_include_pad=False))[..., 8:-8, 8:-8]
+    powers = F.avg_pool2d(fine.square(), BLOCK).mean(1)
+    products = F.avg_pool2d(fine[..., :-1] * fine[..., 1:], (BLOCK, BLOCK - 1), BLOCK).mean(1)
+    grey = F.avg_pool2d(picture[..., 8:-8, 8:-8], BLOCK).mean(1)
+    counted = (grey > 0.05) & (grey < 0.95)
+    if not counted.any():
+        return 0.0, 0.0
+    bound = powers[counted].quantile(0.2)
+    chosen = counted & (powers <= bound)
+    power = float(powers[chosen].mean())
+    return math.sqrt(power), float(products[chosen].mean()) / max(power, 1e-12)
+
+
+def _noise(residual: Tensor, picture: Tensor) -> Sensor:
+    """The sensor whose noise is like the fine part of what the model leaves unexplained, N x 3 x H x W."""
+    one = torch.ones(1)
+    grey = torch.full((1, 3, 128, 128), 0.5)
+
+    def trial(demosaiced: float) -> tuple[float, float]:
+        sensor = Sensor(0.01 * one, demosaiced * one, torch.inf * one)
+        return _quiet(sensor.capture(grey, np.random.default_rng(0)) - grey, grey)
+
+    (_, rough), (_, smooth) = trial(0.0), trial(1.0)
+    spread, together = _quiet(residual, picture)
+    demosaiced = float(np.clip((together - rough) / (smooth - rough), 0, 1))
+    noise = 0.01 * spread / trial(demosaiced)[0]
+    # The noise grows with the signal; half grey is where the trial was made.
+    brightness = 0.4 + 0.6 * float(picture.clamp(0, 1).sqrt().mean())
+    return Sensor(noise * (0.4 + 0.6 * 0.5**0.5) / brightness * one, demosaiced * one, torch.inf * one)

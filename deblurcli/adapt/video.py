@@ -1,0 +1,112 @@
+"""From a video file to networks adapted to it: survey, inner update, and what the run report says of both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from deblurcli.adapt.meta import HELD_OUT, Adaptation, adapt
+from deblurcli.adapt.survey import Survey, survey
+from deblurcli.device import Device
+from deblurcli.media.reader import VideoReader
+from deblurcli.options import AdaptOptions
+from deblurcli.report import Reporter
+from deblurcli.restore.shots import by_shot
+from deblurcli.weights.load import LoadedNetwork, load_chosen, save_network
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """A network for a video, or for one of its shots, and how it came about."""
+
+    module: nn.Module
+    """On the device, in eval mode; the unadapted one where the adaptation was undone."""
+    done: Adaptation
+    survey: Survey
+    options: AdaptOptions
+    weights: dict[str, str]
+    """Name and sha256 of the weights used besides the network's own."""
+    survey_seconds: float
+    seconds: float
+
+    def facts(self) -> dict[str, Any]:
+        """For machines."""
+        patches = [
+            {"y": p.y, "x": p.x, "frame": p.frame, "score": round(p.score, 3), "contrast": round(p.contrast, 3)}
+            for p in self.survey.patches
+        ]
+        return self.done.facts() | {
+            "frames": self.survey.frames,
+            "cuts": self.survey.cuts,
+            "patches": patches,
+            "patch_size": self.survey.size,
+            "survey_seconds": round(self.survey_seconds, 2),
+            "seconds": round(self.seconds, 2),
+            "options": asdict(self.options),
+        }
+
+    def line(self) -> str:
+        """For people."""
+        done, found = self.done, self.survey
+        steps = len(done.reblur_losses) + len(done.deblur_losses)
+        what = (
+            f"{steps} steps on {len(found.patches)} patches of {found.size}x{found.size} out of {found.frames} frames"
+            f" in {self.seconds:.1f} s"
+        )
+        if done.kept:
+            return f"adapted: {what}; held-out loss {done.held_out_before:.5f} -> {done.held_out_after:.5f}"
+        return f"adaptation undone after {what}: {done.reason}"
+
+    def save(self, path: Path, network: LoadedNetwork, source: Path) -> None:
+        """Write the adapted weights, for ``--network`` with further videos of the same camera. Raises OutputError."""
+        card = network.card | {
+            "adapted_to": source.name,
+            "adapted_from": {"name": network.name, "sha256": network.sha256},
+            "adaptation": {"options": asdict(self.options), "camera": self.done.camera},
+        }
+        save_network(path, self.module, network=network.network, config=network.config, card=card)
+
+
+def frames_of(source: Path, report: Reporter, total: int | None) -> Iterator[Tensor]:
+    """The frames of a video, 3 x H x W in [0, 1], one after the other, with progress. Raises InputError."""
+    with VideoReader(source) as reader:
+        for count, frame in enumerate(reader.frames(), 1):
+            report.progress("surveying", count, total)
+            yield frame.rgb()
+
+
+def adapt_to_video(
+    source: Path,
+    network: LoadedNetwork,
+    module: nn.Module,
+    options: AdaptOptions,
+    device: Device,
+    report: Reporter,
+    total: int | None = None,
+) -> Iterator[Adapted]:
+    """Survey a video and adapt ``module`` (that of ``network``, on the device) to it: once, or for each shot in turn.
+
+    Shots are surveyed when their network is asked for: memory does not grow with their number.
+
+    Raises:
+        InputError: the video cannot be read.
+        WeightsError: the networks that the reblurring needs are missing or refused.
+    """
+    reblur = critic = None
+    weights = {}
+    if options.reblurring == "network":
+        loaded = load_chosen("default", "meta", "reblur"), load_chosen(options.critic, "meta", "critic")
+        reblur, critic = (device.place(found.module) for found in loaded)
+        weights = {found.name: found.sha256 for found in loaded}
+    pictures = frames_of(source, report, total)
+    for shot in by_shot(pictures) if options.adapt_per == "shot" else [pictures]:
+        started = time.monotonic()
+        found = survey(shot, patches=options.patches + HELD_OUT, size=options.patch_size, seed=options.seed)
+        surveyed = time.monotonic()
+        adapted, done = adapt(module, network.spec, reblur, critic, found, options, device, report)
+        yield Adapted(adapted, done, found, options, weights, surveyed - started, time.monotonic() - surveyed)

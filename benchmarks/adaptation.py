@@ -40,9 +40,7 @@ VIDEOS: dict[str, dict[str, float]] = {
     "budgie_casa-mila": {"blur": 16, "gamma": 4.0, "noise": 0.025},
     "opensfm_lund_22": {"blur": 30, "gamma": 3.0, "noise": 0.018},
     "plasma_ColorfulCups": {"blur": 20, "gamma": 0.6, "noise": 0.035},
-    "startbootstrap_landing-page_bg-showcase-1": {"blur": 36, "gamma": 1.5, "noise": 0.015},
-    "startbootstrap_clean-blog_post-bg": {"blur": 50, "gamma": 3.5, "noise": 0.022},
-    "startbootstrap_landing-page_testimonials-1": {"blur": 18, "gamma": 2.8, "noise": 0.028},
+    "startbootstrap_landing-page_bg-showcase-1": {"blur": 50, "gamma": 3.5, "noise": 0.015},
 }
 """Training draws exponents of 1 or about 2.2, noise up to 0.012, and half of the paths shorter than 11 pixels."""
 
@@ -58,7 +56,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "camera, M = 20 (default)": {},
     "camera, M = 40": {"patches": 40},
     "camera, 2 patches a step": {"batch": 2, "steps": 40},
-    "camera, 40 locations, 40 steps": {"patches": 40, "steps": 40},
     "camera, weighted by contrast": {"weighting": "contrast"},
     "camera, biases only, rate 3e-4": {"part": "biases", "deblur_rate": 3e-4},
     "camera, rate 1e-3 (too fast)": {"deblur_rate": 1e-3},

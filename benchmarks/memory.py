@@ -1,8 +1,9 @@
-"""Peak resident memory of `deblur video --method none` on a short and on a long clip.
+"""Peak resident memory of `deblur video` on a short and on a long clip.
 
-    python benchmarks/memory.py [SHORT LONG]        frames, 300 and 1500 if not given
+python benchmarks/memory.py [SHORT LONG] [--method none|meta]        frames, 300 and 1500 if not given
 """
 
+import argparse
 import re
 import subprocess
 import sys
@@ -36,11 +37,11 @@ def make_clip(path: Path, frames: int) -> None:
         output.mux(stream.encode(None))
 
 
-def peak(frames: int, folder: Path) -> float:
+def peak(frames: int, folder: Path, method: str) -> float:
     """MiB at the peak of one run in a process of its own."""
     source, result = folder / f"{frames}.mp4", folder / f"{frames}-out.mp4"
     make_clip(source, frames)
-    command = [sys.executable, "-c", MEASURED, "video", str(source), "-o", str(result), "--method", "none", "-q"]
+    command = [sys.executable, "-c", MEASURED, "video", str(source), "-o", str(result), "--method", method, "-q"]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     found = re.search(r"peak (\d+) KiB", output)
     assert found is not None
@@ -48,8 +49,13 @@ def peak(frames: int, folder: Path) -> float:
 
 
 if __name__ == "__main__":
-    short, long = (int(a) for a in sys.argv[1:3]) if len(sys.argv) > 2 else (300, 1500)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("frames", type=int, nargs="*", default=[300, 1500], metavar="FRAMES")
+    parser.add_argument("--method", default="none")
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
-        peaks = [peak(frames, Path(work)) for frames in (short, long)]
+        peaks = [peak(frames, Path(work), args.method) for frames in args.frames]
     print("| frames | peak memory (MiB) |\n|---|---|")
-    print(f"| {short} | {peaks[0]:.0f} |\n| {long} | {peaks[1]:.0f} |\n| difference | {peaks[1] - peaks[0]:.0f} |")
+    for frames, found in zip(args.frames, peaks, strict=True):
+        print(f"| {frames} | {found:.0f} |")
+    print(f"| difference | {peaks[-1] - peaks[0]:.0f} |")

@@ -6,7 +6,7 @@ The public names are imported on first use, so that importing this package loads
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "deblur_image", "deblur_video", "measure"]
+__all__ = ["__version__", "deblur_image", "deblur_video", "inspect", "measure"]
 
 
 def __getattr__(name: str) -> Any:

@@ -73,19 +73,32 @@ def test_a_camera_blurs_along_its_paths_and_says_how_far_the_border_reaches() ->
     one = torch.ones(1)
     camera = Camera(Response(one, 0 * one), path, Sensor(0 * one, 0 * one, torch.inf * one))
     picture = scene(96, 96)[None]
-    blurred, border = camera.blur(picture, np.random.default_rng(0))
+    blurred, target, border = camera.blur(picture, np.random.default_rng(0))
     assert blurred.shape == picture.shape and 2 <= border <= 96 // 5 + 1
+    assert torch.equal(target, picture), "without noise the target is the picture"
     rows, columns = (picture.diff(dim=d).abs().mean() / blurred.diff(dim=d).abs().mean() for d in (-2, -1))
     assert columns > 1.2 * rows, "the path is horizontal"
-    again, _ = camera.blur(picture, np.random.default_rng(0))
+    again, _, _ = camera.blur(picture, np.random.default_rng(0))
     assert torch.equal(blurred, again)
+
+
+def test_the_noise_of_a_picture_is_not_learnt() -> None:
+    """That of the blurred picture and that of the target have nothing in common, however short the path."""
+    one, rng = torch.ones(1), np.random.default_rng(1)
+    camera = Camera(Response(one, 0 * one), torch.zeros(1, KNOTS, 2), Sensor(0.05 * one, one, torch.inf * one))
+    grey = torch.full((1, 3, 200, 200), 0.5)
+    noisy = camera.sensor.capture(grey, rng)
+    blurred, target, _ = camera.blur(noisy, rng)
+    before = float(((noisy - grey) * (noisy - grey)).mean())
+    assert abs(float(((blurred - grey) * (target - grey)).mean())) < 0.05 * before
+    assert float((target - grey).square().mean()) == pytest.approx(2 * before, rel=0.1)
 
 
 def test_a_long_path_is_shortened_to_what_a_small_patch_can_show() -> None:
     path = torch.stack([torch.linspace(-200, 200, KNOTS)] * 2, 1)[None]
     one = torch.ones(1)
     camera = Camera(Response(one, 0 * one), path, Sensor(0 * one, 0 * one, torch.inf * one))
-    _, border = camera.blur(scene(64, 64)[None], np.random.default_rng(0))
+    _, _, border = camera.blur(scene(64, 64)[None], np.random.default_rng(0))
     assert border <= 64 // 5 + 1
 
 
@@ -106,7 +119,11 @@ def test_black_and_white_pictures_do_not_break_the_fit() -> None:
     """The slope of a response is unbounded at black, and clipped at white."""
     squares = (scene() > 0.5).float()
     moved = [squares.roll(3 * step, -1) for step in range(8)]
-    blurred = [F.avg_pool2d(f, (1, 1 + 2 * (i % 3)), 1, (0, i % 3), count_include_pad=False) for i, f in enumerate(moved)]
+    reach = (0, 1, 2, 0, 1, 2, 0, 1)
+    blurred = [
+        F.avg_pool2d(frame, (1, 1 + 2 * r), 1, (0, r), count_include_pad=False)
+        for frame, r in zip(moved, reach, strict=True)
+    ]
     found = survey(blurred, patches=4, size=128, seed=1)
     response, paths, _ = descend(find_moments(found.patches, CPU))
     assert torch.isfinite(paths).all() and torch.isfinite(response.gamma).all()

@@ -5,7 +5,7 @@ import torch
 from parity import assert_same_keys, case, fill, seeded
 from torch import nn
 
-from deblurcli.networks.critic import PatchCritic
+from deblurcli.networks.critic import PatchCritic, VGGCritic, from_imagenet, is_imagenet
 
 
 def test_it_is_small():
@@ -41,3 +41,28 @@ def test_reference_form_at_width_64():
     for i in range(3):
         scores = critic(torch.from_numpy(arrays[f"input_{i}"]))
         assert (scores - torch.from_numpy(arrays[f"output_{i}"])).abs().max() < 4e-5
+
+
+@torch.no_grad()
+def test_vgg19_as_the_authors_use_it():
+    facts, arrays = case("vgg19_critic")
+    with torch.device("meta"):
+        empty = VGGCritic()
+    assert_same_keys(empty, facts)
+    critic = fill(VGGCritic())
+    assert sum(p.numel() for p in critic.parameters()) == facts["parameters"]
+    image = torch.from_numpy(arrays["input"])
+    assert torch.allclose(critic.features(image)[:, :8], torch.from_numpy(arrays["features_channel0_7"]), atol=1e-4)
+    assert torch.allclose(critic(image), torch.from_numpy(arrays["output_0"]), rtol=1e-4, atol=1e-5)
+
+
+def test_a_vgg19_for_a_thousand_classes_becomes_a_critic():
+    with torch.device("meta"):
+        tensors = dict(VGGCritic().state_dict())
+        assert not is_imagenet(tensors)
+        tensors |= {"classifier.6.weight": torch.zeros(1000, 4096), "classifier.6.bias": torch.zeros(1000)}
+    assert is_imagenet(tensors)
+    one, two = from_imagenet(tensors), from_imagenet(tensors)
+    assert one["classifier.6.weight"].shape == (1, 4096) and one["classifier.6.bias"].shape == (1,)
+    assert torch.equal(one["classifier.6.weight"], two["classifier.6.weight"])
+    assert one["features.0.weight"] is tensors["features.0.weight"]

@@ -63,11 +63,16 @@ class Camera:
     paths: Tensor
     sensor: Sensor
 
-    def blur(self, picture: Tensor, rng: np.random.Generator) -> tuple[Tensor, int]:
-        """A picture (N x 3 x H x W in [0, 1]) as this camera sees it along one of its paths, varied a little.
+    def blur(self, picture: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor, int]:
+        """A picture as this camera sees it along one of its paths, varied a little, and what to restore it to.
+
+        The picture (N x 3 x H x W in [0, 1]) is noisy itself. If it were both blurred and the target, the network would
+        learn to restore its noise, of which the blurred version keeps some. So more noise of the same kind is added
+        before the blur and taken off the target. That makes the noise of the two independent, and to restore it does
+        not pay (recorrupted-to-recorrupted, Pang et al., CVPR 2021).
 
         Returns:
-            the blurred picture, and the width of its border that shows what lies outside of the sharp one.
+            the blurred picture, the target, and the width of the border that shows what lies outside of the picture.
         """
         path = self.paths[rng.integers(len(self.paths))]
         # Another moment's shake is longer or shorter, and as likely to go the other way.
@@ -75,9 +80,10 @@ class Camera:
         reach = min(picture.shape[-2:]) / 5
         path = path * min(1.0, reach / max(float(path.abs().max()), 1e-6))
         count = int(np.clip(_length(path) * SAMPLES_PER_PIXEL, 3, MOST_SAMPLES)) | 1
-        light = self.response.linear(picture)
+        grain = self.sensor.capture(picture, rng) - picture
+        light = self.response.linear(picture + grain)
         blurred = self.response.display(expose(light, path.expand(len(picture), -1, -1), count))
-        return self.sensor.capture(blurred, rng), math.ceil(float(path.abs().max()))
+        return self.sensor.capture(blurred, rng), picture - grain, math.ceil(float(path.abs().max()))
 
     def facts(self) -> dict[str, Any]:
         """For the run report; lengths in pixels, noise at full scale."""

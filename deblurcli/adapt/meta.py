@@ -32,8 +32,9 @@ HELD_OUT = 4
 LOOKS = 4
 """Times that the guard looks at the network in phase 2."""
 
-Reblur = Callable[[SupportPatch, np.random.Generator], tuple[Tensor, int]]
-"""A support patch to its pseudo-blurred version (1 x 3 x S x S), and the width of its border that means nothing."""
+Reblur = Callable[[SupportPatch, np.random.Generator], tuple[Tensor, Tensor, int]]
+"""A support patch to its pseudo-blurred version and what to restore it to (both 1 x 3 x S x S), and the width of the
+border that means nothing."""
 
 
 @dataclass
@@ -130,7 +131,7 @@ def adapt(
         taken += 1
         report.progress(task, taken, total)
 
-    def deblur_loss(network: nn.Module, window: Tensor, blurred: Tensor, border: int = 0) -> Tensor:
+    def deblur_loss(network: nn.Module, window: Tensor, blurred: Tensor, target: Tensor, border: int) -> Tensor:
         """Of the network's result on a window of the video whose middle frame is replaced by the pseudo-blurred one."""
         inner = (..., slice(border, window.shape[-2] - border), slice(border, window.shape[-1] - border))
         frames = network_input(1 if spec.alone else spec.window, window, blurred.clamp(0, 1))
@@ -138,7 +139,7 @@ def adapt(
             frames = frames.contiguous(memory_format=torch.channels_last)
         with device.autocast():
             restored = network.get_submodule(spec.alone)(frames)
-        return LOSSES[spec.loss](restored[inner], window[:, window.shape[1] // 2][inner])
+        return LOSSES[spec.loss](restored[inner], target[inner])
 
     def learn_blur() -> Reblur:
         """Phase 1."""
@@ -155,7 +156,7 @@ def adapt(
             judge,
             optimiser,
             order,
-            lambda window, blurred: deblur_loss(adapted, window, blurred),
+            lambda window, blurred: deblur_loss(adapted, window, blurred, window[:, WINDOW // 2], 0),
             options,
             device,
             lambda: step_done("learning the blur"),
@@ -163,10 +164,11 @@ def adapt(
         # Fixed from here on: the momentum of phase 1 must not move it any further.
         reblurrer.requires_grad_(False).eval()
 
-        def reblurred(patch: SupportPatch, _: np.random.Generator) -> tuple[Tensor, int]:
+        def reblurred(patch: SupportPatch, _: np.random.Generator) -> tuple[Tensor, Tensor, int]:
+            window = _window(patch, device)
             with torch.no_grad(), device.autocast():
-                blurred = reblurrer(_window(patch, device))
-            return blurred.float(), 0
+                blurred = reblurrer(window)
+            return blurred.float(), window[:, WINDOW // 2], 0
 
         return reblurred
 

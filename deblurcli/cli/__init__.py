@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import typer
 
 from deblurcli import __version__
-from deblurcli.cli import doctor, image, metrics, synth, train, video, weights
+from deblurcli.cli import doctor, image, inspect, metrics, synth, train, video, weights
 from deblurcli.cli.session import Log, Quiet, Session, Verbose, begin, explain
 from deblurcli.errors import SIGINT_CODE, SIGTERM_CODE, UsageError
 from deblurcli.report import Reporter
@@ -60,6 +60,7 @@ app.command("video")(video.video)
 app.command("image")(image.image)
 app.add_typer(weights.app, name="weights")
 app.command("metrics")(metrics.metrics)
+app.command("inspect")(inspect.inspect)
 app.command("synth")(synth.synth)
 app.command("train")(train.train)
 app.command("doctor")(doctor.doctor)

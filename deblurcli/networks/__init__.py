@@ -1,7 +1,7 @@
 """The networks: pure modules, and the literal table of what is known about each."""
 
 from deblurcli.networks.cdvd_tsp import CDVDTSP
-from deblurcli.networks.critic import PatchCritic
+from deblurcli.networks.critic import PatchCritic, VGGCritic
 from deblurcli.networks.dbn import DBN
 from deblurcli.networks.deblurgan import DeblurGAN
 from deblurcli.networks.dmphn import DMPHN
@@ -193,6 +193,7 @@ NETWORKS: dict[str, NetworkSpec] = {
         config={"batch_norm": False},
     ),
     "patch-critic": NetworkSpec(PatchCritic, "critic", min_size=32, tileable=False),
+    "vgg19-critic": NetworkSpec(VGGCritic, "critic", min_size=32, tileable=False),
     "lpips-alex": NetworkSpec(LPIPS, "metric", min_size=31, tileable=False, dtypes=("fp32",), config={"trunk": "alex"}),
     "lpips-vgg": NetworkSpec(LPIPS, "metric", min_size=16, tileable=False, dtypes=("fp32",), config={"trunk": "vgg"}),
 }

@@ -1,9 +1,12 @@
-"""The critic that tells real blur from generated blur, patch by patch."""
+"""The critics that tell real blur from generated blur: patch by patch, or image by image."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -33,3 +36,51 @@ class PatchCritic(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return self.model(image)
+
+
+VGG19 = (64, 64, 0, 128, 128, 0, 256, 256, 256, 256, 0, 512, 512, 512, 512, 0, 512, 512, 512, 512, 0)
+"""Widths of the convolutions (Simonyan & Zisserman, ICLR 2015, configuration E); 0 is max-pooling."""
+
+
+class VGGCritic(nn.Module):
+    """The critic of the meta-transferring paper's code: VGG19, trained on ImageNet, with one score for an image.
+
+    Input: N x 3 x H x W in [0, 1], not normalised, H and W at least 32. Output: N x 1, high for real. The names of the
+    parameters are torchvision's.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = 3
+        for width in VGG19:
+            if width:
+                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
+                channels = width
+            else:
+                layers.append(nn.MaxPool2d(2))
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Sequential(
+            nn.Linear(channels * 7 * 7, 4096),
+            nn.ReLU(inplace=True),
+            nn.Dropout(),
+            nn.Linear(4096, 4096),
+            nn.ReLU(inplace=True),
+            nn.Dropout(),
+            nn.Linear(4096, 1),
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.classifier(F.adaptive_avg_pool2d(self.features(image), 7).flatten(1))
+
+
+def is_imagenet(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether these are the tensors of torchvision's VGG19 for the 1000 classes of ImageNet."""
+    last = tensors.get("classifier.6.weight")
+    return "features.34.weight" in tensors and last is not None and last.shape == (1000, 4096)
+
+
+def from_imagenet(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """torchvision's VGG19 with a last layer for one score in place of that for 1000 classes, the same every time."""
+    last = torch.randn(1, 4096, generator=torch.Generator().manual_seed(0)) / 64
+    return {**tensors, "classifier.6.weight": last, "classifier.6.bias": torch.zeros(1)}

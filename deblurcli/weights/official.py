@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from deblurcli.errors import WeightsError
-from deblurcli.networks import NETWORKS, lpips
+from deblurcli.networks import NETWORKS, critic, lpips
 from deblurcli.weights import tensorflow, torch7
 
 SUFFIXES = {".safetensors", ".pth", ".pt", ".pkl", ".ckpt", ".tar", ".t7", ".index"}
@@ -136,7 +136,8 @@ def joined(where: str, parts: Mapping[str, dict[str, Tensor]]) -> dict[str, Tens
     Raises WeightsError where they are not exactly the files of a network that comes in several.
     """
     if len(parts) == 1:
-        return next(iter(parts.values()))
+        (only,) = parts.values()
+        return critic.from_imagenet(only) if critic.is_imagenet(only) else only
     first, last = sorted(parts.values(), key=len, reverse=True)[:: len(parts) - 1]
     if len(parts) == 2 and any(key.startswith("features.") for key in first) and "lin0.model.1.weight" in last:
         return lpips.from_official(first, last)

@@ -1,0 +1,84 @@
+"""What adapting costs at 1280x720: the survey against decoding alone, and the inner update against restoring 60 frames.
+
+    python benchmarks/adaptation_cost.py [FRAMES]            of the surveyed clip, 300 if not given
+
+What is compared is timed in turn, so that ratios hold on a noisy machine.
+"""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import memory
+import torch
+import torch.nn.functional as F
+
+from deblurcli.adapt.meta import HELD_OUT, adapt
+from deblurcli.adapt.survey import survey
+from deblurcli.device import pick_device
+from deblurcli.media.reader import VideoReader
+from deblurcli.options import AdaptOptions
+from deblurcli.report import Reporter
+from deblurcli.restore.tiles import Restorer
+from deblurcli.synth.pairs import shaken
+from deblurcli.weights.load import load_network
+
+ROUNDS = 3
+OPTIONS = AdaptOptions()
+LOCATIONS = OPTIONS.patches + HELD_OUT
+
+
+def survey_seconds(frames: int) -> tuple[float, float]:
+    """Median seconds of decoding a clip of so many frames to RGB, and of surveying it."""
+    memory.SIZE = (1280, 720)
+    decoding, surveying = [], []
+    with tempfile.TemporaryDirectory() as work:
+        clip = Path(work) / "clip.mp4"
+        memory.make_clip(clip, frames)
+        for _ in range(ROUNDS):
+            started = time.perf_counter()
+            with VideoReader(clip) as reader:
+                for frame in reader.frames():
+                    frame.rgb()
+            decoding.append(time.perf_counter() - started)
+            started = time.perf_counter()
+            with VideoReader(clip) as reader:
+                survey((frame.rgb() for frame in reader.frames()), patches=LOCATIONS, size=256, seed=1)
+            surveying.append(time.perf_counter() - started)
+    return median(decoding), median(surveying)
+
+
+def adaptation_seconds(weights: str) -> tuple[float, float]:
+    """Seconds of adapting a network with the default options, and of restoring 60 frames with it."""
+    device, loaded = pick_device(), load_network(weights, role="deblur")
+    module = device.place(loaded.module)
+    coarse = torch.rand(1, 3, 98, 168, generator=torch.Generator().manual_seed(1))
+    picture = F.interpolate(coarse, (784, 1344), mode="bicubic")[0].clamp(0, 1)
+    frames = [blurred for blurred, _ in shaken(picture, 9, 25, 14, 1, 3.0, 0.02)]
+    found = survey(frames, patches=LOCATIONS, size=256, seed=1)
+    started = time.perf_counter()
+    _, done = adapt(module, loaded.spec, None, None, found, OPTIONS, device, Reporter.silent())
+    adapting = time.perf_counter() - started
+    assert len(done.deblur_losses) == OPTIONS.updates, done.reason
+    restorer = Restorer(module, loaded.spec, device)
+    reach = restorer.window // 2
+    window = [frames[0]] * (2 * reach + 1)
+    started = time.perf_counter()
+    for index in range(60):
+        window = [*window[1:], frames[index % len(frames)].clone()]
+        restorer(window)
+    return adapting, time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    decoding, surveying = survey_seconds(int(sys.argv[1]) if len(sys.argv) > 1 else 300)
+    print("| what | seconds | compared with | seconds | ratio |\n|---|---|---|---|---|")
+    row = f"| survey | {surveying:.2f} | decoding to RGB | {decoding:.2f} | {surveying / decoding:.2f} |"
+    print(row, flush=True)
+    for name in ("plain-unet", "video-unet"):
+        adapting, restoring = adaptation_seconds(name)
+        print(
+            f"| adapting {name} | {adapting:.1f} | restoring 60 frames | {restoring:.1f} | {adapting / restoring:.2f} |"
+        )

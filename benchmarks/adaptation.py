@@ -108,6 +108,8 @@ class Signals:
 
     def _agreement(self, network: nn.Module) -> float:
         """PSNR of the restored blurred pieces against the sharp moment, where the middle of the path puts it."""
+        if not self.chosen.any():
+            return float("nan")
         middle = self.paths[:, KNOTS // 2 : KNOTS // 2 + 1].expand(-1, KNOTS, -1)
         sharp = self.moments.sharp.repeat_interleave(4, 0)
         target = expose(sharp, middle, 1, self.moments.size)[self.chosen]
@@ -170,9 +172,11 @@ def main() -> None:
             gain = psnr(Restorer(adapted, network.spec, device), blurred, sharp) - unadapted
             pseudo = 1 - done.held_out_after / done.held_out_before
             rows[variant].append(gain if done.kept and pseudo >= worth else 0.0)
+            line = f"{name}, {variant}: {gain:+.3f} dB, held-out loss {-pseudo:+.2%}, {done.reason}"
             if signals is not None and done.kept:
                 trials.append((gain, pseudo, *signals.gains(adapted)))
-            print(f"{name}, {variant}: {gain:+.3f} dB, held out {pseudo:+.4f} {done.reason}", flush=True)
+                line += f"; agreement {trials[-1][2]:+.3f} dB, consistency {trials[-1][3]:+.3f} dB"
+            print(line, flush=True)
     print(f"\n| variant | {' | '.join(f'video {i + 1}' for i in range(len(VIDEOS)))} | mean | least | s |")
     print(f"|{'---|' * (len(VIDEOS) + 4)}")
     for title, column in (("blurred (dB)", 0), ("unadapted (dB)", 1)):

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 
 from deblurcli.adapt.meta import HELD_OUT, adapt
 from deblurcli.adapt.survey import survey
+from deblurcli.adapt.video import frames_of
 from deblurcli.device import pick_device
 from deblurcli.media.reader import VideoReader
 from deblurcli.options import AdaptOptions
@@ -44,8 +45,7 @@ def survey_seconds(frames: int) -> tuple[float, float]:
                     frame.rgb()
             decoding.append(time.perf_counter() - started)
             started = time.perf_counter()
-            with VideoReader(clip) as reader:
-                survey((frame.rgb() for frame in reader.frames()), patches=LOCATIONS, size=256, seed=1)
+            survey(frames_of(clip, Reporter.silent(), None), patches=LOCATIONS, size=256, seed=1)
             surveying.append(time.perf_counter() - started)
     return median(decoding), median(surveying)
 

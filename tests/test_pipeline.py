@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from torch import Tensor
 from deblurcli.media.layout import Colour, layout_of
 from deblurcli.media.reader import Frame, VideoReader
 from deblurcli.report import Reporter
-from deblurcli.restore.pipeline import QUEUE_FRAMES, restore_frame, restore_video
+from deblurcli.restore.pipeline import QUEUE_FRAMES, ahead, restore_frame, restore_video
 
 SILENT = Reporter.silent()
 
@@ -131,3 +132,34 @@ def test_few_frames_wait_between_stages() -> None:
     restore_video(items(), write, Identity(), SILENT)
     assert encoded == 80
     assert max(ahead) <= 2 * QUEUE_FRAMES + 4
+
+
+def test_items_are_made_ahead_but_not_far() -> None:
+    made: list[int] = []
+
+    def items() -> Iterator[int]:
+        for item in range(50):
+            made.append(item)
+            yield item
+
+    for count, item in enumerate(ahead(items())):
+        assert item == count
+        assert len(made) <= count + QUEUE_FRAMES + 3
+    assert len(made) == 50
+
+
+def test_a_failure_ahead_is_raised_after_what_came_before_it_or_at_once() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        list(ahead(items()))
+
+
+def test_nothing_goes_on_when_the_rest_is_not_wanted() -> None:
+    threads = threading.active_count()
+    items = ahead(itertools.count())
+    assert next(items) == 0
+    items.close()
+    assert threading.active_count() == threads

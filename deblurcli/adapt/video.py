@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from deblurcli.device import Device
 from deblurcli.media.reader import VideoReader
 from deblurcli.options import AdaptOptions
 from deblurcli.report import Reporter
+from deblurcli.restore.pipeline import ahead
 from deblurcli.restore.shots import by_shot
 from deblurcli.weights.load import LoadedNetwork, load_chosen, save_network
 
@@ -74,10 +76,11 @@ class Adapted:
 
 def frames_of(source: Path, report: Reporter, total: int | None) -> Iterator[Tensor]:
     """The frames of a video, 3 x H x W in [0, 1], one after the other, with progress. Raises InputError."""
-    with VideoReader(source) as reader:
-        for count, frame in enumerate(reader.frames(), 1):
+    # Closed in this order: the thread that decodes must end before its file does.
+    with VideoReader(source) as reader, closing(ahead(frame.rgb() for frame in reader.frames())) as pictures:
+        for count, picture in enumerate(pictures, 1):
             report.progress("surveying", count, total)
-            yield frame.rgb()
+            yield picture
 
 
 def adapt_to_video(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Protocol
@@ -96,6 +96,32 @@ class _Pipe:
             if item is _END:
                 return
             yield item
+
+
+def ahead(items: Iterable[Any]) -> Generator[Any, None, None]:
+    """The same items, made on a thread of their own while the caller works on those before.
+
+    Some at most wait. What goes wrong in making them is raised here.
+    """
+    stop = threading.Event()
+    made = _Pipe(stop)
+
+    def make() -> None:
+        for item in items:
+            made.put(item)
+        made.put(_END)
+
+    stage = _Stage(make, stop)
+    stage.start()
+    try:
+        yield from made
+    except _Stopped:
+        pass
+    finally:
+        stop.set()
+        stage.join()
+    if stage.error is not None:
+        raise stage.error
 
 
 def restore_frame(network: Network, frames: list[Tensor]) -> tuple[Tensor, bool]:

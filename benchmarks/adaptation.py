@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from deblurcli import metrics
 from deblurcli.adapt import guard
-from deblurcli.adapt.camera import KNOTS, SAMPLES, descend, expose, find_moments
+from deblurcli.adapt.camera import KNOTS, QUARTERS, SAMPLES, descend, expose, find_moments
 from deblurcli.adapt.meta import HELD_OUT, adapt
 from deblurcli.adapt.survey import Survey, survey
 from deblurcli.device import pick_device
@@ -70,12 +70,8 @@ def shake(photo: Path, index: int, frames: int) -> tuple[list[Tensor], list[Tens
     piece = piece[:, :, : 2 * MARGIN + (piece.shape[2] - 2 * MARGIN) // 32 * 32]
     options = VIDEOS[photo.stem]
     pairs = islice(shaken(piece, frames, 25, seed=index, **options), frames)  # type: ignore[arg-type]
-    blurred, sharp = zip(*((_rounded(one), _rounded(other)) for one, other in pairs), strict=True)
-    return list(blurred), list(sharp)
-
-
-def _rounded(picture: Tensor) -> Tensor:
-    return (picture * 255).round() / 255
+    blurred, sharp = zip(*pairs, strict=True)
+    return [metrics.rounded(p) / 255 for p in blurred], [metrics.rounded(p) / 255 for p in sharp]
 
 
 def psnr(restorer: Restorer, blurred: list[Tensor], sharp: list[Tensor]) -> float:
@@ -97,7 +93,7 @@ class Signals:
         moments = find_moments(found.patches, self.device.where)
         self.response, self.paths, explained = descend(moments)
         chosen = torch.zeros_like(explained)
-        chosen[-4 * HELD_OUT :] = True
+        chosen[-QUARTERS * HELD_OUT :] = True
         self.moments, self.chosen = moments, explained & chosen
         self.agreed, self.consistent = self._agreement(base), self._consistency(base)
 
@@ -111,13 +107,13 @@ class Signals:
         if not self.chosen.any():
             return float("nan")
         middle = self.paths[:, KNOTS // 2 : KNOTS // 2 + 1].expand(-1, KNOTS, -1)
-        sharp = self.moments.sharp.repeat_interleave(4, 0)
+        sharp = self.moments.sharp.repeat_interleave(QUARTERS, 0)
         target = expose(sharp, middle, 1, self.moments.size)[self.chosen]
         return _inner_psnr(self._restored(network, self.moments.pieces[self.chosen]), target)
 
     def _consistency(self, network: nn.Module) -> float:
         """PSNR of the blurred pieces against the restored sharp moment, exposed along its path."""
-        light = self.response.linear(self._restored(network, self.moments.sharp)).repeat_interleave(4, 0)
+        light = self.response.linear(self._restored(network, self.moments.sharp)).repeat_interleave(QUARTERS, 0)
         seen = self.response.display(expose(light, self.paths, SAMPLES, self.moments.size))[self.chosen]
         return _inner_psnr(seen, self.moments.pieces[self.chosen])
 

@@ -79,3 +79,15 @@ def distance(tensor: Tensor, array: np.ndarray) -> float:
 def without_gradient(module: nn.Module) -> list[str]:
     """The names of parameters that a backward pass has not reached."""
     return [key for key, p in module.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
+
+
+def assert_batches_layouts_and_precisions(network: nn.Module, pictures: Tensor) -> None:
+    """One picture or several, either memory layout: one result, in float32; under bfloat16 a similar change."""
+    exact = network(pictures)
+    torch.testing.assert_close(torch.cat([network(p[None]) for p in pictures]), exact, atol=1e-5, rtol=0)
+    network.to(memory_format=torch.channels_last)
+    torch.testing.assert_close(network(pictures), exact, atol=1e-5, rtol=0)
+    with torch.autocast("cpu", torch.bfloat16):
+        reduced = network(pictures)
+    assert reduced.dtype == torch.float32
+    assert (reduced - exact).abs().max() < 0.1 * (exact - pictures).abs().max()

@@ -147,7 +147,7 @@ def adapt(
             report.progress("learning the blur", 0, 1)
             camera = fit_camera(survey.patches, device.where)
             done.camera = camera.facts()
-            return lambda patch, draw: camera.blur(_window(patch, device)[:, WINDOW // 2], draw)
+            return lambda patch, draw: camera.blur(patch.clip(device.where)[:, WINDOW // 2], draw)
         order = [support[index] for index in _order(len(support), steps, rng)]
         for parameter in moving:
             parameter.requires_grad_(not options.freeze_deblur_in_cycle)
@@ -165,7 +165,7 @@ def adapt(
         reblurrer.requires_grad_(False).eval()
 
         def reblurred(patch: SupportPatch, _: np.random.Generator) -> tuple[Tensor, Tensor, int]:
-            window = _window(patch, device)
+            window = patch.clip(device.where)
             with torch.no_grad(), device.autocast():
                 blurred = reblurrer(window)
             return blurred.float(), window[:, WINDOW // 2], 0
@@ -178,7 +178,7 @@ def adapt(
         network.eval()
         with torch.no_grad():
             for patch in held_out or support:
-                losses.append(float(deblur_loss(network, _window(patch, device), *reblurred(patch, draw))))
+                losses.append(float(deblur_loss(network, patch.clip(device.where), *reblurred(patch, draw))))
         network.train(was_training)
         return sum(losses) / len(losses) if losses else 0.0
 
@@ -196,7 +196,7 @@ def adapt(
             loss = torch.zeros((), device=device.where)
             for index in order[(step - 1) * options.batch : step * options.batch]:
                 patch = support[index]
-                part = deblur_loss(adapted, _window(patch, device), *reblurred(patch, rng))
+                part = deblur_loss(adapted, patch.clip(device.where), *reblurred(patch, rng))
                 part = part * (weights[index] / options.batch)
                 part.backward()
                 loss += part.detach()
@@ -215,9 +215,3 @@ def adapt(
     if not done.kept:
         return deblur, done
     return adapted.requires_grad_(False).eval(), done
-
-
-def _window(patch: SupportPatch, device: Device) -> Tensor:
-    """The window around the pseudo-sharp patch, 1 x 5 x 3 x S x S."""
-    assert patch.window is not None
-    return patch.window.to(device.where)[None]

@@ -54,8 +54,7 @@ def learn_to_reblur(
     rng = np.random.default_rng(options.seed)
     losses = []
     for patch in patches:
-        assert patch.window is not None
-        window = patch.window.to(device.where)[None]
+        window = patch.clip(device.where)
         real = real_sample(patch, options.real_sample, rng).to(device.where)[None]
         with device.autocast():
             blurred = reblur(window)

@@ -37,6 +37,11 @@ class SupportPatch:
     blurriest: Tensor | None = None
     """3 x S x S: the colocated crop with the highest score over time."""
 
+    def clip(self, where: torch.device) -> Tensor:
+        """The window as a batch of one on a device: 1 x 5 x 3 x S x S. Every patch of a survey has one."""
+        assert self.window is not None
+        return self.window.to(where)[None]
+
     @property
     def contrast(self) -> float:
         """How much sharper the pseudo-sharp crop is than the blurriest one, in units of the score."""

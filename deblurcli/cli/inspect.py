@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from deblurcli.cli.session import DEVICE, Device, Log, Overwrite, Quiet, Verbose, begin, choices, options_of
+from deblurcli.cli.session import DEVICE, Device, Log, Overwrite, Quiet, Verbose, begin, one_of, options_of
 from deblurcli.errors import UsageError
 from deblurcli.options import AdaptOptions, DeviceOptions
 
@@ -32,12 +32,7 @@ def inspect(
     device: Device = DEVICE,
     form: Annotated[
         str,
-        typer.Option(
-            "--format",
-            metavar="|".join(FORMATS),
-            help="A table to read, or one JSON object.",
-            autocompletion=choices(*FORMATS),
-        ),
+        one_of(FORMATS, "A table to read, or one JSON object.", "--format"),
     ] = "table",
     overwrite: Overwrite = False,
     quiet: Quiet = False,

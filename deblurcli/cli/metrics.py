@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from deblurcli.cli.batch import expand, finish
-from deblurcli.cli.session import Device, Log, Quiet, Verbose, begin, choices, explain, options_of
+from deblurcli.cli.session import Device, Log, Quiet, Verbose, begin, choices, explain, one_of, options_of
 from deblurcli.errors import DeviceError, InputError, UsageError, WeightsError
 from deblurcli.options import LPIPS_TRUNKS, NIQE_MODES, SSIM_MODES, MetricsOptions
 from deblurcli.report import Reporter
@@ -167,11 +167,7 @@ def metrics(
     ] = None,
     ssim_mode: Annotated[
         str,
-        typer.Option(
-            metavar="|".join(SSIM_MODES),
-            help="SSIM by another convention: of the luma; with a flat 7x7 window; as a volume of colours.",
-            autocompletion=choices(*SSIM_MODES),
-        ),
+        one_of(SSIM_MODES, "SSIM by another convention: of the luma; with a flat 7x7 window; as a volume of colours."),
     ] = MetricsOptions.ssim_mode,
     align: Annotated[
         bool, typer.Option("--align", help="Align to the reference first for PSNR and SSIM, as RealBlur's protocol.")
@@ -187,11 +183,7 @@ def metrics(
     niqe: Annotated[bool, typer.Option("--niqe", help="Measure NIQE, too, where there is a reference.")] = False,
     niqe_mode: Annotated[
         str,
-        typer.Option(
-            metavar="|".join(NIQE_MODES),
-            help="How NIQE halves pictures: as MATLAB, or as the program of NAFNet.",
-            autocompletion=choices(*NIQE_MODES),
-        ),
+        one_of(NIQE_MODES, "How NIQE halves pictures: as MATLAB, or as the program of NAFNet."),
     ] = MetricsOptions.niqe_mode,
     niqe_model: Annotated[
         Path | None,
@@ -201,12 +193,7 @@ def metrics(
     device: Device = MetricsOptions.device,
     form: Annotated[
         str,
-        typer.Option(
-            "--format",
-            metavar="|".join(FORMATS),
-            help="A table to read, comma-separated values, or one JSON object.",
-            autocompletion=choices(*FORMATS),
-        ),
+        one_of(FORMATS, "A table to read, comma-separated values, or one JSON object.", "--format"),
     ] = "table",
     quiet: Quiet = False,
     verbose: Verbose = False,

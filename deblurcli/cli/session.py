@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any
 
@@ -74,6 +74,11 @@ def choices(*values: str) -> Callable[[str], list[str]]:
     return lambda incomplete: [value for value in values if value.startswith(incomplete)]
 
 
+def one_of(values: Collection[str], what: str, *names: str) -> Any:
+    """The option that takes one of a few words. ``what``: its help; ``names``: instead of the parameter's."""
+    return typer.Option(*names, metavar="|".join(values), help=what, autocompletion=choices(*values))
+
+
 def weights_names(incomplete: str) -> list[str]:
     """Shell completion from the registry."""
     from deblurcli.weights.registry import installed
@@ -103,11 +108,7 @@ Device = Annotated[
 ]
 Dtype = Annotated[
     str,
-    typer.Option(
-        metavar="|".join(DTYPES),
-        help="Precision of the networks; auto: what the device is fast in.",
-        autocompletion=choices(*DTYPES),
-    ),
+    one_of(DTYPES, "Precision of the networks; auto: what the device is fast in."),
 ]
 Tile = Annotated[
     str,

@@ -24,6 +24,7 @@ from deblurcli.cli.session import (
     Verbose,
     begin,
     choices,
+    one_of,
     options_of,
     weights_names,
 )
@@ -40,11 +41,7 @@ def video(
     output: Annotated[str, typer.Option("-o", "--output", metavar="OUT", help="File to write; a folder for several.")],
     method: Annotated[
         str,
-        typer.Option(
-            metavar="|".join(METHODS),
-            help="meta: adapt the networks to each video; none: use them as they are.",
-            autocompletion=choices(*METHODS),
-        ),
+        one_of(METHODS, "meta: adapt the networks to each video; none: use them as they are."),
     ] = VideoOptions.method,
     network: Network = VideoOptions.network,
     offline: Offline = False,
@@ -59,10 +56,9 @@ def video(
     ] = AdaptOptions.patch_size,
     reblurring: Annotated[
         str,
-        typer.Option(
-            metavar="|".join(CHOICES["reblurring"]),
-            help="What learns the video's blur: a model of the camera, or the reblurring network.",
-            autocompletion=choices(*CHOICES["reblurring"]),
+        one_of(
+            CHOICES["reblurring"],
+            "What learns the video's blur: a model of the camera, or the reblurring network.",
         ),
     ] = AdaptOptions.reblurring,
     steps: Annotated[
@@ -81,27 +77,18 @@ def video(
     ] = AdaptOptions.deblur_rate,
     weighting: Annotated[
         str,
-        typer.Option(
-            metavar="|".join(CHOICES["weighting"]),
-            help="Whether every patch counts alike, or by how much sharper than its blurriest crop it is.",
-            autocompletion=choices(*CHOICES["weighting"]),
+        one_of(
+            CHOICES["weighting"],
+            "Whether every patch counts alike, or by how much sharper than its blurriest crop it is.",
         ),
     ] = AdaptOptions.weighting,
     part: Annotated[
         str,
-        typer.Option(
-            metavar="|".join(CHOICES["part"]),
-            help="Weights that adapt: all, or biases and gains only.",
-            autocompletion=choices(*CHOICES["part"]),
-        ),
+        one_of(CHOICES["part"], "Weights that adapt: all, or biases and gains only."),
     ] = AdaptOptions.part,
     adapt_per: Annotated[
         str,
-        typer.Option(
-            metavar="|".join(CHOICES["adapt_per"]),
-            help="One adaptation for the video, or one for each shot.",
-            autocompletion=choices(*CHOICES["adapt_per"]),
-        ),
+        one_of(CHOICES["adapt_per"], "One adaptation for the video, or one for each shot."),
     ] = AdaptOptions.adapt_per,
     save_adapted: Annotated[
         Path | None,
@@ -131,10 +118,9 @@ def video(
     ] = AdaptOptions.critic,
     real_sample: Annotated[
         str,
-        typer.Option(
-            metavar="|".join(CHOICES["real_sample"]),
-            help="What the critic takes for real blur: the blurriest crop at a place, or a neighbour in time.",
-            autocompletion=choices(*CHOICES["real_sample"]),
+        one_of(
+            CHOICES["real_sample"],
+            "What the critic takes for real blur: the blurriest crop at a place, or a neighbour in time.",
         ),
     ] = AdaptOptions.real_sample,
     dropout: Annotated[

@@ -156,7 +156,7 @@ class Sensor:
     @staticmethod
     def draw(count: int, ranges: BlurRange, rng: np.random.Generator) -> Sensor:
         """One sensor per scene; it stays the same along a clip."""
-        noise = rng.random(count) ** 2 * ranges.noise * (rng.random(count) < ranges.noisy)
+        noise = rng.random(count) ** 3 * ranges.noise * (rng.random(count) < ranges.noisy)
         demosaiced = rng.random(count) < 0.5
         quality = np.where(rng.random(count) < ranges.compressed, rng.uniform(40, 96, count), np.inf)
         return Sensor(*(torch.from_numpy(v.astype(np.float32)) for v in (noise, demosaiced, quality)))

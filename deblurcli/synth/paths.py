@@ -43,7 +43,7 @@ class BlurRange:
     """Longest exposure of the sharp frames, as a share of the blurred ones': no real frame is free of motion."""
     noisy: float = 0.7
     """Share of scenes with sensor noise."""
-    noise: float = 0.012
+    noise: float = 0.03
     """Largest standard deviation of the noise at full scale, after the camera's response."""
     compressed: float = 0.3
     """Share of scenes with block-transform compression."""

@@ -4,9 +4,10 @@
 
 DATA is the folder of training material; photos that training keeps for validation are shaken by hand with blur, camera
 response and noise outside of the training ranges. Reported: PSNR of the blurred video and of the unadapted network, and
-what each variant adds to the latter, with the guard on. With --signals also how well three signals that need no sharp
-original tell the true gain (without guard): the loss on held-out pseudo pairs, which the guard goes by; agreement with
-the aligned sharp neighbours; and reblur consistency, how well the restored sharp moment explains the blurred one.
+what each variant adds to the latter, with the guard on. With --signals instead: how well signals that need no sharp
+original tell the true gain of unguarded adaptations. These are the loss on held-out pseudo pairs, agreement with the
+aligned sharp neighbours (what the guard goes by), the same on held-out patches alone, and reblur consistency: how well
+the restored sharp moment explains the blurred one.
 """
 
 import argparse
@@ -22,9 +23,11 @@ from torch import Tensor, nn
 
 from deblurcli import metrics
 from deblurcli.adapt import guard
-from deblurcli.adapt.camera import KNOTS, QUARTERS, SAMPLES, descend, expose, find_moments
+from deblurcli.adapt.agreement import Agreement
+from deblurcli.adapt.camera import QUARTERS, SAMPLES, Alignment, align, expose
+from deblurcli.adapt.guard import Diverged
 from deblurcli.adapt.meta import HELD_OUT, adapt
-from deblurcli.adapt.survey import Survey, survey
+from deblurcli.adapt.survey import WINDOW, Survey, survey
 from deblurcli.device import pick_device
 from deblurcli.media.images import read_image
 from deblurcli.options import AdaptOptions
@@ -55,6 +58,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "camera, M = 10": {"patches": 10},
     "camera, M = 20 (default)": {},
     "camera, M = 40": {"patches": 40},
+    "camera, M = 40, guard by pairs": {"patches": 40, "guard": "pairs"},
+    "camera, M = 40, no guard": {"patches": 40, "guard": "off"},
     "camera, 2 patches a step": {"batch": 2, "steps": 40},
     "camera, weighted by contrast": {"weighting": "contrast"},
     "camera, biases only, rate 3e-4": {"part": "biases", "deblur_rate": 3e-4},
@@ -85,47 +90,43 @@ def psnr(restorer: Restorer, blurred: list[Tensor], sharp: list[Tensor]) -> floa
 
 
 class Signals:
-    """What can be told of a network without a sharp original, on patches that nothing was learnt from."""
+    """What can be told of a network without a sharp original."""
+
+    NAMES = ("held-out pseudo pairs", "agreement", "agreement, held-out patches", "consistency")
 
     def __init__(self, found: Survey, network: LoadedNetwork, base: nn.Module) -> None:
         self.device = pick_device()
         self.alone = network.spec.alone
-        moments = find_moments(found.patches, self.device.where)
-        self.response, self.paths, explained = descend(moments)
-        chosen = torch.zeros_like(explained)
-        chosen[-QUARTERS * HELD_OUT :] = True
-        self.moments, self.chosen = moments, explained & chosen
-        self.agreed, self.consistent = self._agreement(base), self._consistency(base)
+        self.aligned = align(found.patches, self.device.where)
+        kept_out = torch.zeros_like(self.aligned.explained)
+        kept_out[-QUARTERS * HELD_OUT :] = True
+        self.chosen = self.aligned.explained & kept_out
+        few = Alignment(self.aligned.moments, self.aligned.response, self.aligned.paths, self.chosen)
+        self.agreements = [Agreement(self.aligned)] + ([Agreement(few)] if self.chosen.any() else [])
+        self.before = self._measured(base)
 
     @torch.no_grad()
     def _restored(self, network: nn.Module, pictures: Tensor) -> Tensor:
         with self.device.autocast():
             return network.get_submodule(self.alone)(pictures).float().clamp(0, 1)
 
-    def _agreement(self, network: nn.Module) -> float:
-        """PSNR of the restored blurred pieces against the sharp moment, where the middle of the path puts it."""
-        if not self.chosen.any():
-            return float("nan")
-        middle = self.paths[:, KNOTS // 2 : KNOTS // 2 + 1].expand(-1, KNOTS, -1)
-        sharp = self.moments.sharp.repeat_interleave(QUARTERS, 0)
-        target = expose(sharp, middle, 1, self.moments.size)[self.chosen]
-        return _inner_psnr(self._restored(network, self.moments.pieces[self.chosen]), target)
+    @torch.no_grad()
+    def _measured(self, network: nn.Module) -> list[float]:
+        agreed = [a.loss(lambda clips: self._restored(network, clips[:, WINDOW // 2])) for a in self.agreements]
+        found = [-10 * float(np.log10(loss)) for loss in agreed]
+        return found + [float("nan")] * (2 - len(found)) + [self._consistency(network)]
 
     def _consistency(self, network: nn.Module) -> float:
         """PSNR of the blurred pieces against the restored sharp moment, exposed along its path."""
-        light = self.response.linear(self._restored(network, self.moments.sharp)).repeat_interleave(QUARTERS, 0)
-        seen = self.response.display(expose(light, self.paths, SAMPLES, self.moments.size))[self.chosen]
-        return _inner_psnr(seen, self.moments.pieces[self.chosen])
+        moments, response = self.aligned.moments, self.aligned.response
+        light = response.linear(self._restored(network, moments.sharp)).repeat_interleave(QUARTERS, 0)
+        seen = response.display(expose(light, self.aligned.paths, SAMPLES, moments.size))
+        apart = (seen - moments.pieces)[self.aligned.explained][..., 16:-16, 16:-16]
+        return float(-10 * apart.square().mean((1, 2, 3)).log10().mean())
 
-    def gains(self, network: nn.Module) -> tuple[float, float]:
-        """Agreement and consistency over those of the unadapted network, in dB; NaN where nothing could be aligned."""
-        return self._agreement(network) - self.agreed, self._consistency(network) - self.consistent
-
-
-def _inner_psnr(one: Tensor, other: Tensor) -> float:
-    if not len(one):
-        return float("nan")
-    return float(-10 * (one - other)[..., 16:-16, 16:-16].square().mean((1, 2, 3)).log10().mean())
+    def gains(self, network: nn.Module) -> list[float]:
+        """Over the unadapted network, in dB; NaN where nothing could be aligned."""
+        return [after - before for after, before in zip(self._measured(network), self.before, strict=True)]
 
 
 def rank_correlation(one: list[float], other: list[float]) -> float:
@@ -145,34 +146,42 @@ def main() -> None:
     device, network = pick_device(), load_chosen(args.network, "video", "deblur")
     base = device.place(network.module)
     reblur, critic = (device.place(load_chosen("default", "meta", r).module) for r in ("reblur", "critic"))  # type: ignore[arg-type]
-    worth, guard.WORTH = guard.WORTH, float("-inf")  # every outcome is looked at; the guard's verdict is applied below
+    if args.signals:
+        guard.WORTH = float("-inf")
     photos = {path.stem: path for path in sorted((args.data / "photos").iterdir())}
     rows: dict[str, list[float]] = {name: [] for name in args.only}
     seconds: dict[str, list[float]] = {name: [] for name in args.only}
     before: list[tuple[float, float]] = []
-    trials: list[tuple[float, float, float, float]] = []
+    trials: list[tuple[float, ...]] = []
     for index, name in enumerate(VIDEOS):
         blurred, sharp = shake(photos[name], index, args.frames)
         unadapted = psnr(Restorer(base, network.spec, device), blurred, sharp)
         before.append((fmean(map(metrics.psnr, blurred[1::2], sharp[1::2])), unadapted))
-        signals = None
         for variant in args.only:
-            options = AdaptOptions(**VARIANTS[variant])
+            options = AdaptOptions(**VARIANTS[variant] | ({"guard": "pairs"} if args.signals else {}))
             found = survey(blurred, patches=options.patches + HELD_OUT, size=options.patch_size, seed=options.seed)
-            if args.signals and signals is None:
-                signals = Signals(found, network, base)
             learnt = (reblur, critic) if options.reblurring == "network" else (None, None)
             started = time.perf_counter()
             adapted, done = adapt(base, network.spec, *learnt, found, options, device, Reporter.silent())
             seconds[variant].append(time.perf_counter() - started)
-            gain = psnr(Restorer(adapted, network.spec, device), blurred, sharp) - unadapted
-            pseudo = 1 - done.held_out_after / done.held_out_before
-            rows[variant].append(gain if done.kept and pseudo >= worth else 0.0)
-            line = f"{name}, {variant}: {gain:+.3f} dB, held-out loss {-pseudo:+.2%}, {done.reason}"
-            if signals is not None and done.kept:
-                trials.append((gain, pseudo, *signals.gains(adapted)))
-                line += f"; agreement {trials[-1][2]:+.3f} dB, consistency {trials[-1][3]:+.3f} dB"
+            gain = psnr(Restorer(adapted, network.spec, device), blurred, sharp) - unadapted if done.kept else 0.0
+            rows[variant].append(gain)
+            fallen = 1 - done.loss_after / done.loss_before
+            line = f"{name}, {variant}: {gain:+.3f} dB, loss {-fallen:+.2%}, {done.reason}"
+            if args.signals and done.kept:
+                try:
+                    told = Signals(found, network, base).gains(adapted)
+                except Diverged as error:
+                    line += f"; {error}"
+                else:
+                    trials.append((gain, fallen, *told))
+                    line += "".join(f"; {n} {v:+.3f} dB" for n, v in zip(Signals.NAMES[1:], told, strict=True))
             print(line, flush=True)
+    if args.signals:
+        gains, *columns = (list(column) for column in zip(*trials, strict=True))
+        for title, signal in zip(Signals.NAMES, columns, strict=True):
+            print(f"rank correlation of {title} with the gain: {rank_correlation(signal, gains):+.2f}")
+        return
     print(f"\n| variant | {' | '.join(f'video {i + 1}' for i in range(len(VIDEOS)))} | mean | least | s |")
     print(f"|{'---|' * (len(VIDEOS) + 4)}")
     for title, column in (("blurred (dB)", 0), ("unadapted (dB)", 1)):
@@ -181,10 +190,6 @@ def main() -> None:
     for variant, gains in rows.items():
         cells = " | ".join(f"{gain:+.2f}" for gain in gains)
         print(f"| {variant} | {cells} | {fmean(gains):+.3f} | {min(gains):+.3f} | {fmean(seconds[variant]):.0f} |")
-    if trials:
-        gains, *found_signals = (list(column) for column in zip(*trials, strict=True))
-        for title, signal in zip(("held-out pseudo pairs", "agreement", "consistency"), found_signals, strict=True):
-            print(f"rank correlation of {title} with the gain: {rank_correlation(signal, gains):+.2f}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from deblurcli.errors import UsageError
@@ -17,11 +17,16 @@ CHOICES = {
     "real_sample": ("blurriest", "neighbour"),
     "weighting": ("even", "contrast"),
     "part": ("all", "biases"),
+    "guard": ("agreement", "pairs", "off"),
     "adapt_per": ("video", "shot"),
 }
 """Of the meta method's options that take a word."""
-STAGES = {"deblur": "plain-unet", "fusion": "video-unet", "reblur": "videoadapt-small"}
+STAGES = {"deblur": "plain-unet", "joint": "plain-unet", "fusion": "video-unet", "reblur": "videoadapt-small"}
 """The training stages, and the network that each trains if none is named."""
+STAGE_OPTIONS = {
+    "joint": ("reblur_weight", "perceptual_weight", "adversarial_weight", "reblur_blocks", "reblur_start"),
+}
+"""Fields of TrainOptions that one stage alone has a use for."""
 
 
 def _require(condition: bool, found: str, cure: str) -> None:
@@ -92,6 +97,9 @@ class AdaptOptions:
     """How much each patch counts: even, or contrast (by how much sharper than the blurriest crop there it is)."""
     part: str = "all"
     """What adapts: all weights, or biases (with the gains of the norms)."""
+    guard: str = "agreement"
+    """What must get better for an adaptation to be kept: agreement (of restored blurred pieces of the video with the
+    sharp moments beside them), pairs (the loss on held-out pseudo pairs) or off (kept unless it diverges)."""
     adapt_per: str = "video"
     """One adaptation for the whole video, or one for each shot."""
     seed: int = 43
@@ -187,7 +195,7 @@ class SynthOptions:
     gamma: float | None = None
     """Exponent of the camera's response: display = light ** (1 / gamma). Default: a response is drawn."""
     noise: float | None = None
-    """Standard deviation of the sensor's noise at full scale, of 1. Default: drawn, at most 0.012."""
+    """Standard deviation of the sensor's noise at full scale, of 1. Default: drawn, at most 0.03."""
     seed: int = 0
     """Seed of paths, exposure, camera response and noise."""
     overwrite: bool = False
@@ -263,6 +271,17 @@ class TrainOptions:
     """Minutes between checkpoints."""
     ring: int = 1536
     """Prepared crops kept in memory."""
+    reblur_weight: float = 1.0
+    """Joint training, lambda: weight of the reblurring loss in that of the deblurring network. With 0 the reblurring
+    module learns from the deblurring network, which learns nothing from it."""
+    perceptual_weight: float = 0.0
+    """Joint training: weight of a perceptual loss (LPIPS, VGG16); 0.3 in the paper's study."""
+    adversarial_weight: float = 0.0
+    """Joint training: weight of an adversarial loss; 0.001 in the paper's study."""
+    reblur_blocks: int | None = None
+    """Joint training, n: residual blocks of a new reblurring module, 1 (balanced) to 4. Default: 2 (perceptual)."""
+    reblur_start: str | None = None
+    """Joint training: weights of the reblurring module to start from (`--reblur-from`), as of `start`."""
 
     def __post_init__(self) -> None:
         budget = (self.minutes > 0) != (self.iterations > 0)
@@ -273,3 +292,25 @@ class TrainOptions:
             f"--crops {self.crops} do not fit the networks",
             "give multiples of 32, at least 64",
         )
+        for name in ("reblur_weight", "perceptual_weight", "adversarial_weight"):
+            option = name.replace("_", "-")
+            _require(0 <= getattr(self, name) < 1000, f"--{option} is out of range", "give 0 to 1000")
+        blocks = self.reblur_blocks
+        _require(blocks is None or 1 <= blocks <= 4, f"--reblur-blocks {blocks} is out of range", "give 1 to 4")
+        _require(
+            blocks is None or self.reblur_start is None,
+            "--reblur-blocks and --reblur-from exclude each other",
+            "give one: weights have their own number of blocks",
+        )
+
+    def require_stage(self, stage: str) -> None:
+        """Raise UsageError where an option of another stage is set."""
+        defaults = {f.name: f.default for f in fields(self)}
+        for owner, names in STAGE_OPTIONS.items():
+            for name in names:
+                option = "reblur-from" if name == "reblur_start" else name.replace("_", "-")
+                _require(
+                    owner == stage or getattr(self, name) == defaults[name],
+                    f"--{option} means nothing to deblur train {stage}",
+                    f"leave it out, or train {owner}",
+                )

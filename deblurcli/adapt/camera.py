@@ -181,19 +181,66 @@ def _start(window: Tensor, blurred: int, corners: Tensor, side: int) -> Tensor:
 class Moments:
     """Sharp moments of a video and the blurred pieces beside them: what a camera is fitted to.
 
-    ``sharp``: P x 3 x S x S. ``pieces``: (4 P) x 3 x S/2 x S/2, the quarters of each patch as one of the neighbouring
-    frames shows them, the most blurred one. ``paths``: (4 P) x KNOTS x 2, where the corner of each piece was in the
-    sharp patch while the shutter was open: a first guess, in pixels, x first.
+    ``windows``: P x 5 x 3 x S x S, whose middle frames are the sharp moments. ``blurred``: P indices of those that are
+    blurred most. ``pieces``: (4 P) x 3 x S/2 x S/2, the quarters of each patch as that frame shows them. ``paths``:
+    (4 P) x KNOTS x 2, where the corner of each piece was in the sharp patch while the shutter was open: a first guess,
+    in pixels, x first.
     """
 
-    sharp: Tensor
+    windows: Tensor
+    blurred: Tensor
     pieces: Tensor
     paths: Tensor
+
+    @property
+    def sharp(self) -> Tensor:
+        """P x 3 x S x S."""
+        return self.windows[:, WINDOW // 2]
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of a piece."""
         return self.pieces.shape[-2], self.pieces.shape[-1]
+
+    def clips(self, chosen: Tensor) -> Tensor:
+        """Pieces (K of their indices) with the frames around them: K x 5 x 3 x S/2 x S/2, the piece in the middle.
+
+        Those that lie outside of the window repeat its first or last frame.
+        """
+        side, reach = self.size[0], WINDOW // 2
+        clips = []
+        for index in chosen.tolist():
+            patch, (row, column) = index // QUARTERS, divmod(index % QUARTERS, 2)
+            times = (self.blurred[patch] + torch.arange(-reach, reach + 1)).clamp(0, WINDOW - 1)
+            y, x = row * side, column * side
+            clips.append(self.windows[patch, times.to(self.windows.device), :, y : y + side, x : x + side])
+        return torch.stack(clips)
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Moments of a video whose blurred pieces are explained by its sharp patches.
+
+    ``paths``: (4 P) x KNOTS x 2 as those of the moments, fitted. ``explained``: (4 P) bool.
+    """
+
+    moments: Moments
+    response: Response
+    paths: Tensor
+    explained: Tensor
+
+    def views(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """What pieces (K of their indices) show, as the sharp patches have it: seen from the middle of the path.
+
+        Returns:
+            K x 3 x S/2 x S/2, and where that lies within the sharp patch, K x 1 x S/2 x S/2 bool.
+        """
+        corners, side = self.paths[chosen, KNOTS // 2], self.moments.sharp.shape[-1]
+        sharp = _view(self.moments.sharp[chosen // QUARTERS], corners, self.moments.size)
+        y, x = (torch.arange(n, device=corners.device) for n in self.moments.size)
+        at_x, at_y = x + corners[:, :1], y + corners[:, 1:]
+        inside_x, inside_y = ((at >= 0) & (at <= side - 1) for at in (at_x, at_y))
+        return sharp, (inside_y[:, None, :, None] & inside_x[:, None, None, :])
 
 
 def find_moments(patches: list[SupportPatch], device: torch.device) -> Moments:
@@ -203,19 +250,18 @@ def find_moments(patches: list[SupportPatch], device: torch.device) -> Moments:
         raise Diverged("the patches are too small to see the camera's motion")
     side = windows[0].shape[-1] // 2
     corners = torch.tensor([[x, y] for y in (0, side) for x in (0, side)], dtype=torch.float32, device=device)
-    sharp, blurry, paths = [], [], []
+    blurred, paths = [], []
     for window in windows:
         scores = self_shift_score(window)
         scores[WINDOW // 2] = -math.inf
-        blurred = int(scores.argmax())
-        sharp.append(window[WINDOW // 2])
-        blurry.append(window[blurred])
-        paths.append(corners[:, None] + _start(window, blurred, corners, side))
-    return Moments(torch.stack(sharp), _cut(torch.stack(blurry), corners, side), torch.cat(paths))
+        blurred.append(int(scores.argmax()))
+        paths.append(corners[:, None] + _start(window, blurred[-1], corners, side))
+    pieces = _cut(torch.stack([window[b] for window, b in zip(windows, blurred, strict=True)]), corners, side)
+    return Moments(torch.stack(windows), torch.tensor(blurred), pieces, torch.cat(paths))
 
 
-def fit_camera(patches: list[SupportPatch], device: torch.device) -> Camera:
-    """Find the camera whose exposures of the pseudo-sharp patches look like their blurred neighbours in time.
+def align(patches: list[SupportPatch], device: torch.device) -> Alignment:
+    """Find response and paths whose exposures of the pseudo-sharp patches look like their blurred neighbours in time.
 
     One response is shared by all; each quarter of a patch has a path of its own, so that turning cameras and depth do
     little harm. Pieces that stay unexplained, since something moves in them or the alignment failed, are left out.
@@ -227,10 +273,21 @@ def fit_camera(patches: list[SupportPatch], device: torch.device) -> Camera:
     response, paths, explained = descend(moments)
     if int(explained.sum()) < FEWEST:
         raise Diverged("the sharp moments do not explain the blurred ones beside them")
-    paths, pieces = paths[explained], moments.pieces[explained]
-    light = response.linear(moments.sharp).repeat_interleave(QUARTERS, 0)[explained]
-    residual = pieces - response.display(expose(light, paths, SAMPLES, moments.size))
+    return Alignment(moments, response, paths, explained)
+
+
+def camera_of(found: Alignment) -> Camera:
+    """The camera that took the blurred pieces of an alignment."""
+    response, explained = found.response, found.explained
+    paths, pieces = found.paths[explained], found.moments.pieces[explained]
+    light = response.linear(found.moments.sharp).repeat_interleave(QUARTERS, 0)[explained]
+    residual = pieces - response.display(expose(light, paths, SAMPLES, found.moments.size))
     return Camera(response, paths - paths[:, KNOTS // 2 : KNOTS // 2 + 1], _noise(residual, pieces))
+
+
+def fit_camera(patches: list[SupportPatch], device: torch.device) -> Camera:
+    """:func:`align`, then :func:`camera_of`."""
+    return camera_of(align(patches, device))
 
 
 def _response(numbers: Tensor) -> Response:

@@ -1,4 +1,4 @@
-"""Do no harm: an adaptation that diverges, or that does not pay on held-out patches, is undone."""
+"""Do no harm: an adaptation that diverges, or that does not pay on patches it does not learn from, is undone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 WORTH = 0.01
-"""Share of the held-out loss that an adaptation must take away to be kept: below, it is as often harm as gain."""
+"""Share of the loss that an adaptation must take away to be kept: below, it is as often harm as gain."""
 
 
 class Diverged(Exception):
@@ -29,16 +29,17 @@ def require_finite_weights(module: nn.Module, what: str) -> None:
 
 
 class Guard:
-    """Remembers the best weights of a network by its loss on patches that it does not learn from.
+    """Remembers the best weights of a network by a loss on what it does not learn from.
 
     Args:
         network: the one that adapts.
-        judge: its loss on the held-out patches, always the same ones with the same blur.
+        judge: the loss, always on the same things.
+        before: the loss of the unadapted network.
     """
 
-    def __init__(self, network: nn.Module, judge: Callable[[nn.Module], float]) -> None:
+    def __init__(self, network: nn.Module, judge: Callable[[nn.Module], float], before: float) -> None:
         self.network, self.judge = network, judge
-        self.before = self.best = judge(network)
+        self.before = self.best = before
         self.best_step = 0
         self.weights = copy.deepcopy(network.state_dict())
 

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deblurcli.adapt.camera import fit_camera
-from deblurcli.adapt.guard import Diverged, Guard, require_finite
+from deblurcli.adapt.agreement import Agreement
+from deblurcli.adapt.camera import align, camera_of
+from deblurcli.adapt.guard import Diverged, Guard, require_finite, require_finite_weights
 from deblurcli.adapt.reblur import learn_to_reblur
 from deblurcli.adapt.survey import WINDOW, SupportPatch, Survey
 from deblurcli.device import Device
@@ -46,8 +47,9 @@ class Adaptation:
     reason: str
     reblur_losses: list[float] = field(default_factory=list)
     deblur_losses: list[float] = field(default_factory=list)
-    held_out_before: float = float("nan")
-    held_out_after: float = float("nan")
+    loss_before: float = float("nan")
+    loss_after: float = float("nan")
+    """What the guard went by (:class:`AdaptOptions`, ``guard``), unadapted and at best; NaN without one."""
     best_step: int = 0
     """Steps of phase 2 whose result was kept."""
     camera: dict[str, Any] = field(default_factory=dict)
@@ -117,7 +119,7 @@ def adapt(
     adapted = copy.deepcopy(deblur).requires_grad_(False).train(options.dropout)
     moving = trainable(adapted.get_submodule(spec.alone), options.part)
     rng = np.random.default_rng(options.seed)
-    done = Adaptation(kept=True, reason="held-out patches got better")
+    done = Adaptation(kept=True, reason="the guard found it better")
     groups = [{"params": moving, "lr": options.beta}]
     if reblur is not None and critic is not None:
         reblurrer, judge = (copy.deepcopy(m).requires_grad_(True).train(options.dropout) for m in (reblur, critic))
@@ -131,21 +133,24 @@ def adapt(
         taken += 1
         report.progress(task, taken, total)
 
-    def deblur_loss(network: nn.Module, window: Tensor, blurred: Tensor, target: Tensor, border: int) -> Tensor:
-        """Of the network's result on a window of the video whose middle frame is replaced by the pseudo-blurred one."""
-        inner = (..., slice(border, window.shape[-2] - border), slice(border, window.shape[-1] - border))
-        frames = network_input(1 if spec.alone else spec.window, window, blurred.clamp(0, 1))
+    def restored(network: nn.Module, window: Tensor, centre: Tensor) -> Tensor:
+        """What the network, or its part that adapts, makes of a window of the video whose middle frame is replaced."""
+        frames = network_input(1 if spec.alone else spec.window, window, centre.clamp(0, 1))
         if frames.dim() == 4:
             frames = frames.contiguous(memory_format=torch.channels_last)
         with device.autocast():
-            restored = network.get_submodule(spec.alone)(frames)
-        return LOSSES[spec.loss](restored[inner], target[inner])
+            return network.get_submodule(spec.alone)(frames)
+
+    def deblur_loss(network: nn.Module, window: Tensor, blurred: Tensor, target: Tensor, border: int) -> Tensor:
+        """Of the network's result where the pseudo-blurred patch stands in the middle of the window."""
+        inner = (..., slice(border, window.shape[-2] - border), slice(border, window.shape[-1] - border))
+        return LOSSES[spec.loss](restored(network, window, blurred)[inner], target[inner])
 
     def learn_blur() -> Reblur:
         """Phase 1."""
         if reblur is None or critic is None:
-            report.progress("learning the blur", 0, 1)
-            camera = fit_camera(survey.patches, device.where)
+            assert alignment is not None
+            camera = camera_of(alignment)
             done.camera = camera.facts()
             return lambda patch, draw: camera.blur(patch.clip(device.where)[:, WINDOW // 2], draw)
         order = [support[index] for index in _order(len(support), steps, rng)]
@@ -172,21 +177,31 @@ def adapt(
 
         return reblurred
 
-    def judged(network: nn.Module, reblurred: Reblur) -> float:
-        losses, draw = [], np.random.default_rng(options.seed)
+    def pairs_loss(network: nn.Module, reblurred: Reblur) -> float:
+        """Of the pseudo pairs of held-out patches."""
+        draw, judging = np.random.default_rng(options.seed), held_out or support
+        losses = [deblur_loss(network, patch.clip(device.where), *reblurred(patch, draw)) for patch in judging]
+        return float(torch.stack(losses).mean()) if losses else 0.0
+
+    def judged(network: nn.Module) -> float:
         was_training = network.training
         network.eval()
         with torch.no_grad():
-            for patch in held_out or support:
-                losses.append(float(deblur_loss(network, patch.clip(device.where), *reblurred(patch, draw))))
+            if agreement is None:
+                loss = pairs_loss(network, reblurred)
+            else:
+                loss = agreement.loss(lambda clips: restored(network, clips, clips[:, WINDOW // 2]))
         network.train(was_training)
-        return sum(losses) / len(losses) if losses else 0.0
+        return loss
 
     try:
+        report.progress("learning the blur", 0, 1)
+        needed = reblur is None or options.guard == "agreement"
+        alignment = align(survey.patches, device.where) if needed else None
+        agreement = Agreement(alignment) if alignment is not None and options.guard == "agreement" else None
         reblurred = learn_blur()
-        guard = Guard(adapted, lambda network: judged(network, reblurred))
-        # Both networks are judged on the blur that was learnt: also where phase 1 has moved the deblurring network.
-        guard.before = judged(deblur, reblurred)
+        # Both networks are judged on the same: also where phase 1 has moved the deblurring network.
+        guard = None if options.guard == "off" else Guard(adapted, judged, before=judged(deblur))
         for parameter in moving:
             parameter.requires_grad_(True)
         weights = _weights_of(support, options.weighting)
@@ -204,12 +219,16 @@ def adapt(
             optimiser.step()
             done.deblur_losses.append(float(loss))
             step_done("adapting")
-            if step * LOOKS // steps > (step - 1) * LOOKS // steps:
+            if guard is not None and step * LOOKS // steps > (step - 1) * LOOKS // steps:
                 guard.look(step)
-        done.kept = guard.settle() or not steps
-        done.held_out_before, done.held_out_after, done.best_step = guard.before, guard.best, guard.best_step
+        if guard is None:
+            require_finite_weights(adapted, "deblurring")
+            done.best_step, done.reason = steps, "without a guard"
+        elif steps:
+            done.kept = guard.settle()
+            done.loss_before, done.loss_after, done.best_step = guard.before, guard.best, guard.best_step
         if not done.kept:
-            done.reason = f"held-out loss went from {guard.before:.5f} to {guard.best:.5f} at best"
+            done.reason = f"the guard's loss went from {done.loss_before:.3g} to {done.loss_after:.3g} at best"
     except Diverged as error:
         done.kept, done.reason = False, str(error)
     if not done.kept:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,9 @@ class Adapted:
             f" in {self.seconds:.1f} s"
         )
         if done.kept:
-            return f"adapted: {what}; held-out loss {done.held_out_before:.5f} -> {done.held_out_after:.5f}"
+            if isnan(done.loss_before):
+                return f"adapted: {what}"
+            return f"adapted: {what}; the guard's loss {done.loss_before:.3g} -> {done.loss_after:.3g}"
         return f"adaptation undone after {what}: {done.reason}"
 
     def save(self, path: Path, network: LoadedNetwork, source: Path) -> None:

@@ -86,6 +86,14 @@ def video(
         str,
         one_of(CHOICES["part"], "Weights that adapt: all, or biases and gains only."),
     ] = AdaptOptions.part,
+    guard: Annotated[
+        str,
+        one_of(
+            CHOICES["guard"],
+            "What must get better for an adaptation to be kept: agreement with the sharp moments of the video, pairs"
+            " (the loss on held-out pseudo pairs), or off.",
+        ),
+    ] = AdaptOptions.guard,
     adapt_per: Annotated[
         str,
         one_of(CHOICES["adapt_per"], "One adaptation for the video, or one for each shot."),

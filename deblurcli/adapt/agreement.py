@@ -1,0 +1,55 @@
+"""How well a network restores a video, told without its sharp original.
+
+Of the signals that were tried, on adaptations whose true gain is known, this one goes along with the gain (the study is
+in ``benchmarks/``): neither the loss on held-out pseudo pairs does, nor how well the result can be blurred back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from deblurcli.adapt.camera import Alignment
+
+MOST_PIECES = 32
+"""Pieces that the agreement is measured on."""
+EDGE = 8
+"""A piece's edge of this share of its side does not count: the network sees less around it than in a frame."""
+BATCH = 8
+
+
+class Agreement:
+    """How well a network restores real blur of the video: blurred pieces of it against what they show when sharp.
+
+    The sharp moment beside a blurred one, seen from the middle of the path that the camera went meanwhile, is nearly
+    what the blurred piece should become. Nothing is learnt from these pairs: adaptation sees the sharp patches only
+    under other blur. The pieces of the patches that are kept out come first.
+
+    Args:
+        found: the alignment of the video's patches, the last ones being those that are kept out.
+    """
+
+    def __init__(self, found: Alignment) -> None:
+        chosen = torch.nonzero(found.explained).flatten().flip(0)[:MOST_PIECES]
+        self.clips = found.moments.clips(chosen)
+        self.sharp, self.counted = found.views(chosen)
+        edge = found.moments.size[0] // EDGE
+        inner = torch.zeros_like(self.counted)
+        inner[..., edge:-edge, edge:-edge] = True
+        self.counted &= inner
+
+    def loss(self, restore: Callable[[Tensor], Tensor]) -> float:
+        """The geometric mean over the pieces of the mean squared error.
+
+        Args:
+            restore: from N x 5 x 3 x S x S to the restored middle frames, N x 3 x S x S.
+        """
+        logs = []
+        parts = (part.split(BATCH) for part in (self.clips, self.sharp, self.counted))
+        for clips, sharp, counted in zip(*parts, strict=True):
+            errors = (restore(clips).float().clamp(0, 1) - sharp).square() * counted
+            mean = errors.sum((1, 2, 3)) / (3 * counted.sum((1, 2, 3))).clamp(min=1)
+            logs.append(mean.clamp(min=1e-8).log())
+        return float(torch.cat(logs).mean().exp())

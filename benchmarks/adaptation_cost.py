@@ -32,7 +32,10 @@ LOCATIONS = OPTIONS.patches + HELD_OUT
 
 
 def survey_seconds(frames: int) -> tuple[float, float]:
-    """Median seconds of decoding a clip of so many frames to RGB, and of surveying it."""
+    """Median seconds of decoding a clip of so many frames to RGB as restoring does, in float32, and of surveying it.
+
+    The survey converts to RGB in bytes, on a thread of its own.
+    """
     memory.SIZE = (1280, 720)
     decoding, surveying = [], []
     with tempfile.TemporaryDirectory() as work:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import logging
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,12 @@ from deblurcli.adapt.guard import Diverged
 from deblurcli.adapt.meta import HELD_OUT
 from deblurcli.adapt.self_shift import SHIFTS, self_shift_score
 from deblurcli.adapt.survey import WINDOW, SupportPatch, Survey, survey
+from deblurcli.adapt.video import previewed
 from deblurcli.device import Device
 from deblurcli.errors import UsageError
 from deblurcli.media.images import Image, write_image
 from deblurcli.media.probe import MediaInfo
-from deblurcli.media.reader import VideoReader
+from deblurcli.media.reader import Frame, VideoReader
 from deblurcli.options import AdaptOptions
 from deblurcli.report import Reporter
 
@@ -233,15 +235,15 @@ def inspect_video(
     video = reader.info.video
     times, end = array("d"), 0.0
 
-    def pictures() -> Iterator[Tensor]:
+    def pictures(frames: Iterable[tuple[Frame, Tensor]]) -> Iterator[Tensor]:
         nonlocal end
-        for frame in reader.frames():
+        for frame, picture in frames:
             times.append(float((frame.pts - video.start) * frame.time_base))
             end = times[-1] + float(frame.duration * frame.time_base)
-            report.progress("surveying", len(times), total)
-            yield frame.rgb()
+            yield picture
 
-    found = survey(pictures(), patches=options.patches + HELD_OUT, size=options.patch_size, seed=options.seed)
+    with closing(previewed(reader, report, total)) as frames:
+        found = survey(pictures(frames), patches=options.patches + HELD_OUT, size=options.patch_size, seed=options.seed)
     camera, no_camera = None, ""
     report.progress("fitting the camera", 0, 1)
     try:

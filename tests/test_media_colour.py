@@ -118,12 +118,23 @@ def test_primaries_land_where_the_standards_put_them() -> None:
     [("left", [0, 0.5, 1, 1.5, 2, 2.5, 3, 3]), ("centre", [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3])],
 )
 def test_chroma_siting(siting: str, expected: list[float]) -> None:
-    ramp = torch.arange(4.0).view(1, 1, 4)
-    assert torch.allclose(maths._double(ramp, 2, siting == "centre").flatten(), torch.tensor(expected))
+    ramp = np.arange(4, dtype=np.float32)[None]
+    assert np.allclose(maths._double_columns(ramp, siting == "centre"), [expected])
     # Averaging a ramp must land on the positions that upsampling starts from.
     position = torch.arange(8.0).view(1, 1, 8)
     halved = maths._halve(position, 2, siting == "centre").flatten()[1:]
     assert torch.allclose(halved, torch.arange(1, 4) * 2 + (0.5 if siting == "centre" else 0.0))
+
+
+@pytest.mark.parametrize("size", [(47, 63), (1, 1), (2, 1), (1, 5)])
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p", "yuv444p", "yuv411p", "yuv410p", "gray", "gbrp", "gbrap"])
+def test_bytes_are_the_rounded_floats(pix_fmt: str, size: tuple[int, int]) -> None:
+    for siting in ("left", "centre"):
+        shape = layout(pix_fmt, siting=siting)
+        source = planes(shape, *size)
+        exact, found = 255 * maths.to_rgb(source, shape), maths.to_rgb8(source, shape)
+        assert found.dtype == torch.uint8 and found.shape == (3, *size) and found.is_contiguous()
+        assert (found - exact).abs().max() < 0.501
 
 
 @pytest.mark.parametrize("siting", ["left", "centre"])

@@ -60,6 +60,15 @@ def test_locations_agree_with_separate_crops():
     assert scores.tolist() == pytest.approx(expected, rel=1e-6)
 
 
+def test_bytes_are_scored_as_what_they_mean():
+    frame = (255 * seeded(9, (3, 120, 176))).round().byte()
+    frame[:, :, 80:] //= 50
+    corners = torch.cat([corners_of(120, 176, 64, 20), torch.tensor([[0, 0], [56, 112]])])
+    scores = score_locations(frame, corners, 64)
+    expected = [by_definition(frame[:, t : t + 64, left : left + 64] / 255) for t, left in corners.tolist()]
+    assert scores.tolist() == pytest.approx(expected, rel=1e-6)
+
+
 def test_a_flat_crop_beside_a_busy_one_counts_as_identical():
     frame = seeded(5, (3, 96, 192))
     frame[:, :, 96:] = 0.7

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -114,7 +115,14 @@ def test_a_shot_is_judged_without_what_came_before() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 90), (7, 3), (16, 16), (32, 2000), (720, 1280)])
 def test_any_size(size: tuple[int, int]) -> None:
     assert cuts([torch.rand(3, *size)] * 2) == []
-    assert thumbnail(torch.rand(3, *size))[0].numel() < 2 * THUMBNAIL
+    assert thumbnail(torch.rand(3, *size))[0].size < 2 * THUMBNAIL
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 300), (180, 320), (6000, 7000)])
+def test_bytes_have_the_thumbnail_of_what_they_mean(size: tuple[int, int]) -> None:
+    picture = torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    picture[:, : size[0] // 2] = 255
+    assert np.abs(thumbnail(picture) - thumbnail(picture / 255)).max() < 1e-5
 
 
 def test_flat_pictures_are_of_one_shot() -> None:

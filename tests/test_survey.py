@@ -109,5 +109,17 @@ def test_sharpness_over_time_is_lowest_where_the_video_is_sharp() -> None:
     assert all(p.contrast > 0 for p in found.patches)
 
 
+@pytest.mark.parametrize("width", [128, 20])
+def test_bytes_give_what_their_floats_give(width: int) -> None:
+    frames = [(255 * frame).round().byte() for frame in clip(12, width=width)]
+    found = survey(frames, patches=6, size=64, seed=1)
+    expected = survey([frame / 255 for frame in frames], patches=6, size=64, seed=1)
+    assert found.sharpness.tolist() == pytest.approx(expected.sharpness.tolist(), rel=1e-5)
+    for mine, theirs in zip(found.patches, expected.patches, strict=True):
+        assert (mine.frame, mine.blurriest_frame) == (theirs.frame, theirs.blurriest_frame)
+        for crop, wanted in ((mine.window, theirs.window), (mine.blurriest, theirs.blurriest)):
+            assert crop is not None and wanted is not None and torch.equal(crop, wanted)
+
+
 def test_no_frames_no_patches() -> None:
     assert survey([], patches=3, size=64, seed=1).patches == []

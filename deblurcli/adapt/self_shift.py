@@ -5,7 +5,6 @@ Source: meta-transferring paper (BMVC 2022), section 3.2 and figure 3.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,17 +34,18 @@ def score_locations(frame: Tensor, corners: Tensor, size: int) -> Tensor:
     """Score the ``size`` x ``size`` crops of one frame at many corners, as :func:`self_shift_score` would.
 
     Args:
-        frame: 3 x H x W, float32 in [0,1].
+        frame: 3 x H x W on the CPU, float32 in [0,1] or uint8, which is more than twice as fast.
         corners: M x 2 integers, (top, left) of each crop.
         size: side of the crops in pixels.
 
     Returns:
-        M scores in dB on the CPU, lower is sharper.
+        M scores in dB, lower is sharper.
 
     Raises:
         ValueError: a crop does not lie inside the frame.
 
     OpenCV on one thread: where the decoder keeps the cores busy, waiting for torch's threads takes longer than this.
+    It squares and sums in one go, which makes up for what crops that overlap could share.
     """
     import cv2  # not where training runs with torch and numpy alone
 
@@ -53,15 +53,14 @@ def score_locations(frame: Tensor, corners: Tensor, size: int) -> Tensor:
     places = corners.tolist()
     if any(not (0 <= top <= height - size and 0 <= left <= width - size) for top, left in places):
         raise ValueError(f"a {size} x {size} crop lies outside the frame of {height} x {width}")
-    channels = frame.float().cpu().numpy()
-    mse = np.empty((len(places), len(SHIFTS)))
-    for k, (top, left) in enumerate(places):
-        crops = channels[:, top : top + size, left : left + size]
-        for i, (down, right) in enumerate(SHIFTS):
-            fixed, moved = _overlap(size, size, (down, right))
-            total = sum(cv2.norm(crop[fixed], crop[moved], cv2.NORM_L2SQR) for crop in crops)
-            mse[k, i] = total / ((size - down) * (size - abs(right)) * len(channels))
-    return _score(torch.from_numpy(mse)).float()
+    pixels = cv2.merge([*frame.numpy()])
+    areas = [_overlap(size, size, shift) for shift in SHIFTS]
+    crops = [pixels[top : top + size, left : left + size] for top, left in places]
+    squares = [[cv2.norm(crop[fixed], crop[moved], cv2.NORM_L2SQR) for fixed, moved in areas] for crop in crops]
+    values = [len(frame) * (size - down) * (size - abs(right)) for down, right in SHIFTS]
+    peak = 255 if frame.dtype == torch.uint8 else 1
+    mse = torch.tensor(squares, dtype=torch.float64).view(-1, len(SHIFTS)) / (peak**2 * torch.tensor(values))
+    return _score(mse).float()
 
 
 def _overlap(height: int, width: int, shift: tuple[int, int]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:

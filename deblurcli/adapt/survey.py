@@ -29,13 +29,13 @@ class SupportPatch:
     score: float = float("inf")
     """Self-shift score of the pseudo-sharp crop; lower is sharper."""
     window: Tensor | None = None
-    """5 x 3 x S x S: the crops of frames t-2..t+2; the middle one is the pseudo-sharp patch."""
+    """5 x 3 x S x S in [0, 1]: the crops of frames t-2..t+2; the middle one is the pseudo-sharp patch."""
     at_end: bool = True
     """The shot begins or ends within the window, which therefore repeats a crop."""
     blurriest_frame: int = -1
     blurriest_score: float = float("-inf")
     blurriest: Tensor | None = None
-    """3 x S x S: the colocated crop with the highest score over time."""
+    """3 x S x S in [0, 1]: the colocated crop with the highest score over time."""
 
     def clip(self, where: torch.device) -> Tensor:
         """The window as a batch of one on a device: 1 x 5 x 3 x S x S. Every patch of a survey has one."""
@@ -72,9 +72,14 @@ class _Seen:
     """A frame on its way through the window: padded picture (3 x H x W), and the scores of the locations."""
 
     index: int
-    picture: Tensor
+    picture: np.ndarray
     scores: list[float]
     begins_shot: bool
+
+
+def unit(pixels: Tensor) -> Tensor:
+    """Pixels in [0, 1], which they may be already, of pixels in bytes."""
+    return pixels / 255 if pixels.dtype == torch.uint8 else pixels
 
 
 def draw_corners(count: int, size: int, height: int, width: int, seed: int) -> np.ndarray:
@@ -91,7 +96,7 @@ def survey(pictures: Iterable[Tensor], *, patches: int, size: int, seed: int) ->
     sharpest; only where every shot is shorter than five frames they are.
 
     Args:
-        pictures: the frames in order, 3 x H x W in [0, 1].
+        pictures: the frames in order, 3 x H x W in [0, 1], or in bytes, which is faster.
         patches: number of locations (M).
         size: side of the patches in pixels, a multiple of 32; reduced to what fits the frame (padded below 32).
         seed: seed of the locations.
@@ -103,7 +108,8 @@ def survey(pictures: Iterable[Tensor], *, patches: int, size: int, seed: int) ->
         corners = torch.zeros(0, 2, dtype=torch.long)
         for index, picture in enumerate(pictures):
             begins = is_cut(picture)
-            picture = padded(picture, 1, 32)
+            if min(picture.shape[1:]) < 32:
+                picture = padded(unit(picture), 1, 32)
             if not index:
                 h, w = picture.shape[-2:]
                 found.size = min(size, h // 32 * 32, w // 32 * 32)
@@ -114,21 +120,28 @@ def survey(pictures: Iterable[Tensor], *, patches: int, size: int, seed: int) ->
             found.sharpness.append(float(scores.mean()) / len(SHIFTS))
             if begins:
                 found.cuts.append(index)
-            yield _Seen(index, picture, scores.tolist(), begins)
+            yield _Seen(index, picture.numpy(), scores.tolist(), begins)
 
     for seen, around in windows(scored(), WINDOW, starts_shot=lambda frame: frame.begins_shot):
         _consider(found, seen, around)
+    for patch in found.patches:
+        # Not before: many a crop is given up for a better one.
+        patch.window = None if patch.window is None else unit(patch.window)
+        patch.blurriest = None if patch.blurriest is None else unit(patch.blurriest)
     return found
 
 
 def _consider(found: Survey, seen: _Seen, around: list[_Seen]) -> None:
     """Keep the crops of a frame wherever they are the sharpest or the blurriest so far."""
+
+    def crop(frame: _Seen, patch: SupportPatch) -> np.ndarray:
+        return frame.picture[:, patch.y : patch.y + found.size, patch.x : patch.x + found.size]
+
     at_end = len({frame.index for frame in around}) < WINDOW
     for patch, score in zip(found.patches, seen.scores, strict=True):
-        crop = (slice(None), slice(patch.y, patch.y + found.size), slice(patch.x, patch.x + found.size))
         if (at_end, score) < (patch.at_end, patch.score):
             patch.frame, patch.score, patch.at_end = seen.index, score, at_end
-            patch.window = torch.stack([frame.picture[crop] for frame in around])
+            patch.window = torch.from_numpy(np.stack([crop(frame, patch) for frame in around]))
         if score > patch.blurriest_score:
             patch.blurriest_frame, patch.blurriest_score = seen.index, score
-            patch.blurriest = seen.picture[crop].clone()
+            patch.blurriest = torch.from_numpy(crop(seen, patch).copy())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from math import isnan
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from deblurcli.adapt.meta import HELD_OUT, Adaptation, adapt
 from deblurcli.adapt.survey import Survey, survey
 from deblurcli.device import Device
-from deblurcli.media.reader import VideoReader
+from deblurcli.media.reader import Frame, VideoReader
 from deblurcli.options import AdaptOptions
 from deblurcli.report import Reporter
 from deblurcli.restore.pipeline import ahead
@@ -78,12 +78,22 @@ class Adapted:
 
 
 def frames_of(source: Path, report: Reporter, total: int | None) -> Iterator[Tensor]:
-    """The frames of a video, 3 x H x W in [0, 1], one after the other, with progress. Raises InputError."""
+    """The pictures of a video as the survey takes them, one after the other, with progress. Raises InputError."""
     # Closed in this order: the thread that decodes must end before its file does.
-    with VideoReader(source) as reader, closing(ahead(frame.rgb() for frame in reader.frames())) as pictures:
-        for count, picture in enumerate(pictures, 1):
-            report.progress("surveying", count, total)
+    with VideoReader(source) as reader, closing(previewed(reader, report, total)) as frames:
+        for _, picture in frames:
             yield picture
+
+
+def previewed(reader: VideoReader, report: Reporter, total: int | None) -> Generator[tuple[Frame, Tensor], None, None]:
+    """The frames of an open video with their previews, decoded on a thread of their own. Raises InputError.
+
+    The thread ends when this is closed, which must be before the video is.
+    """
+    with closing(ahead((frame, frame.preview()) for frame in reader.frames())) as frames:
+        for count, seen in enumerate(frames, 1):
+            report.progress("surveying", count, total)
+            yield seen
 
 
 def adapt_to_video(

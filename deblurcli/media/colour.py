@@ -2,6 +2,7 @@
 
 from functools import cache
 
+import cv2
 import numpy as np
 import torch
 
@@ -42,27 +43,28 @@ def _codes(layout: PlaneLayout) -> tuple[float, float, float, float]:
     return 16 * unit, 219 * unit, 128 * unit, 224 * unit
 
 
-def _floats(plane: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(plane).to(torch.float32)
+def _double_rows(plane: np.ndarray) -> np.ndarray:
+    """Bilinear upsampling by 2; a sample lies between two rows of the result. Float32."""
+    height, width = plane.shape
+    pairs = np.empty((height, 2, width), np.float32)
+    even, odd = pairs[:, 0], pairs[:, 1]
+    even[0], odd[-1] = plane[0], plane[-1]
+    cv2.addWeighted(plane[1:], 0.75, plane[:-1], 0.25, 0, even[1:])
+    cv2.addWeighted(plane[:-1], 0.75, plane[1:], 0.25, 0, odd[:-1])
+    return pairs.reshape(2 * height, width)
 
 
-def _double(x: torch.Tensor, dim: int, centred: bool) -> torch.Tensor:
-    """Bilinear upsampling by 2 along `dim`; samples lie between two outputs if `centred`, else on the even ones."""
-    size = x.shape[dim]
-    shape = list(x.shape)
-    shape[dim] = 2 * size
-    out = x.new_empty(shape).unflatten(dim, (size, 2))
-    even, odd = out.select(dim + 1, 0), out.select(dim + 1, 1)
-    head, tail = x.narrow(dim, 0, size - 1), x.narrow(dim, 1, size - 1)
-    weight = 0.25 if centred else 0.5
+def _double_columns(plane: np.ndarray, centred: bool) -> np.ndarray:
+    """As `_double_rows`; samples lie between two columns of the result if `centred`, else on the even ones."""
+    height, width = plane.shape
+    even, odd = (np.empty_like(plane), np.empty_like(plane)) if centred else (plane, np.empty_like(plane))
+    near, far = (0.75, 0.25) if centred else (0.5, 0.5)
+    odd[:, -1] = plane[:, -1]
+    cv2.addWeighted(plane[:, :-1], near, plane[:, 1:], far, 0, odd[:, :-1])
     if centred:
-        torch.lerp(tail, head, weight, out=even.narrow(dim, 1, size - 1))
-        even.select(dim, 0).copy_(x.select(dim, 0))
-    else:
-        even.copy_(x)
-    torch.lerp(head, tail, weight, out=odd.narrow(dim, 0, size - 1))
-    odd.select(dim, size - 1).copy_(x.select(dim, size - 1))
-    return out.flatten(dim, dim + 1)
+        even[:, 0] = plane[:, 0]
+        cv2.addWeighted(plane[:, 1:], near, plane[:, :-1], far, 0, even[:, 1:])
+    return cv2.merge((even, odd)).reshape(height, 2 * width)
 
 
 def _halve(x: torch.Tensor, dim: int, centred: bool) -> torch.Tensor:
@@ -82,24 +84,37 @@ def _halve(x: torch.Tensor, dim: int, centred: bool) -> torch.Tensor:
 
 def to_rgb(planes: tuple[np.ndarray, ...], layout: PlaneLayout) -> torch.Tensor:
     """Planes in code values to float32 RGB, 3 x H x W in [0,1], contiguous; alpha is left out."""
+    rgb = np.empty((3, *planes[0].shape), np.float32)
+    return torch.from_numpy(_write_rgb(planes, layout, rgb, 1.0).clip(0, 1, out=rgb))
+
+
+def to_rgb8(planes: tuple[np.ndarray, ...], layout: PlaneLayout) -> torch.Tensor:
+    """As `to_rgb`, rounded to 8 bits: uint8, 3 x H x W, contiguous."""
+    return torch.from_numpy(_write_rgb(planes, layout, np.empty((3, *planes[0].shape), np.uint8), 255.0))
+
+
+def _write_rgb(planes: tuple[np.ndarray, ...], layout: PlaneLayout, rgb: np.ndarray, peak: float) -> np.ndarray:
+    """Fill `rgb` with values that are 0 for black and `peak` for white; bytes are rounded and limited.
+
+    OpenCV on one thread, a plane at a time: this runs beside decoding and inference, which keep the cores busy.
+    """
     offset, scale, c_offset, c_scale = _codes(layout)
-    luma = _floats(planes[0])
-    if layout.kind == "grey":
-        return luma.sub_(offset).div_(scale).clamp_(0, 1).expand(3, -1, -1).contiguous()
-    if layout.kind == "rgb":
-        green, blue, red = luma, _floats(planes[1]), _floats(planes[2])
-        return torch.stack((red, green, blue)).sub_(offset).div_(scale).clamp_(0, 1)
+    kind = cv2.CV_8U if rgb.dtype == np.uint8 else cv2.CV_32F
+    if layout.kind != "yuv":
+        order = (0, 0, 0) if layout.kind == "grey" else (2, 0, 1)
+        for channel, number in zip(rgb, order, strict=True):
+            cv2.addWeighted(planes[number], peak / scale, planes[number], 0, -offset * peak / scale, channel, kind)
+        return rgb
     height, width = planes[0].shape
-    chroma = torch.stack((_floats(planes[1]), _floats(planes[2])))
-    weights = _chroma_to_rgb(layout.colour.matrix) / c_scale
-    bias = -weights.sum(1, keepdim=True) * c_offset - offset / scale
-    rgb = torch.addmm(bias, weights, chroma.flatten(1)).view(3, *chroma.shape[1:])
-    for _ in range(layout.shift[1]):
-        rgb = _double(rgb, 1, centred=True)
-    for _ in range(layout.shift[0]):
-        rgb = _double(rgb, 2, centred=layout.colour.siting == "centre")
-    rgb = rgb[:, :height, :width]
-    return rgb.add_(luma, alpha=1 / scale).clamp_(0, 1).contiguous()
+    for channel, (blue, red) in zip(rgb, (_chroma_to_rgb(layout.colour.matrix) / c_scale).tolist(), strict=True):
+        bias = -(blue + red) * c_offset - offset / scale
+        tint = cv2.addWeighted(planes[1], blue, planes[2], red, bias, dtype=cv2.CV_32F)
+        for _ in range(layout.shift[1]):
+            tint = _double_rows(tint)
+        for _ in range(layout.shift[0]):
+            tint = _double_columns(tint, centred=layout.colour.siting == "centre")
+        cv2.addWeighted(planes[0], peak / scale, tint[:height, :width], peak, 0, channel, kind)
+    return rgb
 
 
 def _shifted(plane: np.ndarray, change: torch.Tensor, top: int) -> np.ndarray:

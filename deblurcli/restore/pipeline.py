@@ -166,8 +166,8 @@ def restore_video(
     def decode() -> None:
         for item in items:
             if isinstance(item, Frame):
-                picture = item.rgb()
-                decoded.put((item, picture, is_cut is not None and is_cut(picture)))
+                # Cuts are looked for in what the survey has seen, so that both find the same.
+                decoded.put((item, item.rgb(), is_cut is not None and is_cut(item.preview())))
             else:
                 decoded.put((item, None, False))
         decoded.put(_END)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -9,8 +10,9 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
+import numpy as np
 import torch
-import torch.nn.functional as F
+from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
 THUMBNAIL = 600
@@ -39,46 +41,57 @@ EXPECTED = 0.2
 """The usual change before any is known: a second cut right behind a cut must be a clear one."""
 
 
-def thumbnail(picture: Tensor) -> Tensor:
-    """3 x H x W to 3 x h x w of about ``THUMBNAIL`` pixels, each the mean of a square."""
-    h, w = picture.shape[-2:]
-    side = max(1, round(math.sqrt(h * w / THUMBNAIL)))
-    return F.avg_pool2d(picture[None], (min(side, h), min(side, w)))[0]
+def thumbnail(picture: Tensor) -> np.ndarray:
+    """3 x H x W, in [0, 1] or bytes, to 3 x h x w in [0, 1]: about ``THUMBNAIL`` pixels, each the mean of a square."""
+    _, height, width = picture.shape
+    side = min(max(1, round(math.sqrt(height * width / THUMBNAIL))), 257)  # as many bytes sum up to 16 bits
+    tall, wide = min(side, height), min(side, width)
+    h, w = height // tall, width // wide
+    kind, top = (np.uint16, 255) if picture.dtype == torch.uint8 else (np.float32, 1)
+    columns = picture.numpy()[:, : h * tall].reshape(3, h, tall, width).sum(2, dtype=kind)
+    squares = columns[:, :, : w * wide].reshape(3, h, w, wide).sum(3, dtype=np.float32)
+    return squares / np.float32(tall * wide * top)
 
 
-def unfamiliar(picture: Tensor, before: Tensor) -> Tensor:
-    """How little of a thumbnail is found anywhere near in the one before: a scalar, 0 where everything is.
+def unfamiliar(picture: np.ndarray, before: np.ndarray) -> float:
+    """How little of a thumbnail is found anywhere near in the one before: 0 where everything is.
 
     Brightness and contrast are taken out; then every block is compared with all places it may have come from.
     """
-    new, old = (p - p.mean((1, 2), keepdim=True) for p in (picture, before))
-    new, old = (p / (p.square().mean().sqrt() + FAINT) for p in (new, old))
-    h, w = new.shape[-2:]
+    new, old = (p - p.mean((1, 2), keepdims=True) for p in (picture, before))
+    new, old = (p / (np.sqrt(np.square(p).mean()) + FAINT) for p in (new, old))
+    h, w = new.shape[1:]
     dy, dx = round(REACH * h), round(REACH * w)
-    places = F.pad(old[None], (dx, dx, dy, dy), mode="replicate")[0].unfold(1, h, 1).unfold(2, w, 1)
-    difference = (places - new[:, None, None]).abs_().mean(0).flatten(0, 1)
-    blocks = F.avg_pool2d(difference[:, None], (min(BLOCK, h), min(BLOCK, w)), ceil_mode=True)
-    return blocks.amin(0).mean()
+    around = np.pad(old, ((0, 0), (dy, dy), (dx, dx)), mode="edge")
+    places = sliding_window_view(around, (h, w), (1, 2))
+    difference = np.zeros((*places.shape[1:3], h + -h % BLOCK, w + -w % BLOCK), np.float32)
+    for channel, looked_for in zip(places, new, strict=True):
+        apart = channel - looked_for
+        difference[:, :, :h, :w] += np.abs(apart, out=apart)
+    rows = functools.reduce(np.add, (difference[:, :, i::BLOCK] for i in range(BLOCK)))
+    blocks = functools.reduce(np.add, (rows[..., i::BLOCK] for i in range(BLOCK)))
+    tall, wide = (np.minimum(BLOCK, length - np.arange(0, length, BLOCK)) for length in (h, w))
+    return float((blocks.min((0, 1)) / (3 * np.outer(tall, wide))).mean())
 
 
-def recoloured(picture: Tensor, before: Tensor) -> Tensor:
-    """How much the distributions of brightness and of two colour differences have changed: a scalar, 0 for not at all.
+def recoloured(picture: np.ndarray, before: np.ndarray) -> float:
+    """How much the distributions of brightness and of two colour differences have changed: 0 for not at all.
 
     It is the earth mover's distance, small for a small change of light, in units of how wide the distributions are.
     """
-    red, green, blue = torch.stack([picture, before]).flatten(2).unbind(1)
-    values = torch.stack([(red + green + blue) / 3, red - blue, green - (red + blue) / 2])
-    new, old = values.sort(-1).values.unbind(1)
-    spread = values.std(-1, correction=0).mean(1).sum()
-    return (new - old).abs().mean(1).sum() / (spread + FAINT)
+    red, green, blue = np.stack([picture, before], 1).reshape(3, 2, -1)
+    values = np.sort(np.stack([(red + green + blue) / 3, red - blue, green - (red + blue) / 2]))
+    new, old = values.swapaxes(0, 1)
+    spread = values.std(-1).mean(1).sum()
+    return float(np.abs(new - old).mean(1).sum() / (spread + FAINT))
 
 
-def unlikeness(picture: Tensor, before: Tensor) -> float:
+def unlikeness(picture: np.ndarray, before: np.ndarray) -> float:
     """Of two thumbnails: high where neither what is seen nor its colours are those of the picture before.
 
     Motion brings new things but keeps the colours, a change of light keeps the things: only a cut has both.
     """
-    return float(unfamiliar(picture, before).square() * recoloured(picture, before)) ** (1 / 3)
+    return (unfamiliar(picture, before) ** 2 * recoloured(picture, before)) ** (1 / 3)
 
 
 class CutDetector:
@@ -90,11 +103,11 @@ class CutDetector:
     """
 
     def __init__(self) -> None:
-        self.before: Tensor | None = None
+        self.before: np.ndarray | None = None
         self.usual, self.known = EXPECTED, 1
 
     def __call__(self, picture: Tensor) -> bool:
-        """Whether a cut lies between this picture (3 x H x W in [0, 1]) and the one before; not so for the first."""
+        """Whether a cut lies between this picture (3 x H x W, in [0, 1] or bytes) and the one before, if any."""
         seen, before = thumbnail(picture), self.before
         self.before = seen
         if before is None:
@@ -109,7 +122,7 @@ class CutDetector:
 
 
 def by_shot(pictures: Iterable[Tensor]) -> Iterator[Iterator[Tensor]]:
-    """The frames (3 x H x W in [0, 1]) of one shot after the other.
+    """The frames (3 x H x W, in [0, 1] or bytes) of one shot after the other.
 
     Nothing is held back: what is left of a shot is passed over when the next is asked for.
     """

@@ -19,10 +19,11 @@ from deblurcli.device import pick_device
 from deblurcli.losses import l1_fft
 from deblurcli.networks.video_unet import VideoUNet
 from deblurcli.synth import BlurRange
-from deblurcli.train.data import clips, load_material
+from deblurcli.train.data import centred, clips, load_material
 from deblurcli.train.optim import Muon, rate_at, update_average
 from deblurcli.train.ring import CropRing
-from deblurcli.train.stages import VALIDATION_SEED, centred, fuse, mean_psnr, restored
+from deblurcli.train.stages import fuse, restored
+from deblurcli.train.validation import VALIDATION_SEED, mean_psnr
 from deblurcli.weights.load import load_chosen
 
 VARIANTS = {
@@ -84,7 +85,7 @@ if __name__ == "__main__":
         average, optimiser = copy.deepcopy(network), Muon(network.fusion, RATE)
         started, iteration = time.process_time(), 0
         while (progress := (time.process_time() - started) / (60 * args.minutes * torch.get_num_threads())) < 1:
-            optimiser.set_rate(rate_at(progress, iteration, RATE, warmup=50))
+            optimiser.set_rate(rate_at(progress, iteration, 1.0, warmup=50))
             prepared, target = ring.batch(iteration, BATCH, SIZE, device.where)
             with device.autocast():
                 loss = l1_fft(fuse(network, windowed(prepared, frames)), target)

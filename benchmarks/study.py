@@ -30,7 +30,7 @@ from deblurcli.synth import BlurRange
 from deblurcli.train.data import load_material, stills
 from deblurcli.train.optim import Muon, rate_at, update_average
 from deblurcli.train.ring import CropRing
-from deblurcli.train.stages import VALIDATION_SEED, mean_psnr
+from deblurcli.train.validation import VALIDATION_SEED, mean_psnr
 
 SEED, CROPS, BATCH, SIZE = 1, 1500, 12, 128
 HELD_OUT_CROPS, HELD_OUT_SIZE = 48, 192
@@ -102,18 +102,20 @@ def cost(network: nn.Module) -> tuple[int, float]:
     return sum(p.numel() for p in network.parameters()), counter.get_total_flops() / 2
 
 
-def train(trial: Trial, ring: CropRing, seconds: float, device: Device) -> tuple[nn.Module, int]:
-    """Train for so many seconds of CPU time; the averaged network, and the iterations that were done."""
+def train(
+    trial: Trial, ring: CropRing, device: Device, *, seconds: float = 0.0, iterations: int = 0, size: int = SIZE
+) -> tuple[nn.Module, int]:
+    """Train for so many seconds of CPU time, or so many iterations; the averaged network, and the iterations done."""
     torch.manual_seed(SEED)
     module = device.place(trial.build()).train()
     average = copy.deepcopy(module).requires_grad_(False).eval()
     optimiser = trial.optimiser(module)
     peaks = [group["lr"] for group in optimiser.param_groups]
     iteration, started = 0, time.process_time()
-    while (progress := (time.process_time() - started) / seconds) < 1:
+    while (progress := iteration / iterations if iterations else (time.process_time() - started) / seconds) < 1:
         for group, peak in zip(optimiser.param_groups, peaks, strict=True):
             group["lr"] = rate_at(progress, iteration, peak, WARMUP)
-        blurred, sharp = ring.batch(iteration, BATCH, SIZE, device.where)
+        blurred, sharp = ring.batch(iteration, BATCH, size, device.where)
         with device.autocast():
             loss = trial.loss(module(blurred), sharp)
         optimiser.zero_grad(set_to_none=True)
@@ -174,7 +176,7 @@ def main() -> None:
         table = csv.writer(file)
         table.writerow(fields)
         for name, trial in chosen.items():
-            network, iterations = train(trial, ring, 60 * options.minutes * torch.get_num_threads(), device)
+            network, iterations = train(trial, ring, device, seconds=60 * options.minutes * torch.get_num_threads())
             found, seconds = gain(network, *pairs, device), frame_seconds(network, device)
             parameters, macs = costs[name]
             row = [name, f"{parameters / 1e6:.2f}", f"{macs / 1e9:.1f}", str(iterations)]

@@ -25,7 +25,7 @@ class ReblurringModule(nn.Module):
     Everything happens at full resolution; an output pixel sees 4 + 4 ``blocks`` pixels in each direction.
     """
 
-    def __init__(self, blocks: int = 1) -> None:
+    def __init__(self, blocks: int = 2) -> None:
         super().__init__()
         self.head = nn.Conv2d(3, CHANNELS, 5, padding=2)
         self.body = nn.Sequential(*(ResBlock(CHANNELS, kernel=5) for _ in range(blocks)))

@@ -115,9 +115,11 @@ def pack_material(material: Material, path: Path) -> None:
 
 
 def _resized(picture: Tensor, height: int, width: int) -> Tensor:
-    return F.interpolate(
-        picture[None].float(), (height, width), mode="bicubic", antialias=True, align_corners=False
-    )[0].div_(255).clamp_(0, 1)
+    return (
+        F.interpolate(picture[None].float(), (height, width), mode="bicubic", antialias=True, align_corners=False)[0]
+        .div_(255)
+        .clamp_(0, 1)
+    )
 
 
 def draw_background(photos: list[Tensor], side: int, rng: np.random.Generator, tries: int = 4) -> Tensor:
@@ -200,9 +202,17 @@ def clips(material: Material, frames: int, size: int, ranges: BlurRange, device:
     return draw
 
 
-def reblur_clips(
-    material: Material, size: int, ranges: BlurRange, device: torch.device, frames: int = 5
-) -> Source:
+def centred(draw: Source) -> Source:
+    """A source of clips whose target is the sharp centre frame, count x 3 x H x W."""
+
+    def drawn(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        blurred, sharp = draw(count, rng)
+        return blurred, sharp[:, sharp.shape[1] // 2]
+
+    return drawn
+
+
+def reblur_clips(material: Material, size: int, ranges: BlurRange, device: torch.device, frames: int = 5) -> Source:
     """Pairs for the reblurring network: (count, rng) -> blurred centre, sharp window (count x 5 x 3 x ...)."""
 
     def draw(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

@@ -19,13 +19,16 @@ from deblurcli.errors import InputError
 from deblurcli.options import TrainOptions
 from deblurcli.report import Reporter
 from deblurcli.train.checkpoint import load_state, save_state
+from deblurcli.train.companion import Companion
 from deblurcli.train.curve import draw_curve
-from deblurcli.train.optim import rate_at, update_average
+from deblurcli.train.optim import Muon, rate_at, step_if_finite, update_average
 from deblurcli.train.parallel import Workers
-from deblurcli.train.ring import CropRing
+from deblurcli.train.ring import Ring
+from deblurcli.train.validation import Scores
 from deblurcli.weights.load import save_network
 
-LOG_FIELDS = ["iteration", "minutes", "rate", "loss", "validation_psnr", "validation_input_psnr"]
+LOG_FIELDS = ["iteration", "minutes", "rate", "loss"]
+"""Columns of the log; those of the scores follow."""
 
 
 @dataclass
@@ -37,16 +40,15 @@ class Stage:
     module: nn.Module
     config: dict[str, Any]
     optimiser: torch.optim.Optimizer
-    ring: CropRing
+    ring: Ring
     loss: Callable[[nn.Module, Tensor, Tensor], Tensor]
-    """(module, blurred, sharp) -> the scalar to minimise; a critic takes its own step inside."""
-    validate: Callable[[nn.Module], tuple[float, float]]
-    """module -> PSNR of its result and of doing nothing, in dB, on held-out material."""
+    """(module, blurred, sharp) -> the scalar to minimise; companions take their own steps inside."""
+    validate: Callable[[nn.Module], Scores]
+    """module -> its scores on held-out material."""
     card: dict[str, Any]
     export: Path
-    critics: dict[str, nn.Module] = field(default_factory=dict)
-    """Trained along inside ``loss``; saved with the state."""
-    critic_optimisers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
+    companions: dict[str, Companion] = field(default_factory=dict)
+    """Networks trained along inside ``loss``, by their names in the table of networks."""
     workers: Workers = field(default_factory=Workers)
 
 
@@ -69,15 +71,18 @@ def run_stage(stage: Stage, options: TrainOptions, device: Device, report: Repor
     workers = stage.workers
     workers.start_alike(stage.module.state_dict().values())
     average = copy.deepcopy(stage.module).requires_grad_(False)
-    modules = {"module": stage.module, "average": average, **stage.critics}
-    optimisers = {"optimiser": stage.optimiser, **stage.critic_optimisers}
+    modules = {"module": stage.module, "average": average}
+    optimisers = {"optimiser": stage.optimiser}
+    for name, companion in stage.companions.items():
+        workers.start_alike(companion.module.state_dict().values())
+        modules[name] = companion.module
+        optimisers[f"{name} optimiser"] = companion.optimiser
     facts: dict[str, Any] = {"iteration": 0, "seconds": 0.0, "curve": [], "seed": options.seed}
     if state_path.exists():
         facts = load_state(state_path, modules, optimisers)
         report.note(f"resuming {state_path} at iteration {facts['iteration']}, {facts['seconds'] / 60:.1f} minutes")
     elif workers.leads:
-        with log_path.open("w", newline="") as log:
-            csv.writer(log).writerow(LOG_FIELDS)
+        log_path.unlink(missing_ok=True)
     stage.ring.advance(facts["iteration"], lambda done, total: report.progress("preparing crops", done, total))
 
     def progress() -> float:
@@ -91,25 +96,28 @@ def run_stage(stage: Stage, options: TrainOptions, device: Device, report: Repor
         average.eval()
         scores = stage.validate(average)
         mean_loss = sum(losses) / max(len(losses), 1)
-        row = [facts["iteration"], round(facts["seconds"] / 60, 2), rate, mean_loss, *scores]
-        facts["curve"].append([row[0], row[1], round(scores[0], 3)])
+        row = [facts["iteration"], round(facts["seconds"] / 60, 2), rate, mean_loss, *scores.values()]
+        facts["curve"].append([row[0], row[1], round(scores["validation_psnr"], 3)])
+        begun = log_path.exists()
         with log_path.open("a", newline="") as log:
+            if not begun:
+                csv.writer(log).writerow([*LOG_FIELDS, *scores])
             csv.writer(log).writerow([f"{v:.6g}" for v in row])
         draw_curve(log_path, out / "curve.png")
         card = stage.card | {
             "iterations": facts["iteration"],
             "minutes": round(facts["seconds"] / 60, 1),
-            "validation_psnr": round(scores[0], 3),
-            "validation_input_psnr": round(scores[1], 3),
+            **{name: round(score, 3) for name, score in scores.items()},
             "curve": facts["curve"][:: max(1, len(facts["curve"]) // 24)],
         }
         save_network(stage.export, average, network=stage.network, config=stage.config, card=card)
-        for name, critic in stage.critics.items():
-            save_network(out / f"{name}.safetensors", critic, network=name, config={}, card=card)
+        for name, companion in stage.companions.items():
+            along = out / f"{name}.safetensors"
+            save_network(along, companion.module, network=name, config=companion.config, card=card)
         save_state(state_path, modules, optimisers, facts)
         report.note(
-            f"iteration {facts['iteration']}: loss {mean_loss:.5f}, held-out PSNR {scores[0]:.2f} dB"
-            f" (input {scores[1]:.2f})"
+            f"iteration {facts['iteration']}: loss {mean_loss:.5f}, held-out PSNR {scores['validation_psnr']:.2f} dB"
+            f" (input {scores['validation_input_psnr']:.2f})"
         )
 
     losses: list[float] = []
@@ -119,8 +127,11 @@ def run_stage(stage: Stage, options: TrainOptions, device: Device, report: Repor
     try:
         while progress() < 1:
             iteration = facts["iteration"]
-            rate = rate_at(progress(), iteration, options.rate)
-            stage.optimiser.set_rate(rate)  # type: ignore[attr-defined]
+            share = rate_at(progress(), iteration, 1.0)
+            rate = share * options.rate
+            for optimiser in optimisers.values():
+                if isinstance(optimiser, Muon):  # the rate of a critic is constant
+                    optimiser.set_rate(share)
             stage.ring.advance(iteration)
             count, size = crop_plan(progress(), options.batch, options.crops)
             blurred, sharp = stage.ring.batch(iteration, count, size, device.where)
@@ -129,9 +140,7 @@ def run_stage(stage: Stage, options: TrainOptions, device: Device, report: Repor
             stage.optimiser.zero_grad(set_to_none=True)
             loss.backward()
             workers.average_gradients(stage.module)
-            # The norm is the same in every process, so that they skip a broken step together.
-            if torch.isfinite(nn.utils.clip_grad_norm_(stage.module.parameters(), 1.0)):
-                stage.optimiser.step()
+            step_if_finite(stage.optimiser, stage.module)
             losses.append(value := float(loss.detach()))
             if len(losses) > 50 and not any(math.isfinite(v) for v in losses[-50:]):
                 raise InputError("the loss has not been finite for 50 iterations", "lower --rate")

@@ -32,7 +32,7 @@ class Muon(torch.optim.Optimizer):
 
     Args:
         module: whose parameters are trained.
-        lr: rate of the orthogonalised updates; AdamW's rate is ``adam_ratio`` times it.
+        lr: peak rate of the orthogonalised updates; AdamW's rate is ``adam_ratio`` times it.
         aside: parts of the names of layers that AdamW trains all the same: those that touch pixels, and tables.
     """
 
@@ -56,11 +56,12 @@ class Muon(torch.optim.Optimizer):
             {"params": rest, "orthogonal": False, "ratio": adam_ratio},
         ]
         super().__init__([g for g in groups if g["params"]], {"lr": lr, "momentum": momentum, "decay": weight_decay})
-        self.set_rate(lr)
+        self.set_rate(1.0)
 
-    def set_rate(self, lr: float) -> None:
+    def set_rate(self, share: float) -> None:
+        """Go on with this share of the peak rates."""
         for group in self.param_groups:
-            group["lr"] = lr * group["ratio"]
+            group["lr"] = share * self.defaults["lr"] * group["ratio"]
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -94,6 +95,15 @@ class Muon(torch.optim.Optimizer):
             state["second"].lerp_(p.grad.square(), 0.01)
             scale = state["second"].div(1 - 0.99**n).sqrt_().add_(1e-8)
             p.addcdiv_(state["first"], scale, value=-group["lr"] / (1 - 0.9**n))
+
+
+def step_if_finite(optimiser: torch.optim.Optimizer, module: nn.Module, longest: float = 1.0) -> None:
+    """Take a step along gradients shortened to the norm ``longest``; none where one of them is not finite.
+
+    With gradients averaged over processes the norm is the same in all of them: they skip a broken step together.
+    """
+    if torch.isfinite(nn.utils.clip_grad_norm_(module.parameters(), longest)):
+        optimiser.step()
 
 
 def rate_at(progress: float, iteration: int, peak: float, warmup: int = 300, floor: float = 0.01) -> float:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from deblurcli.train.data import Source, turned
+
+
+class Ring(Protocol):
+    """What the loop needs of prepared pairs: to be brought to an iteration, and a batch of crops there."""
+
+    def advance(self, iteration: int, progress: Callable[[int, int], None] = ..., /) -> None: ...
+
+    def batch(self, iteration: int, count: int, size: int, device: torch.device, /) -> tuple[Tensor, Tensor]: ...
 
 
 class CropRing:

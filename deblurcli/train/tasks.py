@@ -1,0 +1,120 @@
+"""The tasks of meta-training: short videos, each from a camera of its own, with all that adapting to one needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deblurcli.adapt.camera import Camera, fit_camera
+from deblurcli.adapt.guard import Diverged
+from deblurcli.adapt.self_shift import self_shift_score
+from deblurcli.adapt.survey import WINDOW, SupportPatch
+from deblurcli.synth.pairs import MARGIN, shaken
+from deblurcli.train.data import Material, draw_background
+
+FRAMES = 12
+SIDE = 256
+"""Of a task's video, in pixels."""
+PATCHES, PATCH = 6, 128
+"""Support patches of a task, and their side in pixels."""
+RATE = 25.0
+LENGTHS = (4.0, 40.0)
+"""Mean paths of a task's camera in an exposure, in pixels: from the shortest to the longest, evenly in logarithm."""
+EXPONENTS = (0.6, 4.0)
+"""Of its response, evenly in logarithm."""
+LOUDEST = 0.04
+"""Its noise at most, standard deviation at full scale; half of the cameras have less than a quarter of it."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A video: its support set, the camera fitted to it, and true pairs of it to ask about.
+
+    ``blurred``, ``sharp``: FRAMES x 3 x SIDE x SIDE, uint8.
+    """
+
+    support: list[SupportPatch]
+    camera: Camera
+    blurred: Tensor
+    sharp: Tensor
+
+
+def draw_task(material: Material, seed: list[int], device: torch.device) -> Task:
+    """The task of this seed: a photo shaken by hand, seen by a camera whose blur, response and noise are drawn.
+
+    Videos that no camera explains are drawn anew: nothing would be adapted to them.
+    """
+    photos = list(material.photos.values())
+    rng = np.random.default_rng(seed)
+    while True:
+        photo = draw_background(photos, SIDE + 2 * MARGIN, rng)
+        blur, gamma = (math.exp(rng.uniform(*np.log(bounds))) for bounds in (LENGTHS, EXPONENTS))
+        noise = LOUDEST * float(rng.random()) ** 2
+        pairs = shaken(photo, FRAMES, RATE, blur, int(rng.integers(2**31)), gamma, noise)
+        codes = (tuple((t * 255).round().byte() for t in pair) for pair in islice(pairs, FRAMES))
+        blurred, sharp = (torch.stack(frames) for frames in zip(*codes, strict=True))
+        support = sharpest(blurred.float() / 255, rng)
+        try:
+            return Task(support, fit_camera(support, device), blurred, sharp)
+        except Diverged:
+            continue
+
+
+def sharpest(frames: Tensor, rng: np.random.Generator) -> list[SupportPatch]:
+    """The support set of a short video (N x 3 x H x W in [0, 1]), as a survey finds it, with torch alone."""
+    height, width = frames.shape[-2:]
+    reach = WINDOW // 2
+    found = []
+    for _ in range(PATCHES):
+        y, x = int(rng.integers(height - PATCH + 1)), int(rng.integers(width - PATCH + 1))
+        crops = frames[..., y : y + PATCH, x : x + PATCH]
+        scores = self_shift_score(crops[reach:-reach])
+        best = int(scores.argmin()) + reach
+        window = crops[best - reach : best + reach + 1].clone()
+        found.append(SupportPatch(y, x, best, float(scores.min()), window, at_end=False))
+    return found
+
+
+class TaskRing:
+    """One task after the other, each for some iterations, and crops of its true pairs.
+
+    The task and the crops at an iteration are a function of the seed and the iteration alone.
+
+    Args:
+        draw: the task of an index.
+        every: iterations with one task.
+    """
+
+    def __init__(self, draw: Callable[[int], Task], every: int, seed: int) -> None:
+        self.draw, self.every, self.seed = draw, every, seed
+        self.index = -1
+        self._task: Task | None = None
+
+    @property
+    def task(self) -> Task:
+        """That of the iteration to which the ring was brought last."""
+        assert self._task is not None
+        return self._task
+
+    def advance(self, iteration: int, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Bring the ring to its state at ``iteration``."""
+        if (index := iteration // self.every) != self.index:
+            self.index, self._task = index, self.draw(index)
+        progress(1, 1)
+
+    def batch(self, iteration: int, count: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """``count`` crops of random frames of the task: blurred and sharp, count x 3 x size x size in [0, 1]."""
+        rng = np.random.default_rng([self.seed, 2, iteration])
+        chosen: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for _ in range(count):
+            frame, y, x = int(rng.integers(FRAMES)), *(int(v) for v in rng.integers(SIDE - size + 1, size=2))
+            for pieces, frames in zip(chosen, (self.task.blurred, self.task.sharp), strict=True):
+                pieces.append(frames[frame, :, y : y + size, x : x + size])
+        blurred, sharp = (torch.stack(pieces).to(device).float().div_(255) for pieces in chosen)
+        return blurred, sharp

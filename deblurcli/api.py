@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
+from deblurcli.adapt.test_time import Adapter
+from deblurcli.adapt.tta import EachPicture, Outcome, WholeVideo
 from deblurcli.adapt.video import Adapted, adapt_to_video
-from deblurcli.device import free_system_memory, pick_device
+from deblurcli.device import Device, free_system_memory, pick_device
 from deblurcli.errors import InputError, OutputError, UsageError
 from deblurcli.inspection import Inspection, draw, inspect_video, require_drawing
 from deblurcli.media.clips import ClipWriter
@@ -28,6 +31,7 @@ from deblurcli.options import (
     MetricsOptions,
     SynthOptions,
     TrainOptions,
+    TtaOptions,
     VideoOptions,
 )
 from deblurcli.quality import measured
@@ -67,18 +71,19 @@ def deblur_video(source: PathLike, destination: PathLike, *, report: Reporter | 
         source: the blurred video.
         destination: the file to write; it appears only when complete.
         report: where progress and messages go; silent by default.
-        **options: fields of :class:`VideoOptions`, :class:`AdaptOptions` and :class:`DeviceOptions`.
+        **options: fields of :class:`VideoOptions`, :class:`AdaptOptions`, :class:`TtaOptions` and
+            :class:`DeviceOptions`.
 
     Raises:
         UsageError, InputError, OutputError, WeightsError, DeviceError: see :mod:`deblurcli.errors`.
     """
     report = report or Reporter.silent()
     source, destination = Path(source), Path(destination)
-    chosen, adapting, computing = _split(options, VideoOptions, AdaptOptions, DeviceOptions)
+    chosen, adapting, tuning, computing = _split(options, VideoOptions, AdaptOptions, TtaOptions, DeviceOptions)
     if chosen.skip_existing and destination.exists():
         return Summary(destination, lines=[f"{destination} exists, skipped"], facts={"skipped": True})
     if chosen.save_adapted is not None:
-        _require_savable(chosen, adapting)
+        _require_savable(chosen, adapting, tuning)
     device = pick_device(computing.device, computing.dtype)
     network = load_chosen(chosen.network, "video", "deblur", offline=chosen.offline, report=report)
     module = device.place(network.module)
@@ -101,7 +106,17 @@ def deblur_video(source: PathLike, destination: PathLike, *, report: Reporter | 
         )
         total = _expected_frames(reader)
         adapted: Iterator[Adapted] = iter(())
-        if chosen.method == "meta":
+        tuned: EachPicture | WholeVideo | None = None
+        if chosen.method == "tta" and tuning.updates:
+            adapter = _adapter(network, module, tuning, chosen, computing, device, report, summary)
+            if chosen.tta_per == "frame":
+                tuned = EachPicture(adapter, module, device, computing.tile, "each frame")
+            else:
+                tuned = WholeVideo(adapter, module, device, computing.tile)
+                tuned.look(source, chosen.tta_frames, report, total)
+                if chosen.save_adapted is not None:
+                    _save(tuned, chosen.save_adapted, network, source, summary)
+        elif chosen.method == "meta":
             adapted = adapt_to_video(source, network, module, adapting, device, report, total)
 
         def restorer() -> Restorer:
@@ -119,20 +134,26 @@ def deblur_video(source: PathLike, destination: PathLike, *, report: Reporter | 
         done = restore_video(
             reader.items(),
             writer.write,
-            restorer(),
+            tuned or restorer(),
             report,
             next_shot=restorer if chosen.method == "meta" and adapting.adapt_per == "shot" else None,
             total=total,
         )
+    if tuned is not None:
+        _describe_adaptation(summary, tuned.done)
     _describe_run(summary, done, reader, writer)
     return summary
 
 
-def _require_savable(chosen: VideoOptions, adapting: AdaptOptions) -> None:
+def _require_savable(chosen: VideoOptions, adapting: AdaptOptions, tuning: TtaOptions) -> None:
     """Raises UsageError or OutputError where ``save_adapted`` cannot be done, before any work."""
     path = Path(chosen.save_adapted or "")
     if chosen.method == "none":
         raise UsageError("--save-adapted with --method none", "choose a method that adapts")
+    if chosen.method == "tta" and not tuning.updates:
+        raise UsageError("--save-adapted with --tta-steps 0", "give some steps")
+    if chosen.method == "tta" and chosen.tta_per == "frame":
+        raise UsageError("--save-adapted with --tta-per frame", "one file holds one network: adapt per video")
     if adapting.adapt_per == "shot":
         raise UsageError("--save-adapted with --adapt-per shot", "one file holds one network: adapt per video")
     if path.suffix != ".safetensors":
@@ -143,12 +164,33 @@ def _require_savable(chosen: VideoOptions, adapting: AdaptOptions) -> None:
         raise OutputError(f"folder {path.parent} does not exist", "make it first")
 
 
-def _save(found: Adapted, path: Path, network: LoadedNetwork, source: Path, summary: Summary) -> None:
+def _save(found: Adapted | WholeVideo, path: Path, network: LoadedNetwork, source: Path, summary: Summary) -> None:
     if found.done.kept:
         found.save(path, network, source)
         summary.lines.append(f"adapted weights: {path}")
     else:
         summary.differences.append(f"the adaptation was undone, {path} was not written")
+
+
+def _adapter(
+    network: LoadedNetwork,
+    module: nn.Module,
+    tuning: TtaOptions,
+    chosen: VideoOptions | ImageOptions,
+    computing: DeviceOptions,
+    device: Device,
+    report: Reporter,
+    summary: Summary,
+) -> Adapter:
+    """Of a network whose ``module`` is on the device. Raises WeightsError: no reblurring module."""
+    reblur = load_chosen(tuning.tta_reblur, "tta", "reblur-image", offline=chosen.offline, report=report)
+    summary.facts["weights"] |= {reblur.name: reblur.sha256}
+    return Adapter(network, module, reblur, tuning, device, computing.tile)
+
+
+def _describe_adaptation(summary: Summary, done: Outcome) -> None:
+    summary.lines.append(done.line())
+    summary.facts["adaptations"] = [done.facts()]
 
 
 def _expected_frames(reader: VideoReader) -> int | None:
@@ -184,35 +226,41 @@ def deblur_image(source: PathLike, destination: PathLike, *, report: Reporter | 
     Args:
         source, destination: image files; the output appears only when complete.
         report: where messages go; silent by default.
-        **options: fields of :class:`ImageOptions` and :class:`DeviceOptions`.
+        **options: fields of :class:`ImageOptions`, :class:`TtaOptions` and :class:`DeviceOptions`.
 
     Raises:
         UsageError, InputError, OutputError, WeightsError, DeviceError: see :mod:`deblurcli.errors`.
     """
     report = report or Reporter.silent()
     source, destination = Path(source), Path(destination)
-    chosen, computing = _split(options, ImageOptions, DeviceOptions)
+    chosen, tuning, computing = _split(options, ImageOptions, TtaOptions, DeviceOptions)
     if chosen.skip_existing and destination.exists():
         return Summary(destination, lines=[f"{destination} exists, skipped"], facts={"skipped": True})
     image = read_image(source)
     check_destination(source, destination, chosen.overwrite)
     device = pick_device(computing.device, computing.dtype)
     network = load_chosen(chosen.network, "image", "deblur", offline=chosen.offline, report=report)
-    restorer = Restorer(device.place(network.module), network.spec, device, computing.tile)
+    module = device.place(network.module)
+    summary = Summary(destination, facts={"network": network.name, "device": str(device)})
+    summary.facts["weights"] = {network.name: network.sha256}
+    tuned = None
+    if tuning.tta_steps:
+        adapter = _adapter(network, module, tuning, chosen, computing, device, report, summary)
+        tuned = EachPicture(adapter, module, device, computing.tile, "the picture")
+    restorer = tuned or Restorer(module, network.spec, device, computing.tile)
     started = time.monotonic()
     picture = image.rgb()
     change, broken = restore_frame(restorer, [picture] * restorer.window)
-    differences = write_image(destination, image.with_change(change), overwrite=chosen.overwrite, source=source)
+    restored = image.with_change(change)
+    summary.differences += write_image(destination, restored, overwrite=chosen.overwrite, source=source)
     if broken:
-        differences.append("the result came out broken; the input was written instead")
+        summary.differences.append("the result came out broken; the input was written instead")
     seconds = time.monotonic() - started
     height, width = picture.shape[-2:]
-    return Summary(
-        destination,
-        differences=differences,
-        lines=[f"restored {width}x{height} in {seconds:.1f} s"],
-        facts={"network": network.name, "weights": {network.name: network.sha256}, "device": str(device)},
-    )
+    if tuned is not None:
+        _describe_adaptation(summary, tuned.done)
+    summary.lines.append(f"restored {width}x{height} in {seconds:.1f} s")
+    return summary
 
 
 def synth(source: PathLike, destination: PathLike, *, report: Reporter | None = None, **options: Any) -> Summary:
@@ -338,7 +386,7 @@ def inspect(
 
 
 def train(stage: str, *, report: Reporter | None = None, command: str = "", **options: Any) -> dict[str, Any]:
-    """Run one training stage: ``deblur``, ``fusion`` or ``reblur``.
+    """Run one training stage: ``deblur``, ``joint``, ``meta``, ``fusion`` or ``reblur``.
 
     Args:
         stage: which network is trained, and how (:mod:`deblurcli.train.stages`).
@@ -357,6 +405,7 @@ def train(stage: str, *, report: Reporter | None = None, command: str = "", **op
     if stage not in STAGES:
         raise UsageError(f"unknown training stage {stage}", f"give one of {', '.join(STAGES)}")
     training, computing = _split(options, TrainOptions, DeviceOptions)
+    training.require_stage(stage)
     device = pick_device(computing.device, computing.dtype)
     if device.dtype == torch.float16:
         # Half-precision gradients underflow without loss scaling.

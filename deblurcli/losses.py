@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -173,7 +174,7 @@ def _sum(terms: Iterable[Tensor]) -> Tensor:
     return torch.stack(list(terms)).sum()
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+LOSSES: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "l1": l1,
     "l1_fft": l1_fft,
     "charbonnier": charbonnier,
@@ -187,4 +188,4 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "l1_hem": l1_hem,
     "multiscale_epe": multiscale_epe,
 }
-"""The losses a network may name as its own (``NetworkSpec.loss``)."""
+"""The losses a network may name as its own (``NetworkSpec.loss``), of all its outputs and the target."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deblurcli.errors import UsageError
 
-METHODS = ("none", "meta")
+METHODS = ("none", "meta", "tta")
 DTYPES = ("auto", "fp32", "bf16", "fp16")
 SSIM_MODES = ("channel", "luma", "uniform7", "volume3d")
 LPIPS_TRUNKS = ("alex", "vgg")
@@ -21,12 +21,21 @@ CHOICES = {
     "adapt_per": ("video", "shot"),
 }
 """Of the meta method's options that take a word."""
-STAGES = {"deblur": "plain-unet", "joint": "plain-unet", "fusion": "video-unet", "reblur": "videoadapt-small"}
+TTA_PER = ("video", "frame")
+STAGES = {
+    "deblur": "plain-unet",
+    "joint": "plain-unet",
+    "meta": "plain-unet",
+    "fusion": "video-unet",
+    "reblur": "videoadapt-small",
+}
 """The training stages, and the network that each trains if none is named."""
 STAGE_OPTIONS = {
     "joint": ("reblur_weight", "perceptual_weight", "adversarial_weight", "reblur_blocks", "reblur_start"),
+    "reblur": ("adversarial_weight", "cycle_weight"),
+    "meta": ("inner_steps", "inner_rate", "outer_steps"),
 }
-"""Fields of TrainOptions that one stage alone has a use for."""
+"""Fields of TrainOptions that only these stages have a use for."""
 
 
 def _require(condition: bool, found: str, cure: str) -> None:
@@ -136,15 +145,44 @@ class AdaptOptions:
 
 
 @dataclass(frozen=True)
+class TtaOptions:
+    """Test-time adaptation: how a network is adapted to one picture (reblurring-loss paper, section 3.3)."""
+
+    tta_steps: int | None = None
+    """N, the updates. Default: 5 with `--method tta`, none for images, which 0 leaves unadapted."""
+    tta_lr: float = 3e-6
+    """Adam rate of the deblurring network."""
+    tta_pixels: int = 640 * 360
+    """Pixels of a picture that a step looks at; the next step takes the next ones, the most detailed first. A picture
+    of no more is looked at as a whole."""
+    tta_reblur: str = "default"
+    """Weights of the reblurring module: a registered name, or the path of a file."""
+
+    def __post_init__(self) -> None:
+        _require((self.tta_steps or 0) >= 0, f"--tta-steps {self.tta_steps} is negative", "give 0 or more")
+        _require(0 <= self.tta_lr < 1, "--tta-lr is out of range", "give 0 to 1")
+        _require(self.tta_pixels >= 4096, f"--tta-pixels {self.tta_pixels} is too small", "give at least 4096")
+
+    @property
+    def updates(self) -> int:
+        """Updates where the method is asked for."""
+        return 5 if self.tta_steps is None else self.tta_steps
+
+
+@dataclass(frozen=True)
 class VideoOptions:
     """How `deblur video` restores and writes."""
 
     method: str = "meta"
-    """meta (adapt the networks to the video) or none."""
+    """meta (adapt the networks to the video), tta (test-time adaptation by the reblurring loss) or none."""
     network: str = "default"
     """A registered weights name, or the path of a weights file."""
     offline: bool = False
     """Never use the network, not even for missing weights."""
+    tta_per: str = "video"
+    """tta: one adaptation for the whole video, or one for each frame."""
+    tta_frames: int = 8
+    """tta: frames, evenly spread over the video, that it is adapted to; each step looks at all of them."""
     save_adapted: Path | None = None
     """File to write the adapted weights to, for `--network` with further videos of the same camera."""
     codec: str | None = None
@@ -160,6 +198,8 @@ class VideoOptions:
 
     def __post_init__(self) -> None:
         _require(self.method in METHODS, f"--method {self.method} is unknown", f"give one of {', '.join(METHODS)}")
+        _require(self.tta_per in TTA_PER, f"--tta-per {self.tta_per} is unknown", f"give one of {', '.join(TTA_PER)}")
+        _require(self.tta_frames >= 1, f"--tta-frames {self.tta_frames} is too few", "give at least 1")
         _exclusive(self.overwrite, self.skip_existing)
 
 
@@ -276,12 +316,21 @@ class TrainOptions:
     module learns from the deblurring network, which learns nothing from it."""
     perceptual_weight: float = 0.0
     """Joint training: weight of a perceptual loss (LPIPS, VGG16); 0.3 in the paper's study."""
-    adversarial_weight: float = 0.0
-    """Joint training: weight of an adversarial loss; 0.001 in the paper's study."""
+    adversarial_weight: float | None = None
+    """Joint and reblurring: weight of an adversarial loss. Default: 0.001 for reblurring, as in the study of joint
+    training's paper, which goes without for itself."""
+    cycle_weight: float = 0.0
+    """Reblurring: weight of the cycle loss, by which the default network must be able to take the blur off again."""
     reblur_blocks: int | None = None
     """Joint training, n: residual blocks of a new reblurring module, 1 (balanced) to 4. Default: 2 (perceptual)."""
     reblur_start: str | None = None
     """Joint training: weights of the reblurring module to start from (`--reblur-from`), as of `start`."""
+    inner_steps: int = 8
+    """Meta-training: updates on a task's pseudo pairs."""
+    inner_rate: float = 6e-5
+    """Meta-training: Adam rate of these. Fewer and longer steps than the meta method's go about as far."""
+    outer_steps: int = 4
+    """Meta-training: iterations with one task, each of which adapts anew."""
 
     def __post_init__(self) -> None:
         budget = (self.minutes > 0) != (self.iterations > 0)
@@ -292,9 +341,13 @@ class TrainOptions:
             f"--crops {self.crops} do not fit the networks",
             "give multiples of 32, at least 64",
         )
-        for name in ("reblur_weight", "perceptual_weight", "adversarial_weight"):
+        for name in ("reblur_weight", "perceptual_weight", "adversarial_weight", "cycle_weight"):
             option = name.replace("_", "-")
-            _require(0 <= getattr(self, name) < 1000, f"--{option} is out of range", "give 0 to 1000")
+            _require(0 <= (getattr(self, name) or 0) < 1000, f"--{option} is out of range", "give 0 to 1000")
+        for name in ("inner_steps", "outer_steps"):
+            option = name.replace("_", "-")
+            _require(getattr(self, name) >= 1, f"--{option} {getattr(self, name)} is too small", "give at least 1")
+        _require(0 < self.inner_rate < 1, "--inner-rate is out of range", "give above 0, below 1")
         blocks = self.reblur_blocks
         _require(blocks is None or 1 <= blocks <= 4, f"--reblur-blocks {blocks} is out of range", "give 1 to 4")
         _require(
@@ -306,11 +359,11 @@ class TrainOptions:
     def require_stage(self, stage: str) -> None:
         """Raise UsageError where an option of another stage is set."""
         defaults = {f.name: f.default for f in fields(self)}
-        for owner, names in STAGE_OPTIONS.items():
-            for name in names:
-                option = "reblur-from" if name == "reblur_start" else name.replace("_", "-")
-                _require(
-                    owner == stage or getattr(self, name) == defaults[name],
-                    f"--{option} means nothing to deblur train {stage}",
-                    f"leave it out, or train {owner}",
-                )
+        for name in (name for names in STAGE_OPTIONS.values() for name in names):
+            owners = [owner for owner, names in STAGE_OPTIONS.items() if name in names]
+            option = "reblur-from" if name == "reblur_start" else name.replace("_", "-")
+            _require(
+                stage in owners or getattr(self, name) == defaults[name],
+                f"--{option} means nothing to deblur train {stage}",
+                f"leave it out, or train {' or '.join(owners)}",
+            )

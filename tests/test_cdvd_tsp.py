@@ -33,10 +33,11 @@ def test_the_authors_function(network):
     facts, arrays = case("cdvd_tsp")
     assert_same_keys(network, facts)
     clip = torch.from_numpy(arrays["input"])
-    outputs = network.outputs(clip)
+    outputs = network.passes(clip)
     for i in range(4):
         assert distance(outputs[i], arrays[f"output_{i}"]) < 10 * NOISE
     assert torch.equal(network(clip), outputs[3])
+    assert all(map(torch.equal, network.outputs(clip), (outputs[1], outputs[3])))
     flows = [network.flow_net(clip[:, [1, other]]) for other in (0, 2)]
     assert distance(flows[0], arrays["flow01"]) < 10 * FLOW_NOISE
     (before, seen), (after, seen_too) = (
@@ -140,7 +141,7 @@ def test_every_parameter_has_a_gradient():
             if value.dim() >= 2:
                 value.mul_(2)
     clip = F.interpolate(seeded(1, (FRAMES, 3, 8, 8)), (64, 64), mode="bicubic").clamp(0, 1)[None]
-    outputs = network(clip)
+    outputs = network.outputs(clip)
     assert [output.shape for output in outputs] == [(1, 3, 64, 64)] * 2
     LOSSES[NETWORKS["cdvd-tsp"].loss](outputs, seeded(2, (1, 3, 64, 64))).backward()
     assert without_gradient(network) == []

@@ -54,7 +54,7 @@ def test_every_parameter_has_a_gradient(batch_norm, parameters):
     facts, _ = case("flownets")
     network = FlowNetS(batch_norm).train()
     assert sum(p.numel() for p in network.parameters()) == facts[parameters]
-    outputs = network(seeded(2, (2, 2, 3, 64, 96)))
+    outputs = network.outputs(seeded(2, (2, 2, 3, 64, 96)))
     assert [output.shape[-2:] for output in outputs] == [(16, 24), (8, 12), (4, 6), (2, 3), (1, 2)]
     LOSSES[NETWORKS["flownet-s"].loss](outputs, 10 * seeded(3, (2, 2, 64, 96))).backward()
     assert without_gradient(network) == []

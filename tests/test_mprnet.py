@@ -49,7 +49,7 @@ def test_pictures_are_split_and_joined():
 
 def test_every_parameter_has_a_gradient():
     network = tiny().train()
-    outputs = network(seeded(3, (1, 3, 16, 24)))
+    outputs = network.outputs(seeded(3, (1, 3, 16, 24)))
     assert [output.shape for output in outputs] == [(1, 3, 16, 24)] * 3
     LOSSES[NETWORKS["mprnet"].loss](outputs, seeded(4, (1, 3, 16, 24))).backward()
     assert without_gradient(network) == []

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from parity import assert_same_keys, case, distance, fill, seeded, without_gradient
 
 from deblurcli.networks import NETWORKS
-from deblurcli.networks.nafnet import LayerNorm2d, MeanPool, NAFBlock, NAFNet, local_mean
+from deblurcli.networks.nafnet import LayerNorm2d, MeanPool, NAFBlock, NAFNet, local_means, spread
 
 NOISE = 1e-6
 
@@ -46,14 +46,16 @@ def test_the_authors_function_with_local_means():
 @pytest.mark.parametrize("window", [(4, 5), (9, 4), (6, 12), (9, 11)])
 def test_the_authors_local_mean(window):
     _, arrays = case("nafnet_w32_local")
-    means = local_mean(torch.from_numpy(arrays["pool_input"]), window)
+    x = torch.from_numpy(arrays["pool_input"])
+    means = spread(local_means(x, window), x.shape[-2:])
     assert distance(means, arrays[f"pool_output_{window[0]}x{window[1]}"]) < 10 * NOISE
 
 
-def test_local_mean_is_that_of_the_window():
+@pytest.mark.parametrize("window", [(4, 3), (12, 3), (4, 10), (1, 1), (20, 20)])
+def test_local_means_are_those_of_the_windows(window):
     x = seeded(1, (2, 3, 12, 10))
-    inside = local_mean(x, (4, 3))[..., 1:10, 1:9]
-    torch.testing.assert_close(inside, F.avg_pool2d(x, (4, 3), stride=1))
+    inside = min(window[0], 12), min(window[1], 10)
+    torch.testing.assert_close(local_means(x, window), F.avg_pool2d(x, inside, stride=1))
 
 
 @pytest.mark.parametrize("train_size", [None, 16])

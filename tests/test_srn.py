@@ -1,4 +1,4 @@
-"""SRN without LSTM: the authors' function at all scales, TensorFlow's resizing, gradients and outputs by mode."""
+"""SRN without LSTM: the authors' function at all scales, TensorFlow's resizing, gradients."""
 
 import torch
 from parity import assert_same_keys, case, fill, seeded, without_gradient
@@ -14,16 +14,15 @@ NOISE = 1.5e-6
 
 @torch.no_grad()
 def test_the_authors_function():
-    """Training mode returns all scales and computes the same: the network has no other difference between modes."""
     facts, arrays = case("srn")
     network = fill(SRN())
     # The reference lists the TensorFlow variable and its shape as well.
     assert_same_keys(network, facts | {"keys": [entry[:3] for entry in facts["keys"]]})
     picture = torch.from_numpy(arrays["input"])
-    outputs = network.train()(picture)
+    outputs = network.outputs(picture)
     for i in range(3):
         assert (outputs[i] - torch.from_numpy(arrays[f"output_{i}"])).abs().max() < 10 * NOISE
-    assert torch.equal(network.eval()(picture), outputs[2])
+    assert torch.equal(network(picture), outputs[2])
 
 
 def test_doubling_keeps_even_positions_and_repeats_the_border():
@@ -35,14 +34,14 @@ def test_doubling_keeps_even_positions_and_repeats_the_border():
 def test_every_parameter_has_a_gradient():
     network = SRN().train()
     assert sum(p.numel() for p in network.parameters()) == 6_881_251
-    outputs = network(torch.rand(1, 3, 16, 32))
+    outputs = network.outputs(torch.rand(1, 3, 16, 32))
     assert [output.shape[-2:] for output in outputs] == [(4, 8), (8, 16), (16, 32)]
     LOSSES[NETWORKS["srn"].loss](outputs, torch.rand(1, 3, 16, 32)).backward()
     assert without_gradient(network) == []
 
 
 def test_no_gradient_flows_to_a_coarser_prediction():
-    _, half, full = SRN().train()(torch.rand(1, 3, 16, 16))
+    _, half, full = SRN().outputs(torch.rand(1, 3, 16, 16))
     assert torch.autograd.grad(full.sum(), half, allow_unused=True) == (None,)
 
 

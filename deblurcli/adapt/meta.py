@@ -8,7 +8,7 @@ network learns to take it off again. The model is the camera fitted to the video
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ from deblurcli.adapt.survey import WINDOW, SupportPatch, Survey
 from deblurcli.device import Device
 from deblurcli.losses import LOSSES
 from deblurcli.networks import NetworkSpec
+from deblurcli.networks.spec import outputs
 from deblurcli.options import AdaptOptions
 from deblurcli.report import Reporter
 
@@ -89,6 +90,56 @@ def trainable(network: nn.Module, part: str) -> list[nn.Parameter]:
     return [p for p in network.parameters() if part == "all" or p.ndim <= 1]
 
 
+def shown(spec: NetworkSpec, window: Tensor, centre: Tensor) -> Tensor:
+    """What a network, or its part that adapts, sees of N windows of a video (N x 5 x 3 x S x S) whose middle frame is
+    replaced by ``centre`` (N x 3 x S x S)."""
+    frames = network_input(1 if spec.alone else spec.window, window, centre.clamp(0, 1))
+    return frames.contiguous(memory_format=torch.channels_last) if frames.dim() == 4 else frames
+
+
+def restored(network: nn.Module, spec: NetworkSpec, window: Tensor, centre: Tensor, device: Device) -> Tensor:
+    """What the network, or its part that adapts, makes of what it is :func:`shown`: N x 3 x S x S."""
+    with device.autocast():
+        return network.get_submodule(spec.alone)(shown(spec, window, centre))
+
+
+def without_border(picture: Tensor, border: int, size: int) -> Tensor:
+    """The inside of a picture that stands for one of ``size`` pixels a side, whose border of so many means nothing."""
+    width = picture.shape[-1]
+    cut = border * width // size
+    return picture[..., cut : width - cut, cut : width - cut]
+
+
+def deblur_loss(
+    network: nn.Module, spec: NetworkSpec, window: Tensor, blurred: Tensor, target: Tensor, border: int, device: Device
+) -> Tensor:
+    """The network's own loss, of all its outputs, where the pseudo-blurred patch stands in the middle of the window,
+    without a border of so many pixels or, so that it ends between pixels at all scales, a few more."""
+    with device.autocast():
+        found = outputs(network.get_submodule(spec.alone), shown(spec, window, blurred))
+    pictures, size = [found] if isinstance(found, Tensor) else found, window.shape[-1]
+    step = size // min(picture.shape[-1] for picture in pictures)
+    border = -(-border // step) * step
+    inner = [without_border(picture, border, size) for picture in pictures]
+    return LOSSES[spec.loss](inner[0] if isinstance(found, Tensor) else inner, without_border(target, border, size))
+
+
+def update(optimiser: torch.optim.Optimizer, losses: Iterable[Tensor], count: int) -> float:
+    """One step along the mean of ``count`` losses, which is returned; each is computed when its turn comes.
+
+    Raises Diverged: it is not finite.
+    """
+    optimiser.zero_grad()
+    total = 0.0
+    for loss in losses:
+        part = loss / count
+        require_finite(part, "deblurring")
+        part.backward()
+        total += float(part.detach())
+    optimiser.step()
+    return total
+
+
 def adapt(
     deblur: nn.Module,
     spec: NetworkSpec,
@@ -133,18 +184,10 @@ def adapt(
         taken += 1
         report.progress(task, taken, total)
 
-    def restored(network: nn.Module, window: Tensor, centre: Tensor) -> Tensor:
-        """What the network, or its part that adapts, makes of a window of the video whose middle frame is replaced."""
-        frames = network_input(1 if spec.alone else spec.window, window, centre.clamp(0, 1))
-        if frames.dim() == 4:
-            frames = frames.contiguous(memory_format=torch.channels_last)
-        with device.autocast():
-            return network.get_submodule(spec.alone)(frames)
-
-    def deblur_loss(network: nn.Module, window: Tensor, blurred: Tensor, target: Tensor, border: int) -> Tensor:
-        """Of the network's result where the pseudo-blurred patch stands in the middle of the window."""
-        inner = (..., slice(border, window.shape[-2] - border), slice(border, window.shape[-1] - border))
-        return LOSSES[spec.loss](restored(network, window, blurred)[inner], target[inner])
+    def pair_loss(network: nn.Module, patch: SupportPatch, reblurred: Reblur, draw: np.random.Generator) -> Tensor:
+        """Of a pseudo pair."""
+        window = patch.clip(device.where)
+        return deblur_loss(network, spec, window, *reblurred(patch, draw), device)
 
     def learn_blur() -> Reblur:
         """Phase 1."""
@@ -161,7 +204,7 @@ def adapt(
             judge,
             optimiser,
             order,
-            lambda window, blurred: deblur_loss(adapted, window, blurred, window[:, WINDOW // 2], 0),
+            lambda window, blurred: deblur_loss(adapted, spec, window, blurred, window[:, WINDOW // 2], 0, device),
             options,
             device,
             lambda: step_done("learning the blur"),
@@ -180,7 +223,7 @@ def adapt(
     def pairs_loss(network: nn.Module, reblurred: Reblur) -> float:
         """Of the pseudo pairs of held-out patches."""
         draw, judging = np.random.default_rng(options.seed), held_out or support
-        losses = [deblur_loss(network, patch.clip(device.where), *reblurred(patch, draw)) for patch in judging]
+        losses = [pair_loss(network, patch, reblurred, draw) for patch in judging]
         return float(torch.stack(losses).mean()) if losses else 0.0
 
     def judged(network: nn.Module) -> float:
@@ -190,7 +233,7 @@ def adapt(
             if agreement is None:
                 loss = pairs_loss(network, reblurred)
             else:
-                loss = agreement.loss(lambda clips: restored(network, clips, clips[:, WINDOW // 2]))
+                loss = agreement.loss(lambda clips: restored(network, spec, clips, clips[:, WINDOW // 2], device))
         network.train(was_training)
         return loss
 
@@ -207,17 +250,9 @@ def adapt(
         weights = _weights_of(support, options.weighting)
         order = _order(len(support), steps * options.batch, rng)
         for step in range(1, steps + 1):
-            optimiser.zero_grad()
-            loss = torch.zeros((), device=device.where)
-            for index in order[(step - 1) * options.batch : step * options.batch]:
-                patch = support[index]
-                part = deblur_loss(adapted, patch.clip(device.where), *reblurred(patch, rng))
-                part = part * (weights[index] / options.batch)
-                part.backward()
-                loss += part.detach()
-            require_finite(loss, "deblurring")
-            optimiser.step()
-            done.deblur_losses.append(float(loss))
+            chosen = order[(step - 1) * options.batch : step * options.batch]
+            parts = (weights[index] * pair_loss(adapted, support[index], reblurred, rng) for index in chosen)
+            done.deblur_losses.append(update(optimiser, parts, options.batch))
             step_done("adapting")
             if guard is not None and step * LOOKS // steps > (step - 1) * LOOKS // steps:
                 guard.look(step)

@@ -37,11 +37,13 @@ EXAMPLES = {
     ],
     "deblur-video": [
         ("Adapt the networks to a video and restore it", "deblur video in.mp4 -o out.mp4 --method meta"),
-        ("The same without adapting, faster", "deblur video in.mp4 -o out.mp4 --method none"),
+        ("Sharpen the result by test-time adaptation", "deblur video in.mp4 -o out.mp4 --method tta"),
+        ("Without adapting, faster", "deblur video in.mp4 -o out.mp4 --method none"),
         ("All videos of a folder, going on where an earlier run ended", "deblur video clips/ -o out/ --skip-existing"),
     ],
     "deblur-image": [
         ("One picture", "deblur image photo.jpg -o sharp.png"),
+        ("The same, sharpened by test-time adaptation", "deblur image photo.jpg -o sharp.png --tta-steps 5"),
         ("Many", "deblur image photos/*.jpg -o out/"),
     ],
     "deblur-weights": [

@@ -130,4 +130,24 @@ Offline = Annotated[bool, typer.Option("--offline", help="Never use the network,
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")]
 SkipExisting = Annotated[bool, typer.Option("--skip-existing", help="Leave outputs that exist as they are.")]
 
+TtaSteps = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Test-time adaptation: updates. Without: 5 with --method tta, none for images."),
+]
+TtaLr = Annotated[
+    float, typer.Option(metavar="RATE", help="Test-time adaptation: learning rate of the deblurring network.")
+]
+TtaPixels = Annotated[
+    int,
+    typer.Option(metavar="N", help="Test-time adaptation: pixels of a picture that an update looks at, in turn."),
+]
+TtaReblur = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME|FILE",
+        help="Test-time adaptation: weights of the reblurring module.",
+        autocompletion=weights_names,
+    ),
+]
+
 DEVICE, DTYPE, TILE = DeviceOptions.device, DeviceOptions.dtype, DeviceOptions.tile

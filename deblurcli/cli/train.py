@@ -52,13 +52,44 @@ def train(
         float, typer.Option(metavar="M", help="Minutes between checkpoints.")
     ] = TrainOptions.save_every,
     ring: Annotated[int, typer.Option(metavar="N", help="Prepared crops kept in memory.")] = TrainOptions.ring,
+    reblur_weight: Annotated[
+        float, typer.Option(metavar="W", help="joint: weight of the reblurring loss, the paper's lambda.")
+    ] = TrainOptions.reblur_weight,
+    perceptual_weight: Annotated[
+        float, typer.Option(metavar="W", help="joint: weight of a perceptual loss; needs the weights lpips-vgg.")
+    ] = TrainOptions.perceptual_weight,
+    adversarial_weight: Annotated[
+        float | None,
+        typer.Option(metavar="W", help="joint, reblur: weight of an adversarial loss; if not given, 0 and 0.001."),
+    ] = TrainOptions.adversarial_weight,
+    cycle_weight: Annotated[
+        float, typer.Option(metavar="W", help="reblur: weight of the cycle loss, through the default network.")
+    ] = TrainOptions.cycle_weight,
+    reblur_blocks: Annotated[
+        int | None, typer.Option(metavar="N", help="joint: blocks of a new reblurring module, 1 to 4; 2 if not given.")
+    ] = TrainOptions.reblur_blocks,
+    reblur_start: Annotated[
+        str | None,
+        typer.Option("--reblur-from", metavar="NAME|FILE", help="joint: as --from, for the reblurring module."),
+    ] = TrainOptions.reblur_start,
+    inner_steps: Annotated[
+        int, typer.Option(metavar="N", help="meta: updates on the pseudo pairs of a task.")
+    ] = TrainOptions.inner_steps,
+    inner_rate: Annotated[
+        float, typer.Option(metavar="RATE", help="meta: Adam rate of these updates.")
+    ] = TrainOptions.inner_rate,
+    outer_steps: Annotated[
+        int, typer.Option(metavar="N", help="meta: iterations with one task, each adapting anew.")
+    ] = TrainOptions.outer_steps,
     device: Device = DEVICE,
     dtype: Dtype = DTYPE,
     quiet: Quiet = False,
     verbose: Verbose = False,
     log: Log = "",
 ) -> None:
-    """Train a network: deblur, fusion (what a video network takes from neighbouring frames) or reblur.
+    """Train a network: deblur, joint (a deblurring network and the reblurring module that finds the blur it leaves,
+    each learning from the other), meta (weights to adapt to videos from), fusion (what a video network takes from
+    neighbouring frames) or reblur.
 
     The blur to learn from is made from sharp pictures; a reblurring network gets its critic with it. Give --minutes
     or --iterations. Weights, state and log are written every few minutes and at the end, an interrupt included; the

@@ -21,6 +21,10 @@ from deblurcli.cli.session import (
     Quiet,
     SkipExisting,
     Tile,
+    TtaLr,
+    TtaPixels,
+    TtaReblur,
+    TtaSteps,
     Verbose,
     begin,
     choices,
@@ -29,7 +33,7 @@ from deblurcli.cli.session import (
     weights_names,
 )
 from deblurcli.errors import UsageError
-from deblurcli.options import CHOICES, METHODS, AdaptOptions, DeviceOptions, VideoOptions
+from deblurcli.options import CHOICES, METHODS, TTA_PER, AdaptOptions, DeviceOptions, TtaOptions, VideoOptions
 
 CODECS = ("libx264", "libx265", "libsvtav1", "ffv1")
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
@@ -41,7 +45,7 @@ def video(
     output: Annotated[str, typer.Option("-o", "--output", metavar="OUT", help="File to write; a folder for several.")],
     method: Annotated[
         str,
-        one_of(METHODS, "meta: adapt the networks to each video; none: use them as they are."),
+        one_of(METHODS, "meta: adapt to each video's own blur; tta: until less can be reblurred; none: do not adapt."),
     ] = VideoOptions.method,
     network: Network = VideoOptions.network,
     offline: Offline = False,
@@ -98,6 +102,16 @@ def video(
         str,
         one_of(CHOICES["adapt_per"], "One adaptation for the video, or one for each shot."),
     ] = AdaptOptions.adapt_per,
+    tta_steps: TtaSteps = TtaOptions.tta_steps,
+    tta_lr: TtaLr = TtaOptions.tta_lr,
+    tta_pixels: TtaPixels = TtaOptions.tta_pixels,
+    tta_reblur: TtaReblur = TtaOptions.tta_reblur,
+    tta_per: Annotated[
+        str, one_of(TTA_PER, "Test-time adaptation: once for the video, or for each frame.")
+    ] = VideoOptions.tta_per,
+    tta_frames: Annotated[
+        int, typer.Option(metavar="N", help="Test-time adaptation: frames of the video that it is adapted to together.")
+    ] = VideoOptions.tta_frames,
     save_adapted: Annotated[
         Path | None,
         typer.Option(
@@ -164,7 +178,7 @@ def video(
     failure does not stop the rest, and a summary ends it. The paths of the written files go to stdout.
     """
     report = begin(ctx, quiet, verbose, log)
-    options = options_of(ctx, VideoOptions, AdaptOptions, DeviceOptions)
+    options = options_of(ctx, VideoOptions, AdaptOptions, TtaOptions, DeviceOptions)
     from deblurcli.media.probe import VIDEO_SUFFIXES
 
     jobs = plan(inputs, output, VIDEO_SUFFIXES)

@@ -180,7 +180,7 @@ NETWORKS: dict[str, NetworkSpec] = {
         config={"blocks": 9, "dropout": True},
     ),
     "reblurring-module": NetworkSpec(
-        ReblurringModule, "reblur-image", overlap=24, loss="l1", bytes_per_pixel=800, config={"blocks": 1}
+        ReblurringModule, "reblur-image", overlap=24, loss="l1", bytes_per_pixel=800, config={"blocks": 2}
     ),
     "pwc-net": NetworkSpec(PWCNet, "flow", window=2, overlap=64, loss="multiscale_epe", bytes_per_pixel=310),
     "flownet-s": NetworkSpec(

@@ -97,8 +97,8 @@ class CDVDTSP(nn.Module):
     The three inner frames are restored from their neighbours first, then the centre frame from these by the same
     weights.
 
-    Input: N x 5 x 3 x H x W, RGB in [0, 1], in order of time; H and W multiples of 4. Output, not clamped, float32: in
-    training mode the list of the centre frame after the first and the second pass; in eval mode the latter alone.
+    Input: N x 5 x 3 x H x W, RGB in [0, 1], in order of time; H and W multiples of 4. Output, not clamped, float32: the
+    centre frame after the second pass; the loss is of both passes, see :meth:`outputs`.
     Raises ValueError for any other input shape.
     """
 
@@ -107,12 +107,16 @@ class CDVDTSP(nn.Module):
         self.flow_net = PWCNet()
         self.recons_net = Reconstruction()
 
-    def forward(self, clip: Tensor) -> Tensor | list[Tensor]:
-        _, centre, _, final = self.outputs(clip)
-        return [centre, final] if self.training else final
+    def forward(self, clip: Tensor) -> Tensor:
+        return self.passes(clip)[-1]
 
     def outputs(self, clip: Tensor) -> list[Tensor]:
-        """Frames 1, 2 and 3 after the first pass and frame 2 after the second, whatever the mode."""
+        """The centre frame after the first and the second pass."""
+        _, centre, _, final = self.passes(clip)
+        return [centre, final]
+
+    def passes(self, clip: Tensor) -> list[Tensor]:
+        """Frames 1, 2 and 3 after the first pass and frame 2 after the second."""
         if clip.dim() != 5 or clip.shape[1:3] != (FRAMES, 3) or any(side % 4 for side in clip.shape[-2:]):
             raise ValueError(f"expected N x {FRAMES} x 3 x H x W with H and W multiples of 4, got {tuple(clip.shape)}")
         first = self.restored(clip.unbind(1))

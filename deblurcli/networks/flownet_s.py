@@ -53,9 +53,9 @@ class FlowNetS(nn.Module):
     Args:
         batch_norm: of the encoder; there are published weights of both kinds.
 
-    Input: N x 2 x 3 x H x W, RGB in [0, 1], of any size. Output: flow in pixels, x first, float32: in eval mode at full
-    resolution, N x 2 x H x W, enlarged from a quarter; in training mode the list of what is predicted, at 1/4, 1/8,
-    1/16, 1/32 and 1/64 of the resolution. The flow is differentiable in both pictures.
+    Input: N x 2 x 3 x H x W, RGB in [0, 1], of any size. Output: flow in pixels, x first, float32, N x 2 x H x W,
+    enlarged from a quarter of the resolution; the loss is of what is predicted, see :meth:`outputs`. The flow is
+    differentiable in both pictures.
     Raises ValueError for any other input shape.
     """
 
@@ -75,16 +75,11 @@ class FlowNetS(nn.Module):
         for level in SKIPS:
             self.add_module(f"upsampled_flow{level + 1}_to_{level}", doubling(2, 2))
 
-    def forward(self, pair: Tensor) -> Tensor | list[Tensor]:
-        if self.training:
-            return self.outputs(pair)
+    def forward(self, pair: Tensor) -> Tensor:
         return F.interpolate(self.outputs(pair)[0], pair.shape[-2:], mode="bilinear")
 
     def outputs(self, pair: Tensor) -> list[Tensor]:
-        """The flow at a quarter of the resolution and its halvings, fine to coarse, whatever the mode.
-
-        All in pixels of the full resolution.
-        """
+        """The flow at 1/4, 1/8, 1/16, 1/32 and 1/64 of the resolution, in pixels of the full one."""
         if pair.dim() != 5 or pair.shape[1:3] != (2, 3):
             raise ValueError(f"expected N x 2 x 3 x H x W, got {tuple(pair.shape)}")
         x = (pair - pair.new_tensor(MEAN)[:, None, None]).flatten(1, 2)

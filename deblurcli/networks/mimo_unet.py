@@ -116,8 +116,8 @@ class MIMOUNet(nn.Module):
         dropout: share of the fused feature maps left out in training mode; 0.1 in MIMO-UNet+.
         width: channels at full size; twice and four times as many at half and quarter size.
 
-    Input: N x 3 x H x W, RGB in [0, 1], H and W multiples of 4. Output, not clamped: in training mode a list of the
-    restored picture at quarter, half and full size; in eval mode the full size alone.
+    Input: N x 3 x H x W, RGB in [0, 1], H and W multiples of 4. Output, not clamped: the restored picture at full size;
+    the loss is of all three sizes, see :meth:`outputs`.
     """
 
     def __init__(self, blocks: int = 8, dropout: float = 0.0, width: int = 32) -> None:
@@ -145,12 +145,11 @@ class MIMOUNet(nn.Module):
         self.FAM2 = FeatureAttention(c2)
         self.SCM2 = ShallowConvolution(c2)
 
-    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        outputs = self.outputs(x)
-        return outputs if self.training else outputs[-1]
+    def forward(self, x: Tensor) -> Tensor:
+        return self.outputs(x)[-1]
 
     def outputs(self, x: Tensor) -> list[Tensor]:
-        """The restored picture at quarter, half and full size, whatever the mode."""
+        """The restored picture at quarter, half and full size."""
         half, quarter = x[..., ::2, ::2], x[..., ::4, ::4]  # nearest neighbours
         down, up = self.feat_extract[:3], self.feat_extract[3:]
         e1 = self.Encoder[0](down[0](x))

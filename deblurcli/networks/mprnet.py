@@ -186,8 +186,8 @@ class MPRNet(nn.Module):
         blocks: attention blocks in each of the last stage's three groups.
         reduction: how much narrower the inside of channel attention is.
 
-    Input: N x 3 x H x W, RGB in [0, 1], H and W multiples of 8. Output, not clamped: in training mode a list of the
-    pictures that stages three, two and one restore; in eval mode that of stage three alone.
+    Input: N x 3 x H x W, RGB in [0, 1], H and W multiples of 8. Output, not clamped: the picture that stage three
+    restores; the loss is of all three, see :meth:`outputs`.
     """
 
     def __init__(self, width: int = 96, step: int = 48, extra: int = 32, blocks: int = 8, reduction: int = 4) -> None:
@@ -208,12 +208,11 @@ class MPRNet(nn.Module):
         self.concat23 = conv(2 * width, width + extra)
         self.tail = conv(width + extra, 3)
 
-    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        outputs = self.outputs(x)
-        return outputs if self.training else outputs[0]
+    def forward(self, x: Tensor) -> Tensor:
+        return self.outputs(x)[0]
 
     def outputs(self, x: Tensor) -> list[Tensor]:
-        """The pictures that stages three, two and one restore, whatever the mode."""
+        """The pictures that stages three, two and one restore."""
         # Stage 1: quarters through the encoder, top and bottom halves through the decoder.
         halves = split(x, 2)
         encoded = [join(scale, 3) for scale in self.stage1_encoder(self.shallow_feat1(split(halves, 3)))]

@@ -8,6 +8,7 @@ shapes of the state dict are those of the authors' networks, so their training r
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
@@ -24,38 +25,50 @@ class LayerNorm2d(nn.LayerNorm):
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-def local_mean(x: Tensor, window: tuple[int, int]) -> Tensor:
-    """Mean over a window around every pixel; at the borders, that of the nearest window inside the picture (TLC).
+def local_means(x: Tensor, window: tuple[int, int]) -> Tensor:
+    """Means over all windows inside the picture (TLC).
 
     Args:
         x: N x C x H x W.
-        window: its height and width. One as large as the picture stands for the mean of all pixels.
+        window: its height h and width w. One larger than the picture means one as large.
 
     Returns:
-        N x C x H x W in float32, or N x C x 1 x 1 if the window covers the picture.
+        N x C x H - h + 1 x W - w + 1 in float32.
     """
-    h, w = x.shape[-2:]
-    if window[0] >= h and window[1] >= w:
+    height, width = (min(side, length) for side, length in zip(window, x.shape[-2:], strict=True))
+    if (height, width) == x.shape[-2:]:
         return x.mean((2, 3), keepdim=True, dtype=torch.float32)
-    means = _running_mean(_running_mean(x, min(window[0], h), 2), min(window[1], w), 3)
-    rows, columns = h - means.shape[2], w - means.shape[3]
-    border = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
-    return F.pad(means, border, mode="replicate")
+    rows = x.permute(0, 2, 3, 1)  # in the order of memory, if that is channels-last
+    return _running_mean(_running_mean(rows, height, 1), width, 2).permute(0, 3, 1, 2)
 
 
 def _running_mean(x: Tensor, window: int, dim: int) -> Tensor:
     """Mean of ``window`` neighbours along one dimension, which gets shorter by ``window - 1``; float32.
 
-    One dimension at a time keeps the running sums, and so their rounding errors, small.
+    Each sum is the one before, plus what enters the window and minus what leaves it.
     """
-    sums, steps = x.cumsum(dim, dtype=torch.float32), x.shape[dim] - window
-    means = sums.narrow(dim, window - 1, steps + 1).clone()
-    means.narrow(dim, 1, steps).sub_(sums.narrow(dim, 0, steps))
-    return means.div_(window)
+    steps = x.shape[dim] - window
+    first = x.narrow(dim, 0, window).sum(dim, keepdim=True, dtype=torch.float32)
+    changes = x.narrow(dim, window, steps).float() - x.narrow(dim, 0, steps)
+    if x.device.type == "cpu":  # cumsum would jump through memory: five to ten times as long
+        sums = torch.cat(list(accumulate(changes.split(1, dim), torch.add, initial=first)), dim)
+    else:
+        sums = torch.cat([first, first + changes.cumsum(dim)], dim)
+    return sums.div_(window)
+
+
+def spread(means: Tensor, size: Sequence[int]) -> Tensor:
+    """To every pixel of a picture of this height and width the window around it, at the borders the nearest one."""
+    rows, columns = size[0] - means.shape[2], size[1] - means.shape[3]
+    if means.shape[2:] == (1, 1) or not (rows or columns):
+        return means
+    border = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
+    with torch.autocast(means.device.type, enabled=False):  # which would go to float32 for a copy
+        return F.pad(means, border, mode="replicate")
 
 
 class MeanPool(nn.Module):
-    """Mean of all pixels; with a ``window``, in eval mode, of those in a square of that side around each pixel."""
+    """Mean of all pixels; with a ``window``, in eval mode, of those in every square of that side."""
 
     def __init__(self, window: int | None) -> None:
         super().__init__()
@@ -64,7 +77,7 @@ class MeanPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.window is None or self.training:
             return x.mean((2, 3), keepdim=True)
-        return local_mean(x, (self.window, self.window))
+        return local_means(x, (self.window, self.window))
 
 
 def gate(x: Tensor) -> Tensor:
@@ -100,7 +113,8 @@ class NAFBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = gate(self.conv2(self.conv1(self.norm1(x))))
-        x = x + scaled(self.conv3, y * self.sca(y), self.beta)
+        attention = spread(self.sca(y), y.shape[-2:])  # after the convolution, which has fewer windows than pixels
+        x = x + scaled(self.conv3, y * attention, self.beta)
         y = gate(self.conv4(self.norm2(x)))
         return x + scaled(self.conv5, y, self.gamma)
 

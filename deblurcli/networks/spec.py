@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 Role = Literal["deblur", "reblur", "reblur-image", "flow", "critic", "metric"]
 
@@ -53,10 +53,19 @@ class NetworkSpec:
     """Autocast precisions whose result agrees with fp32 to 8-bit rounding."""
 
     loss: str = "l1_fft"
-    """The network's own training loss, a name in :data:`deblurcli.losses.LOSSES`."""
+    """The network's own training loss, a name in :data:`deblurcli.losses.LOSSES`, of its :func:`outputs`."""
 
     bytes_per_pixel: int = 640
     """Peak working memory of inference per pixel of a tile in fp32, measured; sizes the tiles."""
 
     config: dict[str, Any] | None = None
     """Default keyword arguments of ``build``."""
+
+
+def outputs(network: nn.Module, x: Tensor) -> Tensor | list[Tensor]:
+    """What the network's training loss is of: its result, or where it makes several, those of all scales or stages.
+
+    A network that makes several has a method ``outputs``, with its result among them: from the same input, whatever the
+    mode, each N x 3 x h x w (2 channels if flow) at the result's size or an even fraction of it, in the loss's order.
+    """
+    return network.outputs(x) if hasattr(network, "outputs") else network(x)  # type: ignore[operator]

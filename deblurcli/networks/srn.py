@@ -24,10 +24,10 @@ class SRN(nn.Module):
     A level sees the blurred picture and the prediction of the level before, enlarged, through which no gradient flows;
     the coarsest sees the blurred picture twice. It predicts the picture itself, not a change of it.
 
-    Input: N x 3 x H x W, RGB in [0, 1], the authors' range; H and W multiples of 16. Output, not clamped: in eval mode
-    the full-resolution picture, N x 3 x H x W; in training mode the list of all three, coarse to fine. Resizing is
-    TensorFlow 1's, without half-pixel centres: the blurred picture is subsampled. The authors train with the sum over
-    the levels of mean squared errors, the reblurring-loss paper with L1.
+    Input: N x 3 x H x W, RGB in [0, 1], the authors' range; H and W multiples of 16. Output, not clamped: the
+    full-resolution picture, N x 3 x H x W; the loss is of all three, see :meth:`outputs`. Resizing is TensorFlow 1's,
+    without half-pixel centres: the blurred picture is subsampled. The authors train with the sum over the levels of
+    mean squared errors, the reblurring-loss paper with L1.
     """
 
     def __init__(self) -> None:
@@ -58,14 +58,18 @@ class SRN(nn.Module):
         full = self.dec1_1(self.dec1_2(self.dec1_3(full)))
         return self.dec1_0(full)
 
-    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+    def forward(self, x: Tensor) -> Tensor:
+        return self.outputs(x)[-1]
+
+    def outputs(self, x: Tensor) -> list[Tensor]:
+        """The restored picture at quarter, half and full resolution."""
         kept = torch.promote_types(x.dtype, torch.float32)
         predictions: list[Tensor] = []
         for scale in SCALES:
             blurred = x[..., ::scale, ::scale]
             before = _doubled(predictions[-1].detach()) if predictions else blurred
             predictions.append(self._level(torch.cat([blurred, before], 1)).to(kept))
-        return predictions if self.training else predictions[-1]
+        return predictions
 
 
 def _halved(conv: nn.Conv2d, x: Tensor) -> Tensor:

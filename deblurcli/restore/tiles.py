@@ -78,10 +78,14 @@ class Restorer:
     Args:
         module: the network, in eval mode, on ``device``.
         tile: ``auto``, ``off``, or the side in pixels.
+        clamped: results are in [0, 1]; otherwise as the network gives them.
     """
 
-    def __init__(self, module: nn.Module, spec: NetworkSpec, device: Device, tile: str = "auto") -> None:
+    def __init__(
+        self, module: nn.Module, spec: NetworkSpec, device: Device, tile: str = "auto", *, clamped: bool = True
+    ) -> None:
         self.module, self.spec, self.device = module.eval(), spec, device
+        self.range = (0.0, 1.0) if clamped else (-math.inf, math.inf)
         self.side: int | None = None
         if spec.tileable and tile != "off":
             self.side = int(tile) if tile != "auto" else self._affordable()
@@ -153,7 +157,7 @@ class Restorer:
                 restored = self.module(self._batch(frames[0], region))
             else:
                 restored = self.module(torch.stack([self._batch(frame, region) for frame in frames], 1).contiguous())
-        return restored[0, :, :h, :w].float().clamp(0, 1).cpu()
+        return restored[0, :, :h, :w].float().clamp(*self.range).cpu()
 
     def _encoded(self, frame: Tensor, region: Region, precise: bool) -> tuple[Tensor, ...]:
         """What the network computes of a region of one frame alone; at the second time, from memory."""

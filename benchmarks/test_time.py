@@ -1,0 +1,94 @@
+"""What test-time adaptation does to the development stills, step by step, and what it costs.
+
+    python benchmarks/test_time.py EVAL [--reblur NAME|FILE] [--network NAME|FILE] [--steps N ...] [--pixels N]
+    python benchmarks/test_time.py --cost [--reblur NAME|FILE] [--network NAME|FILE] [--pixels N]
+
+EVAL holds gopro_stills/X.png with X_gt.png. ``--pixels``: ``--tta-pixels``. LPIPS is measured where its weights are on
+this machine. ``--cost`` times what `deblur image` does to a picture of 1280x720 with 5 steps, and a forward pass of the
+same network, in turn, so that the ratio holds on a noisy machine.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from deblurcli import deblur_image, measure
+from deblurcli.adapt.test_time import Adapter
+from deblurcli.adapt.tta import EachPicture
+from deblurcli.device import pick_device
+from deblurcli.options import TtaOptions
+from deblurcli.restore.tiles import Restorer
+from deblurcli.weights.load import load_chosen
+
+STEPS = (0, 1, 3, 5, 10, 20)
+ROUNDS = 5
+SCORES = {"psnr": ".2f", "ssim": ".4f", "lpips": ".4f", "niqe": ".3f"}
+
+
+def quality(folder: Path, steps: list[int], options: dict[str, Any]) -> None:
+    """A row for each number of steps: means over the stills, and of how many pairs NIQE is better than without."""
+    rows: dict[int, list[dict[str, float]]] = {count: [] for count in steps}
+    with tempfile.TemporaryDirectory() as work:
+        out = Path(work) / "out.png"
+        for reference in sorted(folder.glob("*_gt.png")):
+            blurred = reference.with_name(reference.name.replace("_gt", ""))
+            for count, found in rows.items():
+                deblur_image(blurred, out, overwrite=True, tta_steps=count, **options)
+                found.append(measure(out, reference, niqe=True))
+                print(f"{blurred.name}, {count} steps: {found[-1]}", file=sys.stderr)
+    shown = {name: form for name, form in SCORES.items() if name in rows[steps[0]][0]}
+    print(f"| steps | {' | '.join(shown)} | NIQE better |\n|{'---|' * (len(shown) + 2)}")
+    for count, found in rows.items():
+        means = [format(sum(row[name] for row in found) / len(found), form) for name, form in shown.items()]
+        better = sum(row["niqe"] < before["niqe"] for row, before in zip(found, rows[steps[0]], strict=True))
+        print(f"| {count} | {' | '.join(means)} | {better} of {len(found)} |")
+
+
+def cost(weights: str, reblur: str, pixels: int) -> None:
+    """Seconds of a forward pass, and of all that adapting and restoring a picture takes."""
+    device = pick_device()
+    network, module_r = load_chosen(weights, "image", "deblur"), load_chosen(reblur, "tta", "reblur-image")
+    module = device.place(network.module)
+    coarse = torch.rand(1, 3, 90, 160, generator=torch.Generator().manual_seed(1))
+    picture = F.interpolate(coarse, (720, 1280), mode="bicubic")[0].clamp(0, 1)
+    options = TtaOptions(tta_steps=5, tta_pixels=pixels)
+    plain = Restorer(module, network.spec, device)
+    times: dict[str, list[float]] = {"forward pass": [], "5 steps": []}
+    for number in range(ROUNDS + 1):
+        for name, found in times.items():
+            # `deblur image` makes a new one for each picture.
+            started = time.perf_counter()
+            if name == "forward pass":
+                plain([picture.clone()] * plain.window)
+            else:
+                adapter = Adapter(network, module, module_r, options, device)
+                EachPicture(adapter, module, device, "auto", "the picture")([picture] * plain.window)
+            found.append(time.perf_counter() - started)
+        if number:
+            print({name: round(found[-1], 3) for name, found in times.items()}, file=sys.stderr)
+    forward, adapted = (median(found[1:]) for found in times.values())
+    print("| picture | forward pass (s) | with 5 steps (s) | forward passes |\n|---|---|---|---|")
+    print(f"| 1280x720, {network.name}, {device} | {forward:.3f} | {adapted:.2f} | {adapted / forward:.1f} |")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("eval", nargs="?", type=Path)
+    parser.add_argument("--cost", action="store_true")
+    parser.add_argument("--network", default="default")
+    parser.add_argument("--reblur", default="default")
+    parser.add_argument("--steps", type=int, nargs="+", default=list(STEPS))
+    parser.add_argument("--pixels", type=int, default=TtaOptions.tta_pixels)
+    given = parser.parse_args()
+    if given.cost:
+        cost(given.network, given.reblur, given.pixels)
+    if given.eval:
+        chosen = {"network": given.network, "tta_reblur": given.reblur, "tta_pixels": given.pixels}
+        quality(given.eval / "gopro_stills", given.steps, chosen)

@@ -1,0 +1,41 @@
+"""Devices: what is told to the allocator, and when."""
+
+from __future__ import annotations
+
+import resource
+
+import pytest
+import torch
+
+from deblurcli import device
+from deblurcli.device import keep_memory, pick_device
+from deblurcli.errors import DeviceError
+
+MIB = 1 << 20
+
+
+def page_faults(size: int) -> int:
+    """How many pages the system has to find for a new tensor of ``size`` bytes that is written once."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(size, dtype=torch.uint8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+def test_large_tensors_use_the_memory_of_those_before() -> None:
+    if not keep_memory():
+        pytest.skip("another C library")
+    # Not at once: an aligned block does not fit into the gap that one of the same size has left, but into two.
+    found = sum(page_faults(size * MIB) for size in (200, 40, 150, 7) * 8)
+    assert found < 4 * 200 * MIB // resource.getpagesize(), "without, sixteen times that of the largest"
+
+
+def test_the_allocator_is_told_with_the_cpu_and_on_linux_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[bool] = []
+    monkeypatch.setattr(device, "keep_memory", lambda: told.append(True))
+    with pytest.raises(DeviceError, match="unknown"):
+        pick_device("abacus")
+    assert not told
+    pick_device("cpu", "fp32")
+    assert told == [True]
+    monkeypatch.setattr(device.sys, "platform", "win32")
+    assert not keep_memory()

@@ -205,6 +205,21 @@ def test_only_biases_move_if_asked_to(networks, support) -> None:  # type: ignor
     assert one.deblur_losses[0] == other.deblur_losses[0] and one.deblur_losses[1:] != other.deblur_losses[1:]
 
 
+def test_dropout_goes_by_the_seed_and_leaves_the_global_generator_alone(support) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(5)
+    spec = NETWORKS["mimo-unet-plus"]
+    network, critic = spec.build(blocks=1, dropout=0.5, width=8), NETWORKS["patch-critic"].build(channels=8)
+    options = replace(OPTIONS, dropout=True, guard="off", steps=3, patches=3)
+    before, found = torch.get_rng_state(), []
+    for _ in range(2):
+        adapted, _ = adapt(network, spec, Blurs(), critic, support, options, CPU, Reporter.silent())
+        found.append(weights(adapted))
+        assert torch.equal(torch.get_rng_state(), before)
+        torch.rand(1)
+        before = torch.get_rng_state()
+    assert same(*found)
+
+
 @pytest.mark.parametrize("choice", ["blurriest", "neighbour"])
 def test_the_critic_sees_the_real_sample_that_was_chosen(support, choice: str) -> None:  # type: ignore[no-untyped-def]
     patch = support.patches[0]

@@ -237,35 +237,38 @@ def adapt(
         network.train(was_training)
         return loss
 
-    try:
-        report.progress("learning the blur", 0, 1)
-        needed = reblur is None or options.guard == "agreement"
-        alignment = align(survey.patches, device.where) if needed else None
-        agreement = Agreement(alignment) if alignment is not None and options.guard == "agreement" else None
-        reblurred = learn_blur()
-        # Both networks are judged on the same: also where phase 1 has moved the deblurring network.
-        guard = None if options.guard == "off" else Guard(adapted, judged, before=judged(deblur))
-        for parameter in moving:
-            parameter.requires_grad_(True)
-        weights = _weights_of(support, options.weighting)
-        order = _order(len(support), steps * options.batch, rng)
-        for step in range(1, steps + 1):
-            chosen = order[(step - 1) * options.batch : step * options.batch]
-            parts = (weights[index] * pair_loss(adapted, support[index], reblurred, rng) for index in chosen)
-            done.deblur_losses.append(update(optimiser, parts, options.batch))
-            step_done("adapting")
-            if guard is not None and step * LOOKS // steps > (step - 1) * LOOKS // steps:
-                guard.look(step)
-        if guard is None:
-            require_finite_weights(adapted, "deblurring")
-            done.best_step, done.reason = steps, "without a guard"
-        elif steps:
-            done.kept = guard.settle()
-            done.loss_before, done.loss_after, done.best_step = guard.before, guard.best, guard.best_step
-        if not done.kept:
-            done.reason = f"the guard's loss went from {done.loss_before:.3g} to {done.loss_after:.3g} at best"
-    except Diverged as error:
-        done.kept, done.reason = False, str(error)
+    with torch.random.fork_rng(enabled=options.dropout):
+        if options.dropout:
+            torch.manual_seed(options.seed)
+        try:
+            report.progress("learning the blur", 0, 1)
+            needed = reblur is None or options.guard == "agreement"
+            alignment = align(survey.patches, device.where) if needed else None
+            agreement = Agreement(alignment) if alignment is not None and options.guard == "agreement" else None
+            reblurred = learn_blur()
+            # Both networks are judged on the same: also where phase 1 has moved the deblurring network.
+            guard = None if options.guard == "off" else Guard(adapted, judged, before=judged(deblur))
+            for parameter in moving:
+                parameter.requires_grad_(True)
+            weights = _weights_of(support, options.weighting)
+            order = _order(len(support), steps * options.batch, rng)
+            for step in range(1, steps + 1):
+                chosen = order[(step - 1) * options.batch : step * options.batch]
+                parts = (weights[index] * pair_loss(adapted, support[index], reblurred, rng) for index in chosen)
+                done.deblur_losses.append(update(optimiser, parts, options.batch))
+                step_done("adapting")
+                if guard is not None and step * LOOKS // steps > (step - 1) * LOOKS // steps:
+                    guard.look(step)
+            if guard is None:
+                require_finite_weights(adapted, "deblurring")
+                done.best_step, done.reason = steps, "without a guard"
+            elif steps:
+                done.kept = guard.settle()
+                done.loss_before, done.loss_after, done.best_step = guard.before, guard.best, guard.best_step
+            if not done.kept:
+                done.reason = f"the guard's loss went from {done.loss_before:.3g} to {done.loss_after:.3g} at best"
+        except Diverged as error:
+            done.kept, done.reason = False, str(error)
     if not done.kept:
         return deblur, done
     return adapted.requires_grad_(False).eval(), done

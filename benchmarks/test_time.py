@@ -1,11 +1,12 @@
 """What test-time adaptation does to the development stills, step by step, and what it costs.
 
-    python benchmarks/test_time.py EVAL [--reblur NAME|FILE] [--network NAME|FILE] [--steps N ...] [--pixels N]
-    python benchmarks/test_time.py --cost [--reblur NAME|FILE] [--network NAME|FILE] [--pixels N]
+    python benchmarks/test_time.py EVAL [--reblur NAME|FILE] [--network NAME|FILE] [--steps N ...] [--lpips FILE]
+    python benchmarks/test_time.py --cost [--reblur NAME|FILE] [--network NAME|FILE]
 
-EVAL holds gopro_stills/X.png with X_gt.png. ``--pixels``: ``--tta-pixels``. LPIPS is measured where its weights are on
-this machine. ``--cost`` times what `deblur image` does to a picture of 1280x720 with 5 steps, and a forward pass of the
-same network, in turn, so that the ratio holds on a noisy machine.
+EVAL holds gopro_stills/X.png with X_gt.png. Both take --pixels and --rate, that is `--tta-pixels` and `--tta-lr`. LPIPS
+is measured where its weights are on this machine, or with those of FILE. --cost times what `deblur image` does to a
+picture of 1280x720 with 5 steps, and a forward pass of the same network, in turn, so that the ratio holds on a noisy
+machine.
 """
 
 import argparse
@@ -32,7 +33,7 @@ ROUNDS = 5
 SCORES = {"psnr": ".2f", "ssim": ".4f", "lpips": ".4f", "niqe": ".3f"}
 
 
-def quality(folder: Path, steps: list[int], options: dict[str, Any]) -> None:
+def quality(folder: Path, steps: list[int], lpips: str, options: dict[str, Any]) -> None:
     """A row for each number of steps: means over the stills, and of how many pairs NIQE is better than without."""
     rows: dict[int, list[dict[str, float]]] = {count: [] for count in steps}
     with tempfile.TemporaryDirectory() as work:
@@ -41,7 +42,7 @@ def quality(folder: Path, steps: list[int], options: dict[str, Any]) -> None:
             blurred = reference.with_name(reference.name.replace("_gt", ""))
             for count, found in rows.items():
                 deblur_image(blurred, out, overwrite=True, tta_steps=count, **options)
-                found.append(measure(out, reference, niqe=True))
+                found.append(measure(out, reference, niqe=True, lpips=lpips))
                 print(f"{blurred.name}, {count} steps: {found[-1]}", file=sys.stderr)
     shown = {name: form for name, form in SCORES.items() if name in rows[steps[0]][0]}
     print(f"| steps | {' | '.join(shown)} | NIQE better |\n|{'---|' * (len(shown) + 2)}")
@@ -85,10 +86,13 @@ if __name__ == "__main__":
     parser.add_argument("--network", default="default")
     parser.add_argument("--reblur", default="default")
     parser.add_argument("--steps", type=int, nargs="+", default=list(STEPS))
+    parser.add_argument("--lpips", default="auto")
     parser.add_argument("--pixels", type=int, default=TtaOptions.tta_pixels)
+    parser.add_argument("--rate", type=float, default=TtaOptions.tta_lr)
     given = parser.parse_args()
     if given.cost:
         cost(given.network, given.reblur, given.pixels)
     if given.eval:
-        chosen = {"network": given.network, "tta_reblur": given.reblur, "tta_pixels": given.pixels}
-        quality(given.eval / "gopro_stills", given.steps, chosen)
+        chosen = {"network": given.network, "tta_reblur": given.reblur}
+        chosen |= {"tta_pixels": given.pixels, "tta_lr": given.rate}
+        quality(given.eval / "gopro_stills", given.steps, given.lpips, chosen)

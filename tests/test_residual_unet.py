@@ -74,3 +74,12 @@ def test_an_output_of_the_reblurring_module_sees_its_neighbourhood_alone():
     moved[..., 20] += 1
     changed = (network(moved) - network(picture)).abs().amax((0, 1, 2)).nonzero().flatten()
     assert (changed.min().item(), changed.max().item()) == (12, 28)
+
+
+@torch.no_grad()
+def test_the_reblurring_module_does_not_round_its_picture_to_bfloat16():
+    """Test-time adaptation goes by differences of less than half a code value."""
+    network, picture = fill(ReblurringModule(1)), seeded(8, (1, 3, 16, 16))
+    with torch.autocast("cpu", torch.bfloat16):
+        change = network(picture) - 0.5
+    assert (change != change.bfloat16().float()).float().mean() > 0.9

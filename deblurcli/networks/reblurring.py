@@ -32,5 +32,7 @@ class ReblurringModule(nn.Module):
         self.tail = nn.Conv2d(CHANNELS, 3, 5, padding=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        picture = self.tail(self.body(self.head(x - 0.5)))
-        return picture.to(torch.promote_types(x.dtype, torch.float32)) + 0.5
+        features = self.body(self.head(x - 0.5))
+        # What tells blur from no blur is less than half a code value, to which bfloat16 would round the picture.
+        with torch.autocast(x.device.type, enabled=False):
+            return self.tail(features.to(torch.promote_types(x.dtype, torch.float32))) + 0.5

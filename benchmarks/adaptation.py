@@ -26,8 +26,8 @@ from deblurcli.adapt import guard
 from deblurcli.adapt.agreement import Agreement
 from deblurcli.adapt.camera import QUARTERS, SAMPLES, Alignment, align, expose
 from deblurcli.adapt.guard import Diverged
-from deblurcli.adapt.meta import HELD_OUT, adapt
-from deblurcli.adapt.survey import WINDOW, Survey, survey
+from deblurcli.adapt.meta import HELD_OUT, adapt, restored
+from deblurcli.adapt.survey import Survey, survey
 from deblurcli.device import pick_device
 from deblurcli.media.images import read_image
 from deblurcli.options import AdaptOptions
@@ -95,8 +95,7 @@ class Signals:
     NAMES = ("held-out pseudo pairs", "agreement", "agreement, held-out patches", "consistency")
 
     def __init__(self, found: Survey, network: LoadedNetwork, base: nn.Module) -> None:
-        self.device = pick_device()
-        self.alone = network.spec.alone
+        self.device, self.spec = pick_device(), network.spec
         self.aligned = align(found.patches, self.device.where)
         kept_out = torch.zeros_like(self.aligned.explained)
         kept_out[-QUARTERS * HELD_OUT :] = True
@@ -108,11 +107,11 @@ class Signals:
     @torch.no_grad()
     def _restored(self, network: nn.Module, pictures: Tensor) -> Tensor:
         with self.device.autocast():
-            return network.get_submodule(self.alone)(pictures).float().clamp(0, 1)
+            return network.get_submodule(self.spec.alone)(pictures).float().clamp(0, 1)
 
     @torch.no_grad()
     def _measured(self, network: nn.Module) -> list[float]:
-        agreed = [a.loss(lambda clips: self._restored(network, clips[:, WINDOW // 2])) for a in self.agreements]
+        agreed = [a.loss(lambda clips: restored(network, self.spec, clips, self.device)) for a in self.agreements]
         found = [-10 * float(np.log10(loss)) for loss in agreed]
         return found + [float("nan")] * (2 - len(found)) + [self._consistency(network)]
 
@@ -147,7 +146,7 @@ def main() -> None:
     base = device.place(network.module)
     reblur, critic = (device.place(load_chosen("default", "meta", r).module) for r in ("reblur", "critic"))  # type: ignore[arg-type]
     if args.signals:
-        guard.WORTH = float("-inf")
+        guard.WORTH["pairs"] = float("-inf")
     photos = {path.stem: path for path in sorted((args.data / "photos").iterdir())}
     rows: dict[str, list[float]] = {name: [] for name in args.only}
     seconds: dict[str, list[float]] = {name: [] for name in args.only}

@@ -290,9 +290,7 @@ def synth(source: PathLike, destination: PathLike, *, report: Reporter | None = 
             photo = read_image(source).rgb()
             if min(photo.shape[-2:]) < 4 * MARGIN:
                 raise InputError(f"{source} is smaller than {4 * MARGIN} pixels", "give a larger photo")
-            pairs = shaken(
-                photo, chosen.frames, chosen.rate, chosen.blur, chosen.seed, chosen.gamma, chosen.noise
-            )
+            pairs = shaken(photo, chosen.frames, chosen.rate, chosen.blur, chosen.seed, chosen.gamma, chosen.noise)
             rate, total = Fraction(chosen.rate).limit_denominator(1001), chosen.frames
         else:
             reader = open_files.enter_context(VideoReader(source))

@@ -127,7 +127,7 @@ def test_a_gain_that_is_too_small_to_trust_is_undone(networks, support) -> None:
 def test_a_guard_settles_on_the_best_weights_it_has_seen() -> None:
     layer = nn.Linear(1, 1, bias=False)
     losses = iter([0.9, 0.95])
-    guard = Guard(layer, lambda network: next(losses), before=1.0)
+    guard = Guard(layer, lambda network: next(losses), before=1.0, worth=0.01)
     for step in (1, 2):
         with torch.no_grad():
             layer.weight.fill_(step)

@@ -270,7 +270,8 @@ def align(patches: list[SupportPatch], device: torch.device) -> Alignment:
         Diverged: nothing to learn from, or not explained by any camera.
     """
     moments = find_moments(patches, device)
-    response, paths, explained = descend(moments)
+    response, paths, fits = descend(moments)
+    explained = fits & (paths.diff(dim=1).norm(dim=-1).sum(1) > LEAST)
     if int(explained.sum()) < FEWEST:
         raise Diverged("the sharp moments do not explain the blurred ones beside them")
     return Alignment(moments, response, paths, explained)
@@ -296,7 +297,7 @@ def _response(numbers: Tensor) -> Response:
 
 
 def descend(moments: Moments) -> tuple[Response, Tensor, Tensor]:
-    """Fit the response and the paths: the response (of one scene), the paths in pixels, and which pieces they explain.
+    """Fit the response and the paths: the response (of one scene), the paths in pixels, and which pieces they fit.
 
     Raises:
         Diverged: a number stopped being finite.
@@ -328,10 +329,8 @@ def descend(moments: Moments) -> tuple[Response, Tensor, Tensor]:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    paths = paths.detach() * scale
-    blurred = paths.diff(dim=1).norm(dim=-1).sum(1) > LEAST
-    explained = blurred & (_unexplained(difference.detach(), wanted[inner]) < UNEXPLAINED)
-    return _response(numbers.detach()), paths, explained
+    fits = _unexplained(difference.detach(), wanted[inner]) < UNEXPLAINED
+    return _response(numbers.detach()), paths.detach() * scale, fits
 
 
 def _unexplained(difference: Tensor, picture: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from deblurcli.adapt.agreement import Agreement
 from deblurcli.adapt.camera import align, camera_of
-from deblurcli.adapt.guard import Diverged, Guard, require_finite, require_finite_weights
+from deblurcli.adapt.guard import WORTH, Diverged, Guard, require_finite, require_finite_weights
 from deblurcli.adapt.reblur import learn_to_reblur
 from deblurcli.adapt.survey import WINDOW, SupportPatch, Survey
 from deblurcli.device import Device
@@ -97,10 +97,16 @@ def shown(spec: NetworkSpec, window: Tensor, centre: Tensor) -> Tensor:
     return frames.contiguous(memory_format=torch.channels_last) if frames.dim() == 4 else frames
 
 
-def restored(network: nn.Module, spec: NetworkSpec, window: Tensor, centre: Tensor, device: Device) -> Tensor:
-    """What the network, or its part that adapts, makes of what it is :func:`shown`: N x 3 x S x S."""
+def restored(network: nn.Module, spec: NetworkSpec, clips: Tensor, device: Device) -> Tensor:
+    """The middle frames of N clips (N x 5 x 3 x S x S) as the whole network restores them, N x 3 x S x S.
+
+    The whole: what joins the frames of a window does not adapt, but may do worse with what the adapted part gives it.
+    """
+    frames = network_input(spec.window, clips, clips[:, WINDOW // 2])
+    if frames.dim() == 4:
+        frames = frames.contiguous(memory_format=torch.channels_last)
     with device.autocast():
-        return network.get_submodule(spec.alone)(shown(spec, window, centre))
+        return network(frames)
 
 
 def without_border(picture: Tensor, border: int, size: int) -> Tensor:
@@ -233,7 +239,7 @@ def adapt(
             if agreement is None:
                 loss = pairs_loss(network, reblurred)
             else:
-                loss = agreement.loss(lambda clips: restored(network, spec, clips, clips[:, WINDOW // 2], device))
+                loss = agreement.loss(lambda clips: restored(network, spec, clips, device))
         network.train(was_training)
         return loss
 
@@ -247,7 +253,9 @@ def adapt(
             agreement = Agreement(alignment) if alignment is not None and options.guard == "agreement" else None
             reblurred = learn_blur()
             # Both networks are judged on the same: also where phase 1 has moved the deblurring network.
-            guard = None if options.guard == "off" else Guard(adapted, judged, before=judged(deblur))
+            guard = None
+            if options.guard != "off":
+                guard = Guard(adapted, judged, before=judged(deblur), worth=WORTH[options.guard])
             for parameter in moving:
                 parameter.requires_grad_(True)
             weights = _weights_of(support, options.weighting)

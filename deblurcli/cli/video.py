@@ -129,10 +129,11 @@ def video(
         float, typer.Option(metavar="WEIGHT", help="Weight of the cycle loss against the adversarial one.")
     ] = AdaptOptions.cycle_weight,
     freeze_deblur_in_cycle: Annotated[
-        bool, typer.Option(
+        bool,
+        typer.Option(
             "--freeze-deblur-in-cycle/--move-deblur-in-cycle",
             help="Keep the deblurring network fixed while reblurring adapts (the default), or not.",
-        )
+        ),
     ] = AdaptOptions.freeze_deblur_in_cycle,
     critic: Annotated[
         str,

@@ -73,8 +73,8 @@ def fields_of(*kinds):
 @pytest.mark.parametrize(
     ("name", "kinds", "without"),
     [
-        ("video", (options.VideoOptions, options.AdaptOptions, options.DeviceOptions), set()),
-        ("image", (options.ImageOptions, options.DeviceOptions), set()),
+        ("video", (options.VideoOptions, options.AdaptOptions, options.TtaOptions, options.DeviceOptions), set()),
+        ("image", (options.ImageOptions, options.TtaOptions, options.DeviceOptions), set()),
         ("synth", (options.SynthOptions,), set()),
         ("train", (options.TrainOptions, options.DeviceOptions), {"tile"}),
     ],
@@ -83,7 +83,7 @@ def test_options_are_the_fields(name, kinds, without):
     ours, fields = options_of_command(name), fields_of(*kinds)
     assert set(ours) == set(fields) - without
     for key, param in ours.items():
-        flag = "--" + {"start": "from"}.get(key, key).replace("_", "-")
+        flag = "--" + {"start": "from", "reblur_start": "reblur-from"}.get(key, key).replace("_", "-")
         assert flag in param.opts
         assert param.help
         if key not in ("network", "crops") or name != "train":
@@ -106,7 +106,7 @@ def test_values_reach_the_api_by_their_names(api, folder):
     assert (source, destination) == (Path("a.mp4"), Path("o.mp4"))
     given = {"method": "none", "patches": 3, "patch_size": 96, "steps": 0, "seed": 9, "crf": 20.5, "tile": "64"}
     given |= {"freeze_deblur_in_cycle": True, "codec": "ffv1", "overwrite": True}
-    kinds = (options.VideoOptions, options.AdaptOptions, options.DeviceOptions)
+    kinds = (options.VideoOptions, options.AdaptOptions, options.TtaOptions, options.DeviceOptions)
     assert keywords == {name: field.default for name, field in fields_of(*kinds).items()} | given
 
 
@@ -130,7 +130,7 @@ def test_training_stages_and_their_networks_exist():
 
     assert set(options.STAGES) == set(STAGES)
     roles = {stage: NETWORKS[network].role for stage, network in options.STAGES.items()}
-    assert roles == {"deblur": "deblur", "fusion": "deblur", "reblur": "reblur"}
+    assert roles == {"deblur": "deblur", "joint": "deblur", "meta": "deblur", "fusion": "deblur", "reblur": "reblur"}
 
 
 # Exit codes and messages
@@ -188,7 +188,7 @@ def test_an_interrupt_is_130(api, folder, capsys):
         ("image a.png -o out.png --dtype int8", "--dtype int8 is unknown"),
         ("train deblur --data d --out o", "give --minutes or --iterations"),
         ("train deblur --data d --out o --minutes 1 --crops big", "--crops big is not a list of sizes"),
-        ("train meta --data d --out o --minutes 1", "stage meta is unknown; give one of deblur, fusion, reblur"),
+        ("train all --data d --out o --minutes 1", "all is unknown; give one of deblur, joint, meta, fusion, reblur"),
         ("weights", "see deblur weights --help"),
     ],
 )

@@ -537,7 +537,13 @@ def process(cache, server, ours, tmp_path):
 
     def start():
         command = [sys.executable, "-c", PULL, str(table)]
-        running.append(subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        # Ctrl-C must reach it, also where the tests run in the background of a shell, which ignores it for them.
+        before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+        try:
+            child = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        finally:
+            signal.signal(signal.SIGINT, before)
+        running.append(child)
         return running[-1]
 
     yield start

@@ -9,10 +9,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 
-import av
 import memory
 import numpy as np
 import torch
@@ -43,13 +43,8 @@ def make_shaken(path: Path, frames: int) -> None:
     picture = torch.from_numpy(texture / texture.std() * 0.2 + 0.5).float().clamp(0, 1)
     shots = [(blurred * 255).round().byte() for blurred, _ in shaken(picture, 40, 25, 8, 1, 2.2, 0.008)]
     there_and_back = [*shots, *shots[-2:0:-1]]
-    with av.open(str(path), "w") as output:
-        stream = output.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 1280, 720, "yuv420p"
-        for index in range(frames):
-            view = there_and_back[index % len(there_and_back)].permute(1, 2, 0).contiguous().numpy()
-            output.mux(stream.encode(av.VideoFrame.from_ndarray(view, "rgb24")))
-        output.mux(stream.encode(None))
+    views = (shot.permute(1, 2, 0).contiguous().numpy() for shot in islice(cycle(there_and_back), frames))
+    memory.encode(path, views)
 
 
 def make_simple(path: Path, frames: int) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from stills import pairs
 
 from deblurcli import metrics
 from deblurcli.media.images import read_image
@@ -43,9 +44,8 @@ def best(candidates: list[np.ndarray], reference: torch.Tensor) -> tuple[float, 
 
 if __name__ == "__main__":
     scores: dict[str, list[tuple[float, float]]] = {"input": [], "unsharp mask": [], "Wiener": []}
-    for path in sorted((Path(sys.argv[1]) / "gopro_stills").glob("*_gt.png")):
-        reference = read_image(path).rgb()
-        blurred = read_image(path.with_name(path.name.replace("_gt", ""))).rgb()
+    for path, sharp in pairs(Path(sys.argv[1]) / "gopro_stills"):
+        blurred, reference = read_image(path).rgb(), read_image(sharp).rgb()
         picture = blurred.permute(1, 2, 0).numpy()
         h, w = picture.shape[:2]
         spectrum = np.fft.rfft2(np.pad(picture, ((0, h), (0, w), (0, 0)), mode="symmetric"), axes=(0, 1))

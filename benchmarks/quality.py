@@ -11,6 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from stills import pairs
+
 from deblurcli import deblur_image, deblur_video, measure
 
 
@@ -37,8 +39,7 @@ def videos(folder: Path, work: Path, methods: list[str]) -> None:
 def stills(folder: Path, work: Path) -> None:
     before, after = [], []
     started = time.monotonic()
-    for reference in sorted(folder.glob("*_gt.png")):
-        blurred = reference.with_name(reference.name.replace("_gt", ""))
+    for blurred, reference in pairs(folder):
         deblur_image(blurred, work / "out.png", overwrite=True)
         before.append(measure(blurred, reference))
         after.append(measure(work / "out.png", reference))

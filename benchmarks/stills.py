@@ -14,6 +14,13 @@ from deblurcli import deblur_image, measure
 
 SCORES = {"psnr": ("PSNR (dB)", ".2f"), "ssim": ("SSIM", ".4f"), "lpips": ("LPIPS", ".4f"), "niqe": ("NIQE", ".3f")}
 
+
+def pairs(folder: Path) -> list[tuple[Path, Path]]:
+    """Blurred picture and sharp reference, ``X.png`` and ``X_gt.png``, of every still in a folder."""
+    references = sorted(folder.glob("*_gt.png"))
+    return [(reference.with_name(reference.name.replace("_gt", "")), reference) for reference in references]
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("eval", type=Path)
@@ -24,8 +31,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as work:
         for network in ("input", *options.networks):
             rows = []
-            for reference in sorted((options.eval / "gopro_stills").glob("*_gt.png")):
-                picture = reference.with_name(reference.name.replace("_gt", ""))
+            for picture, reference in pairs(options.eval / "gopro_stills"):
                 if network != "input":
                     deblur_image(picture, Path(work, "out.png"), network=network, overwrite=True)
                     picture = Path(work, "out.png")

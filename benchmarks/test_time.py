@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from stills import pairs
 
 from deblurcli import deblur_image, measure
 from deblurcli.adapt.test_time import Adapter
@@ -38,8 +39,7 @@ def quality(folder: Path, steps: list[int], lpips: str, options: dict[str, Any])
     rows: dict[int, list[dict[str, float]]] = {count: [] for count in steps}
     with tempfile.TemporaryDirectory() as work:
         out = Path(work) / "out.png"
-        for reference in sorted(folder.glob("*_gt.png")):
-            blurred = reference.with_name(reference.name.replace("_gt", ""))
+        for blurred, reference in pairs(folder):
             for count, found in rows.items():
                 deblur_image(blurred, out, overwrite=True, tta_steps=count, **options)
                 found.append(measure(out, reference, niqe=True, lpips=lpips))

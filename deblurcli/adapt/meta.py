@@ -64,7 +64,7 @@ def network_input(frames: int, window: Tensor, centre: Tensor) -> Tensor:
     """What a network of ``frames`` frames sees when ``centre`` (N x 3 x S x S) stands in the middle of a window of the
     video (N x 5 x 3 x S x S)."""
     if frames == 1:
-        return centre
+        return centre.contiguous(memory_format=torch.channels_last)
     middle, reach = window.shape[1] // 2, frames // 2
     before, after = window[:, middle - reach : middle], window[:, middle + 1 : middle + reach + 1]
     return torch.cat([before, centre[:, None], after], 1)
@@ -93,8 +93,7 @@ def trainable(network: nn.Module, part: str) -> list[nn.Parameter]:
 def shown(spec: NetworkSpec, window: Tensor, centre: Tensor) -> Tensor:
     """What a network, or its part that adapts, sees of N windows of a video (N x 5 x 3 x S x S) whose middle frame is
     replaced by ``centre`` (N x 3 x S x S)."""
-    frames = network_input(1 if spec.alone else spec.window, window, centre.clamp(0, 1))
-    return frames.contiguous(memory_format=torch.channels_last) if frames.dim() == 4 else frames
+    return network_input(1 if spec.alone else spec.window, window, centre.clamp(0, 1))
 
 
 def restored(network: nn.Module, spec: NetworkSpec, clips: Tensor, device: Device) -> Tensor:
@@ -102,11 +101,8 @@ def restored(network: nn.Module, spec: NetworkSpec, clips: Tensor, device: Devic
 
     The whole: what joins the frames of a window does not adapt, but may do worse with what the adapted part gives it.
     """
-    frames = network_input(spec.window, clips, clips[:, WINDOW // 2])
-    if frames.dim() == 4:
-        frames = frames.contiguous(memory_format=torch.channels_last)
     with device.autocast():
-        return network(frames)
+        return network(network_input(spec.window, clips, clips[:, WINDOW // 2]))
 
 
 def without_border(picture: Tensor, border: int, size: int) -> Tensor:

@@ -21,7 +21,7 @@ from deblurcli.report import Reporter
 from deblurcli.restore.pipeline import ABSURD_CHANGE
 from deblurcli.restore.shots import CutDetector, windows
 from deblurcli.restore.tiles import Restorer
-from deblurcli.weights.load import LoadedNetwork, save_network
+from deblurcli.weights.load import LoadedNetwork, save_adapted
 
 BROKEN = "the adapted network's result is broken"
 
@@ -208,9 +208,4 @@ class WholeVideo:
 
     def save(self, path: Path, network: LoadedNetwork, source: Path) -> None:
         """Write the adapted weights, for ``--network``; the curves are not part of them. Raises OutputError."""
-        card = network.card | {
-            "adapted_to": source.name,
-            "adapted_from": {"name": network.name, "sha256": network.sha256},
-            "adaptation": {"options": asdict(self.done.options)},
-        }
-        save_network(path, self.adapter.module, network=network.network, config=network.config, card=card)
+        save_adapted(path, self.adapter.module, network, source, {"options": asdict(self.done.options)})

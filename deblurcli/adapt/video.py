@@ -20,7 +20,7 @@ from deblurcli.options import AdaptOptions
 from deblurcli.report import Reporter
 from deblurcli.restore.pipeline import ahead
 from deblurcli.restore.shots import by_shot
-from deblurcli.weights.load import LoadedNetwork, load_chosen, save_network
+from deblurcli.weights.load import LoadedNetwork, load_chosen, save_adapted
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,8 @@ class Adapted:
 
     def save(self, path: Path, network: LoadedNetwork, source: Path) -> None:
         """Write the adapted weights, for ``--network`` with further videos of the same camera. Raises OutputError."""
-        card = network.card | {
-            "adapted_to": source.name,
-            "adapted_from": {"name": network.name, "sha256": network.sha256},
-            "adaptation": {"options": asdict(self.options), "camera": self.done.camera},
-        }
-        save_network(path, self.module, network=network.network, config=network.config, card=card)
+        adaptation = {"options": asdict(self.options), "camera": self.done.camera}
+        save_adapted(path, self.module, network, source, adaptation)
 
 
 def frames_of(source: Path, report: Reporter, total: int | None) -> Iterator[Tensor]:

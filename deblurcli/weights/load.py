@@ -184,6 +184,18 @@ def save_network(
     store.write_whole(path, encoded(str(path), module, network, config, card, dtype))
 
 
+def save_adapted(
+    path: Path, module: nn.Module, network: LoadedNetwork, source: Path, adaptation: Mapping[str, Any]
+) -> None:
+    """Write ``module``, adapted from ``network`` to a video, with a card that says so; raises as save_network."""
+    card = network.card | {
+        "adapted_to": source.name,
+        "adapted_from": {"name": network.name, "sha256": network.sha256},
+        "adaptation": adaptation,
+    }
+    save_network(path, module, network=network.network, config=network.config, card=card)
+
+
 def encoded(
     where: str,
     module: nn.Module,

@@ -28,6 +28,7 @@ from deblurcli.adapt.camera import QUARTERS, SAMPLES, Alignment, align, expose
 from deblurcli.adapt.guard import Diverged
 from deblurcli.adapt.meta import HELD_OUT, adapt, restored
 from deblurcli.adapt.survey import Survey, survey
+from deblurcli.adapt.video import initial_weights
 from deblurcli.device import pick_device
 from deblurcli.media.images import read_image
 from deblurcli.options import AdaptOptions
@@ -61,6 +62,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "camera, M = 40": {"patches": 40},
     "camera, M = 40, guard by pairs": {"patches": 40, "guard": "pairs"},
     "camera, M = 40, no guard": {"patches": 40, "guard": "off"},
+    "camera, own weights, M = 5": {"initial": "own", "patches": 5},
+    "camera, own weights, M = 10": {"initial": "own", "patches": 10},
+    "camera, own weights, M = 20": {"initial": "own"},
+    "camera, own weights, M = 40": {"initial": "own", "patches": 40},
     "camera, 2 patches a step": {"batch": 2, "steps": 40},
     "camera, weighted by contrast": {"weighting": "contrast"},
     "camera, biases only, rate 3e-4": {"part": "biases", "deblur_rate": 3e-4},
@@ -161,8 +166,10 @@ def main() -> None:
             options = AdaptOptions(**VARIANTS[variant] | ({"guard": "pairs"} if args.signals else {}))
             found = survey(blurred, patches=options.patches + HELD_OUT, size=options.patch_size, seed=options.seed)
             learnt = (reblur, critic) if options.reblurring == "network" else (None, None)
+            learned = initial_weights(network, options)
+            initial = None if learned is None else device.place(learned.module)
             started = time.perf_counter()
-            adapted, done = adapt(base, network.spec, *learnt, found, options, device, Reporter.silent())
+            adapted, done = adapt(base, network.spec, *learnt, found, options, device, Reporter.silent(), initial)
             seconds[variant].append(time.perf_counter() - started)
             gain = psnr(Restorer(adapted, network.spec, device), blurred, sharp) - unadapted if done.kept else 0.0
             rows[variant].append(gain)

@@ -17,6 +17,8 @@ CHOICES = {
     "real_sample": ("blurriest", "neighbour"),
     "weighting": ("even", "contrast"),
     "part": ("all", "biases"),
+    "initial": ("meta", "own"),
+    "pseudo_sharp": ("auto", "restored", "video"),
     "guard": ("agreement", "pairs", "off"),
     "adapt_per": ("video", "shot"),
 }
@@ -33,7 +35,7 @@ STAGES = {
 STAGE_OPTIONS = {
     "joint": ("reblur_weight", "perceptual_weight", "adversarial_weight", "reblur_blocks", "reblur_start"),
     "reblur": ("adversarial_weight", "cycle_weight"),
-    "meta": ("inner_steps", "inner_rate", "outer_steps"),
+    "meta": ("inner_steps", "inner_rate", "outer_steps", "unadapted_weight", "adapt_anew"),
 }
 """Fields of TrainOptions that only these stages have a use for."""
 
@@ -79,9 +81,13 @@ class AdaptOptions:
     reblurring: str = "camera"
     """What learns the video's blur: camera (a model of the camera's response and paths, fitted to the video) or network
     (the paper's reblurring network, trained against a critic)."""
+    pseudo_sharp: str = "auto"
+    """What the pseudo pairs are made of: restored (the patches as the unadapted network restores them, since the
+    sharpest moment of a video is still a little blurred and noisy), video (as they are, as in the paper) or auto
+    (restored with the camera, video with the network)."""
     steps: int | None = None
-    """Updates per phase; the patches are gone through in random order. Default: two per patch with the camera, one with
-    the network, divided by the batch."""
+    """Updates per phase; the patches are gone through in random order. Default: four per patch with the camera, one
+    with the network, divided by the batch."""
     batch: int = 1
     """Patches per update of the deblurring network."""
     deblur_rate: float | None = None
@@ -106,6 +112,9 @@ class AdaptOptions:
     """How much each patch counts: even, or contrast (by how much sharper than the blurriest crop there it is)."""
     part: str = "all"
     """What adapts: all weights, or biases (with the gains of the norms)."""
+    initial: str = "meta"
+    """Weights to adapt from: meta (those meta-learned for the network, where the registry has some) or own (the weights
+    that it restores with unadapted, as in the paper's fine-tuning)."""
     guard: str = "agreement"
     """What must get better for an adaptation to be kept: agreement (of restored blurred pieces of the video with the
     sharp moments beside them), pairs (the loss on held-out pseudo pairs) or off (kept unless it diverges)."""
@@ -134,8 +143,13 @@ class AdaptOptions:
     @property
     def updates(self) -> int:
         """Updates per phase."""
-        per_patch = 2 if self.reblurring == "camera" else 1
+        per_patch = 4 if self.reblurring == "camera" else 1
         return -(-per_patch * self.patches // self.batch) if self.steps is None else self.steps
+
+    @property
+    def restores_patches(self) -> bool:
+        """Whether the pseudo pairs are made of restored patches."""
+        return self.pseudo_sharp == "restored" or (self.pseudo_sharp == "auto" and self.reblurring == "camera")
 
     @property
     def beta(self) -> float:
@@ -330,7 +344,13 @@ class TrainOptions:
     inner_rate: float = 6e-5
     """Meta-training: Adam rate of these. Fewer and longer steps than the meta method's go about as far."""
     outer_steps: int = 4
-    """Meta-training: iterations with one task, each of which adapts anew."""
+    """Meta-training: iterations with one task."""
+    unadapted_weight: float = 0.5
+    """Meta-training: share of the loss of the weights before adapting in that of the outer update; the paper has 0,
+    with which the weights are good after this number of updates alone."""
+    adapt_anew: bool = True
+    """Meta-training: adapt to the task in each of its iterations, from where the outer update has come. If not, it is
+    adapted to once, and all of its iterations go by the gradient there, as in the authors' code."""
 
     def __post_init__(self) -> None:
         budget = (self.minutes > 0) != (self.iterations > 0)
@@ -344,6 +364,7 @@ class TrainOptions:
         for name in ("reblur_weight", "perceptual_weight", "adversarial_weight", "cycle_weight"):
             option = name.replace("_", "-")
             _require(0 <= (getattr(self, name) or 0) < 1000, f"--{option} is out of range", "give 0 to 1000")
+        _require(0 <= self.unadapted_weight <= 1, "--unadapted-weight is out of range", "give 0 to 1")
         for name in ("inner_steps", "outer_steps"):
             option = name.replace("_", "-")
             _require(getattr(self, name) >= 1, f"--{option} {getattr(self, name)} is too small", "give at least 1")
@@ -361,7 +382,8 @@ class TrainOptions:
         defaults = {f.name: f.default for f in fields(self)}
         for name in (name for names in STAGE_OPTIONS.values() for name in names):
             owners = [owner for owner, names in STAGE_OPTIONS.items() if name in names]
-            option = "reblur-from" if name == "reblur_start" else name.replace("_", "-")
+            renamed = {"reblur_start": "reblur-from", "adapt_anew": "adapt-once"}
+            option = renamed.get(name, name.replace("_", "-"))
             _require(
                 stage in owners or getattr(self, name) == defaults[name],
                 f"--{option} means nothing to deblur train {stage}",

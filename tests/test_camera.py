@@ -94,6 +94,19 @@ def test_the_noise_of_a_picture_is_not_learnt() -> None:
     assert float((target - grey).square().mean()) == pytest.approx(2 * before, rel=0.1)
 
 
+def test_a_clean_picture_is_its_own_target_and_the_noise_added_is_at_most_the_cameras() -> None:
+    one, rng = torch.ones(1), np.random.default_rng(1)
+    camera = Camera(Response(one, 0 * one), torch.zeros(1, KNOTS, 2), Sensor(0.05 * one, 0 * one, torch.inf * one))
+    grey = torch.full((1, 3, 100, 100), 0.5)
+    loudest = float((camera.sensor.capture(grey, rng) - grey).std())
+    spreads = []
+    for _ in range(12):
+        blurred, target, border = camera.blur(grey, rng, noisy=False)
+        assert torch.equal(target, grey) and border == 0
+        spreads.append(float((blurred - grey).std()) / loudest)
+    assert 0.15 < min(spreads) < 0.5 and 0.6 < max(spreads) < 1.05
+
+
 def test_a_long_path_is_shortened_to_what_a_small_patch_can_show() -> None:
     path = torch.stack([torch.linspace(-200, 200, KNOTS)] * 2, 1)[None]
     one = torch.ones(1)

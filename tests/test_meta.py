@@ -13,14 +13,17 @@ from torch import Tensor, nn
 from deblurcli.adapt.agreement import Agreement
 from deblurcli.adapt.camera import align
 from deblurcli.adapt.guard import Diverged, Guard
-from deblurcli.adapt.meta import Adaptation, adapt, trainable
+from deblurcli.adapt.meta import Adaptation, adapt, pseudo_sharp, trainable
 from deblurcli.adapt.reblur import real_sample
 from deblurcli.adapt.survey import Survey, survey
+from deblurcli.adapt.video import initial_weights
 from deblurcli.device import pick_device
 from deblurcli.networks import NETWORKS
 from deblurcli.options import AdaptOptions
 from deblurcli.report import Reporter
 from deblurcli.synth.pairs import shaken
+from deblurcli.weights import registry
+from deblurcli.weights.load import load_chosen
 
 CPU = pick_device("cpu", "fp32")
 SPEC = NETWORKS["plain-unet"]
@@ -116,6 +119,50 @@ def test_nothing_is_adapted_where_no_camera_explains_the_video(networks) -> None
     options = replace(OPTIONS, reblurring="camera")
     adapted, done = adapt(networks[0], SPEC, None, None, found, options, CPU, Reporter.silent())
     assert adapted is networks[0] and not done.kept and "do not explain" in done.reason
+
+
+def test_pseudo_pairs_are_made_of_what_the_unadapted_network_restores(networks, clip) -> None:  # type: ignore[no-untyped-def]
+    found = survey(clip, patches=2, size=64, seed=2)
+    moment = found.patches[0].clip(CPU.where)[:, 2]
+    network = networks[0].eval()
+    with torch.no_grad():
+        network.tail.bias.fill_(0.01)
+        expected = network(moment).clamp(0, 1)
+    camera = AdaptOptions(patch_size=64)
+    assert torch.equal(pseudo_sharp(network, SPEC, found.patches[0], camera, CPU), expected)
+    for options in (replace(camera, pseudo_sharp="video"), replace(camera, reblurring="network")):
+        assert torch.equal(pseudo_sharp(network, SPEC, found.patches[0], options, CPU), moment)
+    before = found.patches[0].clip(CPU.where).clone()
+    adapt(network, SPEC, *networks[1:], found, replace(OPTIONS, pseudo_sharp="restored"), CPU, Reporter.silent())
+    assert torch.equal(found.patches[0].clip(CPU.where), before), "the survey stays as it was"
+
+
+def test_adaptation_starts_from_meta_learned_weights(networks, support) -> None:  # type: ignore[no-untyped-def]
+    deblur, reblur, critic = networks
+    initial = copy.deepcopy(deblur)
+    with torch.no_grad():
+        for p in initial.parameters():
+            p.add_(0.01)
+    args = (SPEC, reblur, critic, support, replace(OPTIONS, guard="off", steps=0), CPU, Reporter.silent())
+    adapted, _ = adapt(deblur, *args, initial=initial)
+    assert same(weights(adapted), weights(initial)) and not same(weights(adapted), weights(deblur))
+    with torch.no_grad():
+        for p in initial.parameters():
+            p.add_(1.0)
+    undone, done = adapt(deblur, *args[:-3], OPTIONS, *args[-2:], initial=initial)
+    assert undone is deblur and not done.kept, "what comes of them is judged against the network's own"
+
+
+def test_meta_learned_weights_are_those_of_the_weights_not_of_their_name(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    loaded = load_chosen("plain-unet", "image", "deblur")
+    entries = dict(registry.installed().weights)
+    entries["plain-unet"] = replace(entries["plain-unet"], adapt_from="plain-unet")
+    monkeypatch.setattr(registry, "installed", lambda: registry.Registry(entries, {}))
+    found = initial_weights(loaded, AdaptOptions())
+    assert found is not None and found.name == "plain-unet"
+    assert initial_weights(loaded, AdaptOptions(initial="own")) is None
+    assert initial_weights(replace(loaded, sha256="0" * 64), AdaptOptions()) is None, "a file of the same name"
+    assert initial_weights(replace(loaded, name="mine"), AdaptOptions()) is None
 
 
 def test_a_gain_that_is_too_small_to_trust_is_undone(networks, support) -> None:  # type: ignore[no-untyped-def]

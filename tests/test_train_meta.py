@@ -107,11 +107,11 @@ def test_the_inner_update_goes_on_from_its_own_weights(material: Material, autoc
 
 
 def run(
-    material: Material, out: Path, monkeypatch: pytest.MonkeyPatch, iterations: int, stop: int = 0
+    material: Material, out: Path, monkeypatch: pytest.MonkeyPatch, iterations: int, stop: int = 0, **changed: object
 ) -> dict[str, Tensor]:
     options = TrainOptions(
         data=out, out=out, iterations=iterations, batch=1, crops=(64,), rate=1e-3, inner_steps=2, inner_rate=1e-3,
-        outer_steps=2, save_every=1e-9 if stop else 5,
+        outer_steps=2, save_every=1e-9 if stop else 5, **changed,  # type: ignore[arg-type]
     )  # fmt: skip
     monkeypatch.setattr(meta, "load_material", lambda folder: material)
     monkeypatch.setattr(
@@ -144,6 +144,16 @@ def test_a_run_that_stops_within_a_task_goes_on_exactly(
     assert log[0].split(",")[4:] == [
         "validation_psnr", "validation_input_psnr", "validation_start_adapted_psnr", "validation_unadapted_psnr",
     ]  # fmt: skip
+
+
+def test_the_outer_loss_can_be_the_authors(material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adapting once for all iterations with a task, and nothing for the weights before: both change what is learnt."""
+    found = [
+        run(material, tmp_path / str(index), monkeypatch, 2, **changed)
+        for index, changed in enumerate(({}, {"adapt_anew": False}, {"unadapted_weight": 0.0}))
+    ]
+    for changed in found[1:]:
+        assert not all(torch.equal(a, b) for a, b in zip(found[0].values(), changed.values(), strict=True))
 
 
 def test_what_cannot_be_meta_trained_is_refused(tmp_path: Path) -> None:

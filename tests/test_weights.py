@@ -282,6 +282,70 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(saved, critic, monke
         save_network(saved / "below.safetensors", critic, network="patch-critic", config=SMALL, card={})
 
 
+# Differences
+
+
+@pytest.fixture
+def trained_on(tmp_path, saved, critic, registered):
+    """Weights near those called "known", as a file of a difference; and themselves."""
+    entry = registered(**facts_of(saved), bundled=True)
+    (tmp_path / "bundled" / entry.file).write_bytes(saved.read_bytes())
+    torch.manual_seed(3)
+    new = dataclasses.replace(load_network(saved, role="critic"), name="new")
+    with torch.no_grad():
+        for p in new.module.parameters():
+            p += 0.01 * torch.randn(p.shape)
+    path = tmp_path / "difference.safetensors"
+    load.save_difference(path, new, "known", CARD)
+    return path, new.module
+
+
+def test_a_difference_is_the_weights_to_half_a_step(trained_on, saved):
+    path, new = trained_on
+    loaded = load_network(path, role="critic")
+    assert (loaded.card, loaded.network, loaded.config) == (CARD, "patch-critic", SMALL)
+    base, found = load_network(saved, role="critic").module.state_dict(), loaded.module.state_dict()
+    for key, value in new.state_dict().items():
+        moved, missed = ((value - other[key]).abs().reshape(len(value), -1) for other in (base, found))
+        assert moved.any() and (missed <= moved.amax(1, keepdim=True) / 253).all(), key
+
+
+def test_a_difference_needs_the_weights_it_was_made_for(trained_on, saved, tmp_path, registered):
+    path, _ = trained_on
+    changed = bytearray(saved.read_bytes())
+    changed[-1] ^= 1
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(changed)
+    entry = registered(**facts_of(other), bundled=True)
+    (tmp_path / "bundled" / entry.file).write_bytes(changed)
+    refused(path, "another version of 'known'")
+
+
+def test_differences_that_lie(trained_on, tmp_path):
+    path, _ = trained_on
+    tensors = safetensors.torch.load_file(path)
+    with safetensors.safe_open(path, "pt") as file:
+        origin = file.metadata()["difference_from"]
+    name = next(key for key in tensors if tensors[key].dim() > 1)
+    lying = tmp_path / "lying.safetensors"
+    refused(forged(lying, tensors, difference_from="[]"), "does not say what it is a difference from")
+    refused(forged(lying, tensors, difference_from='{"name": "none", "sha256": ""}'), "no weights are called")
+    forged(lying, {k: v for k, v in tensors.items() if k != name}, difference_from=origin)
+    refused(lying, "not those of the weights")
+    forged(lying, tensors | {name: tensors[name].float()}, difference_from=origin)
+    refused(lying, "is not a difference")
+    forged(lying, tensors | {name + ".step": tensors[name + ".step"] * float("nan")}, difference_from=origin)
+    refused(lying, "not finite")
+
+
+def test_a_difference_from_another_network_is_not_written(trained_on, tmp_path):
+    other = NETWORKS["patch-critic"].build(channels=4)
+    loaded = dataclasses.replace(load_network(trained_on[0], role="critic"), module=other)
+    with pytest.raises(WeightsError, match="other tensors"):
+        load.save_difference(tmp_path / "x.safetensors", loaded, "known", CARD)
+    assert not (tmp_path / "x.safetensors").exists()
+
+
 # Registry and store
 
 
@@ -317,6 +381,12 @@ def registered(tmp_path, monkeypatch, critic):
 
     install()
     return install
+
+
+def test_weights_to_adapt_from_must_be_there(tmp_path):
+    assert toml(tmp_path / "weights.toml", adapt_from="known").find("known").adapt_from == "known"
+    with pytest.raises(WeightsError, match="adapt_from = 'other' is not among the weights"):
+        toml(tmp_path / "weights.toml", adapt_from="other")
 
 
 def test_entries_and_sets(tmp_path):

@@ -9,7 +9,7 @@ supervision by neighbours follows Reblur2Deblur (Chen et al., ICCP 2018), with a
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,9 @@ UNEXPLAINED = 0.5
 """Share of a piece's structure that may be missed; above, its path means nothing."""
 LEAST = 1.0
 """Pixels; a shorter path is no blur to learn from."""
+LOUDNESS = (0.2, 1.0)
+"""Share of the camera's noise that a blurred picture gets. What was taken for noise may be fine structure or what
+compression left; a network that has seen quieter pictures as well does not smooth that away."""
 FEWEST = 4
 """Pieces that must be explained for the camera to be known."""
 
@@ -63,13 +66,13 @@ class Camera:
     paths: Tensor
     sensor: Sensor
 
-    def blur(self, picture: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor, int]:
+    def blur(self, picture: Tensor, rng: np.random.Generator, *, noisy: bool = True) -> tuple[Tensor, Tensor, int]:
         """A picture as this camera sees it along one of its paths, varied a little, and what to restore it to.
 
-        The picture (N x 3 x H x W in [0, 1]) is noisy itself. If it were both blurred and the target, the network would
-        learn to restore its noise, of which the blurred version keeps some. So more noise of the same kind is added
-        before the blur and taken off the target. That makes the noise of the two independent, and to restore it does
-        not pay (recorrupted-to-recorrupted, Pang et al., CVPR 2021).
+        The picture (N x 3 x H x W in [0, 1]) may be ``noisy`` itself. If it were both blurred and the target, the
+        network would learn to restore its noise, of which the blurred version keeps some. So more noise of the same
+        kind is added before the blur and taken off the target. That makes the noise of the two independent, and to
+        restore it does not pay (recorrupted-to-recorrupted, Pang et al., CVPR 2021).
 
         Returns:
             the blurred picture, the target, and the width of the border that shows what lies outside of the picture.
@@ -80,10 +83,11 @@ class Camera:
         reach = min(picture.shape[-2:]) / 5
         path = path * min(1.0, reach / max(float(path.abs().max()), 1e-6))
         count = int(np.clip(_length(path) * SAMPLES_PER_PIXEL, 3, MOST_SAMPLES)) | 1
-        grain = self.sensor.capture(picture, rng) - picture
+        grain = self.sensor.capture(picture, rng) - picture if noisy else torch.zeros_like(picture)
         light = self.response.linear(picture + grain)
         blurred = self.response.display(expose(light, path.expand(len(picture), -1, -1), count))
-        return self.sensor.capture(blurred, rng), picture - grain, math.ceil(float(path.abs().max()))
+        sensor = replace(self.sensor, noise=self.sensor.noise * float(rng.uniform(*LOUDNESS)))
+        return sensor.capture(blurred, rng), picture - grain, math.ceil(float(path.abs().max()))
 
     def facts(self) -> dict[str, Any]:
         """For the run report; lengths in pixels, noise at full scale."""

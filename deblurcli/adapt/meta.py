@@ -105,6 +105,21 @@ def restored(network: nn.Module, spec: NetworkSpec, clips: Tensor, device: Devic
         return network(network_input(spec.window, clips, clips[:, WINDOW // 2]))
 
 
+@torch.no_grad()
+def pseudo_sharp(
+    network: nn.Module, spec: NetworkSpec, patch: SupportPatch, options: AdaptOptions, device: Device
+) -> Tensor:
+    """What a patch (1 x 3 x S x S in [0, 1]) is to be restored to: its sharpest moment, or that as the part of the
+    network that adapts restores it. The moment is a little blurred and noisy itself, and teaches to leave so much."""
+    window = patch.clip(device.where)
+    moment = window[:, WINDOW // 2]
+    if not options.restores_patches:
+        return moment
+    with device.autocast():
+        found = network.get_submodule(spec.alone)(shown(spec, window, moment))
+    return found.float().clamp(0, 1)
+
+
 def without_border(picture: Tensor, border: int, size: int) -> Tensor:
     """The inside of a picture that stands for one of ``size`` pixels a side, whose border of so many means nothing."""
     width = picture.shape[-1]
@@ -151,6 +166,7 @@ def adapt(
     options: AdaptOptions,
     device: Device,
     report: Reporter,
+    initial: nn.Module | None = None,
 ) -> tuple[nn.Module, Adaptation]:
     """Two-phase inner update on the support set (meta-transferring paper, algorithm 1 and eq. 3 to 6).
 
@@ -163,6 +179,8 @@ def adapt(
         deblur, reblur, critic: networks on ``device``; copies are adapted, the originals stay as they are.
         spec: of the deblurring network.
         survey: the first ``options.patches`` patches are the support set, the rest only judge the outcome.
+        initial: meta-learned weights to adapt from, of the same form as the part of ``deblur`` that adapts; its own if
+            None. What comes of them is judged against ``deblur``.
 
     Returns:
         the network to restore with, in eval mode, and what was done. The network is ``deblur`` itself when the
@@ -170,6 +188,8 @@ def adapt(
     """
     support, held_out = survey.patches[: options.patches], survey.patches[options.patches :]
     adapted = copy.deepcopy(deblur).requires_grad_(False).train(options.dropout)
+    if initial is not None:
+        adapted.get_submodule(spec.alone).load_state_dict(initial.state_dict())
     moving = trainable(adapted.get_submodule(spec.alone), options.part)
     rng = np.random.default_rng(options.seed)
     done = Adaptation(kept=True, reason="the guard found it better")
@@ -197,7 +217,8 @@ def adapt(
             assert alignment is not None
             camera = camera_of(alignment)
             done.camera = camera.facts()
-            return lambda patch, draw: camera.blur(patch.clip(device.where)[:, WINDOW // 2], draw)
+            noisy = not options.restores_patches
+            return lambda patch, draw: camera.blur(targets[patch.y, patch.x], draw, noisy=noisy)
         order = [support[index] for index in _order(len(support), steps, rng)]
         for parameter in moving:
             parameter.requires_grad_(not options.freeze_deblur_in_cycle)
@@ -215,10 +236,11 @@ def adapt(
         reblurrer.requires_grad_(False).eval()
 
         def reblurred(patch: SupportPatch, _: np.random.Generator) -> tuple[Tensor, Tensor, int]:
-            window = patch.clip(device.where)
+            window, target = patch.clip(device.where).clone(), targets[patch.y, patch.x]
+            window[:, WINDOW // 2] = target
             with torch.no_grad(), device.autocast():
                 blurred = reblurrer(window)
-            return blurred.float(), window[:, WINDOW // 2], 0
+            return blurred.float(), target, 0
 
         return reblurred
 
@@ -247,6 +269,7 @@ def adapt(
             needed = reblur is None or options.guard == "agreement"
             alignment = align(survey.patches, device.where) if needed else None
             agreement = Agreement(alignment) if alignment is not None and options.guard == "agreement" else None
+            targets = {(p.y, p.x): pseudo_sharp(deblur, spec, p, options, device) for p in survey.patches}
             reblurred = learn_blur()
             # Both networks are judged on the same: also where phase 1 has moved the deblurring network.
             guard = None

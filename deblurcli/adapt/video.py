@@ -20,6 +20,7 @@ from deblurcli.options import AdaptOptions
 from deblurcli.report import Reporter
 from deblurcli.restore.pipeline import ahead
 from deblurcli.restore.shots import by_shot
+from deblurcli.weights import registry
 from deblurcli.weights.load import LoadedNetwork, load_chosen, save_adapted
 
 
@@ -92,6 +93,16 @@ def previewed(reader: VideoReader, report: Reporter, total: int | None) -> Gener
             yield seen
 
 
+def initial_weights(network: LoadedNetwork, options: AdaptOptions) -> LoadedNetwork | None:
+    """The meta-learned weights to adapt from, where the registry has some for the weights of this network, and they are
+    wanted. Raises WeightsError."""
+    entry = registry.installed().weights.get(network.name)
+    # A file of the user's may have the name of registered weights.
+    if options.initial == "own" or entry is None or not entry.adapt_from or entry.sha256 != network.sha256:
+        return None
+    return load_chosen(entry.adapt_from, "meta", "deblur")
+
+
 def adapt_to_video(
     source: Path,
     network: LoadedNetwork,
@@ -111,14 +122,18 @@ def adapt_to_video(
     """
     reblur = critic = None
     weights = {}
+    initial = initial_weights(network, options)
+    learned = None
+    if initial is not None:
+        learned, weights[initial.name] = device.place(initial.module), initial.sha256
     if options.reblurring == "network":
         loaded = load_chosen("default", "meta", "reblur"), load_chosen(options.critic, "meta", "critic")
         reblur, critic = (device.place(found.module) for found in loaded)
-        weights = {found.name: found.sha256 for found in loaded}
+        weights |= {found.name: found.sha256 for found in loaded}
     pictures = frames_of(source, report, total)
     for shot in by_shot(pictures) if options.adapt_per == "shot" else [pictures]:
         started = time.monotonic()
         found = survey(shot, patches=options.patches + HELD_OUT, size=options.patch_size, seed=options.seed)
         surveyed = time.monotonic()
-        adapted, done = adapt(module, network.spec, reblur, critic, found, options, device, report)
+        adapted, done = adapt(module, network.spec, reblur, critic, found, options, device, report, learned)
         yield Adapted(adapted, done, found, options, weights, surveyed - started, time.monotonic() - surveyed)

@@ -79,8 +79,18 @@ def train(
         float, typer.Option(metavar="RATE", help="meta: Adam rate of these updates.")
     ] = TrainOptions.inner_rate,
     outer_steps: Annotated[
-        int, typer.Option(metavar="N", help="meta: iterations with one task, each adapting anew.")
+        int, typer.Option(metavar="N", help="meta: iterations with one task.")
     ] = TrainOptions.outer_steps,
+    unadapted_weight: Annotated[
+        float, typer.Option(metavar="W", help="meta: share of the loss before adapting in that of the outer update.")
+    ] = TrainOptions.unadapted_weight,
+    adapt_anew: Annotated[
+        bool,
+        typer.Option(
+            "--adapt-anew/--adapt-once",
+            help="meta: adapt in each iteration (the default), or once for all iterations with a task.",
+        ),
+    ] = TrainOptions.adapt_anew,
     device: Device = DEVICE,
     dtype: Dtype = DTYPE,
     quiet: Quiet = False,

@@ -65,9 +65,17 @@ def video(
             "What learns the video's blur: a model of the camera, or the reblurring network.",
         ),
     ] = AdaptOptions.reblurring,
+    pseudo_sharp: Annotated[
+        str,
+        one_of(
+            CHOICES["pseudo_sharp"],
+            "Patches to make pairs of: as the unadapted network restores them, or as in the video; auto: restored with"
+            " the camera.",
+        ),
+    ] = AdaptOptions.pseudo_sharp,
     steps: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Updates per phase; if not given, two per patch (camera) or one (network)."),
+        typer.Option(metavar="N", help="Updates per phase; if not given, four per patch (camera) or one (network)."),
     ] = AdaptOptions.steps,
     batch: Annotated[
         int, typer.Option(metavar="N", help="Patches per update of the deblurring network.")
@@ -90,6 +98,10 @@ def video(
         str,
         one_of(CHOICES["part"], "Weights that adapt: all, or biases and gains only."),
     ] = AdaptOptions.part,
+    initial: Annotated[
+        str,
+        one_of(CHOICES["initial"], "Weights to adapt from: the meta-learned ones of the network, or its own."),
+    ] = AdaptOptions.initial,
     guard: Annotated[
         str,
         one_of(

@@ -64,8 +64,9 @@ def pull(
     from deblurcli.weights import registry, store
 
     known = registry.installed()
-    used = {entry.name: entry for job in known.sets for entry in known.weights_of(job).values()}
-    entries = [known.find(name) for name in names or used]
+    used = [entry for job in known.sets for entry in known.weights_of(job).values()]
+    wanted = names or [name for entry in used for name in (entry.name, entry.adapt_from) if name]
+    entries = [known.find(name) for name in dict.fromkeys(wanted)]
     codes = []
     for entry in entries:
         try:

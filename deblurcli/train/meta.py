@@ -2,10 +2,13 @@
 
 Meta-transferring paper (Po-Sheng Liu et al., BMVC 2022), section 3.4 and algorithm 2. A task is a video of a camera of
 its own (:mod:`deblurcli.train.tasks`). The inner update is that of the meta method, with the camera fitted to it. The
-outer update moves the weights along the gradient that the adapted weights have on true pairs of the same video.
+outer update moves the weights along the gradient that the adapted weights have on true pairs of the same video, and
+along that of the weights themselves, so that they do not come to count on a certain number of updates (as the
+multi-step loss of MAML++, Antoniou et al., ICLR 2019).
 
 The authors' code adapts once for a video, then takes an outer step for each of its frames with the gradient at these
-weights, which the outer steps leave behind. Here every outer step adapts anew, from where the outer update has come.
+weights, which the outer steps leave behind (``adapt_anew``). Here every outer step adapts anew, from where the outer
+update has come.
 """
 
 from __future__ import annotations
@@ -18,13 +21,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deblurcli.adapt.meta import deblur_loss, update
-from deblurcli.adapt.survey import WINDOW
+from deblurcli.adapt.meta import deblur_loss, pseudo_sharp, update
 from deblurcli.device import Device
 from deblurcli.errors import UsageError
 from deblurcli.losses import LOSSES
 from deblurcli.networks.spec import NetworkSpec, outputs
-from deblurcli.options import TrainOptions
+from deblurcli.options import AdaptOptions, TrainOptions
 from deblurcli.report import Reporter
 from deblurcli.train.data import load_material
 from deblurcli.train.loop import Stage, run_stage
@@ -43,11 +45,13 @@ def adapted_to(
     """A copy of the network after so many updates on the task's support set, with Adam at this rate."""
     adapted = copy.deepcopy(network).requires_grad_(True).eval()
     optimiser = torch.optim.Adam(adapted.parameters(), lr=rate)
-    rng = np.random.default_rng(seed)
+    rng, usual = np.random.default_rng(seed), AdaptOptions()
+    targets = [pseudo_sharp(network, spec, patch, usual, device) for patch in task.support]
+    torch.clear_autocast_cache()  # of weights without gradients
     for step in range(steps):
-        patch = task.support[step % len(task.support)]
-        window = patch.clip(device.where)
-        pair = task.camera.blur(window[:, WINDOW // 2], rng)
+        index = step % len(task.support)
+        window = task.support[index].clip(device.where)
+        pair = task.camera.blur(targets[index], rng, noisy=not usual.restores_patches)
         update(optimiser, [deblur_loss(adapted, spec, window, *pair, device)], 1)
         torch.clear_autocast_cache()  # within the loop's autocast, it would go on with the weights of the first step
     return adapted
@@ -114,9 +118,18 @@ def train_meta(
             "validation_unadapted_psnr": unadapted,
         }
 
+    kept: dict[int, nn.Module] = {}
+
     def loss(network: nn.Module, blurred: Tensor, sharp: Tensor) -> Tensor:
-        of = inner(network, ring.task)
-        return outer_loss(network, of, lambda adapted: criterion(outputs(adapted, blurred), sharp))
+        if options.adapt_anew or ring.index not in kept:
+            kept.clear()
+            kept[ring.index] = inner(network, ring.task)
+
+        def of(weights: nn.Module) -> Tensor:
+            return criterion(outputs(weights, blurred), sharp)
+
+        after, share = outer_loss(network, kept[ring.index], of), options.unadapted_weight
+        return (1 - share) * after + share * of(network) if share else after
 
     stage = Stage(
         network=options.network,

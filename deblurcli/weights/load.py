@@ -2,8 +2,10 @@
 
 A file of ours is a safetensors file that describes its own network in its metadata: ``network`` (a name in
 :data:`deblurcli.networks.NETWORKS`), ``config`` (JSON: keyword arguments of the network) and ``card`` (JSON: data,
-licence, command, seed, minutes, iterations, scores). Files that the networks' authors published do not; their network
-is recognised by its tensors (:mod:`deblurcli.weights.official`). No file can make this program run anything.
+licence, command, seed, minutes, iterations, scores). With ``difference_from`` (JSON: name and sha256 of registered
+weights) it holds what its weights differ by from those (:mod:`deblurcli.weights.difference`). Files that the
+networks' authors published describe nothing; their network is recognised by its tensors
+(:mod:`deblurcli.weights.official`). No file can make this program run anything.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from deblurcli.networks import NETWORKS, NetworkSpec
 from deblurcli.networks.spec import Role
 from deblurcli.report import Reporter
 from deblurcli.weights import official, registry, store
+from deblurcli.weights.difference import added, differences
 from deblurcli.weights.registry import REINSTALL, suggestion
 
 MAX_CONFIG = 4096
@@ -81,7 +84,7 @@ def load_network(name_or_path: str | Path, *, role: Role) -> LoadedNetwork:
     if is_name(name_or_path):
         entry = registry.find(str(name_or_path))
         where, name, content = f"weights {entry.name!r}", entry.name, store.read_verified(entry)
-        metadata, tensors = _parse(where, content)
+        metadata, tensors = _read(where, content)
         found = Opened(*_describe(where, metadata), tensors, hashlib.sha256(content).hexdigest(), {})
         if entry.network != found.network:
             raise WeightsError(f"{where}: holds a {found.network!r}, the registry says {entry.network!r}", REINSTALL)
@@ -140,7 +143,7 @@ def opened(paths: Sequence[Path], network: str = "") -> Opened:
         if official.is_pytorch(content):
             parts[part.stem] = official.tensors_of(str(part), content)
             continue
-        metadata, parts[part.stem] = _parse(str(part), content)
+        metadata, parts[part.stem] = _read(str(part), content)
         if "network" in metadata and len(contents) == 1:
             found = Opened(*_describe(where, metadata), parts[part.stem], sha256, files)
             if network not in ("", found.network):
@@ -184,6 +187,22 @@ def save_network(
     store.write_whole(path, encoded(str(path), module, network, config, card, dtype))
 
 
+def save_difference(path: Path, new: LoadedNetwork, base: str, card: Mapping[str, Any]) -> None:
+    """Write ``new`` as what it differs by from the registered weights called ``base``, in half of the space.
+
+    Raises as :func:`save_network`; WeightsError: no such weights, or of another network.
+    """
+    entry = registry.find(base)
+    _, tensors = _parse(f"weights {base!r}", store.read_verified(entry))
+    state = {key: value.detach().cpu() for key, value in new.module.state_dict().items()}
+    if {key: value.shape for key, value in state.items()} != {key: value.shape for key, value in tensors.items()}:
+        raise WeightsError(f"{new.name} has other tensors than {base!r}", "name those that it was trained on from")
+    _check_finite(str(path), state, "it was not written")
+    metadata = _description(new.network, new.config, card)
+    metadata["difference_from"] = json.dumps({"name": base, "sha256": entry.sha256})
+    store.write_whole(path, _serialised(differences(state, tensors), metadata))
+
+
 def save_adapted(
     path: Path, module: nn.Module, network: LoadedNetwork, source: Path, adaptation: Mapping[str, Any]
 ) -> None:
@@ -207,10 +226,17 @@ def encoded(
     """The content of a file of ours, the same bytes for the same weights. Raises WeightsError; see save_network."""
     if network not in NETWORKS:
         raise WeightsError(f"no network is called {network!r}", suggestion(network, NETWORKS))
-    complete = {**(NETWORKS[network].config or {}), **config}
-    metadata = {"network": network, "config": json.dumps(complete), "card": json.dumps(dict(card))}
     tensors = {key: _stored(value, dtype) for key, value in module.state_dict().items()}
     _check_finite(where, tensors, f"it was not written; {dtype} may be too narrow")
+    return _serialised(tensors, _description(network, config, card))
+
+
+def _description(network: str, config: Mapping[str, Any], card: Mapping[str, Any]) -> dict[str, str]:
+    complete = {**(NETWORKS[network].config or {}), **config}
+    return {"network": network, "config": json.dumps(complete), "card": json.dumps(dict(card))}
+
+
+def _serialised(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
     content = safetensors.torch.save(tensors, metadata)
     # The library writes the metadata in an order that changes from run to run.
     end = 8 + int.from_bytes(content[:8], "little")
@@ -227,6 +253,25 @@ def _parse(where: str, content: bytes) -> tuple[dict[str, str], dict[str, Tensor
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise WeightsError(f"{where}: {_diagnosis(content)}") from error
     return header.get("__metadata__", {}), tensors
+
+
+def _read(where: str, content: bytes) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors; those of a difference added to the weights that it is from."""
+    metadata, tensors = _parse(where, content)
+    if "difference_from" not in metadata:
+        return metadata, tensors
+    try:
+        origin = json.loads(metadata["difference_from"])
+        name, sha256 = str(origin["name"]), origin["sha256"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise WeightsError(f"{where}: does not say what it is a difference from", "get the file again") from error
+    base = store.read_verified(registry.find(name))
+    if hashlib.sha256(base).hexdigest() != sha256:
+        raise WeightsError(f"{where}: is a difference from another version of {name!r}", "get that of this version")
+    try:
+        return metadata, added(_parse(f"weights {name!r}", base)[1], tensors)
+    except ValueError as error:
+        raise WeightsError(f"{where}: {error}", "get the file again") from error
 
 
 def _diagnosis(content: bytes) -> str:

@@ -12,6 +12,7 @@ Our own, which are files of ours as they are:
     score = "what it reaches, on what"
     bundled = true                          # lies inside the package
     sources = ["https://…"]                 # where else it can be had; may be left out
+    adapt_from = "plain-unet-meta"          # meta-learned weights, which --method meta starts from; may be left out
 
 Those that the networks' authors published, which become a file of ours on this machine:
 
@@ -61,7 +62,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SOURCE = re.compile(r"https://\S+|hf://[\w.-]+/[\w.-]+@[\w.-]+/[\w./-]+")
 _OWN = {"network": str, "file": str, "size": int, "sha256": str, "licence": str, "data": str, "score": str}
 _OFFICIAL = {"network": str, "licence": str, "data": str, "score": str, "terms": str, "citation": str}
-_OPTIONAL = {"bundled": bool, "sources": list, "published": list, "instructions": str, "terms": str, "citation": str}
+_OPTIONAL = {"bundled": bool, "sources": list, "published": list}
+_OPTIONAL |= dict.fromkeys(("instructions", "terms", "citation", "adapt_from"), str)
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ class WeightEntry:
     terms: Terms = "free"
     citation: str = ""
     instructions: str = ""
+    adapt_from: str = ""
+    """Weights, meta-learned from these (in a network of several frames, from its single-frame part), to adapt from."""
 
     @property
     def downloads(self) -> tuple[PublishedFile, ...]:
@@ -157,6 +161,9 @@ def read(path: Path) -> Registry:
         raise _bad(path, f"unknown table {unknown[0]!r}")
     weights, sets = _tables(path, tables, "weights"), _tables(path, tables, "set")
     entries = {name: _entry(path, name, table) for name, table in weights.items()}
+    for name, entry in entries.items():
+        if entry.adapt_from and entry.adapt_from not in entries:
+            raise _bad(path, f"weights.{name}: adapt_from = {entry.adapt_from!r} is not among the weights")
     for job, names in sets.items():
         for role, name in names.items():
             if not isinstance(name, str) or name not in entries:

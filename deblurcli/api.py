@@ -117,7 +117,7 @@ def deblur_video(source: PathLike, destination: PathLike, *, report: Reporter | 
                 if chosen.save_adapted is not None:
                     _save(tuned, chosen.save_adapted, network, source, summary)
         elif chosen.method == "meta":
-            adapted = adapt_to_video(source, network, module, adapting, device, report, total)
+            adapted = adapt_to_video(source, network, module, adapting, device, report, total, offline=chosen.offline)
 
         def restorer() -> Restorer:
             """Of the whole video, or of the next shot."""

@@ -17,7 +17,6 @@ CHOICES = {
     "real_sample": ("blurriest", "neighbour"),
     "weighting": ("even", "contrast"),
     "part": ("all", "biases"),
-    "initial": ("meta", "own"),
     "pseudo_sharp": ("auto", "restored", "video"),
     "guard": ("agreement", "pairs", "off"),
     "adapt_per": ("video", "shot"),
@@ -112,9 +111,9 @@ class AdaptOptions:
     """How much each patch counts: even, or contrast (by how much sharper than the blurriest crop there it is)."""
     part: str = "all"
     """What adapts: all weights, or biases (with the gains of the norms)."""
-    initial: str = "meta"
-    """Weights to adapt from: meta (those meta-learned for the network, where the registry has some) or own (the weights
-    that it restores with unadapted, as in the paper's fine-tuning)."""
+    initial: str = "auto"
+    """Weights to adapt from, meta-learned ones best: a registered name, the path of a file, auto (those that the
+    registry has for the network's, if any) or own (the network's, as the paper's fine-tuning does)."""
     guard: str = "agreement"
     """What must get better for an adaptation to be kept: agreement (of restored blurred pieces of the video with the
     sharp moments beside them), pairs (the loss on held-out pseudo pairs) or off (kept unless it diverges)."""

@@ -18,12 +18,13 @@ from deblurcli.adapt.reblur import real_sample
 from deblurcli.adapt.survey import Survey, survey
 from deblurcli.adapt.video import initial_weights
 from deblurcli.device import pick_device
+from deblurcli.errors import UsageError
 from deblurcli.networks import NETWORKS
 from deblurcli.options import AdaptOptions
 from deblurcli.report import Reporter
 from deblurcli.synth.pairs import shaken
 from deblurcli.weights import registry
-from deblurcli.weights.load import load_chosen
+from deblurcli.weights.load import load_chosen, save_network
 
 CPU = pick_device("cpu", "fp32")
 SPEC = NETWORKS["plain-unet"]
@@ -160,6 +161,13 @@ def test_meta_learned_weights_are_those_of_the_weights_not_of_their_name(tmp_pat
     monkeypatch.setattr(registry, "installed", lambda: registry.Registry(entries, {}))
     found = initial_weights(loaded, AdaptOptions())
     assert found is not None and found.name == "plain-unet"
+    several = initial_weights(load_chosen("video-unet", "video", "deblur"), AdaptOptions(initial="plain-unet"))
+    assert several is not None and several.sha256 == found.sha256, "its single-frame part"
+    path = tmp_path / "small.safetensors"
+    small = {"width": 16, "deep_width": 16, "blocks": (1, 1, 1)}
+    save_network(path, SPEC.build(**small), network="plain-unet", config=small, card={})
+    with pytest.raises(UsageError, match="is no plain-unet, nor its part"):
+        initial_weights(loaded, AdaptOptions(initial=str(path)))
     assert initial_weights(loaded, AdaptOptions(initial="own")) is None
     assert initial_weights(replace(loaded, sha256="0" * 64), AdaptOptions()) is None, "a file of the same name"
     assert initial_weights(replace(loaded, name="mine"), AdaptOptions()) is None

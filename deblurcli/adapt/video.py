@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from deblurcli.adapt.meta import HELD_OUT, Adaptation, adapt
 from deblurcli.adapt.survey import Survey, survey
 from deblurcli.device import Device
+from deblurcli.errors import UsageError
 from deblurcli.media.reader import Frame, VideoReader
+from deblurcli.networks.spec import Role
 from deblurcli.options import AdaptOptions
 from deblurcli.report import Reporter
 from deblurcli.restore.pipeline import ahead
@@ -93,14 +95,25 @@ def previewed(reader: VideoReader, report: Reporter, total: int | None) -> Gener
             yield seen
 
 
-def initial_weights(network: LoadedNetwork, options: AdaptOptions) -> LoadedNetwork | None:
-    """The meta-learned weights to adapt from, where the registry has some for the weights of this network, and they are
-    wanted. Raises WeightsError."""
-    entry = registry.installed().weights.get(network.name)
-    # A file of the user's may have the name of registered weights.
-    if options.initial == "own" or entry is None or not entry.adapt_from or entry.sha256 != network.sha256:
+def initial_weights(network: LoadedNetwork, options: AdaptOptions, *, offline: bool = False) -> LoadedNetwork | None:
+    """The weights to adapt from where they are not the network's own; of the part of it that adapts.
+
+    Raises:
+        WeightsError: no such weights.
+        UsageError: they are those of another network.
+    """
+    chosen = options.initial
+    if chosen == "auto":
+        entry = registry.installed().weights.get(network.name)
+        # A file of the user's may have the name of registered weights.
+        chosen = entry.adapt_from if entry is not None and entry.sha256 == network.sha256 else ""
+    if chosen in ("", "own"):
         return None
-    return load_chosen(entry.adapt_from, "meta", "deblur")
+    initial = load_chosen(chosen, "meta", "deblur", offline=offline)
+    part = network.module.get_submodule(network.spec.alone).state_dict()
+    if {k: v.shape for k, v in part.items()} != {k: v.shape for k, v in initial.module.state_dict().items()}:
+        raise UsageError(f"--initial {chosen} is no {network.network}, nor its part that adapts", "give others, or own")
+    return initial
 
 
 def adapt_to_video(
@@ -111,6 +124,8 @@ def adapt_to_video(
     device: Device,
     report: Reporter,
     total: int | None = None,
+    *,
+    offline: bool = False,
 ) -> Iterator[Adapted]:
     """Survey a video and adapt ``module`` (that of ``network``, on the device) to it: once, or for each shot in turn.
 
@@ -118,18 +133,21 @@ def adapt_to_video(
 
     Raises:
         InputError: the video cannot be read.
-        WeightsError: the networks that the reblurring needs are missing or refused.
+        WeightsError: weights to adapt from, or the networks that the reblurring needs, are missing or refused.
+        UsageError: the weights to adapt from are those of another network.
+        OfflineError: weights would have to be fetched, but cannot be, or must not (``offline``).
     """
-    reblur = critic = None
-    weights = {}
-    initial = initial_weights(network, options)
-    learned = None
-    if initial is not None:
-        learned, weights[initial.name] = device.place(initial.module), initial.sha256
+    reblur = critic = learned = None
+    used = []
+    if (initial := initial_weights(network, options, offline=offline)) is not None:
+        learned = device.place(initial.module)
+        used.append(initial)
     if options.reblurring == "network":
-        loaded = load_chosen("default", "meta", "reblur"), load_chosen(options.critic, "meta", "critic")
+        chosen: tuple[tuple[str, Role], ...] = (("default", "reblur"), (options.critic, "critic"))
+        loaded = [load_chosen(name, "meta", role, offline=offline) for name, role in chosen]
         reblur, critic = (device.place(found.module) for found in loaded)
-        weights |= {found.name: found.sha256 for found in loaded}
+        used += loaded
+    weights = {found.name: found.sha256 for found in used}
     pictures = frames_of(source, report, total)
     for shot in by_shot(pictures) if options.adapt_per == "shot" else [pictures]:
         started = time.monotonic()

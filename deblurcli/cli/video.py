@@ -100,7 +100,11 @@ def video(
     ] = AdaptOptions.part,
     initial: Annotated[
         str,
-        one_of(CHOICES["initial"], "Weights to adapt from: the meta-learned ones of the network, or its own."),
+        typer.Option(
+            metavar="auto|own|NAME|FILE",
+            help="Weights to adapt from: meta-learned ones, auto takes those known for the network; own: its own.",
+            autocompletion=weights_names,
+        ),
     ] = AdaptOptions.initial,
     guard: Annotated[
         str,

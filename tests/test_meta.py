@@ -18,7 +18,7 @@ from deblurcli.adapt.reblur import real_sample
 from deblurcli.adapt.survey import Survey, survey
 from deblurcli.adapt.video import initial_weights
 from deblurcli.device import pick_device
-from deblurcli.errors import UsageError
+from deblurcli.errors import OfflineError, UsageError
 from deblurcli.networks import NETWORKS
 from deblurcli.options import AdaptOptions
 from deblurcli.report import Reporter
@@ -154,23 +154,32 @@ def test_adaptation_starts_from_meta_learned_weights(networks, support) -> None:
     assert undone is deblur and not done.kept, "what comes of them is judged against the network's own"
 
 
-def test_meta_learned_weights_are_those_of_the_weights_not_of_their_name(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_meta_learned_weights_are_those_of_the_weights_not_of_their_name(monkeypatch) -> None:  # type: ignore[no-untyped-def]
     loaded = load_chosen("plain-unet", "image", "deblur")
     entries = dict(registry.installed().weights)
     entries["plain-unet"] = replace(entries["plain-unet"], adapt_from="plain-unet")
     monkeypatch.setattr(registry, "installed", lambda: registry.Registry(entries, {}))
     found = initial_weights(loaded, AdaptOptions())
     assert found is not None and found.name == "plain-unet"
-    several = initial_weights(load_chosen("video-unet", "video", "deblur"), AdaptOptions(initial="plain-unet"))
-    assert several is not None and several.sha256 == found.sha256, "its single-frame part"
-    path = tmp_path / "small.safetensors"
-    small = {"width": 16, "deep_width": 16, "blocks": (1, 1, 1)}
-    save_network(path, SPEC.build(**small), network="plain-unet", config=small, card={})
-    with pytest.raises(UsageError, match="is no plain-unet, nor its part"):
-        initial_weights(loaded, AdaptOptions(initial=str(path)))
     assert initial_weights(loaded, AdaptOptions(initial="own")) is None
     assert initial_weights(replace(loaded, sha256="0" * 64), AdaptOptions()) is None, "a file of the same name"
     assert initial_weights(replace(loaded, name="mine"), AdaptOptions()) is None
+
+
+def test_weights_to_adapt_from_may_be_named(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("DEBLUR_CACHE", str(tmp_path))
+    single, several = load_chosen("plain-unet", "image", "deblur"), load_chosen("video-unet", "video", "deblur")
+    assert initial_weights(several, AdaptOptions()) is None, "the registry has none yet"
+    found = initial_weights(several, AdaptOptions(initial="plain-unet"))
+    assert found is not None and found.sha256 == single.sha256, "for its single-frame part"
+    path = tmp_path / "small.safetensors"
+    small = {"width": 16, "deep_width": 16, "blocks": (1, 1, 1)}
+    save_network(path, SPEC.build(**small), network="plain-unet", config=small, card={})
+    for network in (single, several):
+        with pytest.raises(UsageError, match=f"is no {network.network}, nor its part that adapts"):
+            initial_weights(network, AdaptOptions(initial=str(path)))
+    with pytest.raises(OfflineError):
+        initial_weights(single, AdaptOptions(initial="nafnet-w32"), offline=True)
 
 
 def test_a_gain_that_is_too_small_to_trust_is_undone(networks, support) -> None:  # type: ignore[no-untyped-def]

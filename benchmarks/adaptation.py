@@ -66,6 +66,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "camera, own weights, M = 10": {"initial": "own", "patches": 10},
     "camera, own weights, M = 20": {"initial": "own"},
     "camera, own weights, M = 40": {"initial": "own", "patches": 40},
+    "camera, patches as they are": {"pseudo_sharp": "video"},
     "camera, 2 patches a step": {"batch": 2, "steps": 40},
     "camera, weighted by contrast": {"weighting": "contrast"},
     "camera, biases only, rate 3e-4": {"part": "biases", "deblur_rate": 3e-4},

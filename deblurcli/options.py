@@ -379,9 +379,9 @@ class TrainOptions:
     def require_stage(self, stage: str) -> None:
         """Raise UsageError where an option of another stage is set."""
         defaults = {f.name: f.default for f in fields(self)}
+        renamed = {"reblur_start": "reblur-from", "adapt_anew": "adapt-once"}
         for name in (name for names in STAGE_OPTIONS.values() for name in names):
             owners = [owner for owner, names in STAGE_OPTIONS.items() if name in names]
-            renamed = {"reblur_start": "reblur-from", "adapt_anew": "adapt-once"}
             option = renamed.get(name, name.replace("_", "-"))
             _require(
                 stage in owners or getattr(self, name) == defaults[name],

@@ -192,14 +192,13 @@ def save_difference(path: Path, new: LoadedNetwork, base: str, card: Mapping[str
 
     Raises as :func:`save_network`; WeightsError: no such weights, or of another network.
     """
-    entry = registry.find(base)
-    _, tensors = _parse(f"weights {base!r}", store.read_verified(entry))
+    tensors, sha256 = _registered(base)
     state = {key: value.detach().cpu() for key, value in new.module.state_dict().items()}
     if {key: value.shape for key, value in state.items()} != {key: value.shape for key, value in tensors.items()}:
         raise WeightsError(f"{new.name} has other tensors than {base!r}", "name those that it was trained on from")
     _check_finite(str(path), state, "it was not written")
     metadata = _description(new.network, new.config, card)
-    metadata["difference_from"] = json.dumps({"name": base, "sha256": entry.sha256})
+    metadata["difference_from"] = json.dumps({"name": base, "sha256": sha256})
     store.write_whole(path, _serialised(differences(state, tensors), metadata))
 
 
@@ -265,13 +264,19 @@ def _read(where: str, content: bytes) -> tuple[dict[str, str], dict[str, Tensor]
         name, sha256 = str(origin["name"]), origin["sha256"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise WeightsError(f"{where}: does not say what it is a difference from", "get the file again") from error
-    base = store.read_verified(registry.find(name))
-    if hashlib.sha256(base).hexdigest() != sha256:
+    base, present = _registered(name)
+    if present != sha256:
         raise WeightsError(f"{where}: is a difference from another version of {name!r}", "get that of this version")
     try:
-        return metadata, added(_parse(f"weights {name!r}", base)[1], tensors)
+        return metadata, added(base, tensors)
     except ValueError as error:
         raise WeightsError(f"{where}: {error}", "get the file again") from error
+
+
+def _registered(name: str) -> tuple[dict[str, Tensor], str]:
+    """The tensors as they lie in the file of registered weights, and its sha256."""
+    content = store.read_verified(registry.find(name))
+    return _parse(f"weights {name!r}", content)[1], hashlib.sha256(content).hexdigest()
 
 
 def _diagnosis(content: bytes) -> str:

@@ -62,8 +62,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SOURCE = re.compile(r"https://\S+|hf://[\w.-]+/[\w.-]+@[\w.-]+/[\w./-]+")
 _OWN = {"network": str, "file": str, "size": int, "sha256": str, "licence": str, "data": str, "score": str}
 _OFFICIAL = {"network": str, "licence": str, "data": str, "score": str, "terms": str, "citation": str}
-_OPTIONAL = {"bundled": bool, "sources": list, "published": list}
-_OPTIONAL |= dict.fromkeys(("instructions", "terms", "citation", "adapt_from"), str)
+_OPTIONAL = {
+    "bundled": bool, "sources": list, "published": list, "instructions": str, "terms": str, "citation": str,
+    "adapt_from": str,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from deblurcli.device import Device, pick_device
 from deblurcli.losses import l1_fft, psnr_loss
+from deblurcli.networks import NETWORKS
 from deblurcli.networks.plain_unet import PlainUNet
 from deblurcli.synth import BlurRange
 from deblurcli.train.data import load_material, stills
@@ -32,7 +33,9 @@ from deblurcli.train.optim import Muon, rate_at, update_average
 from deblurcli.train.ring import CropRing
 from deblurcli.train.validation import VALIDATION_SEED, mean_psnr
 
-SEED, CROPS, BATCH, SIZE = 1, 1500, 12, 128
+SEED, CROPS, SIZE = 1, 1500, 128
+PIXELS = 12 * 128**2
+"""Of the crops of an iteration."""
 HELD_OUT_CROPS, HELD_OUT_SIZE = 48, 192
 WARMUP = 50
 """Iterations; a whole trial has only some hundreds."""
@@ -84,14 +87,15 @@ class Trial:
 
 
 TRIALS: dict[str, Trial] = {
-    "default": Trial(PlainUNet),
+    "default": Trial(lambda: PlainUNet(**(NETWORKS["plain-unet"].config or {}))),
+    "one scale": Trial(PlainUNet),
     "all at 1/4": Trial(lambda: PlainUNet(blocks=(5, 0, 5))),
     "wide and short": Trial(lambda: PlainUNet(160, 256, (2, 3, 2))),
     "narrow and long": Trial(lambda: PlainUNet(96, 160, (6, 8, 6))),
     "fold 2": Trial(lambda: PlainUNet(48, 128, (1, 9, 1), fold=2)),
     "depthwise": Trial(depthwise_unet),
-    "default, PSNR loss": Trial(PlainUNet, loss=psnr_loss),
-    "default, AdamW": Trial(PlainUNet, optimiser=lambda module: torch.optim.AdamW(module.parameters(), lr=8e-4)),
+    "one scale, PSNR loss": Trial(PlainUNet, loss=psnr_loss),
+    "one scale, AdamW": Trial(PlainUNet, optimiser=lambda module: torch.optim.AdamW(module.parameters(), lr=8e-4)),
 }
 
 
@@ -115,7 +119,7 @@ def train(
     while (progress := iteration / iterations if iterations else (time.process_time() - started) / seconds) < 1:
         for group, peak in zip(optimiser.param_groups, peaks, strict=True):
             group["lr"] = rate_at(progress, iteration, peak, WARMUP)
-        blurred, sharp = ring.batch(iteration, BATCH, size, device.where)
+        blurred, sharp = ring.batch(iteration, max(1, PIXELS // size**2), size, device.where)
         with device.autocast():
             loss = trial.loss(module(blurred), sharp)
         optimiser.zero_grad(set_to_none=True)
@@ -138,7 +142,7 @@ def gain(network: nn.Module, blurred: Tensor, sharp: Tensor, device: Device) -> 
 @torch.no_grad()
 def frame_seconds(network: nn.Module, device: Device, rounds: int = 5) -> float:
     """Median CPU time, over all threads, of one 1280x720 frame."""
-    frame, times = torch.rand(1, 3, 720, 1280), []
+    frame, times = torch.rand(1, 3, 736, 1280), []  # 720 rows, padded as the networks need
     with device.autocast():
         for _ in range(1 + rounds):
             started = time.process_time()
@@ -152,6 +156,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--minutes", type=float, default=3.0, help="training time of each candidate, on every thread")
     parser.add_argument("--only", nargs="+", choices=TRIALS, metavar="NAME", help=", ".join(TRIALS))
+    parser.add_argument("--size", type=int, default=SIZE, help="of the crops")
     parser.add_argument("--out", type=Path, default=Path("study.csv"))
     options = parser.parse_args()
     chosen = {name: TRIALS[name] for name in options.only or TRIALS}
@@ -162,7 +167,7 @@ def main() -> None:
     device = pick_device("cpu")
     material, held_out = load_material(options.data).split()
     ring = CropRing(
-        stills(material, SIZE, BlurRange(), device.where),
+        stills(material, options.size, BlurRange(), device.where),
         capacity=CROPS, group=6, every=0, first=CROPS // 6, seed=SEED,
     )  # fmt: skip
     print(f"{device}, {torch.get_num_threads()} threads; preparing {CROPS} crops", file=sys.stderr)
@@ -176,7 +181,8 @@ def main() -> None:
         table = csv.writer(file)
         table.writerow(fields)
         for name, trial in chosen.items():
-            network, iterations = train(trial, ring, device, seconds=60 * options.minutes * torch.get_num_threads())
+            budget = 60 * options.minutes * torch.get_num_threads()
+            network, iterations = train(trial, ring, device, seconds=budget, size=options.size)
             found, seconds = gain(network, *pairs, device), frame_seconds(network, device)
             parameters, macs = costs[name]
             row = [name, f"{parameters / 1e6:.2f}", f"{macs / 1e9:.1f}", str(iterations)]

@@ -312,9 +312,9 @@ class TrainOptions:
     """Budget as time."""
     iterations: int = 0
     """Budget as iterations."""
-    batch: int = 12
+    batch: int = 5
     """Crops of the first size per iteration."""
-    crops: tuple[int, ...] = (128, 192)
+    crops: tuple[int, ...] = (192, 256)
     """Crop sizes in pixels, from the first to the last part of training."""
     rate: float = 0.005
     """Largest learning rate."""

@@ -95,7 +95,7 @@ def test_only_pixels_change(clip: Path, tmp_path: Path, method: str, capsys: pyt
 def test_an_untrained_network_changes_nothing_in_a_lossless_file(tmp_path: Path) -> None:
     """The whole path with a network whose change is zero: bit-exact."""
     spec = NETWORKS["plain-unet"]
-    config = {"width": 16, "deep_width": 16, "blocks": [1, 1, 1], "fold": 4}
+    config = {"width": 16, "deep_width": 16, "blocks": [1, 1, 1], "fold": 4, "scales": 3}
     save_network(tmp_path / "zero.safetensors", spec.build(**config), network="plain-unet", config=config, card={})
     for pix_fmt in ("yuv420p", "yuv422p10le", "gbrp10le"):
         source = make_clip(tmp_path / f"{pix_fmt}.mkv", pix_fmt=pix_fmt, size=(70, 50), frames=5)

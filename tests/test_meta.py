@@ -173,7 +173,7 @@ def test_weights_to_adapt_from_may_be_named(tmp_path, monkeypatch) -> None:  # t
     found = initial_weights(several, AdaptOptions(initial="plain-unet"))
     assert found is not None and found.sha256 == single.sha256, "for its single-frame part"
     path = tmp_path / "small.safetensors"
-    small = {"width": 16, "deep_width": 16, "blocks": (1, 1, 1)}
+    small = {"width": 16, "deep_width": 16, "blocks": (1, 1, 1), "scales": 1}
     save_network(path, SPEC.build(**small), network="plain-unet", config=small, card={})
     for network in (single, several):
         with pytest.raises(UsageError, match=f"is no {network.network}, nor its part that adapts"):

@@ -31,7 +31,7 @@ from deblurcli.restore.tiles import Restorer
 from deblurcli.weights.load import LoadedNetwork, load_network, save_network
 
 CPU = pick_device("cpu", "fp32")
-TINY = {"width": 16, "deep_width": 16, "blocks": [1, 1, 1], "fold": 4}
+TINY = {"width": 16, "deep_width": 16, "blocks": [1, 1, 1], "fold": 4, "scales": 1}
 OPTIONS = TtaOptions(tta_steps=3, tta_lr=1e-4)
 SILENT = Reporter.silent()
 
@@ -141,7 +141,8 @@ def test_the_loss_of_the_pieces_is_that_of_the_whole_picture(deblur: LoadedNetwo
     whole = picture(37, 201)
     # What these two networks see in each direction: 40 pixels and the borders of cells of 8, and 12.
     context, step = 48 + 12, 8
-    near = adapter(deblur, replace(reblur, spec=replace(reblur.spec, overlap=12)))
+    narrow = replace(deblur, spec=replace(deblur.spec, multiple_of=8, min_size=16, overlap=48))
+    near = adapter(narrow, replace(reblur, spec=replace(reblur.spec, overlap=12)))
     pieces = split(37, 201, lambda h, w: h * w <= 2600, context, step)
     assert len(pieces) == 3 and all(around[3] < 201 for around, _ in pieces)
     samples = [Sample(whole[:, y : y + h, x : x + w], counted) for (y, x, h, w), counted in pieces]

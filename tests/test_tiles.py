@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from deblurcli.device import Device, pick_device
 from deblurcli.errors import DeviceError
 from deblurcli.networks import NETWORKS, NetworkSpec
-from deblurcli.restore.tiles import SMALLEST_TILE, Restorer, padded, ramp, tile_starts
+from deblurcli.restore.tiles import SMALLEST_TILE, Restorer, padded, ramp, tile_spans
 
 FP32 = pick_device("cpu", "fp32")
 
@@ -45,18 +45,23 @@ def test_padding_mirrors_then_repeats() -> None:
     assert padded(row, 8, 1)[0, 0].tolist() == [1, 2, 3, 2, 1, 1, 1, 1]
 
 
-@given(length=st.integers(1, 900), tile=st.integers(64, 300), overlap=st.integers(0, 15))
-@settings(max_examples=200, deadline=None)
-def test_tiles_cover_and_weights_are_positive(length: int, tile: int, overlap: int) -> None:
-    tile = min(tile, length)
-    starts = tile_starts(length, tile, overlap)
+@given(
+    length=st.integers(1, 900),
+    tile=st.integers(64, 300),
+    overlap=st.integers(0, 15),
+    step=st.sampled_from([1, 4, 8, 32]),
+)
+@settings(max_examples=300, deadline=None)
+def test_tiles_cover_and_weights_are_positive(length: int, tile: int, overlap: int, step: int) -> None:
+    spans = tile_spans(length, tile, overlap, step)
     total = torch.zeros(length)
-    for start in starts:
-        assert 0 <= start <= length - tile
-        total[start : start + tile] += ramp(length, tile, start, overlap)
+    for start, size in spans:
+        assert start % step == 0 and start + size <= length
+        assert tile - step < size <= tile or size == length
+        total[start : start + size] += ramp(length, size, start, overlap)
     assert (total > 0.2).all()
-    for first, second in pairwise(starts):
-        assert first < second <= first + tile - 2 * overlap + 1
+    for (first, size), (second, _) in pairwise(spans):
+        assert first < second <= first + size - 2 * overlap + step
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 97), (33, 2), (100, 161), (200, 64)])

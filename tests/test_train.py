@@ -196,7 +196,7 @@ def test_reblurring_trains_with_its_critic(folder: Path, tmp_path: Path) -> None
 
 def test_fusion_trains_over_a_fixed_single_frame_network(folder: Path, tmp_path: Path) -> None:
     torch.manual_seed(4)
-    small = {"width": 16, "deep_width": 16, "blocks": [1, 1, 1]}
+    small = {"width": 16, "deep_width": 16, "blocks": [1, 1, 1], "scales": 1}
     base = NETWORKS["plain-unet"].build(**small)
     save_network(tmp_path / "base.safetensors", base, network="plain-unet", config=small, card={})
     out = tmp_path / "run"

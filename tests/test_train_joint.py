@@ -29,7 +29,7 @@ from deblurcli.train.parallel import Workers, join
 from deblurcli.weights.load import LoadedNetwork, load_network
 
 SMALL = {
-    "plain-unet": {"width": 16, "deep_width": 16, "blocks": [1, 1, 1], "fold": 4},
+    "plain-unet": {"width": 16, "deep_width": 16, "blocks": [1, 1, 1], "fold": 4, "scales": 1},
     "mimo-unet": {"blocks": 1, "dropout": 0.0, "width": 4},
 }
 

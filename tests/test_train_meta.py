@@ -25,7 +25,7 @@ from deblurcli.weights.load import load_network
 
 CPU = pick_device("cpu", "fp32")
 SPEC = NETWORKS["plain-unet"]
-SMALL = {"width": 16, "deep_width": 16, "blocks": (1, 1, 1)}
+SMALL = {"width": 16, "deep_width": 16, "blocks": (1, 1, 1), "scales": 1}
 
 
 def scene(seed: int) -> Tensor:

@@ -27,6 +27,7 @@ from deblurcli.networks import NetworkSpec
 from deblurcli.networks.spec import outputs
 from deblurcli.options import AdaptOptions
 from deblurcli.report import Reporter
+from deblurcli.restore.tiles import padded
 
 HELD_OUT = 4
 """Locations to survey beyond those adapted on: what the guard judges by."""
@@ -101,8 +102,10 @@ def restored(network: nn.Module, spec: NetworkSpec, clips: Tensor, device: Devic
 
     The whole: what joins the frames of a window does not adapt, but may do worse with what the adapted part gives it.
     """
+    height, width = clips.shape[-2:]
+    clips = padded(clips, spec.multiple_of, spec.min_size)
     with device.autocast():
-        return network(network_input(spec.window, clips, clips[:, WINDOW // 2]))
+        return network(network_input(spec.window, clips, clips[:, WINDOW // 2]))[..., :height, :width]
 
 
 @torch.no_grad()

@@ -31,12 +31,21 @@ class Trunk(nn.Module):
         blocks: residual blocks before, at and after the low-resolution level.
         fold: side of the pixel square that each place of the input stands for.
         kernel: side of the first convolution.
+        planes: channels of the output.
 
-    Input: N x ``channels`` x h x w, h and w even. Output: N x 3 x ``fold`` h x ``fold`` w, 0 before it is trained.
+    Input: N x ``channels`` x h x w, h and w even. Output: N x ``planes`` x ``fold`` h x
+    ``fold`` w, 0 before it is trained.
     """
 
     def __init__(
-        self, channels: int, width: int, deep_width: int, blocks: tuple[int, int, int], fold: int, kernel: int = 3
+        self,
+        channels: int,
+        width: int,
+        deep_width: int,
+        blocks: tuple[int, int, int],
+        fold: int,
+        kernel: int = 3,
+        planes: int = 3,
     ) -> None:
         super().__init__()
         before, deep, after = blocks
@@ -47,7 +56,7 @@ class Trunk(nn.Module):
         self.deep = nn.Sequential(*(ResidualBlock(deep_width) for _ in range(deep)))
         self.up = nn.Conv2d(deep_width, width * 4, 1)
         self.decoder = nn.Sequential(*(ResidualBlock(width) for _ in range(after)))
-        self.tail = nn.Conv2d(width, 3 * fold * fold, 3, padding=1)
+        self.tail = nn.Conv2d(width, planes * fold * fold, 3, padding=1)
         nn.init.zeros_(self.tail.weight)
         nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
 
@@ -61,23 +70,51 @@ class PlainUNet(Trunk):
     """One blurred frame in, the sharp frame out.
 
     Pixels are folded into channels (space-to-depth by ``fold``), so that all the work happens in wide 3x3 convolutions
-    at low resolution, which is where CPUs and GPUs are fast. The network predicts the change to its input; the sum is
-    taken in float32, so that reduced precision touches the change only.
+    at low resolution, which is where CPUs and GPUs are fast. The same trunk works at several scales, coarse to fine
+    (after the scale-recurrent network, Tao et al., CVPR 2018): what is a long smear at full resolution is a short one
+    at a quarter of it. At each scale the trunk sees the picture and what the coarser scale would change in it; it gives
+    a change of its own, and for every pixel the share of the coarser scale's that is taken. The sums are float32, so
+    that reduced precision touches the changes only.
 
     Args:
         width: channels at 1/``fold`` resolution.
         deep_width: channels at half of that.
         blocks: residual blocks before, at and after the low-resolution level.
         fold: side of the pixel square folded into channels.
+        scales: full resolution, half of it, and so on. With 1 the trunk sees the picture alone.
 
-    Input and output: N x 3 x H x W, RGB in [0, 1] (the output is not clamped); H and W multiples of 2 * ``fold``.
+    Input and output: N x 3 x H x W, RGB in [0, 1] (the output is not clamped); H and W multiples of
+    ``fold`` * 2 ** ``scales``.
     """
 
     def __init__(
-        self, width: int = 128, deep_width: int = 192, blocks: tuple[int, int, int] = (3, 5, 4), fold: int = 4
+        self,
+        width: int = 128,
+        deep_width: int = 192,
+        blocks: tuple[int, int, int] = (3, 5, 4),
+        fold: int = 4,
+        scales: int = 1,
     ) -> None:
-        super().__init__(3 * fold * fold, width, deep_width, blocks, fold)
+        several = scales > 1
+        super().__init__(3 * (1 + several) * fold**2, width, deep_width, blocks, fold, planes=3 + several)
+        self.scales = scales
 
     def forward(self, x: Tensor) -> Tensor:
-        change = super().forward(F.pixel_unshuffle(x, self.fold))
-        return x + change.to(torch.promote_types(x.dtype, torch.float32))
+        pictures = [x]
+        for _ in range(self.scales - 1):
+            pictures.append(F.avg_pool2d(pictures[-1], 2))
+        coarsest = pictures.pop()
+        restored = self._changed(coarsest, torch.zeros_like(coarsest))
+        for picture in reversed(pictures):
+            coarser = restored - F.avg_pool2d(picture, 2)
+            restored = self._changed(picture, F.interpolate(coarser, scale_factor=2.0, mode="bilinear"))
+        return restored
+
+    def _changed(self, picture: Tensor, coarser: Tensor) -> Tensor:
+        """The picture of one scale with the trunk's change and a share of the coarser scale's, N x 3 x h x w each."""
+        if self.scales == 1:
+            change = super().forward(F.pixel_unshuffle(picture, self.fold))
+            return picture + change.to(torch.promote_types(picture.dtype, torch.float32))
+        found = super().forward(F.pixel_unshuffle(torch.cat([picture, coarser], 1), self.fold))
+        change, share = found.to(torch.promote_types(picture.dtype, torch.float32)).split((3, 1), 1)
+        return picture + share.sigmoid() * coarser + change

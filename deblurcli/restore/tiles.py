@@ -40,12 +40,18 @@ def padded(clip: Tensor, multiple_of: int, min_size: int) -> Tensor:
     return flat.reshape(*lead, *flat.shape[-2:])
 
 
-def tile_starts(length: int, tile: int, overlap: int) -> list[int]:
-    """Where tiles of ``tile`` pixels begin to cover ``length``, neighbours sharing at least ``2 * overlap``."""
+def tile_spans(length: int, tile: int, overlap: int, step: int = 1) -> list[tuple[int, int]]:
+    """Where tiles begin that cover ``length``, and their sizes; neighbours share at least ``2 * overlap``.
+
+    All begin at multiples of ``step``, the network's own grid: off it a network does not do the same. Where ``step``
+    divides neither ``length`` nor ``tile``, the last one is the smaller.
+    """
     if tile >= length:
-        return [0]
-    count = math.ceil((length - 2 * overlap) / max(tile - 2 * overlap, 1))
-    return [round(i * (length - tile) / (count - 1)) for i in range(count)]
+        return [(0, length)]
+    count = math.ceil((length - tile) / max((tile - 2 * overlap) // step * step, step)) + 1
+    last = math.ceil((length - tile) / step)
+    starts = (round(i * last / (count - 1)) * step for i in range(count))
+    return [(start, min(tile, length - start)) for start in starts]
 
 
 def ramp(length: int, size: int, start: int, overlap: int) -> Tensor:
@@ -139,9 +145,9 @@ class Restorer:
         # A tile that is mostly overlap would never end; a small tile gets a small overlap.
         overlap = min(self.spec.overlap, self.side // 4)
         total, weights = torch.zeros(3, h, w), torch.zeros(1, h, w)
-        th, tw = min(self.side, h), min(self.side, w)
-        for y in tile_starts(h, th, overlap):
-            for x in tile_starts(w, tw, overlap):
+        rows, columns = (tile_spans(length, self.side, overlap, self.spec.multiple_of) for length in (h, w))
+        for y, th in rows:
+            for x, tw in columns:
                 weight = ramp(h, th, y, overlap)[:, None] * ramp(w, tw, x, overlap)[None, :]
                 total[:, y : y + th, x : x + tw] += weight * self._run(frames, (y, x, th, tw), precise)
                 weights[:, y : y + th, x : x + tw] += weight

@@ -17,7 +17,7 @@ BRIEF = 0.45
 class BlurRange:
     """What is drawn, per scene. Lengths in pixels, angles in degrees, noise in units of the full scale."""
 
-    longest: float = 48.0
+    longest: float = 60.0
     """Longest path of the camera within one exposure."""
     median: float = 11.0
     """Half of the paths are shorter than this."""

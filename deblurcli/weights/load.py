@@ -300,12 +300,14 @@ def _describe(where: str, metadata: dict[str, str]) -> tuple[str, dict[str, Any]
     if network not in NETWORKS:
         raise WeightsError(f"{where}: for an unknown network {network!r}", suggestion(network, NETWORKS))
     try:
-        config, card = json.loads(metadata.get("config", "{}")), json.loads(metadata.get("card", "{}"))
+        # As it is: the network's defaults may have grown since it was written.
+        config = json.loads(metadata["config"]) if "config" in metadata else dict(NETWORKS[network].config or {})
+        card = json.loads(metadata.get("card", "{}"))
     except (ValueError, RecursionError) as error:
         raise WeightsError(f"{where}: its description is not JSON: {error}") from error
     if not isinstance(config, dict) or not isinstance(card, dict):
         raise WeightsError(f"{where}: its description is not a JSON object")
-    return network, {**(NETWORKS[network].config or {}), **config}, card
+    return network, config, card
 
 
 def _fill(where: str, spec: NetworkSpec, config: dict[str, Any], tensors: dict[str, Tensor]) -> nn.Module:

@@ -44,8 +44,8 @@ def windowed(prepared: torch.Tensor, frames: int) -> torch.Tensor:
 
 
 def seconds(network: VideoUNet, frames: int) -> tuple[float, float]:
-    """Median seconds of encoding one 1280x720 frame, padded to 736 rows, and of fusing a window."""
-    pictures = list(torch.rand(frames, 1, 3, 736, 1280).contiguous())
+    """Median seconds of encoding one 1280x720 frame and of fusing a window."""
+    pictures = list(torch.rand(frames, 1, 3, 720, 1280).contiguous())
     encoding, fusing = [], []
     with torch.no_grad(), pick_device().autocast():
         for _ in range(5):

@@ -142,7 +142,7 @@ def gain(network: nn.Module, blurred: Tensor, sharp: Tensor, device: Device) -> 
 @torch.no_grad()
 def frame_seconds(network: nn.Module, device: Device, rounds: int = 5) -> float:
     """Median CPU time, over all threads, of one 1280x720 frame."""
-    frame, times = torch.rand(1, 3, 736, 1280), []  # 720 rows, padded as the networks need
+    frame, times = torch.rand(1, 3, 720, 1280), []
     with device.autocast():
         for _ in range(1 + rounds):
             started = time.process_time()

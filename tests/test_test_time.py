@@ -141,7 +141,7 @@ def test_the_loss_of_the_pieces_is_that_of_the_whole_picture(deblur: LoadedNetwo
     whole = picture(37, 201)
     # What these two networks see in each direction: 40 pixels and the borders of cells of 8, and 12.
     context, step = 48 + 12, 8
-    narrow = replace(deblur, spec=replace(deblur.spec, multiple_of=8, min_size=16, overlap=48))
+    narrow = replace(deblur, spec=replace(deblur.spec, multiple_of=8, stride=None, overlap=48))
     near = adapter(narrow, replace(reblur, spec=replace(reblur.spec, overlap=12)))
     pieces = split(37, 201, lambda h, w: h * w <= 2600, context, step)
     assert len(pieces) == 3 and all(around[3] < 201 for around, _ in pieces)

@@ -614,8 +614,6 @@ def test_the_card_is_read_from_the_file_and_only_from_a_good_one(tmp_path, monke
 
 def test_a_file_from_before_an_option_keeps_its_network(tmp_path: Path) -> None:
     """What a file says of its network stands alone: a default that came later is not for it."""
-    import safetensors.torch
-
     network = NETWORKS["plain-unet"].build(width=16, deep_width=16, blocks=(1, 1, 1))
     description = {"network": "plain-unet", "config": '{"width": 16, "deep_width": 16, "blocks": [1, 1, 1], "fold": 4}'}
     safetensors.torch.save_file(network.state_dict(), tmp_path / "old.safetensors", description | {"card": "{}"})

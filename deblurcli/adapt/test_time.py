@@ -157,7 +157,7 @@ class Adapter:
         def fits(tall: int, wide: int) -> bool:
             return tall * wide <= self.options.tta_pixels and (tall + 2 * context) * (wide + 2 * context) <= self.area
 
-        return split(height, width, fits, context, self.spec.multiple_of)
+        return split(height, width, fits, context, self.spec.step)
 
     def samples(self, frames: list[Tensor]) -> list[Sample]:
         """The pieces of the middle one of a window of frames (3 x H x W each), the most detailed ones first."""

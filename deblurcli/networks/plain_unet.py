@@ -83,8 +83,8 @@ class PlainUNet(Trunk):
         fold: side of the pixel square folded into channels.
         scales: full resolution, half of it, and so on. With 1 the trunk sees the picture alone.
 
-    Input and output: N x 3 x H x W, RGB in [0, 1] (the output is not clamped); H and W multiples of
-    ``fold`` * 2 ** ``scales``.
+    Input and output: N x 3 x H x W, RGB in [0, 1] (the output is not clamped); H and W multiples of 2 * ``fold`` and of
+    2 ** (``scales`` - 1).
     """
 
     def __init__(
@@ -112,9 +112,11 @@ class PlainUNet(Trunk):
 
     def _changed(self, picture: Tensor, coarser: Tensor) -> Tensor:
         """The picture of one scale with the trunk's change and a share of the coarser scale's, N x 3 x h x w each."""
-        if self.scales == 1:
-            change = super().forward(F.pixel_unshuffle(picture, self.fold))
-            return picture + change.to(torch.promote_types(picture.dtype, torch.float32))
-        found = super().forward(F.pixel_unshuffle(torch.cat([picture, coarser], 1), self.fold))
-        change, share = found.to(torch.promote_types(picture.dtype, torch.float32)).split((3, 1), 1)
-        return picture + share.sigmoid() * coarser + change
+        h, w = picture.shape[-2:]
+        seen = torch.cat([picture, coarser], 1) if self.scales > 1 else picture
+        cell = 2 * self.fold
+        if h % cell or w % cell:  # at a coarse scale
+            seen = F.pad(seen, (0, -w % cell, 0, -h % cell), mode="replicate")
+        found = super().forward(F.pixel_unshuffle(seen, self.fold))[..., :h, :w]
+        change, share = found.to(torch.promote_types(picture.dtype, torch.float32)).tensor_split((3,), 1)
+        return picture + change + (share.sigmoid() * coarser if self.scales > 1 else 0.0)

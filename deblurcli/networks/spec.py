@@ -40,6 +40,10 @@ class NetworkSpec:
     multiple_of: int = 1
     """Height and width must be multiples of this; callers pad (reflect, then replicate) and crop."""
 
+    stride: int | None = None
+    """A picture moved by a multiple of this gives the same result, moved, but for its borders; parts of a picture begin
+    at multiples of it. ``multiple_of`` where None."""
+
     min_size: int = 1
     """Smallest height and width the network accepts after padding, in pixels."""
 
@@ -60,6 +64,11 @@ class NetworkSpec:
 
     config: dict[str, Any] | None = None
     """Default keyword arguments of ``build``."""
+
+    @property
+    def step(self) -> int:
+        """Where parts of a picture may begin, in pixels."""
+        return self.stride or self.multiple_of
 
 
 def outputs(network: nn.Module, x: Tensor) -> Tensor | list[Tensor]:

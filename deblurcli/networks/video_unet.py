@@ -37,8 +37,8 @@ class VideoUNet(nn.Module):
         width, deep_width, blocks: of the fusion, a :class:`Trunk` at 1/4 of the resolution.
         base: keyword arguments of the single-frame part, :class:`PlainUNet`.
 
-    Input: N x ``frames`` x 3 x H x W, RGB in [0, 1]; output: N x 3 x H x W (not clamped). H and W multiples of 8, at
-    least 32.
+    Input: N x ``frames`` x 3 x H x W, RGB in [0, 1]; output: N x 3 x H x W (not clamped). H and W multiples of 8,
+    of what the single-frame part needs, and at least 32.
     """
 
     def __init__(

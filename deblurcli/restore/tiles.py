@@ -144,8 +144,9 @@ class Restorer:
             return self._run(frames, (0, 0, h, w), precise)
         # A tile that is mostly overlap would never end; a small tile gets a small overlap.
         overlap = min(self.spec.overlap, self.side // 4)
+        step = self.spec.step if self.side >= 4 * self.spec.step else self.spec.multiple_of
         total, weights = torch.zeros(3, h, w), torch.zeros(1, h, w)
-        rows, columns = (tile_spans(length, self.side, overlap, self.spec.multiple_of) for length in (h, w))
+        rows, columns = (tile_spans(length, self.side, overlap, step) for length in (h, w))
         for y, th in rows:
             for x, tw in columns:
                 weight = ramp(h, th, y, overlap)[:, None] * ramp(w, tw, x, overlap)[None, :]

@@ -96,6 +96,25 @@ def test_tiles_of_the_default_network_leave_no_seam() -> None:
     assert difference.quantile(0.99) < 1 / 255
 
 
+class Grid(nn.Module):
+    """A network whose result depends on where the picture's grid of 64 pixels lies."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        whole = padded(x, 64, 64)
+        means = nn.functional.interpolate(nn.functional.avg_pool2d(whole, 64), scale_factor=64.0)
+        return means[..., : x.shape[-2], : x.shape[-1]]
+
+
+def test_tiles_begin_where_the_network_does_the_same() -> None:
+    frames = [torch.rand(3, 512, 832)]
+    facts = spec(multiple_of=64, overlap=20), spec(multiple_of=8, stride=64, overlap=20)
+    for fact in facts:
+        whole = Restorer(Grid(), fact, FP32, "off")(frames)
+        assert torch.allclose(Restorer(Grid(), fact, FP32, "320")(frames), whole, atol=1e-6)
+    apart = Restorer(Grid(), spec(multiple_of=8, overlap=20), FP32, "330")(frames)
+    assert (apart - whole).abs().max() > 0.01
+
+
 class FailsAbove(nn.Module):
     """Runs out of memory on tiles of more than a number of pixels, as torch's allocators say it."""
 

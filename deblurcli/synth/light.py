@@ -39,11 +39,12 @@ class Response:
     def draw(count: int, rng: np.random.Generator) -> Response:
         """A quarter each: linear (video averaged as displayed), a power near 2.2, sRGB, and a random tone curve.
 
-        Half of the scenes have highlights above white.
+        Half of the scenes have highlights above white, mostly not far above, but for those averaged as displayed: what
+        is displayed is clipped.
         """
         kind = rng.integers(4, size=count)
         gamma = np.choose(kind, [1.0, rng.normal(2.2, 0.15, count), 2.4, rng.normal(2.2, 0.15, count)])
-        boost = np.where(rng.random(count) < 0.5, rng.uniform(0, 4, count), 0.0)
+        boost = np.where((kind > 0) & (rng.random(count) < 0.5), 4 * rng.random(count) ** 3, 0.0)
         offset = np.where(kind == 2, SRGB_OFFSET, 0.0)
         tone = np.where(kind == 3, rng.normal(0, 0.4, count), 0.0)
         return Response(*(torch.from_numpy(v.astype(np.float32)) for v in (gamma, boost, offset, tone)))

@@ -163,7 +163,7 @@ class TtaOptions:
 
     tta_steps: int | None = None
     """N, the updates. Default: 5 with `--method tta`, none for images, which 0 leaves unadapted."""
-    tta_lr: float = 1e-5
+    tta_lr: float = 5e-6
     """Adam rate of the deblurring network; 3e-6 in the paper, for larger networks."""
     tta_pixels: int = 640 * 360
     """Pixels of a picture that a step looks at; the next step takes the next ones, the most detailed first. A picture

@@ -27,7 +27,7 @@ NETWORKS: dict[str, NetworkSpec] = {
         multiple_of=8,
         stride=64,
         min_size=16,
-        overlap=48,
+        overlap=96,
         config={"width": 128, "deep_width": 192, "blocks": [1, 6, 4], "fold": 4, "scales": 4},
     ),
     "video-unet": NetworkSpec(
@@ -37,7 +37,7 @@ NETWORKS: dict[str, NetworkSpec] = {
         multiple_of=8,
         stride=64,
         min_size=32,
-        overlap=64,
+        overlap=96,
         encodes=True,
         alone="base",
         bytes_per_pixel=250,  # as one frame of the single-frame network, and the encodings of three

@@ -18,7 +18,7 @@ def _sizes(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise UsageError(f"--crops {text} is not a list of sizes", "give such as 128,192") from None
+        raise UsageError(f"--crops {text} is not a list of sizes", "give such as 192,256") from None
 
 
 def train(

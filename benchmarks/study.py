@@ -1,6 +1,6 @@
 """Why the default network looks as it does: candidates of one size, trained alike from random weights, and measured.
 
-    python benchmarks/study.py DATA [--minutes 3] [--only NAME ...] [--out study.csv]
+    python benchmarks/study.py DATA [--minutes 3] [--only NAME ...] [--size N] [--out study.csv]
 
 DATA is a folder of sharp pictures, as for `deblur train`. Every candidate gets the same crops in the same order, the
 same seed and the same time: MINUTES on each thread, counted as this process's CPU time, so that whatever else the
@@ -175,13 +175,13 @@ def main() -> None:
     draw = stills(held_out, HELD_OUT_SIZE, BlurRange(), device.where)
     pairs = draw(HELD_OUT_CROPS, np.random.default_rng(VALIDATION_SEED))
 
+    budget = 60 * options.minutes * torch.get_num_threads()
     fields = ["network", "M parameters", "GMACs", "iterations", "gain (dB)", "CPU s per frame", "dB per CPU s"]
     print(f"| {' | '.join(fields)} |\n|{'---|' * len(fields)}")
     with options.out.open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(fields)
         for name, trial in chosen.items():
-            budget = 60 * options.minutes * torch.get_num_threads()
             network, iterations = train(trial, ring, device, seconds=budget, size=options.size)
             found, seconds = gain(network, *pairs, device), frame_seconds(network, device)
             parameters, macs = costs[name]

@@ -33,8 +33,8 @@ class Trunk(nn.Module):
         kernel: side of the first convolution.
         planes: channels of the output.
 
-    Input: N x ``channels`` x h x w, h and w even. Output: N x ``planes`` x ``fold`` h x
-    ``fold`` w, 0 before it is trained.
+    Input: N x ``channels`` x h x w, h and w even.
+    Output: N x ``planes`` x ``fold`` h x ``fold`` w, 0 before it is trained.
     """
 
     def __init__(

@@ -384,7 +384,7 @@ def inspect(
 
 
 def train(stage: str, *, report: Reporter | None = None, command: str = "", **options: Any) -> dict[str, Any]:
-    """Run one training stage: ``deblur``, ``joint``, ``meta``, ``fusion`` or ``reblur``.
+    """Run one training stage: ``deblur``, ``joint``, ``module``, ``meta``, ``fusion`` or ``reblur``.
 
     Args:
         stage: which network is trained, and how (:mod:`deblurcli.train.stages`).

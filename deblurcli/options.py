@@ -26,6 +26,7 @@ TTA_PER = ("video", "frame")
 STAGES = {
     "deblur": "plain-unet",
     "joint": "plain-unet",
+    "module": "reblurring-module",
     "meta": "plain-unet",
     "fusion": "video-unet",
     "reblur": "videoadapt-small",
@@ -33,6 +34,7 @@ STAGES = {
 """The training stages, and the network that each trains if none is named."""
 STAGE_OPTIONS = {
     "joint": ("reblur_weight", "perceptual_weight", "adversarial_weight", "reblur_blocks", "reblur_start"),
+    "module": ("deblurring", "reblur_blocks"),
     "reblur": ("adversarial_weight", "cycle_weight"),
     "meta": ("inner_steps", "inner_rate", "outer_steps", "unadapted_weight", "adapt_anew"),
 }
@@ -334,8 +336,10 @@ class TrainOptions:
     training's paper, which goes without for itself."""
     cycle_weight: float = 0.0
     """Reblurring: weight of the cycle loss, by which the default network must be able to take the blur off again."""
+    deblurring: str = "default"
+    """Module: the network whose results a reblurring module learns from: a registered name or a file."""
     reblur_blocks: int | None = None
-    """Joint training, n: residual blocks of a new reblurring module, 1 (balanced) to 4. Default: 2 (perceptual)."""
+    """Joint and module, n: residual blocks of a new reblurring module, 1 (balanced) to 4. Default: 2 (perceptual)."""
     reblur_start: str | None = None
     """Joint training: weights of the reblurring module to start from (`--reblur-from`), as of `start`."""
     inner_steps: int = 8

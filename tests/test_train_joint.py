@@ -9,6 +9,7 @@ import json
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ from deblurcli.train.data import Material, pack_material
 from deblurcli.train.loop import Stage
 from deblurcli.train.optim import Muon
 from deblurcli.train.parallel import Workers, join
+from deblurcli.train.stages import left
 from deblurcli.weights.load import LoadedNetwork, load_network
 
 SMALL = {
@@ -217,9 +219,46 @@ def test_several_outputs_and_a_module_that_goes_on(data: Path, tmp_path: Path) -
     assert 0 < difference < 0.01
 
 
+def test_a_module_is_trained_for_a_network_that_stays(data: Path, tmp_path: Path) -> None:
+    """Its pairs are what the network makes of blurred and sharp pictures with their surroundings, and the former."""
+    api.train("deblur", **options(data, tmp_path / "deblur"))
+    weights = tmp_path / "deblur" / "plain-unet.safetensors"
+    network, written = of(tmp_path / "deblur"), weights.read_bytes()
+    torch.nn.init.normal_(network.module.tail.weight, 0, 0.05)  # type: ignore[arg-type, union-attr]
+    pictures = torch.rand(2, 3, 128, 128), torch.rand(2, 3, 128, 128)
+    device = Device(torch.device("cpu"), torch.float32, "test")
+    made, blurred = left(lambda count, rng: pictures, network.module, device)(2, np.random.default_rng(0))
+    with torch.no_grad():
+        for found, picture in zip(made.unbind(1), pictures, strict=True):
+            wanted = network.module(picture)[..., 32:-32, 32:-32]
+            assert (wanted - picture[..., 32:-32, 32:-32]).abs().mean() > 1e-4
+            torch.testing.assert_close(found, wanted)
+    assert torch.equal(blurred, pictures[0][..., 32:-32, 32:-32])
+
+    keywords = {"network": joint.REBLURRING, "deblurring": str(weights), "iterations": 3}
+    api.train("module", **options(data, tmp_path / "one", reblur_blocks=1, **keywords))
+    first = of(tmp_path / "one", joint.REBLURRING)
+    assert first.config == {"blocks": 1} and first.card["deblurring"] == f"plain-unet ({network.sha256[:12]})"
+    assert weights.read_bytes() == written and 0 < first.card["validation_input_psnr"] <= 40
+    start = str(tmp_path / "one" / f"{joint.REBLURRING}.safetensors")
+    api.train("module", **options(data, tmp_path / "two", start=start, **keywords))
+    second = of(tmp_path / "two", joint.REBLURRING)
+    assert second.config == {"blocks": 1} and second.card["start"] == f"{first.name} ({first.sha256[:12]})"
+    assert not same(first.module, second.module)
+
+
 @pytest.mark.parametrize(
     ("stage", "changes", "error", "said"),
     [
+        ("module", {}, UsageError, "plain-unet is a deblur network"),
+        ("module", {"network": joint.REBLURRING, "deblurring": "video-unet"}, UsageError, "takes 3 frames"),
+        (
+            "module",
+            {"network": joint.REBLURRING, "start": "default", "reblur_blocks": 1},
+            UsageError,
+            "--reblur-blocks and --from exclude each other",
+        ),
+        ("joint", {"deblurring": "default2"}, UsageError, "--deblurring means nothing to deblur train joint"),
         ("joint", {"reblur_weight": -1.0}, UsageError, "--reblur-weight is out of range"),
         ("joint", {"reblur_blocks": 5}, UsageError, "give 1 to 4"),
         ("joint", {"reblur_blocks": 1, "reblur_start": "default"}, UsageError, "exclude each other"),

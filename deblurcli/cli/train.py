@@ -65,8 +65,12 @@ def train(
     cycle_weight: Annotated[
         float, typer.Option(metavar="W", help="reblur: weight of the cycle loss, through the default network.")
     ] = TrainOptions.cycle_weight,
+    deblurring: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="module: the network whose results the module learns from.")
+    ] = TrainOptions.deblurring,
     reblur_blocks: Annotated[
-        int | None, typer.Option(metavar="N", help="joint: blocks of a new reblurring module, 1 to 4; 2 if not given.")
+        int | None,
+        typer.Option(metavar="N", help="joint, module: blocks of a new reblurring module, 1 to 4; 2 if not given."),
     ] = TrainOptions.reblur_blocks,
     reblur_start: Annotated[
         str | None,
@@ -98,8 +102,8 @@ def train(
     log: Log = "",
 ) -> None:
     """Train a network: deblur, joint (a deblurring network and the reblurring module that finds the blur it leaves,
-    each learning from the other), meta (weights to adapt to videos from), fusion (what a video network takes from
-    neighbouring frames) or reblur.
+    each learning from the other), module (the latter alone, for a network that stays as it is), meta (weights to adapt
+    to videos from), fusion (what a video network takes from neighbouring frames) or reblur.
 
     The blur to learn from is made from sharp pictures; a reblurring network gets its critic with it. Give --minutes
     or --iterations. Weights, state and log are written every few minutes and at the end, an interrupt included; the

@@ -82,10 +82,10 @@ def reblurring_loss(module: nn.Module, reblurred: Tensor, blurred: Tensor, pseud
     return l1(reblurred, blurred) + l1(module(pseudo_sharp), pseudo_sharp)
 
 
-def _reblurrer(options: TrainOptions, device: Device) -> tuple[Companion, str]:
-    """M_R, new or from ``--reblur-from``, and its origin for the card."""
-    if options.reblur_start:
-        loaded = load_chosen(options.reblur_start, "tta", "reblur-image")
+def started_module(start: str | None, options: TrainOptions, device: Device) -> tuple[Companion, str]:
+    """M_R, new or from the weights ``start``, and its origin for the card. Raises WeightsError."""
+    if start:
+        loaded = load_chosen(start, "tta", "reblur-image")
         module, config, origin = loaded.module, loaded.config, f"{loaded.name} ({loaded.sha256[:12]})"
     else:
         spec = NETWORKS[REBLURRING]
@@ -114,7 +114,7 @@ def train_joint(
     if spec.window > 1:
         raise UsageError(f"{options.network} takes {spec.window} frames", "give a network of one frame")
     criterion = LOSSES[spec.loss]
-    reblurrer, reblurring_origin = _reblurrer(options, device)
+    reblurrer, reblurring_origin = started_module(options.reblur_start, options, device)
     perceptual, critic = None, None
     if options.perceptual_weight:
         perceptual = device.place(load_network(PERCEPTUAL, role="metric").module).requires_grad_(False)

@@ -16,9 +16,9 @@ from deblurcli.options import TrainOptions
 from deblurcli.report import Reporter
 from deblurcli.synth import BlurRange
 from deblurcli.train.companion import CRITIC, judged, new_critic
-from deblurcli.train.data import Material, Source, centred, clips, load_material, reblur_clips
+from deblurcli.train.data import Material, Source, centred, clips, load_material, reblur_clips, stills
 from deblurcli.train.deblur import train_deblur
-from deblurcli.train.joint import train_joint
+from deblurcli.train.joint import reblurring_loss, started_module, train_joint
 from deblurcli.train.loop import Stage, run_stage
 from deblurcli.train.meta import train_meta
 from deblurcli.train.network import card, chosen_spec, started
@@ -29,6 +29,8 @@ from deblurcli.train.validation import VALIDATION_SEED, compared, validator
 from deblurcli.weights.load import load_chosen
 
 ADVERSARIAL_WEIGHT = 0.001
+SURROUNDINGS = 32
+"""Pixels around a crop that a deblurring network is shown, too."""
 
 
 def restored(draw: Source, base: nn.Module, device: Device) -> Source:
@@ -152,9 +154,73 @@ def train_reblur(
     return run_stage(stage, options, device, report)
 
 
+def left(draw: Source, deblur: nn.Module, device: Device) -> Source:
+    """A source of pairs for a reblurring module: what a deblurring network makes of blurred and of sharp pictures
+    (count x 2 x 3 x H x W), and the blurred ones, all without their ``SURROUNDINGS``."""
+
+    def drawn(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        blurred, sharp = draw(count, rng)
+        with torch.no_grad(), device.autocast():
+            made = deblur(torch.cat([blurred, sharp]).contiguous(memory_format=torch.channels_last))
+        inner = (..., slice(SURROUNDINGS, -SURROUNDINGS), slice(SURROUNDINGS, -SURROUNDINGS))
+        return torch.stack(made.chunk(2), 1)[inner], blurred[inner]
+
+    return drawn
+
+
+def train_module(
+    options: TrainOptions, device: Device, workers: Workers, report: Reporter, command: str
+) -> dict[str, Any]:
+    """Train a reblurring module for a deblurring network that stays as it is (``--deblurring``).
+
+    The losses are those of joint training (:func:`deblurcli.train.joint.reblurring_loss`). What the deblurring network
+    makes of the crops is computed when they are prepared, so that an iteration costs the module alone, which therefore
+    looks at whole crops. They have no noise and no compression: these cannot be brought back, and drown what can.
+    "Input" in the log is the restored picture as it is, against the blurred one.
+
+    Raises: as :func:`train_deblur`; UsageError: the deblurring network takes several frames.
+    """
+    chosen_spec(options, "reblur-image")
+    restorer = load_chosen(options.deblurring, "image", "deblur")
+    if restorer.spec.window > 1:
+        raise UsageError(f"{restorer.name} takes {restorer.spec.window} frames", "give a network of one frame")
+    if options.start and options.reblur_blocks:
+        raise UsageError("--reblur-blocks and --from exclude each other", "give one: weights have their own blocks")
+    material, held_out = load_material(options.data).split()
+    module, origin = started_module(options.start, options, device)
+    deblur = device.place(restorer.module).requires_grad_(False)
+    ranges, largest = BlurRange(noisy=0.0, compressed=0.0), max(options.crops) + 2 * SURROUNDINGS
+
+    def source(of: Material) -> Source:
+        return left(stills(of, largest, ranges, device.where), deblur, device)
+
+    def loss(net: nn.Module, made: Tensor, blurred: Tensor) -> Tensor:
+        restored, pseudo_sharp = (t.contiguous(memory_format=torch.channels_last) for t in (made[:, 0], made[::2, 1]))
+        return reblurring_loss(net, net(restored), blurred, pseudo_sharp)
+
+    pairs = source(held_out)(48, np.random.default_rng(VALIDATION_SEED))
+    stage = Stage(
+        network=options.network,
+        module=module.module,
+        config=module.config,
+        optimiser=module.optimiser,
+        ring=CropRing(
+            source(material),
+            capacity=options.ring, group=6, every=6, first=min(64, options.ring // 6), seed=workers.seed(options.seed),
+        ),
+        loss=loss,
+        validate=validator(pairs, device, lambda net, b, s: compared(net(b[:, 0]), b[:, 0], s)),
+        card=card(options, material, origin, command) | {"deblurring": f"{restorer.name} ({restorer.sha256[:12]})"},
+        export=options.out / f"{options.network}.safetensors",
+        workers=workers,
+    )  # fmt: skip
+    return run_stage(stage, options, device, report)
+
+
 STAGES: dict[str, Callable[..., dict[str, Any]]] = {
     "deblur": train_deblur,
     "joint": train_joint,
+    "module": train_module,
     "meta": train_meta,
     "fusion": train_fusion,
     "reblur": train_reblur,

@@ -52,14 +52,17 @@ mostly far less: one scene in seven has more than 0.015."""
 HEIGHT, WIDTH = 448, 640
 """Pixels of the photo's middle that are taken, before the margin is cut off."""
 
+COUNTS = (5, 10, 20, 40)
+"""Pseudo pairs, M."""
 VARIANTS: dict[str, dict[str, Any]] = {
     "network: cycle only": {"reblurring": "network", "cycle_weight": 1.0},
     "network: GAN only": {"reblurring": "network", "cycle_weight": 0.0},
     "network: both (paper)": {"reblurring": "network"},
-    "camera, M = 5": {"patches": 5},
-    "camera, M = 10": {"patches": 10},
-    "camera, M = 20 (default)": {},
-    "camera, M = 40": {"patches": 40},
+    "network: cycle only, no guard": {"reblurring": "network", "cycle_weight": 1.0, "guard": "off"},
+    "network: GAN only, no guard": {"reblurring": "network", "cycle_weight": 0.0, "guard": "off"},
+    "network: both, no guard": {"reblurring": "network", "guard": "off"},
+    **{f"camera, own weights, M = {count}": {"patches": count, "initial": "own"} for count in COUNTS},
+    **{f"camera, M = {count}": {"patches": count} for count in COUNTS},
     "camera, M = 40, guard by pairs": {"patches": 40, "guard": "pairs"},
     "camera, M = 40, no guard": {"patches": 40, "guard": "off"},
     "camera, patches as they are": {"pseudo_sharp": "video"},

@@ -23,6 +23,7 @@ CHOICES = {
 }
 """Of the meta method's options that take a word."""
 TTA_PER = ("video", "frame")
+TRAIN_LOSSES = ("own", "l1", "l1_fft", "charbonnier", "psnr")
 STAGES = {
     "deblur": "plain-unet",
     "joint": "plain-unet",
@@ -33,7 +34,8 @@ STAGES = {
 }
 """The training stages, and the network that each trains if none is named."""
 STAGE_OPTIONS = {
-    "joint": ("reblur_weight", "perceptual_weight", "adversarial_weight", "reblur_blocks", "reblur_start"),
+    "deblur": ("loss",),
+    "joint": ("loss", "reblur_weight", "perceptual_weight", "adversarial_weight", "reblur_blocks", "reblur_start"),
     "module": ("deblurring", "reblur_blocks"),
     "reblur": ("adversarial_weight", "cycle_weight"),
     "meta": ("inner_steps", "inner_rate", "outer_steps", "unadapted_weight", "adapt_anew"),
@@ -326,6 +328,9 @@ class TrainOptions:
     """Minutes between checkpoints."""
     ring: int = 1536
     """Prepared crops kept in memory."""
+    loss: str = "own"
+    """Deblur and joint: own (the network's own loss, of all its outputs), or l1, l1_fft, charbonnier or psnr, of its
+    result alone."""
     reblur_weight: float = 1.0
     """Joint training, lambda: weight of the reblurring loss in that of the deblurring network. With 0 the reblurring
     module learns from the deblurring network, which learns nothing from it."""
@@ -363,6 +368,9 @@ class TrainOptions:
             bool(self.crops) and all(c >= 64 and c % 32 == 0 for c in self.crops),
             f"--crops {self.crops} do not fit the networks",
             "give multiples of 32, at least 64",
+        )
+        _require(
+            self.loss in TRAIN_LOSSES, f"--loss {self.loss} is unknown", f"give one of {', '.join(TRAIN_LOSSES)}"
         )
         for name in ("reblur_weight", "perceptual_weight", "adversarial_weight", "cycle_weight"):
             option = name.replace("_", "-")

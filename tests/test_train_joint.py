@@ -165,6 +165,14 @@ def test_the_optional_terms(monkeypatch: pytest.MonkeyPatch, data: Path) -> None
     torch.testing.assert_close(loss - losses[0], -10 * score, atol=1e-5, rtol=1e-3)
 
 
+@pytest.mark.parametrize("network", ["plain-unet", "mimo-unet"])
+def test_another_loss_is_of_the_result_alone(monkeypatch: pytest.MonkeyPatch, data: Path, network: str) -> None:
+    stage = prepared(monkeypatch, data, network=network, loss="l1", reblur_weight=0.0)
+    blurred, sharp = batch()
+    expected = l1(stage.module(blurred), sharp)
+    torch.testing.assert_close(stage.loss(stage.module, blurred, sharp), expected)
+
+
 def test_the_picture_among_several_outputs() -> None:
     small, large, other = torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 16, 16), torch.ones(1, 3, 16, 16)
     assert joint.picture_of(large) is large
@@ -259,6 +267,8 @@ def test_a_module_is_trained_for_a_network_that_stays(data: Path, tmp_path: Path
             "--reblur-blocks and --from exclude each other",
         ),
         ("joint", {"deblurring": "default2"}, UsageError, "--deblurring means nothing to deblur train joint"),
+        ("joint", {"loss": "l2"}, UsageError, "give one of own, l1"),
+        ("reblur", {"loss": "l1"}, UsageError, "--loss means nothing to deblur train reblur"),
         ("joint", {"reblur_weight": -1.0}, UsageError, "--reblur-weight is out of range"),
         ("joint", {"reblur_blocks": 5}, UsageError, "give 1 to 4"),
         ("joint", {"reblur_blocks": 1, "reblur_start": "default"}, UsageError, "exclude each other"),

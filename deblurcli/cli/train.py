@@ -9,7 +9,7 @@ import typer
 
 from deblurcli.cli.session import DEVICE, DTYPE, Device, Dtype, Log, Quiet, Verbose, begin, choices, options_of
 from deblurcli.errors import UsageError
-from deblurcli.options import STAGES, DeviceOptions, TrainOptions
+from deblurcli.options import STAGES, TRAIN_LOSSES, DeviceOptions, TrainOptions
 
 _DEFAULT_NETWORKS = ", ".join(f"{network} for {stage}" for stage, network in STAGES.items())
 
@@ -52,6 +52,14 @@ def train(
         float, typer.Option(metavar="M", help="Minutes between checkpoints.")
     ] = TrainOptions.save_every,
     ring: Annotated[int, typer.Option(metavar="N", help="Prepared crops kept in memory.")] = TrainOptions.ring,
+    loss: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help=f"deblur, joint: {', '.join(TRAIN_LOSSES)}; own is the network's own.",
+            autocompletion=choices(*TRAIN_LOSSES),
+        ),
+    ] = TrainOptions.loss,
     reblur_weight: Annotated[
         float, typer.Option(metavar="W", help="joint: weight of the reblurring loss, the paper's lambda.")
     ] = TrainOptions.reblur_weight,

@@ -9,14 +9,13 @@ import numpy as np
 from torch import Tensor, nn
 
 from deblurcli.device import Device
-from deblurcli.losses import LOSSES
 from deblurcli.networks.spec import outputs
 from deblurcli.options import TrainOptions
 from deblurcli.report import Reporter
 from deblurcli.synth import BlurRange
 from deblurcli.train.data import Material, Source, centred, clips, load_material, stills
 from deblurcli.train.loop import Stage, run_stage
-from deblurcli.train.network import card, chosen_spec, started
+from deblurcli.train.network import card, chosen_loss, chosen_spec, started
 from deblurcli.train.optim import Muon
 from deblurcli.train.parallel import Workers
 from deblurcli.train.ring import CropRing
@@ -42,7 +41,7 @@ def deblur_stage(
     spec = chosen_spec(options, "deblur")
     module, config, origin = started(options, device, "deblur")
     material, held_out = load_material(options.data).split()
-    criterion, ranges, largest = LOSSES[spec.loss], BlurRange(), max(options.crops)
+    criterion, ranges, largest = chosen_loss(options, spec), BlurRange(), max(options.crops)
 
     def source(of: Material) -> Source:
         if spec.window == 1:

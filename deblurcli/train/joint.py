@@ -19,7 +19,6 @@ What differs from the paper:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -27,7 +26,7 @@ from torch import Tensor, nn
 
 from deblurcli.device import Device
 from deblurcli.errors import UsageError
-from deblurcli.losses import LOSSES, l1
+from deblurcli.losses import l1
 from deblurcli.networks import NETWORKS
 from deblurcli.networks.spec import outputs
 from deblurcli.options import TrainOptions
@@ -35,7 +34,7 @@ from deblurcli.report import Reporter
 from deblurcli.train.companion import CRITIC, Companion, judged, new_critic
 from deblurcli.train.deblur import deblur_stage
 from deblurcli.train.loop import run_stage
-from deblurcli.train.network import chosen_spec
+from deblurcli.train.network import chosen_loss, chosen_spec, picture_of
 from deblurcli.train.optim import Muon
 from deblurcli.train.parallel import Workers
 from deblurcli.train.validation import compared
@@ -46,11 +45,6 @@ PERCEPTUAL = "lpips-vgg"
 
 REBLUR_RATE = TrainOptions.rate
 """Peak rate of M_R, whatever that of M_D: one may start from nothing while the other is fine-tuned."""
-
-
-def picture_of(pictures: Tensor | Sequence[Tensor]) -> Tensor:
-    """What a deblurring network restores: of several outputs the largest, or the first of those."""
-    return pictures if isinstance(pictures, Tensor) else max(pictures, key=lambda picture: picture.shape[-1])
 
 
 def corner(pictures: Tensor) -> Tensor:
@@ -113,7 +107,7 @@ def train_joint(
     spec = chosen_spec(options, "deblur")
     if spec.window > 1:
         raise UsageError(f"{options.network} takes {spec.window} frames", "give a network of one frame")
-    criterion = LOSSES[spec.loss]
+    criterion = chosen_loss(options, spec)
     reblurrer, reblurring_origin = started_module(options.reblur_start, options, device)
     perceptual, critic = None, None
     if options.perceptual_weight:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from deblurcli.device import Device
 from deblurcli.errors import UsageError
+from deblurcli.losses import LOSSES
 from deblurcli.networks import NETWORKS
 from deblurcli.networks.spec import NetworkSpec, Role
 from deblurcli.options import TrainOptions
@@ -42,6 +44,19 @@ def started(options: TrainOptions, device: Device, role: Role) -> tuple[nn.Modul
     torch.manual_seed(options.seed)
     config = dict(spec.config or {})
     return device.place(spec.build(**config)), config, "random weights"
+
+
+def picture_of(pictures: Tensor | Sequence[Tensor]) -> Tensor:
+    """What a deblurring network restores: of several outputs the largest, or the first of those."""
+    return pictures if isinstance(pictures, Tensor) else max(pictures, key=lambda picture: picture.shape[-1])
+
+
+def chosen_loss(options: TrainOptions, spec: NetworkSpec) -> Callable[[Any, Tensor], Tensor]:
+    """``--loss`` as a function of the network's :func:`outputs` and the sharp pictures."""
+    if options.loss == "own":
+        return LOSSES[spec.loss]
+    loss = LOSSES[options.loss]
+    return lambda pictures, sharp: loss(picture_of(pictures), sharp)
 
 
 def card(options: TrainOptions, material: Material, origin: str, command: str) -> dict[str, Any]:

@@ -169,7 +169,9 @@ def test_meta_learned_weights_are_those_of_the_weights_not_of_their_name(monkeyp
 def test_weights_to_adapt_from_may_be_named(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setenv("DEBLUR_CACHE", str(tmp_path))
     single, several = load_chosen("plain-unet", "image", "deblur"), load_chosen("video-unet", "video", "deblur")
-    assert initial_weights(several, AdaptOptions()) is None, "the registry has none yet"
+    for network in (single, several):
+        meta_learned = initial_weights(network, AdaptOptions())
+        assert meta_learned is not None and meta_learned.name == "plain-unet-meta", "of both defaults"
     found = initial_weights(several, AdaptOptions(initial="plain-unet"))
     assert found is not None and found.sha256 == single.sha256, "for its single-frame part"
     path = tmp_path / "small.safetensors"

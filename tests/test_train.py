@@ -125,6 +125,27 @@ def test_pairs_stay_aligned_through_crops_and_turns() -> None:
     assert torch.equal(blurred, window[:, 2])
 
 
+def test_a_ring_may_be_precise_and_prefer_what_differs() -> None:
+    """Picture n of a group differs by n tenths of a code value: nothing, once it is rounded."""
+
+    def draw(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        picture = torch.full((count, 3, 40, 40), 0.25)
+        return picture + torch.arange(count).view(-1, 1, 1, 1) / 2550, picture
+
+    found = []
+    for precise, tries in ((False, 1), (True, 1), (True, 4)):
+        pairs = CropRing(
+            draw, capacity=4, group=4, every=0, first=1, seed=1, precise=precise, tries=tries
+        )  # fmt: skip
+        pairs.advance(0)
+        blurred, sharp = pairs.batch(0, 64, 24, CPU)
+        found.append((blurred - sharp).mean((1, 2, 3)) * 2550)
+    rounded, precise, picky = found
+    assert not rounded.any()
+    assert torch.allclose(precise, precise.round(), atol=0.35) and 1 < precise.mean() < 2, "one as often as the other"
+    assert picky.mean() > 2.2
+
+
 def test_orthogonalised_singular_values() -> None:
     torch.manual_seed(1)
     for shape in ((3, 8, 40), (2, 40, 8)):

@@ -7,8 +7,8 @@ and L, where it is the target, is a constant. The colours of the unadapted resul
 
 Of a network with a part that restores each frame alone (``NetworkSpec.alone``) that part adapts, by its own result:
 what joins the frames stays as it was trained. The default network has the same weights at all of its scales: here full
-resolution gets weights of its own, and those adapt. M_R sees few pixels far; where the coarse scales follow it, too,
-pictures come out with less detail right (LPIPS), even where M_R were perfect (the figures are in ``benchmarks/``).
+resolution gets weights of its own, and those adapt. M_R sees few pixels far: where the coarse scales follow it, too,
+the result is less like the sharp picture by LPIPS (the figures are in ``benchmarks/``).
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ class PlainUNet(Trunk):
         self.shape = (3 * (1 + several) * fold**2, width, deep_width, blocks, fold, 3, 3 + several)
         super().__init__(*self.shape)
         self.scales = scales
-        self.fine = Trunk(*self.shape) if fine else None
+        self.fine = Trunk(*self.shape) if fine and several else None
 
     def untied(self) -> Trunk:
         """Give full resolution a trunk of its own, the same as the shared one so far, and return it.

@@ -175,7 +175,8 @@ def train_module(
 
     The losses are those of joint training (:func:`deblurcli.train.joint.reblurring_loss`). What the deblurring network
     makes of the crops is computed when they are prepared, so that an iteration costs the module alone, which therefore
-    looks at whole crops. They have no noise and no compression: these cannot be brought back, and drown what can.
+    looks at whole crops, at those with more blur more often. They have no noise and no compression, which cannot be
+    brought back and drown what can, and are not rounded: what tells blur from none is less than a code value.
     "Input" in the log is the restored picture as it is, against the blurred one.
 
     Raises: as :func:`train_deblur`; UsageError: the deblurring network takes several frames.
@@ -207,6 +208,7 @@ def train_module(
         ring=CropRing(
             source(material),
             capacity=options.ring, group=6, every=6, first=min(64, options.ring // 6), seed=workers.seed(options.seed),
+            precise=True, tries=3,
         ),
         loss=loss,
         validate=validator(pairs, device, lambda net, b, s: compared(net(b[:, 0]), b[:, 0], s)),

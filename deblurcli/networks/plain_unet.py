@@ -112,7 +112,8 @@ class PlainUNet(Trunk):
             return self
         if self.fine is None:
             shared = self.state_dict()
-            self.fine = Trunk(*self.shape).to(self.tail.weight.device, memory_format=torch.channels_last)
+            self.fine = Trunk(*self.shape).to(self.tail.weight.device)
+            self.fine.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self.fine.train(self.training).load_state_dict(shared)
         return self.fine
 

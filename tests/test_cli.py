@@ -130,7 +130,8 @@ def test_training_stages_and_their_networks_exist():
 
     assert set(options.STAGES) == set(STAGES)
     roles = {stage: NETWORKS[network].role for stage, network in options.STAGES.items()}
-    assert roles == {"deblur": "deblur", "joint": "deblur", "meta": "deblur", "fusion": "deblur", "reblur": "reblur"}
+    deblurring = dict.fromkeys(("deblur", "joint", "meta", "fusion"), "deblur")
+    assert roles == deblurring | {"module": "reblur-image", "reblur": "reblur"}
 
 
 # Exit codes and messages
@@ -188,7 +189,7 @@ def test_an_interrupt_is_130(api, folder, capsys):
         ("image a.png -o out.png --dtype int8", "--dtype int8 is unknown"),
         ("train deblur --data d --out o", "give --minutes or --iterations"),
         ("train deblur --data d --out o --minutes 1 --crops big", "--crops big is not a list of sizes"),
-        ("train all --data d --out o --minutes 1", "all is unknown; give one of deblur, joint, meta, fusion, reblur"),
+        ("train all --data d --out o --minutes 1", "give one of deblur, joint, module, meta, fusion, reblur"),
         ("weights", "see deblur weights --help"),
     ],
 )

@@ -139,7 +139,7 @@ def test_equal_runs_give_equal_frames_and_say_what_they_did(clip: Path, tmp_path
         planes.append(read_planes(out))
     assert planes[0] == planes[1]
     facts = summary.facts
-    assert set(facts["weights"]) == {"video-unet", "videoadapt-small", "patch-critic"}
+    assert set(facts["weights"]) == {"video-unet", "plain-unet-meta", "videoadapt-small", "patch-critic"}
     (adaptation,) = facts["adaptations"]
     assert adaptation["options"]["seed"] == 2 and len(adaptation["patches"]) == 6 and adaptation["patch_size"] == 64
     assert len(adaptation["reblur_losses"]) == len(adaptation["deblur_losses"]) == 2

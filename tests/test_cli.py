@@ -189,7 +189,10 @@ def test_an_interrupt_is_130(api, folder, capsys):
         ("image a.png -o out.png --dtype int8", "--dtype int8 is unknown"),
         ("train deblur --data d --out o", "give --minutes or --iterations"),
         ("train deblur --data d --out o --minutes 1 --crops big", "--crops big is not a list of sizes"),
-        ("train all --data d --out o --minutes 1", "give one of deblur, joint, module, meta, fusion, reblur"),
+        (
+            "train all --data d --out o --minutes 1",
+            "all is unknown; give one of deblur, joint, module, meta, fusion, reblur",
+        ),
         ("weights", "see deblur weights --help"),
     ],
 )

@@ -203,23 +203,15 @@ def save_difference(path: Path, new: LoadedNetwork, base: str, card: Mapping[str
 
 
 def save_adapted(
-    path: Path,
-    module: nn.Module,
-    network: LoadedNetwork,
-    source: Path,
-    adaptation: Mapping[str, Any],
-    config: Mapping[str, Any] | None = None,
+    path: Path, module: nn.Module, network: LoadedNetwork, source: Path, adaptation: Mapping[str, Any]
 ) -> None:
-    """Write ``module``, adapted from ``network`` to a video, with a card that says so; raises as save_network.
-
-    ``config``: of the module, where it is not that of the network.
-    """
+    """Write ``module``, adapted from ``network`` to a video, with a card that says so; raises as save_network."""
     card = network.card | {
         "adapted_to": source.name,
         "adapted_from": {"name": network.name, "sha256": network.sha256},
         "adaptation": adaptation,
     }
-    save_network(path, module, network=network.network, config=config or network.config, card=card)
+    save_network(path, module, network=network.network, config=network.config, card=card)
 
 
 def encoded(

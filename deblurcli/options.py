@@ -35,8 +35,17 @@ STAGES = {
 """The training stages, and the network that each trains if none is named."""
 STAGE_OPTIONS = {
     "deblur": ("loss",),
-    "joint": ("loss", "reblur_weight", "perceptual_weight", "adversarial_weight", "reblur_blocks", "reblur_start"),
+    "joint": (
+        "loss",
+        "reblur_weight",
+        "perceptual_weight",
+        "perceptual",
+        "adversarial_weight",
+        "reblur_blocks",
+        "reblur_start",
+    ),
     "module": ("deblurring", "reblur_blocks"),
+    "fusion": ("deblurring",),
     "reblur": ("adversarial_weight", "cycle_weight"),
     "meta": ("inner_steps", "inner_rate", "outer_steps", "unadapted_weight", "adapt_anew"),
 }
@@ -167,7 +176,7 @@ class TtaOptions:
 
     tta_steps: int | None = None
     """N, the updates. Default: 5 with `--method tta`, none for images, which 0 leaves unadapted."""
-    tta_lr: float = 5e-6
+    tta_lr: float = 8e-6
     """Adam rate of the deblurring network; 3e-6 in the paper, for larger networks."""
     tta_pixels: int = 640 * 360
     """Pixels of a picture that a step looks at; the next step takes the next ones, the most detailed first. A picture
@@ -335,14 +344,17 @@ class TrainOptions:
     """Joint training, lambda: weight of the reblurring loss in that of the deblurring network. With 0 the reblurring
     module learns from the deblurring network, which learns nothing from it."""
     perceptual_weight: float = 0.0
-    """Joint training: weight of a perceptual loss (LPIPS, VGG16); 0.3 in the paper's study."""
+    """Joint training: weight of a perceptual loss; 0.3 in the paper's study."""
+    perceptual: str = "lpips-vgg"
+    """Joint training: the network of the perceptual loss: a registered name or a file."""
     adversarial_weight: float | None = None
     """Joint and reblurring: weight of an adversarial loss. Default: 0.001 for reblurring, as in the study of joint
     training's paper, which goes without for itself."""
     cycle_weight: float = 0.0
     """Reblurring: weight of the cycle loss, by which the default network must be able to take the blur off again."""
-    deblurring: str = "default"
-    """Module: the network whose results a reblurring module learns from: a registered name or a file."""
+    deblurring: str | None = None
+    """Module and fusion: the single-frame network whose results are learnt from: a registered name or a file. Default:
+    that of `deblur image`; for a fusion that goes on (`start`), the one that it was trained with."""
     reblur_blocks: int | None = None
     """Joint and module, n: residual blocks of a new reblurring module, 1 (balanced) to 4. Default: 2 (perceptual)."""
     reblur_start: str | None = None
@@ -382,14 +394,9 @@ class TrainOptions:
         _require(0 < self.inner_rate < 1, "--inner-rate is out of range", "give above 0, below 1")
         blocks = self.reblur_blocks
         _require(blocks is None or 1 <= blocks <= 4, f"--reblur-blocks {blocks} is out of range", "give 1 to 4")
-        _require(
-            blocks is None or self.reblur_start is None,
-            "--reblur-blocks and --reblur-from exclude each other",
-            "give one: weights have their own number of blocks",
-        )
 
     def require_stage(self, stage: str) -> None:
-        """Raise UsageError where an option of another stage is set."""
+        """Raise UsageError where an option of another stage is set, or two of this one contradict each other."""
         defaults = {f.name: f.default for f in fields(self)}
         renamed = {"reblur_start": "reblur-from", "adapt_anew": "adapt-once"}
         for name in (name for names in STAGE_OPTIONS.values() for name in names):
@@ -400,3 +407,14 @@ class TrainOptions:
                 f"--{option} means nothing to deblur train {stage}",
                 f"leave it out, or train {' or '.join(owners)}",
             )
+        _require(
+            self.perceptual == defaults["perceptual"] or self.perceptual_weight > 0,
+            f"--perceptual {self.perceptual} would not be used",
+            "give --perceptual-weight, 0.1 say",
+        )
+        option, start = ("from", self.start) if stage == "module" else ("reblur-from", self.reblur_start)
+        _require(
+            self.reblur_blocks is None or start is None,
+            f"--reblur-blocks and --{option} exclude each other",
+            "give one: weights have their own number of blocks",
+        )

@@ -24,9 +24,10 @@ def page_faults(size: int) -> int:
 def test_large_tensors_use_the_memory_of_those_before() -> None:
     if not keep_memory():
         pytest.skip("another C library")
-    # Not at once: an aligned block does not fit into the gap that one of the same size has left, but into two.
-    found = sum(page_faults(size * MIB) for size in (200, 40, 150, 7) * 8)
-    assert found < 4 * 200 * MIB // resource.getpagesize(), "without, sixteen times that of the largest"
+    # Not at once: an aligned block does not fit into the gap that one of the same size has left, but into two. How many
+    # rounds it takes until there are such gaps differs from process to process; after some, none is asked for any more.
+    rounds = [sum(page_faults(size * MIB) for size in (200, 40, 150, 7)) for _ in range(16)]
+    assert sum(rounds[8:]) < 40 * MIB // resource.getpagesize(), "without, eight times 397 MiB"
 
 
 def test_the_allocator_is_told_with_the_cpu_and_on_linux_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,27 +64,3 @@ def test_far_pixels_count_through_the_coarse_scales(scales: int, counts: bool) -
     changed[..., :, 256 + 96] += 0.2
     difference = (network(changed) - network(picture)).abs()[..., 256]
     assert bool(difference.max() > 0) == counts
-
-
-def test_full_resolution_may_have_weights_of_its_own() -> None:
-    network = PlainUNet(**SMALL, scales=3)
-    with torch.no_grad():
-        for p in network.parameters():
-            p.normal_(std=0.05)
-    picture, shared = torch.rand(1, 3, 64, 96), dict(network.state_dict())
-    before = network(picture)
-    fine = network.untied()
-    assert torch.allclose(network(picture), before, atol=1e-5) and network.untied() is fine
-    assert {k: v for k, v in network.state_dict().items() if not k.startswith("fine.")}.keys() == shared.keys()
-    again = PlainUNet(**SMALL, scales=3, fine=True)
-    again.load_state_dict(network.state_dict())
-    assert torch.allclose(again(picture), before, atol=1e-5)
-    with torch.no_grad():
-        fine.tail.weight.zero_()
-        fine.tail.bias[:48], fine.tail.bias[48:] = 0.1, -100.0  # type: ignore[index]
-    assert torch.allclose(network(picture), picture + 0.1, atol=1e-6), "nothing of the coarser scales is taken"
-
-
-def test_with_one_scale_there_is_nothing_to_untie() -> None:
-    network = PlainUNet(**SMALL)
-    assert network.untied() is network

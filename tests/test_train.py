@@ -231,8 +231,24 @@ def test_fusion_trains_over_a_fixed_single_frame_network(folder: Path, tmp_path:
     on = load_network(tmp_path / "on" / "video-unet.safetensors", role="deblur")
     assert on.config == first.config and on.card["start"].startswith("video-unet (")
     assert not torch.equal(on.module.fusion.tail.weight, first.module.fusion.tail.weight)
-    with pytest.raises(UsageError, match="no fusion"):
-        api.train("fusion", **options(folder, tmp_path / "no", iterations=1))
+
+    trained = str(out / "video-unet.safetensors")
+    torch.nn.init.normal_(base.tail.weight)  # type: ignore[arg-type]
+    save_network(tmp_path / "other.safetensors", base, network="plain-unet", config=small, card={})
+    changed = {"start": trained, "deblurring": str(tmp_path / "other.safetensors"), "rate": 1e-9}
+    api.train("fusion", **settings | {"out": tmp_path / "changed"} | changed)
+    moved = load_network(tmp_path / "changed" / "video-unet.safetensors", role="deblur")
+    assert moved.config == first.config and "its single-frame part from other (" in moved.card["start"]
+    torch.testing.assert_close(moved.module.base.tail.weight, base.tail.weight, atol=0, rtol=1e-3)  # stored in halves
+    torch.testing.assert_close(moved.module.fusion.tail.weight, first.module.fusion.tail.weight, atol=1e-5, rtol=1e-3)
+
+    for changes, said in (
+        ({"network": "plain-unet", "start": None}, "no fusion"),
+        ({"deblurring": "default"}, "name two single-frame networks"),
+        ({"start": trained, "deblurring": trained}, "a fusion builds on a plain-unet"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            api.train("fusion", **settings | {"out": tmp_path / "no"} | changes)
 
 
 def test_a_network_of_several_frames_trains_whole(folder: Path, tmp_path: Path) -> None:

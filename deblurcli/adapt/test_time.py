@@ -6,9 +6,7 @@ any sharp original, | M_R(L) - L | tells what is left in L = M_D(B): M_D takes a
 and L, where it is the target, is a constant. The colours of the unadapted result are kept by histogram matching.
 
 Of a network with a part that restores each frame alone (``NetworkSpec.alone``) that part adapts, by its own result:
-what joins the frames stays as it was trained. The default network has the same weights at all of its scales: here full
-resolution gets weights of its own, and those adapt. M_R sees few pixels far: where the coarse scales follow it, too,
-the result is less like the sharp picture by LPIPS (the figures are in ``benchmarks/``).
+what joins the frames stays as it was trained.
 """
 
 from __future__ import annotations
@@ -26,7 +24,6 @@ from deblurcli.adapt.guard import require_finite, require_finite_weights
 from deblurcli.adapt.self_shift import self_shift_score
 from deblurcli.device import Device
 from deblurcli.errors import DeviceError
-from deblurcli.networks.plain_unet import PlainUNet
 from deblurcli.options import TtaOptions
 from deblurcli.report import Reporter
 from deblurcli.restore.tiles import MEMORY_BUDGET, Region, is_out_of_memory, padded
@@ -97,9 +94,7 @@ def split(
 
 
 class Adapter:
-    """Adapts a copy of a deblurring network, ``module``, again and again from the same weights.
-
-    ``moving`` is the part of it whose weights change, all of them; ``config`` is what the copy is built with.
+    """Adapts a copy of a deblurring network, again and again from the same weights.
 
     Args:
         network: the deblurring network, and ``module``, its own on ``device``, which stays as it is.
@@ -121,15 +116,8 @@ class Adapter:
         # Gradients underflow in fp16.
         self.device = device if device.dtype != torch.float16 else Device(device.where, torch.float32, device.why)
         self.original = module.get_submodule(self.spec.alone)
-        self.module = copy.deepcopy(module).requires_grad_(False).eval()
+        self.module = copy.deepcopy(module).eval()
         self.part = self.module.get_submodule(self.spec.alone)
-        self.config, self.moving = network.config, self.part
-        if isinstance(self.part, PlainUNet) and self.part.scales > 1:
-            own = {"fine": True}
-            alone = self.spec.alone
-            self.config = self.config | ({alone: self.config[alone] | own} if alone else own)
-            self.moving = self.part.untied()
-        self.before = copy.deepcopy(self.moving.state_dict())
         self.frames = 1 if self.spec.alone else self.spec.window
         self.reblur = device.place(reblur.module).eval().requires_grad_(False)
         self.reach = reblur.spec.overlap
@@ -153,9 +141,9 @@ class Adapter:
                 self.loss(Sample(torch.zeros(shape), (0, 0, side, side)))
             return sum(storages.values())
 
-        self.moving.requires_grad_(True)
+        self.part.requires_grad_(True)
         small, large = (kept(side) for side in PROBES)
-        self.moving.requires_grad_(False)
+        self.part.requires_grad_(False)
         return max(large - small, 1) / (PROBES[1] ** 2 - PROBES[0] ** 2)
 
     def pieces(self, height: int, width: int) -> list[tuple[Region, Region]]:
@@ -215,8 +203,9 @@ class Adapter:
             Diverged: a loss or a weight is not finite.
             DeviceError: out of memory.
         """
-        self.moving.load_state_dict(self.before)
-        optimiser = torch.optim.Adam(self.moving.requires_grad_(True).parameters(), lr=self.options.tta_lr)
+        self.part.load_state_dict(self.original.state_dict())
+        moving = list(self.part.requires_grad_(True).parameters())
+        optimiser = torch.optim.Adam(moving, lr=self.options.tta_lr)
         losses = []
         try:
             for step in range(self.options.updates):
@@ -239,6 +228,6 @@ class Adapter:
             cure = "give a smaller --tile or --tta-pixels" if self.spec.tileable else "give another --device"
             raise DeviceError(f"out of memory on {self.device.where} while adapting", cure) from error
         finally:
-            self.moving.requires_grad_(False)
-        require_finite_weights(self.moving, "deblurring")
+            self.part.requires_grad_(False)
+        require_finite_weights(self.part, "deblurring")
         return losses

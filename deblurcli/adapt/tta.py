@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -208,5 +208,4 @@ class WholeVideo:
 
     def save(self, path: Path, network: LoadedNetwork, source: Path) -> None:
         """Write the adapted weights, for ``--network``; the curves are not part of them. Raises OutputError."""
-        built = replace(network, config=self.adapter.config)
-        save_adapted(path, self.adapter.module, built, source, {"options": asdict(self.done.options)})
+        save_adapted(path, self.adapter.module, network, source, {"options": asdict(self.done.options)})

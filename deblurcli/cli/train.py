@@ -64,8 +64,11 @@ def train(
         float, typer.Option(metavar="W", help="joint: weight of the reblurring loss, the paper's lambda.")
     ] = TrainOptions.reblur_weight,
     perceptual_weight: Annotated[
-        float, typer.Option(metavar="W", help="joint: weight of a perceptual loss; needs the weights lpips-vgg.")
+        float, typer.Option(metavar="W", help="joint: weight of a perceptual loss.")
     ] = TrainOptions.perceptual_weight,
+    perceptual: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="joint: the network of the perceptual loss.")
+    ] = TrainOptions.perceptual,
     adversarial_weight: Annotated[
         float | None,
         typer.Option(metavar="W", help="joint, reblur: weight of an adversarial loss; if not given, 0 and 0.001."),
@@ -74,7 +77,10 @@ def train(
         float, typer.Option(metavar="W", help="reblur: weight of the cycle loss, through the default network.")
     ] = TrainOptions.cycle_weight,
     deblurring: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="module: the network whose results the module learns from.")
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE", help="module, fusion: the single-frame network whose results it learns from."
+        ),
     ] = TrainOptions.deblurring,
     reblur_blocks: Annotated[
         int | None,

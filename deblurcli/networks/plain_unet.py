@@ -82,7 +82,6 @@ class PlainUNet(Trunk):
         blocks: residual blocks before, at and after the low-resolution level.
         fold: side of the pixel square folded into channels.
         scales: full resolution, half of it, and so on. With 1 the trunk sees the picture alone.
-        fine: full resolution has a trunk of its own, see :meth:`untied`.
 
     Input and output: N x 3 x H x W, RGB in [0, 1] (the output is not clamped); H and W multiples of 2 * ``fold`` and of
     2 ** (``scales`` - 1).
@@ -95,27 +94,10 @@ class PlainUNet(Trunk):
         blocks: tuple[int, int, int] = (3, 5, 4),
         fold: int = 4,
         scales: int = 1,
-        fine: bool = False,
     ) -> None:
         several = scales > 1
-        self.shape = (3 * (1 + several) * fold**2, width, deep_width, blocks, fold, 3, 3 + several)
-        super().__init__(*self.shape)
+        super().__init__(3 * (1 + several) * fold**2, width, deep_width, blocks, fold, planes=3 + several)
         self.scales = scales
-        self.fine = Trunk(*self.shape) if fine and several else None
-
-    def untied(self) -> Trunk:
-        """Give full resolution a trunk of its own, the same as the shared one so far, and return it.
-
-        The network does the same as before, but can be changed at full resolution alone. With one scale it is that.
-        """
-        if self.scales == 1:
-            return self
-        if self.fine is None:
-            shared = self.state_dict()
-            self.fine = Trunk(*self.shape).to(self.tail.weight.device)
-            self.fine.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self.fine.train(self.training).load_state_dict(shared)
-        return self.fine
 
     def forward(self, x: Tensor) -> Tensor:
         pictures = [x]
@@ -125,19 +107,16 @@ class PlainUNet(Trunk):
         restored = self._changed(coarsest, torch.zeros_like(coarsest))
         for picture in reversed(pictures):
             coarser = restored - F.avg_pool2d(picture, 2)
-            fine = self.fine if picture is x else None
-            restored = self._changed(picture, F.interpolate(coarser, scale_factor=2.0, mode="bilinear"), fine)
+            restored = self._changed(picture, F.interpolate(coarser, scale_factor=2.0, mode="bilinear"))
         return restored
 
-    def _changed(self, picture: Tensor, coarser: Tensor, own: Trunk | None = None) -> Tensor:
-        """The picture of one scale with the change of a trunk, the shared one if none is given, and a share of the
-        coarser scale's; N x 3 x h x w each."""
+    def _changed(self, picture: Tensor, coarser: Tensor) -> Tensor:
+        """The picture of one scale with the trunk's change and a share of the coarser scale's, N x 3 x h x w each."""
         h, w = picture.shape[-2:]
         seen = torch.cat([picture, coarser], 1) if self.scales > 1 else picture
         cell = 2 * self.fold
         if h % cell or w % cell:  # at a coarse scale
             seen = F.pad(seen, (0, -w % cell, 0, -h % cell), mode="replicate")
-        trunk = own or super().forward
-        found = trunk(F.pixel_unshuffle(seen, self.fold))[..., :h, :w]
+        found = super().forward(F.pixel_unshuffle(seen, self.fold))[..., :h, :w]
         change, share = found.to(torch.promote_types(picture.dtype, torch.float32)).tensor_split((3,), 1)
         return picture + change + (share.sigmoid() * coarser if self.scales > 1 else 0.0)

@@ -41,7 +41,6 @@ from deblurcli.train.validation import compared
 from deblurcli.weights.load import load_chosen, load_network
 
 REBLURRING = "reblurring-module"
-PERCEPTUAL = "lpips-vgg"
 
 REBLUR_RATE = TrainOptions.rate
 """Peak rate of M_R, whatever that of M_D: one may start from nothing while the other is fine-tuned."""
@@ -80,7 +79,7 @@ def started_module(start: str | None, options: TrainOptions, device: Device) -> 
     """M_R, new or from the weights ``start``, and its origin for the card. Raises WeightsError."""
     if start:
         loaded = load_chosen(start, "tta", "reblur-image")
-        module, config, origin = loaded.module, loaded.config, f"{loaded.name} ({loaded.sha256[:12]})"
+        module, config, origin = loaded.module, loaded.config, loaded.origin
     else:
         spec = NETWORKS[REBLURRING]
         config, origin = dict(spec.config or {}), "random weights"
@@ -109,9 +108,10 @@ def train_joint(
         raise UsageError(f"{options.network} takes {spec.window} frames", "give a network of one frame")
     criterion = chosen_loss(options, spec)
     reblurrer, reblurring_origin = started_module(options.reblur_start, options, device)
-    perceptual, critic = None, None
+    judge, perceptual, critic = None, None, None
     if options.perceptual_weight:
-        perceptual = device.place(load_network(PERCEPTUAL, role="metric").module).requires_grad_(False)
+        judge = load_network(options.perceptual, role="metric")
+        perceptual = device.place(judge.module).requires_grad_(False)
     if adversarial_weight := options.adversarial_weight or 0.0:
         critic = new_critic(device)
 
@@ -140,6 +140,8 @@ def train_joint(
     stage = deblur_stage(options, device, workers, command, loss, scored)
     stage.card["reblurring_start"] = reblurring_origin
     stage.companions[REBLURRING] = reblurrer
+    if judge:
+        stage.card["perceptual"] = judge.origin
     if critic:
         stage.companions[CRITIC] = critic
     return run_stage(stage, options, device, report)

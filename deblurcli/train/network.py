@@ -39,7 +39,7 @@ def started(options: TrainOptions, device: Device, role: Role) -> tuple[nn.Modul
         loaded = load_chosen(options.start, "meta" if role == "reblur" else "image", role)
         if loaded.network != options.network:
             raise UsageError(f"{options.start} holds a {loaded.network}", f"give --network {loaded.network}")
-        return device.place(loaded.module), loaded.config, f"{loaded.name} ({loaded.sha256[:12]})"
+        return device.place(loaded.module), loaded.config, loaded.origin
     spec = NETWORKS[options.network]
     torch.manual_seed(options.seed)
     config = dict(spec.config or {})

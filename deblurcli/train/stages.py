@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from deblurcli.device import Device
 from deblurcli.errors import UsageError
 from deblurcli.losses import LOSSES, charbonnier
+from deblurcli.networks.spec import NetworkSpec
 from deblurcli.options import TrainOptions
 from deblurcli.report import Reporter
 from deblurcli.synth import BlurRange
@@ -29,6 +30,8 @@ from deblurcli.train.validation import VALIDATION_SEED, compared, validator
 from deblurcli.weights.load import load_chosen
 
 ADVERSARIAL_WEIGHT = 0.001
+BASE = "plain-unet"
+"""The single-frame network that fusions are built on."""
 SURROUNDINGS = 32
 """Pixels around a crop that a deblurring network is shown, too."""
 
@@ -51,29 +54,47 @@ def fuse(network: nn.Module, prepared: Tensor) -> Tensor:
     return network.fuse([network.encoded(frame[:, :3], frame[:, 3:]) for frame in prepared.unbind(1)])  # type: ignore
 
 
+def fusion_to_train(options: TrainOptions, spec: NetworkSpec) -> tuple[nn.Module, dict[str, Any], str]:
+    """A video network as :func:`train_fusion` starts, with its config, and its origin for the card.
+
+    Raises: UsageError, WeightsError.
+    """
+    start = load_chosen(options.start, "video", "deblur") if options.start else None
+    fused = start if start and start.network == options.network else None
+    if fused and not options.deblurring:
+        return fused.module, fused.config, fused.origin
+    if start and not fused and options.deblurring:
+        raise UsageError("--from and --deblurring name two single-frame networks", "give one")
+    base = start if start and not fused else load_chosen(options.deblurring or "default", "image", "deblur")
+    if base.network != BASE:
+        raise UsageError(f"{base.name} holds a {base.network}", f"a fusion builds on a {BASE}")
+    config = dict(fused.config if fused else spec.config or {}) | {"base": base.config}
+    torch.manual_seed(options.seed)
+    module = spec.build(**config)
+    module.base.load_state_dict(base.module.state_dict())  # type: ignore[union-attr]
+    if not fused:
+        return module, config, base.origin
+    module.fusion.load_state_dict(fused.module.fusion.state_dict())  # type: ignore[union-attr]
+    return module, config, f"{fused.origin}, its single-frame part from {base.origin}"
+
+
 def train_fusion(
     options: TrainOptions, device: Device, workers: Workers, report: Reporter, command: str
 ) -> dict[str, Any]:
     """Train what a video network takes from neighbouring frames; its single-frame part stays as it is.
 
     Frames are restored once, when the crops are prepared, so that an iteration costs the fusion alone. ``--from`` names
-    weights of a video network, or those of a single-frame network to build on (if not given, the default's). "Input" in
-    the log is the single-frame result.
+    weights of a video network, or those of a single-frame network to build on (if not given, the default's). With the
+    former, ``--deblurring`` puts another single-frame network in the place of its own. "Input" in the log is the
+    single-frame result.
 
-    Raises: as :func:`train_deblur`; UsageError: the network has no fusion.
+    Raises: as :func:`train_deblur`; UsageError: the network has no fusion, or there are two single-frame networks.
     """
     spec = chosen_spec(options, "deblur")
     if not spec.encodes:
         raise UsageError(f"{options.network} has no fusion to train", "give --network video-unet")
     material, held_out = load_material(options.data).split()
-    start = load_chosen(options.start or "default", "video" if options.start else "image", "deblur")
-    torch.manual_seed(options.seed)
-    if start.network == options.network:
-        module, config = start.module, start.config
-    else:
-        config = dict(spec.config or {}) | {"base": start.config}
-        module = spec.build(**config)
-        module.base.load_state_dict(start.module.state_dict())  # type: ignore[union-attr]
+    module, config, origin = fusion_to_train(options, spec)
     module = device.place(module)
     module.base.requires_grad_(False)
     criterion, ranges, largest = LOSSES[spec.loss], BlurRange(), max(options.crops)
@@ -94,7 +115,7 @@ def train_fusion(
         ),
         loss=lambda net, prepared, sharp: criterion(fuse(net, prepared), sharp),
         validate=validator(pairs, device, lambda net, b, s: compared(fuse(net, b), b[:, spec.window // 2, 3:], s)),
-        card=card(options, material, f"{start.name} ({start.sha256[:12]})", command),
+        card=card(options, material, origin, command),
         export=options.out / f"{options.network}.safetensors",
         workers=workers,
     )  # fmt: skip
@@ -182,11 +203,9 @@ def train_module(
     Raises: as :func:`train_deblur`; UsageError: the deblurring network takes several frames.
     """
     chosen_spec(options, "reblur-image")
-    restorer = load_chosen(options.deblurring, "image", "deblur")
+    restorer = load_chosen(options.deblurring or "default", "image", "deblur")
     if restorer.spec.window > 1:
         raise UsageError(f"{restorer.name} takes {restorer.spec.window} frames", "give a network of one frame")
-    if options.start and options.reblur_blocks:
-        raise UsageError("--reblur-blocks and --from exclude each other", "give one: weights have their own blocks")
     material, held_out = load_material(options.data).split()
     module, origin = started_module(options.start, options, device)
     deblur = device.place(restorer.module).requires_grad_(False)
@@ -212,7 +231,7 @@ def train_module(
         ),
         loss=loss,
         validate=validator(pairs, device, lambda net, b, s: compared(net(b[:, 0]), b[:, 0], s)),
-        card=card(options, material, origin, command) | {"deblurring": f"{restorer.name} ({restorer.sha256[:12]})"},
+        card=card(options, material, origin, command) | {"deblurring": restorer.origin},
         export=options.out / f"{options.network}.safetensors",
         workers=workers,
     )  # fmt: skip

@@ -53,6 +53,11 @@ class LoadedNetwork:
     network: str
     config: dict[str, Any]
 
+    @property
+    def origin(self) -> str:
+        """Which weights these are, as the cards of those trained from them say it."""
+        return f"{self.name} ({self.sha256[:12]})"
+
 
 @dataclass(frozen=True)
 class Opened:

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 WORTH = {"agreement": 0.03, "pairs": 0.01}
-"""Share of the loss that an adaptation must take away to be kept, by what is judged. With these weights, all
-adaptations whose true gain was measured took more of it away, and were gains; 3 % is 0.13 dB of agreement."""
+"""Share of the loss that an adaptation must take away to be kept, by what is judged. With the weights of the
+version before, all adaptations whose true gain was measured took more of it away, and were gains; 3 % is 0.13 dB of
+agreement."""
 
 
 class Diverged(Exception):

@@ -373,6 +373,27 @@ def test_a_network_of_several_frames_adapts_its_single_frame_part(reblur: Loaded
     assert together.done.kept and together(frames).shape == frames[0].shape
 
 
+@pytest.mark.parametrize("name", ["plain-unet", "video-unet"])
+def test_of_several_scales_all_weights_adapt(name: str, reblur: LoadedNetwork, tmp_path: Path) -> None:
+    config: dict[str, object] = TINY | {"scales": 3}
+    if name == "video-unet":
+        config = {"width": 8, "deep_width": 8, "blocks": [0, 1, 0], "base": config}
+    network = replace(loaded(randomised(NETWORKS[name].build(**config), 5, 0.2), name), config=config)
+    together = WholeVideo(adapter(network, reblur, replace(OPTIONS, tta_lr=1e-3)), network.module, CPU, "off")
+    source, saved = write_clip(tmp_path / "in.mkv"), tmp_path / "adapted.safetensors"
+    together.look(source, 3, SILENT)
+    before, after = network.module.state_dict(), together.adapter.module.state_dict()
+    assert before.keys() == after.keys()
+    for key, value in before.items():
+        assert torch.equal(after[key], value) == key.startswith("fusion."), key
+    together.save(saved, network, source)
+    frames = [picture(64, 80, seed) for seed in range(together.window)]
+    found = load_network(saved, role="deblur")
+    restored = Restorer(found.module, found.spec, CPU)(frames)
+    assert torch.allclose(restored, together.adapted(frames).clamp(0, 1), atol=2e-3), "weights are kept as fp16"
+    assert not torch.allclose(restored, together.plain(frames), atol=2e-3)
+
+
 @pytest.mark.parametrize(
     ("options", "code", "word"),
     [

@@ -108,10 +108,10 @@ def train_joint(
         raise UsageError(f"{options.network} takes {spec.window} frames", "give a network of one frame")
     criterion = chosen_loss(options, spec)
     reblurrer, reblurring_origin = started_module(options.reblur_start, options, device)
-    judge, perceptual, critic = None, None, None
+    origins, perceptual, critic = {"reblurring_start": reblurring_origin}, None, None
     if options.perceptual_weight:
         judge = load_network(options.perceptual, role="metric")
-        perceptual = device.place(judge.module).requires_grad_(False)
+        perceptual, origins["perceptual"] = device.place(judge.module).requires_grad_(False), judge.origin
     if adversarial_weight := options.adversarial_weight or 0.0:
         critic = new_critic(device)
 
@@ -138,10 +138,8 @@ def train_joint(
         return compared(restored, blurred, sharp) | {"validation_reblur_psnr": (reblurred, blurred)}
 
     stage = deblur_stage(options, device, workers, command, loss, scored)
-    stage.card["reblurring_start"] = reblurring_origin
+    stage.card.update(origins)
     stage.companions[REBLURRING] = reblurrer
-    if judge:
-        stage.card["perceptual"] = judge.origin
     if critic:
         stage.companions[CRITIC] = critic
     return run_stage(stage, options, device, report)

@@ -59,23 +59,24 @@ def fusion_to_train(options: TrainOptions, spec: NetworkSpec) -> tuple[nn.Module
 
     Raises: UsageError, WeightsError.
     """
-    start = load_chosen(options.start, "video", "deblur") if options.start else None
-    fused = start if start and start.network == options.network else None
-    if fused and not options.deblurring:
-        return fused.module, fused.config, fused.origin
-    if start and not fused and options.deblurring:
+    named = options.start or options.deblurring or "default"
+    start = load_chosen(named, "video" if options.start else "image", "deblur")
+    goes_on = start.network == options.network
+    if goes_on and not options.deblurring:
+        return start.module, start.config, start.origin
+    if options.start and options.deblurring and not goes_on:
         raise UsageError("--from and --deblurring name two single-frame networks", "give one")
-    base = start if start and not fused else load_chosen(options.deblurring or "default", "image", "deblur")
+    base = load_chosen(options.deblurring, "image", "deblur") if goes_on and options.deblurring else start
     if base.network != BASE:
         raise UsageError(f"{base.name} holds a {base.network}", f"a fusion builds on a {BASE}")
-    config = dict(fused.config if fused else spec.config or {}) | {"base": base.config}
+    config = dict(start.config if goes_on else spec.config or {}) | {"base": base.config}
     torch.manual_seed(options.seed)
     module = spec.build(**config)
     module.base.load_state_dict(base.module.state_dict())  # type: ignore[union-attr]
-    if not fused:
+    if not goes_on:
         return module, config, base.origin
-    module.fusion.load_state_dict(fused.module.fusion.state_dict())  # type: ignore[union-attr]
-    return module, config, f"{fused.origin}, its single-frame part from {base.origin}"
+    module.fusion.load_state_dict(start.module.fusion.state_dict())  # type: ignore[union-attr]
+    return module, config, f"{start.origin}, its single-frame part from {base.origin}"
 
 
 def train_fusion(

@@ -147,6 +147,13 @@ def test_the_optional_terms(monkeypatch: pytest.MonkeyPatch, data: Path, tmp_pat
     torch.manual_seed(2)
     perceptual, file = LPIPS("alex").eval(), tmp_path / "perceptual.safetensors"
     save_network(file, perceptual, network="lpips-alex", config={}, card={})
+    used: list[LoadedNetwork] = []
+
+    def remembered(name: str, role: str) -> LoadedNetwork:
+        used.append(load_network(name, role=role))  # type: ignore[arg-type]
+        return used[-1]
+
+    monkeypatch.setattr(joint, "load_network", remembered)
     blurred, sharp = batch()
     plain = prepared(monkeypatch, data)
     with_term = prepared(monkeypatch, data, perceptual_weight=0.3, perceptual=str(file))
@@ -156,6 +163,7 @@ def test_the_optional_terms(monkeypatch: pytest.MonkeyPatch, data: Path, tmp_pat
     torch.testing.assert_close(losses[1] - losses[0], 0.3 * distance, atol=1e-5, rtol=1e-3)
     losses[1].backward()
     assert all(p.grad.isfinite().all() for p in with_term.module.parameters())  # type: ignore[union-attr]
+    assert len(used) == 1 and all(p.grad is None for p in used[0].module.parameters())
 
     adversarial = prepared(monkeypatch, data, adversarial_weight=10.0)
     loss = adversarial.loss(adversarial.module, blurred, sharp)
@@ -311,6 +319,7 @@ def _worker(rank: int, folder: str, data: str) -> None:
         stage.loss(stage.module, *pictures)
     sums = [float(pictures[0].sum())] + [float(p.detach().double().sum()) for p in reblurrer.module.parameters()]
     Path(folder, str(rank)).write_text(json.dumps(sums))
+    dist.barrier()  # one that leaves while the other is within its last exchange aborts it
     dist.destroy_process_group()
 
 

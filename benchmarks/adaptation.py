@@ -26,14 +26,15 @@ from deblurcli.adapt import guard
 from deblurcli.adapt.agreement import Agreement
 from deblurcli.adapt.camera import QUARTERS, SAMPLES, Alignment, align, expose
 from deblurcli.adapt.guard import Diverged
-from deblurcli.adapt.meta import HELD_OUT, adapt, restored
+from deblurcli.adapt.pairs import restored
 from deblurcli.adapt.survey import Survey, survey
-from deblurcli.adapt.video import initial_weights
+from deblurcli.console import Reporter
 from deblurcli.device import pick_device
 from deblurcli.media.images import read_image
+from deblurcli.media.shots import windows
+from deblurcli.methods.adapted import initial_weights
+from deblurcli.methods.meta import HELD_OUT, adapt
 from deblurcli.options import AdaptOptions
-from deblurcli.report import Reporter
-from deblurcli.restore.shots import windows
 from deblurcli.restore.tiles import Restorer
 from deblurcli.synth.pairs import MARGIN, shaken
 from deblurcli.weights.load import LoadedNetwork, load_chosen

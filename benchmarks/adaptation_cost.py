@@ -18,13 +18,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from deblurcli.adapt.meta import HELD_OUT, adapt
 from deblurcli.adapt.survey import survey
-from deblurcli.adapt.video import frames_of
+from deblurcli.console import Reporter
 from deblurcli.device import pick_device
 from deblurcli.media.reader import VideoReader
+from deblurcli.methods.adapted import frames_of
+from deblurcli.methods.meta import HELD_OUT, adapt
 from deblurcli.options import AdaptOptions
-from deblurcli.report import Reporter
 from deblurcli.restore.tiles import Restorer
 from deblurcli.synth.pairs import shaken
 from deblurcli.weights.load import load_network

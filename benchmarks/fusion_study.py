@@ -20,7 +20,7 @@ from deblurcli.losses import l1_fft
 from deblurcli.networks.video_unet import VideoUNet
 from deblurcli.synth import BlurRange
 from deblurcli.train.data import centred, clips, load_material
-from deblurcli.train.optim import Muon, rate_at, update_average
+from deblurcli.train.optimiser import Muon, rate_at, update_average
 from deblurcli.train.ring import CropRing
 from deblurcli.train.stages import fuse, restored
 from deblurcli.train.validation import VALIDATION_SEED, mean_psnr

@@ -29,7 +29,7 @@ from deblurcli.networks import NETWORKS
 from deblurcli.networks.plain_unet import PlainUNet
 from deblurcli.synth import BlurRange
 from deblurcli.train.data import load_material, stills
-from deblurcli.train.optim import Muon, rate_at, update_average
+from deblurcli.train.optimiser import Muon, rate_at, update_average
 from deblurcli.train.ring import CropRing
 from deblurcli.train.validation import VALIDATION_SEED, mean_psnr
 

@@ -22,9 +22,9 @@ import torch.nn.functional as F
 from stills import pairs
 
 from deblurcli import deblur_image, measure
-from deblurcli.adapt.test_time import Adapter
-from deblurcli.adapt.tta import EachPicture
+from deblurcli.adapt.samples import Adapter
 from deblurcli.device import pick_device
+from deblurcli.methods.tta import EachPicture
 from deblurcli.options import TtaOptions
 from deblurcli.restore.tiles import Restorer
 from deblurcli.weights.load import load_chosen

@@ -5,7 +5,8 @@ The public names are imported on first use, so that importing this package loads
 
 from typing import Any
 
-__version__ = "0.1.0"
+from deblurcli.version import __version__
+
 __all__ = ["__version__", "deblur_image", "deblur_video", "inspect", "measure"]
 
 

@@ -13,17 +13,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from deblurcli.adapt.test_time import Adapter
-from deblurcli.adapt.tta import EachPicture, Outcome, WholeVideo
-from deblurcli.adapt.video import Adapted, adapt_to_video
+from deblurcli.adapt.samples import Adapter
+from deblurcli.console import Reporter
 from deblurcli.device import Device, free_system_memory, pick_device
 from deblurcli.errors import InputError, OutputError, UsageError
-from deblurcli.inspection import Inspection, draw, inspect_video, require_drawing
+from deblurcli.jobs.inspect import Inspection, draw, inspect_video, require_drawing
+from deblurcli.jobs.measure import measured
 from deblurcli.media.clips import ClipWriter
 from deblurcli.media.files import check_destination
 from deblurcli.media.images import IMAGE_SUFFIXES, Image, read_image, write_image
 from deblurcli.media.reader import VideoReader
 from deblurcli.media.writer import VideoWriter
+from deblurcli.methods.adapted import Adapted, adapt_to_video
+from deblurcli.methods.tta import EachPicture, Outcome, WholeVideo
 from deblurcli.options import (
     AdaptOptions,
     DeviceOptions,
@@ -34,8 +36,6 @@ from deblurcli.options import (
     TtaOptions,
     VideoOptions,
 )
-from deblurcli.quality import measured
-from deblurcli.report import Reporter
 from deblurcli.restore.pipeline import Restoration, restore_frame, restore_video
 from deblurcli.restore.tiles import Restorer
 from deblurcli.weights.load import LoadedNetwork, load_chosen
@@ -329,7 +329,7 @@ def measure(
 
     Returns:
         the number of ``frames`` and, with a reference, ``psnr`` (dB), ``ssim`` and, see the options, ``lpips`` and
-        ``niqe``; without one ``niqe`` and ``self_shift`` (:func:`deblurcli.adapt.self_shift.self_shift_score` of the
+        ``niqe``; without one ``niqe`` and ``self_shift`` (:func:`deblurcli.metrics.self_shift.self_shift_score` of the
         whole picture, in dB, lower is sharper). For videos also ``flicker``, the warping error between frames
         (:func:`deblurcli.metrics.warping_errors`) along the reference's motion, as root mean square in 8-bit code
         values, and ``flicker_reference``, that of the reference itself: more than this is flicker, less is lost
@@ -417,9 +417,9 @@ def doctor() -> list[tuple[str, str]]:
     """What will be used on this machine, and why: rows of name and finding."""
     import platform
 
-    from deblurcli import __version__
     from deblurcli.media.probe import library_versions
     from deblurcli.media.writer import available_encoders
+    from deblurcli.version import __version__
     from deblurcli.weights.store import cache_folder, listing
 
     rows = [

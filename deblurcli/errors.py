@@ -1,13 +1,13 @@
 """The exception tree, and the exit code each class stands for.
 
-    DeblurError          1  unexpected error
-    ├── UsageError       2  bad option, output exists, output is the input
-    ├── PartialError     3  some items failed, frames replaced, streams not kept
-    ├── InputError       4  input unusable
-    ├── OutputError      5  output cannot be written
-    ├── WeightsError     6  weights missing or refused
-    ├── OfflineError     7  network needed but unavailable
-    └── DeviceError      8  device not present, or out of memory at the smallest tile
+DeblurError          1  unexpected error
+├── UsageError       2  bad option, output exists, output is the input
+├── PartialError     3  some items failed, frames replaced, streams not kept
+├── InputError       4  input unusable
+├── OutputError      5  output cannot be written
+├── WeightsError     6  weights missing or refused
+├── OfflineError     7  network needed but unavailable
+└── DeviceError      8  device not present, or out of memory at the smallest tile
 """
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deblurcli.adapt.self_shift import SHIFTS, score_locations
-from deblurcli.restore.shots import CutDetector, windows
+from deblurcli.media.shots import CutDetector, windows
+from deblurcli.metrics.self_shift import SHIFTS, score_locations
 from deblurcli.restore.tiles import padded
 
 WINDOW = 5

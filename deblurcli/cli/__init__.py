@@ -16,11 +16,11 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
-from deblurcli import __version__
 from deblurcli.cli import doctor, image, inspect, metrics, synth, train, video, weights
 from deblurcli.cli.session import Log, Quiet, Session, Verbose, begin, explain
+from deblurcli.console import Reporter
 from deblurcli.errors import SIGINT_CODE, SIGTERM_CODE, UsageError
-from deblurcli.report import Reporter
+from deblurcli.version import __version__
 
 # Nobody reads stdout any more: what the shell shows for a program that SIGPIPE ended.
 SIGPIPE_CODE = 141

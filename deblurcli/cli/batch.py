@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from deblurcli.cli.session import explain
+from deblurcli.console import Reporter
 from deblurcli.errors import InputError, OutputError, PartialError, UsageError
-from deblurcli.report import Reporter
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def inspect(
     if not source or output == "":
         raise UsageError("-o is empty" if source else "the input is empty", "give a file")
     from deblurcli.api import inspect as look
-    from deblurcli.inspection import BLOCKS, LETTERS
+    from deblurcli.jobs.inspect import BLOCKS, LETTERS
 
     picture = None if output is None else Path(output)
     found = look(source, picture, overwrite=overwrite, report=report, **options)

@@ -13,8 +13,8 @@ from typing import Any
 
 import typer
 
-from deblurcli import __version__
 from deblurcli.cli import app
+from deblurcli.version import __version__
 
 EXIT_STATUS = {
     0: "Done.",

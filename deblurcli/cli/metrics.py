@@ -14,9 +14,9 @@ import typer
 
 from deblurcli.cli.batch import expand, finish
 from deblurcli.cli.session import Device, Log, Quiet, Verbose, begin, choices, explain, one_of, options_of
+from deblurcli.console import Reporter
 from deblurcli.errors import DeviceError, InputError, UsageError, WeightsError
 from deblurcli.options import LPIPS_TRUNKS, NIQE_MODES, SSIM_MODES, MetricsOptions
-from deblurcli.report import Reporter
 
 FORMATS = ("table", "csv", "json")
 
@@ -238,7 +238,7 @@ def metrics(
 
 
 def _tell_how_to_get_lpips(report: Reporter) -> None:
-    from deblurcli.quality import AUTOMATIC, lpips_is_here
+    from deblurcli.jobs.measure import AUTOMATIC, lpips_is_here
 
     if not lpips_is_here():
         report.note(f"LPIPS is left out: its weights are not on this machine; run: deblur weights pull {AUTOMATIC}")

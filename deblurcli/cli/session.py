@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from deblurcli.console import LOGS, Reporter
 from deblurcli.errors import DeblurError, UsageError
 from deblurcli.options import DTYPES, DeviceOptions
-from deblurcli.report import LOGS, Reporter
 
 
 @dataclass

@@ -13,8 +13,8 @@ import av
 from av.stream import Disposition
 
 from deblurcli.errors import DeblurError, OutputError, UsageError
+from deblurcli.media.differences import content_tags, lost
 from deblurcli.media.encoders import RATE_CLOCKED, Encoding, available_encoders, choose
-from deblurcli.media.fidelity import content_tags, lost
 from deblurcli.media.files import check_destination, commit, create_part, reason
 from deblurcli.media.layout import pack
 from deblurcli.media.probe import copied_streams, open_input, probe

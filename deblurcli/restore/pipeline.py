@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Protocol
@@ -13,17 +12,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from deblurcli.console import Reporter
+from deblurcli.media.ahead import END, Pipe, Stopped, Thread
 from deblurcli.media.reader import Frame
-from deblurcli.report import Reporter
-from deblurcli.restore.shots import CutDetector, windows
-
-QUEUE_FRAMES = 4
-"""Frames that may wait between two stages: enough to hide jitter, little enough to bound memory."""
+from deblurcli.media.shots import CutDetector, windows
 
 ABSURD_CHANGE = 0.25
 """Mean absolute change of a frame, of the full scale, that no deblurring makes."""
-
-_END = object()
 
 
 class Network(Protocol):
@@ -46,82 +41,6 @@ class Restoration:
     """Found between shots; looked for when the network takes several frames, which must be of one shot, or when every
     shot has its own network."""
     seconds: float = 0.0
-
-
-class _Stopped(Exception):
-    """Raised inside a stage when another stage has failed."""
-
-
-class _Stage(threading.Thread):
-    """A thread that runs one stage; the first failure of any stage stops all of them."""
-
-    def __init__(self, work: Callable[[], None], stop: threading.Event) -> None:
-        super().__init__(daemon=True)
-        self.work, self.stop = work, stop
-        self.error: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            self.work()
-        except _Stopped:
-            pass
-        except BaseException as error:
-            self.error = error
-            self.stop.set()
-
-
-class _Pipe:
-    """A bounded queue whose ends give up when the job is stopped."""
-
-    def __init__(self, stop: threading.Event, size: int = QUEUE_FRAMES) -> None:
-        self.queue: queue.Queue[Any] = queue.Queue(size)
-        self.stop = stop
-
-    def put(self, item: Any) -> None:
-        while not self.stop.is_set():
-            try:
-                return self.queue.put(item, timeout=0.2)
-            except queue.Full:
-                continue
-        raise _Stopped
-
-    def __iter__(self) -> Iterator[Any]:
-        while True:
-            try:
-                item = self.queue.get(timeout=0.2)
-            except queue.Empty:
-                if self.stop.is_set():
-                    raise _Stopped from None
-                continue
-            if item is _END:
-                return
-            yield item
-
-
-def ahead(items: Iterable[Any]) -> Generator[Any, None, None]:
-    """The same items, made on a thread of their own while the caller works on those before.
-
-    Some at most wait. What goes wrong in making them is raised here.
-    """
-    stop = threading.Event()
-    made = _Pipe(stop)
-
-    def make() -> None:
-        for item in items:
-            made.put(item)
-        made.put(_END)
-
-    stage = _Stage(make, stop)
-    stage.start()
-    try:
-        yield from made
-    except _Stopped:
-        pass
-    finally:
-        stop.set()
-        stage.join()
-    if stage.error is not None:
-        raise stage.error
 
 
 def restore_frame(network: Network, frames: list[Tensor]) -> tuple[Tensor, bool]:
@@ -160,7 +79,7 @@ def restore_video(
     done = Restoration()
     started = time.monotonic()
     stop = threading.Event()
-    decoded, restored = _Pipe(stop), _Pipe(stop)
+    decoded, restored = Pipe(stop), Pipe(stop)
     is_cut = CutDetector() if network.window > 1 or next_shot is not None else None
 
     def decode() -> None:
@@ -170,13 +89,13 @@ def restore_video(
                 decoded.put((item, item.rgb(), is_cut is not None and is_cut(item.preview())))
             else:
                 decoded.put((item, None, False))
-        decoded.put(_END)
+        decoded.put(END)
 
     def encode() -> None:
         for item, change in restored:
             write(item if change is None else item.with_change(change))
 
-    stages = [_Stage(decode, stop), _Stage(encode, stop)]
+    stages = [Thread(decode, stop), Thread(encode, stop)]
 
     def frames() -> Iterator[tuple[Frame, Tensor, bool]]:
         for item, picture, cut in decoded:
@@ -198,9 +117,9 @@ def restore_video(
             restored.put((frame, None if broken else change))
             rate = done.frames / (time.monotonic() - started)
             report.progress("restoring", done.frames, total, fps=round(rate, 2))
-        restored.put(_END)
+        restored.put(END)
         stages[1].join()
-    except _Stopped:
+    except Stopped:
         pass
     finally:
         stop.set()

@@ -11,7 +11,7 @@ between the frames of a video (:mod:`deblurcli.synth.motion`) adds what no camer
 
 from deblurcli.synth.light import Response, Sensor, compress
 from deblurcli.synth.paths import BlurRange, camera_paths, hand_path, motion_path, path_lengths
-from deblurcli.synth.render import Scenes, expose, render_clip
+from deblurcli.synth.scenes import Scenes, expose, render_clip
 
 __all__ = [
     "BlurRange",

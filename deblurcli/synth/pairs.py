@@ -13,7 +13,7 @@ from torch import Tensor
 from deblurcli.synth.light import Response, Sensor
 from deblurcli.synth.motion import expose_motion
 from deblurcli.synth.paths import BlurRange, hand_path, motion_path, path_lengths
-from deblurcli.synth.render import expose
+from deblurcli.synth.scenes import expose
 
 MARGIN = 32
 """Pixels cut off each side of a photo: the camera sees some of them as it moves, the rest is mirrored."""

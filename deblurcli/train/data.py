@@ -18,7 +18,7 @@ from torch import Tensor
 
 from deblurcli.synth import BlurRange, Scenes, render_clip
 from deblurcli.synth.motion import motion_clips, motion_stills
-from deblurcli.train.footage import detail, read_moments
+from deblurcli.train.moments import detail, read_moments
 
 MARGIN = 48
 """Pixels around a crop that the camera may wander into before the picture is mirrored."""

@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from deblurcli.console import Reporter
 from deblurcli.device import Device
 from deblurcli.errors import InputError
 from deblurcli.options import TrainOptions
-from deblurcli.report import Reporter
 from deblurcli.train.checkpoint import load_state, save_state
 from deblurcli.train.companion import Companion
 from deblurcli.train.curve import draw_curve
-from deblurcli.train.optim import Muon, rate_at, step_if_finite, update_average
+from deblurcli.train.optimiser import Muon, rate_at, step_if_finite, update_average
 from deblurcli.train.parallel import Workers
 from deblurcli.train.ring import Ring
 from deblurcli.train.validation import Scores

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from deblurcli.adapt.camera import Camera, fit_camera
 from deblurcli.adapt.guard import Diverged
-from deblurcli.adapt.self_shift import self_shift_score
 from deblurcli.adapt.survey import WINDOW, SupportPatch
+from deblurcli.metrics.self_shift import self_shift_score
 from deblurcli.synth.pairs import MARGIN, shaken
 from deblurcli.train.data import Material, draw_background
 

@@ -22,9 +22,9 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
 
-from deblurcli import __version__
+from deblurcli.console import Reporter
 from deblurcli.errors import OfflineError, OutputError, WeightsError
-from deblurcli.report import Reporter
+from deblurcli.version import __version__
 from deblurcli.weights.registry import PublishedFile
 
 ATTEMPTS = 3

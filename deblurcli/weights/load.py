@@ -3,9 +3,9 @@
 A file of ours is a safetensors file that describes its own network in its metadata: ``network`` (a name in
 :data:`deblurcli.networks.NETWORKS`), ``config`` (JSON: keyword arguments of the network) and ``card`` (JSON: data,
 licence, command, seed, minutes, iterations, scores). With ``difference_from`` (JSON: name and sha256 of registered
-weights) it holds what its weights differ by from those (:mod:`deblurcli.weights.difference`). Files that the
+weights) it holds what its weights differ by from those (:mod:`deblurcli.weights.formats.difference`). Files that the
 networks' authors published describe nothing; their network is recognised by its tensors
-(:mod:`deblurcli.weights.official`). No file can make this program run anything.
+(:mod:`deblurcli.weights.formats.official`). No file can make this program run anything.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from deblurcli.console import Reporter
 from deblurcli.errors import WeightsError
 from deblurcli.networks import NETWORKS, NetworkSpec
 from deblurcli.networks.spec import Role
-from deblurcli.report import Reporter
-from deblurcli.weights import official, registry, store
-from deblurcli.weights.difference import added, differences
+from deblurcli.weights import registry, store
+from deblurcli.weights.formats import official
+from deblurcli.weights.formats.difference import added, differences
 from deblurcli.weights.registry import REINSTALL, suggestion
 
 MAX_CONFIG = 4096

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deblurcli.console import Reporter
 from deblurcli.errors import OfflineError, OutputError, UsageError, WeightsError
-from deblurcli.report import Reporter
 from deblurcli.weights import registry, store
 from deblurcli.weights.download import fetch
 from deblurcli.weights.registry import WeightEntry

@@ -1,0 +1,121 @@
+"""The quality of a file: its pictures, and its reference's, through the measures that were asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from deblurcli import metrics
+from deblurcli.console import Reporter
+from deblurcli.device import pick_device
+from deblurcli.errors import InputError, UsageError, WeightsError
+from deblurcli.media.images import IMAGE_SUFFIXES, read_image
+from deblurcli.media.reader import VideoReader
+from deblurcli.media.shots import CutDetector
+from deblurcli.metrics.naturalness import bundled_model, read_model
+from deblurcli.metrics.registration import aligned_fidelity
+from deblurcli.metrics.self_shift import self_shift_score
+from deblurcli.metrics.series import Means, Measure, Scores, frame_scores
+from deblurcli.options import LPIPS_TRUNKS, MetricsOptions
+from deblurcli.weights import registry, store
+from deblurcli.weights.load import LoadedNetwork, load_network
+
+AUTOMATIC = "lpips-alex"
+"""The weights that ``--lpips auto`` uses if they are there."""
+
+
+def measured(restored: Path, reference: Path | None, options: MetricsOptions, report: Reporter) -> dict[str, Any]:
+    """The scores of one file, see :func:`deblurcli.api.measure`."""
+    measures = _measures(options, reference is not None)
+    frames = _alone(restored) if reference is None else _side_by_side(restored, reference)
+    means, rows = Means(), []
+    for scores in frame_scores(frames, measures, CutDetector()):
+        means.add(scores)
+        if options.per_frame:
+            rows.append(scores)
+        report.progress(f"measuring {restored.name}", means.frames, None)
+    return means.scores() | ({"per_frame": rows} if options.per_frame else {})
+
+
+def _measures(options: MetricsOptions, compare: bool) -> list[Measure]:
+    """What is taken of each frame."""
+    measures: list[Measure] = []
+    if compare:
+        measures.append(_aligned if options.align else _fidelity(options.ssim_mode))
+        if network := _perceptual_network(options.lpips):
+            measures.append(_perceptual(network, options.device))
+    elif options.lpips not in ("auto", "off") or options.align:
+        option = "--align" if options.align else f"--lpips {options.lpips}"
+        raise UsageError(f"{option} compares with a reference", "give one, or leave it out")
+    if options.niqe or options.niqe_model or not compare:
+        model = read_model(options.niqe_model) if options.niqe_model else bundled_model()
+        measures.append(lambda picture, _: {"niqe": metrics.niqe(picture, model, options.niqe_mode)})
+    if not compare:
+        measures.append(
+            lambda picture, _: {"self_shift": float(self_shift_score(metrics.rounded(picture)[None] / 255))}
+        )
+    return measures
+
+
+def _fidelity(mode: str) -> Measure:
+    return lambda picture, reference: {
+        "psnr": metrics.psnr(picture, reference),
+        "ssim": metrics.ssim(picture, reference, mode),
+    }
+
+
+def _aligned(picture: Tensor, reference: Tensor) -> Scores:
+    psnr, ssim = aligned_fidelity(picture, reference)
+    return {"psnr": psnr, "ssim": ssim}
+
+
+def _perceptual(network: LoadedNetwork, device: str) -> Measure:
+    module, smallest = pick_device(device, "fp32").place(network.module), network.spec.min_size
+    return lambda picture, reference: {"lpips": metrics.lpips(picture, reference, module, smallest)}
+
+
+def _perceptual_network(wanted: str) -> LoadedNetwork | None:
+    """The network of LPIPS; None where it is not wanted, or not on this machine and not asked for by name."""
+    if wanted == "off" or (wanted == "auto" and not lpips_is_here()):
+        return None
+    name = {"auto": AUTOMATIC} | {trunk: f"lpips-{trunk}" for trunk in LPIPS_TRUNKS}
+    return load_network(name.get(wanted, Path(wanted)), role="metric")
+
+
+def lpips_is_here() -> bool:
+    """Whether the weights of LPIPS that ``auto`` stands for are on this machine."""
+    try:
+        store.locate(registry.find(AUTOMATIC))
+    except WeightsError:
+        return False
+    return True
+
+
+def _alone(path: Path) -> Iterator[tuple[Tensor, None]]:
+    for picture in _pictures(path):
+        yield picture, None
+
+
+def _side_by_side(restored: Path, reference: Path) -> Iterator[tuple[Tensor, Tensor]]:
+    """The pictures of two files in step. Raises InputError where they are not of one size and length."""
+    for count, (mine, theirs) in enumerate(zip_longest(_pictures(restored), _pictures(reference))):
+        if mine is None or theirs is None:
+            longer = reference if mine is None else restored
+            raise InputError(f"{longer} has more than the other's {count} frames", "compare videos of equal length")
+        if mine.shape != theirs.shape:
+            sizes = [f"{p.shape[2]}x{p.shape[1]}" for p in (mine, theirs)]
+            raise InputError(f"{restored} is {sizes[0]}, {reference} is {sizes[1]}", "compare pictures of equal size")
+        yield mine, theirs
+
+
+def _pictures(path: Path) -> Iterator[Tensor]:
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        yield read_image(path).rgb()
+        return
+    with VideoReader(path) as reader:
+        for frame in reader.frames():
+            yield frame.rgb()

@@ -1,0 +1,145 @@
+"""Joint training: a deblurring network M_D and a reblurring module M_R that finds the blur which M_D has left.
+
+Source: "Clean images are hard to reblur" (ICLR 2022), section 3. B is a blurred picture, S the sharp one, L = M_D(B),
+S^ = M_D(S) the pseudo-sharp one. In each iteration M_D lowers its own loss plus lambda |M_R(L) - M_R(S)| with M_R fixed
+(equations 4 and 5), and M_R lowers |M_R(L) - B| + |M_R(S^) - S^| with L and S^ fixed (equations 1 to 3).
+
+What differs from the paper:
+
+- M_R looks at a corner of the crop, a quarter of its pixels: its 5 x 5 convolutions at full resolution cost twice as
+  much for a pixel as the whole default network, and three pictures go through it, two of them back as well. Crops are
+  turned at random, so that it is any of the corners. S^ is restored there, of every second crop, which is enough for
+  a module that has to leave it alone. So an iteration takes twice as long as one without M_R, not eight times.
+- L and M_R(L) are computed once for both steps, which is exact: neither network has changed in between.
+- Muon with a cosine schedule instead of Adam at 1e-4 in steps, as in the other stages.
+- The loss of M_D is its network's own, which for the default one is L1 and as much again in frequency.
+- The optional terms are LPIPS with VGG16 for the perceptual loss, whose layers the paper does not name, and a
+  Wasserstein critic of patches. They look at the same corner.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deblurcli.console import Reporter
+from deblurcli.device import Device
+from deblurcli.errors import UsageError
+from deblurcli.losses import l1
+from deblurcli.networks import NETWORKS
+from deblurcli.networks.spec import outputs
+from deblurcli.options import TrainOptions
+from deblurcli.train.companion import CRITIC, Companion, judged, new_critic
+from deblurcli.train.loop import run_stage
+from deblurcli.train.optimiser import Muon
+from deblurcli.train.parallel import Workers
+from deblurcli.train.stages.deblur import deblur_stage
+from deblurcli.train.start import chosen_loss, chosen_spec, picture_of
+from deblurcli.train.validation import compared
+from deblurcli.weights.load import load_chosen, load_network
+
+REBLURRING = "reblurring-module"
+
+REBLUR_RATE = TrainOptions.rate
+"""Peak rate of M_R, whatever that of M_D: one may start from nothing while the other is fine-tuned."""
+
+
+def corner(pictures: Tensor) -> Tensor:
+    """The part of N x 3 x H x W crops that M_R looks at: N x 3 x H/2 x W/2."""
+    height, width = pictures.shape[-2] // 2, pictures.shape[-1] // 2
+    return pictures[..., :height, :width].contiguous(memory_format=torch.channels_last)
+
+
+def reblur_loss(module: nn.Module, restored: Tensor, held: Tensor, reblurred: Tensor, sharp: Tensor) -> Tensor:
+    """L_Reblur = |M_R(L) - M_R(S)| (equation 4) as a function of L alone: its graph does not lead through M_R.
+
+    Args:
+        module: M_R.
+        restored: L with the graph that made it, N x 3 x h x w.
+        held: L as a leaf, of which ``reblurred`` is M_R's result. That graph stays, for M_R's own loss.
+        sharp: S.
+    """
+    # After M_R(L), since autocast would keep weights for it that were first used here, without gradients.
+    with torch.no_grad():
+        wanted = module(sharp)
+    loss = l1(reblurred, wanted)
+    (slope,) = torch.autograd.grad(loss, held, retain_graph=True)
+    # Exact in value and gradient; M_R may change before this is differentiated.
+    return loss.detach() + ((restored - held.detach()) * slope).sum()
+
+
+def reblurring_loss(module: nn.Module, reblurred: Tensor, blurred: Tensor, pseudo_sharp: Tensor) -> Tensor:
+    """L_R = |M_R(L) - B| + |M_R(S^) - S^| (equations 1 to 3), M_R(L) given as ``reblurred``; N x 3 x h x w each."""
+    return l1(reblurred, blurred) + l1(module(pseudo_sharp), pseudo_sharp)
+
+
+def started_module(start: str | None, options: TrainOptions, device: Device) -> tuple[Companion, str]:
+    """M_R, new or from the weights ``start``, and its origin for the card. Raises WeightsError."""
+    if start:
+        loaded = load_chosen(start, "tta", "reblur-image")
+        module, config, origin = loaded.module, loaded.config, loaded.origin
+    else:
+        spec = NETWORKS[REBLURRING]
+        config, origin = dict(spec.config or {}), "random weights"
+        if options.reblur_blocks:
+            config["blocks"] = options.reblur_blocks
+        torch.manual_seed(options.seed)
+        module = spec.build(**config)
+    module = device.place(module)
+    return Companion(module, Muon(module, REBLUR_RATE), config), origin
+
+
+def train_joint(
+    options: TrainOptions, device: Device, workers: Workers, report: Reporter, command: str
+) -> dict[str, Any]:
+    """Train a single-frame deblurring network and a reblurring module with each other.
+
+    The weights land in ``options.out``, one file for each. Without weight on the reblurring loss the deblurring network
+    goes exactly the way that :func:`train_deblur` takes it, and the module learns from what it leaves.
+
+    Raises: as :func:`train_deblur`, and
+        UsageError: the network takes several frames.
+        WeightsError: no usable weights for the reblurring module, or none of the network of the perceptual loss here.
+    """
+    spec = chosen_spec(options, "deblur")
+    if spec.window > 1:
+        raise UsageError(f"{options.network} takes {spec.window} frames", "give a network of one frame")
+    criterion = chosen_loss(options, spec)
+    reblurrer, reblurring_origin = started_module(options.reblur_start, options, device)
+    origins, perceptual, critic = {"reblurring_start": reblurring_origin}, None, None
+    if options.perceptual_weight:
+        judge = load_network(options.perceptual, role="metric")
+        perceptual, origins["perceptual"] = device.place(judge.module).requires_grad_(False), judge.origin
+    if adversarial_weight := options.adversarial_weight or 0.0:
+        critic = new_critic(device)
+
+    def loss(net: nn.Module, blurred: Tensor, sharp: Tensor) -> Tensor:
+        pictures = outputs(net, blurred)
+        total = criterion(pictures, sharp)
+        blurred, sharp, restored = corner(blurred), corner(sharp), corner(picture_of(pictures))
+        with torch.no_grad():
+            pseudo_sharp = net(sharp[::2])
+        held = restored.detach().requires_grad_()
+        reblurred = reblurrer.module(held)
+        if options.reblur_weight:
+            total = total + options.reblur_weight * reblur_loss(reblurrer.module, restored, held, reblurred, sharp)
+        reblurrer.step(reblurring_loss(reblurrer.module, reblurred, blurred, pseudo_sharp), workers)
+        if perceptual:
+            total = total + options.perceptual_weight * perceptual(restored, sharp).float().mean()
+        if critic:
+            total = total + adversarial_weight * judged(critic, sharp, restored, workers)
+        return total
+
+    def scored(net: nn.Module, blurred: Tensor, sharp: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        restored = net(blurred)
+        reblurred = reblurrer.module(restored)
+        return compared(restored, blurred, sharp) | {"validation_reblur_psnr": (reblurred, blurred)}
+
+    stage = deblur_stage(options, device, workers, command, loss, scored)
+    stage.card.update(origins)
+    stage.companions[REBLURRING] = reblurrer
+    if critic:
+        stage.companions[CRITIC] = critic
+    return run_stage(stage, options, device, report)

@@ -1,0 +1,147 @@
+"""Meta-training: weights from which few updates lead far, found by first-order MAML over videos.
+
+Meta-transferring paper (Po-Sheng Liu et al., BMVC 2022), section 3.4 and algorithm 2. A task is a video of a camera of
+its own (:mod:`deblurcli.train.tasks`). The inner update is that of the meta method, with the camera fitted to it. The
+outer update moves the weights along the gradient that the adapted weights have on true pairs of the same video, and
+along that of the weights themselves, so that they do not come to count on a certain number of updates (as the
+multi-step loss of MAML++, Antoniou et al., ICLR 2019).
+
+The authors' code adapts once for a video, then takes an outer step for each of its frames with the gradient at these
+weights, which the outer steps leave behind (``adapt_anew``). Here every outer step adapts anew, from where the outer
+update has come.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deblurcli.adapt.pairs import deblur_loss, pseudo_sharp
+from deblurcli.adapt.update import update
+from deblurcli.console import Reporter
+from deblurcli.device import Device
+from deblurcli.errors import UsageError
+from deblurcli.losses import LOSSES
+from deblurcli.networks.spec import NetworkSpec, outputs
+from deblurcli.options import AdaptOptions, TrainOptions
+from deblurcli.train.data import load_material
+from deblurcli.train.loop import Stage, run_stage
+from deblurcli.train.optimiser import Muon
+from deblurcli.train.parallel import Workers
+from deblurcli.train.start import card, chosen_spec, started
+from deblurcli.train.tasks import SIDE, Task, TaskRing, draw_task
+from deblurcli.train.validation import VALIDATION_SEED, Scores, mean_psnr
+
+VALIDATION_TASKS = 8
+
+
+def adapted_to(
+    task: Task, network: nn.Module, spec: NetworkSpec, steps: int, rate: float, seed: int, device: Device
+) -> nn.Module:
+    """A copy of the network after so many updates on the task's support set, with Adam at this rate."""
+    adapted = copy.deepcopy(network).requires_grad_(True).eval()
+    optimiser = torch.optim.Adam(adapted.parameters(), lr=rate)
+    rng, usual = np.random.default_rng(seed), AdaptOptions()
+    targets = [pseudo_sharp(network, spec, patch, usual, device) for patch in task.support]
+    torch.clear_autocast_cache()  # of weights without gradients
+    for step in range(steps):
+        index = step % len(task.support)
+        window = task.support[index].clip(device.where)
+        pair = task.camera.blur(targets[index], rng, noisy=not usual.restores_patches)
+        update(optimiser, [deblur_loss(adapted, spec, window, *pair, device)], 1)
+        torch.clear_autocast_cache()  # within the loop's autocast, it would go on with the weights of the first step
+    return adapted
+
+
+def outer_loss(network: nn.Module, adapted: nn.Module, loss: Callable[[nn.Module], Tensor]) -> Tensor:
+    """``loss`` of the adapted network, as a function of the weights of the one that it was adapted from.
+
+    First-order MAML: the gradient at the adapted weights counts as that at the weights before.
+    """
+    value = loss(adapted)
+    slopes = torch.autograd.grad(value, list(adapted.parameters()), allow_unused=True)
+    pairs = zip(network.parameters(), slopes, strict=True)
+    # Zero in value; its gradient is the adapted network's.
+    return value.detach() + sum(((p - p.detach()) * slope).sum() for p, slope in pairs if slope is not None)
+
+
+def train_meta(
+    options: TrainOptions, device: Device, workers: Workers, report: Reporter, command: str
+) -> dict[str, Any]:
+    """Meta-train a single-frame deblurring network; the weights land in ``options.out / NETWORK.safetensors``.
+
+    The score is the PSNR of true pairs of held-out tasks after adaptation. Logged beside it are those of the weights
+    that training started from, unadapted ("input") and adapted, and of the present weights unadapted.
+
+    Raises: as :func:`deblurcli.train.stages.deblur.train_deblur`; UsageError: the network takes several frames.
+    """
+    spec = chosen_spec(options, "deblur")
+    if spec.window > 1:
+        raise UsageError(
+            f"{options.network} takes {spec.window} frames", "meta-train the network of its single-frame part"
+        )
+    if max(options.crops) > SIDE:
+        raise UsageError(f"--crops {max(options.crops)} is more than a task's video has", f"give {SIDE} at most")
+    module, config, origin = started(options, device, "deblur")
+    material, held_out = load_material(options.data).split()
+    criterion, seed = LOSSES[spec.loss], workers.seed(options.seed)
+    ring = TaskRing(lambda index: draw_task(material, [seed, 3, index], device.where), options.outer_steps, seed)
+    tasks = [draw_task(held_out, [VALIDATION_SEED, index], device.where) for index in range(VALIDATION_TASKS)]
+
+    def inner(network: nn.Module, task: Task) -> nn.Module:
+        return adapted_to(task, network, spec, options.inner_steps, options.inner_rate, options.seed, device)
+
+    def score(network: nn.Module, task: Task) -> float:
+        """Mean PSNR over every third frame."""
+        blurred, sharp = (frames[::3].to(device.where).float() / 255 for frames in (task.blurred, task.sharp))
+        with torch.no_grad(), device.autocast():
+            return mean_psnr(network(blurred.contiguous(memory_format=torch.channels_last)), sharp)
+
+    def scores(network: nn.Module) -> tuple[float, float]:
+        """Unadapted and adapted."""
+        found = [(score(network, task), score(inner(network, task), task)) for task in tasks]
+        unadapted, adapted = zip(*found, strict=True)
+        return sum(unadapted) / len(tasks), sum(adapted) / len(tasks)
+
+    before = scores(module.eval())
+
+    def validate(network: nn.Module) -> Scores:
+        unadapted, adapted = scores(network)
+        return {
+            "validation_psnr": adapted,
+            "validation_input_psnr": before[0],
+            "validation_start_adapted_psnr": before[1],
+            "validation_unadapted_psnr": unadapted,
+        }
+
+    kept: dict[int, nn.Module] = {}
+
+    def loss(network: nn.Module, blurred: Tensor, sharp: Tensor) -> Tensor:
+        if options.adapt_anew or ring.index not in kept:
+            kept.clear()
+            kept[ring.index] = inner(network, ring.task)
+
+        def of(weights: nn.Module) -> Tensor:
+            return criterion(outputs(weights, blurred), sharp)
+
+        after, share = outer_loss(network, kept[ring.index], of), options.unadapted_weight
+        return (1 - share) * after + share * of(network) if share else after
+
+    stage = Stage(
+        network=options.network,
+        module=module,
+        config=config,
+        optimiser=Muon(module, options.rate),
+        ring=ring,
+        loss=loss,
+        validate=validate,
+        card=card(options, material, origin, command),
+        export=options.out / f"{options.network}.safetensors",
+        workers=workers,
+    )
+    return run_stage(stage, options, device, report)

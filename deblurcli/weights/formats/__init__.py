@@ -1,0 +1,1 @@
+"""Files of weights as others publish them, and differences from registered ones."""

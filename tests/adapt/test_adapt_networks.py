@@ -1,0 +1,176 @@
+"""The meta method on every deblurring network of the table, and the loss of those with several outputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from test_meta import Blurs, same, weights
+from torch import Tensor, nn
+
+from deblurcli.adapt.camera import Camera
+from deblurcli.adapt.pairs import deblur_loss
+from deblurcli.adapt.survey import Survey, survey
+from deblurcli.console import Reporter
+from deblurcli.device import pick_device
+from deblurcli.losses import LOSSES, charbonnier, edge, fft_l1, hard_pixels, l1
+from deblurcli.methods import meta
+from deblurcli.methods.meta import adapt
+from deblurcli.networks import NETWORKS
+from deblurcli.networks.spec import outputs
+from deblurcli.options import AdaptOptions
+from deblurcli.synth.pairs import shaken
+
+CPU = pick_device("cpu", "fp32")
+DEBLUR = [name for name, spec in NETWORKS.items() if spec.role == "deblur"]
+SEVERAL = {"mimo-unet": 3, "mimo-unet-plus": 3, "mprnet": 3, "srn": 3, "cdvd-tsp": 2}
+"""How many outputs the loss is of, where not one."""
+TINY_UNET = {"width": 16, "deep_width": 16, "blocks": [1, 1, 1]}
+TINY_NAFNET = {"width": 8, "encoders": [1, 1, 1, 1], "middle": 1, "decoders": [1, 1, 1, 1], "train_size": 32}
+TINY = {
+    "plain-unet": TINY_UNET,
+    "video-unet": TINY_UNET | {"frames": 3, "steps": [0.5, 1.0], "blocks": [0, 1, 0], "base": TINY_UNET},
+    "mimo-unet": {"blocks": 1, "dropout": 0.0, "width": 8},
+    "mimo-unet-plus": {"blocks": 1, "dropout": 0.5, "width": 8},
+    "nafnet-w32": TINY_NAFNET,
+    "nafnet-w64": TINY_NAFNET,
+    "restormer": {"width": 8, "blocks": [1, 1, 1, 1], "refinement": 1, "heads": [1, 1, 2, 2], "expansion": 2.66},
+    "mprnet": {"width": 8, "step": 4, "extra": 4, "blocks": 1, "reduction": 4},
+    "residual-unet": {"blocks": 1},
+    "deblurgan": {"blocks": 1, "dropout": True},
+}  # fmt: skip
+"""Less than the registered configuration, where the network can be less."""
+OPTIONS = AdaptOptions(patches=4, patch_size=64, steps=2, deblur_rate=1e-4, guard="off")
+
+
+def built(name: str) -> nn.Module:
+    torch.manual_seed(5)
+    return NETWORKS[name].build(**TINY.get(name, NETWORKS[name].config or {})).eval()
+
+
+@pytest.fixture(scope="module")
+def found() -> Survey:
+    """Of a picture shaken by hand."""
+    torch.manual_seed(6)
+    picture = F.interpolate(torch.rand(1, 3, 20, 24), size=(192, 224), mode="bicubic")[0].clamp(0, 1)
+    return survey([blurred for blurred, _ in shaken(picture, 9, 25, 8, 1, 2.2, 0.0)], patches=6, size=64, seed=2)
+
+
+@pytest.fixture(scope="module")
+def camera(found: Survey) -> tuple[object, Camera]:
+    """What no network has a part in: the alignment and the camera."""
+    alignment = meta.align(found.patches, CPU.where)
+    return alignment, meta.camera_of(alignment)
+
+
+@pytest.fixture
+def run(found: Survey, camera: tuple[object, Camera], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple]:
+    monkeypatch.setattr(meta, "align", lambda *_: camera[0])
+    monkeypatch.setattr(meta, "camera_of", lambda _: camera[1])
+
+    def adapted(name: str, network: nn.Module, options: AdaptOptions) -> tuple[nn.Module, meta.Adaptation]:
+        torch.manual_seed(7)
+        with_network = options.reblurring == "network"
+        judges = (Blurs(), NETWORKS["patch-critic"].build(channels=8)) if with_network else (None, None)
+        return adapt(network, NETWORKS[name], *judges, found, options, CPU, Reporter.silent())
+
+    return adapted
+
+
+@pytest.mark.parametrize("name", DEBLUR)
+def test_every_network_adapts_to_the_blur_of_the_camera(name: str, run: Callable[..., tuple]) -> None:
+    network = built(name)
+    before = weights(network)
+    adapted, done = run(name, network, OPTIONS)
+    again, redone = run(name, network, OPTIONS)
+    assert done.kept and len(done.deblur_losses) == 2 and all(map(math.isfinite, done.deblur_losses))
+    assert done.deblur_losses == redone.deblur_losses and same(weights(adapted), weights(again))
+    assert not same(weights(adapted), before) and same(weights(network), before)
+    assert not adapted.training and adapted is not network
+
+
+@pytest.mark.parametrize("name", DEBLUR)
+def test_every_network_adapts_to_what_the_reblurring_network_learns(name: str, run: Callable[..., tuple]) -> None:
+    network = built(name)
+    before = weights(network)
+    options = replace(OPTIONS, reblurring="network", steps=1, guard="pairs", freeze_deblur_in_cycle=False)
+    adapted, done = run(name, network, options)
+    assert len(done.reblur_losses) == len(done.deblur_losses) == 1
+    assert all(map(math.isfinite, (*done.reblur_losses, *done.deblur_losses, done.loss_before, done.loss_after)))
+    assert done.kept == (adapted is not network) and same(weights(network), before)
+
+
+@pytest.mark.parametrize("name", ["mimo-unet-plus", "cdvd-tsp", "deblurgan"])
+def test_with_dropout_the_result_is_one_picture_as_well(name: str, run: Callable[..., tuple]) -> None:
+    adapted, done = run(name, built(name), replace(OPTIONS, dropout=True, steps=1, guard="agreement"))
+    assert len(done.deblur_losses) == 1 and math.isfinite(done.loss_before) and not adapted.training
+
+
+@pytest.mark.parametrize("name", DEBLUR)
+def test_outputs_are_the_same_in_either_mode_and_hold_the_result(name: str) -> None:
+    network, spec = built(name), NETWORKS[name]
+    x = torch.rand(1, *([] if spec.window == 1 else [spec.window]), 3, 32, 32)
+    with torch.no_grad():
+        result, several = network(x), outputs(network, x)
+        if name not in SEVERAL:
+            assert torch.equal(several, result)
+            return
+        assert len(several) == SEVERAL[name] and any(torch.equal(output, result) for output in several)
+        in_training = outputs(network.train(), x)
+    if name != "mimo-unet-plus":  # whose features drop out
+        assert all(map(torch.equal, several, in_training))
+
+
+def of_each_scale(pictures: list[Tensor], target: Tensor) -> list[tuple[Tensor, Tensor]]:
+    return [(p, F.interpolate(target, size=p.shape[-2:], mode="bilinear")) for p in pictures]
+
+
+def mimo(pictures: list[Tensor], target: Tensor) -> Tensor:
+    return sum(l1(p, wanted) + 0.1 * fft_l1(p, wanted) for p, wanted in of_each_scale(pictures, target))
+
+
+def mprnet(pictures: list[Tensor], target: Tensor) -> Tensor:
+    return sum(charbonnier(p, target) + 0.05 * edge(p, target) for p in pictures)
+
+
+def srn(pictures: list[Tensor], target: Tensor) -> Tensor:
+    return sum(l1(p, wanted) for p, wanted in of_each_scale(pictures, target))
+
+
+def cdvd_tsp(pictures: list[Tensor], target: Tensor) -> Tensor:
+    difference = torch.cat(pictures, 1) - torch.cat([target] * 2, 1)
+    pixels = difference[0, 0].numel()
+    weight = torch.where(hard_pixels(difference), 1.0, int(0.1 * pixels) / pixels)
+    return difference.abs().mean() + 2 * (weight * difference.abs()).mean()
+
+
+FORMULAS = {"mimo-unet": mimo, "mimo-unet-plus": mimo, "mprnet": mprnet, "srn": srn, "cdvd-tsp": cdvd_tsp}
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+@torch.no_grad()
+def test_the_loss_of_an_adaptation_is_of_all_outputs_inside_the_border(name: str) -> None:
+    network, spec = built(name), NETWORKS[name]
+    window, blurred = torch.rand(2, 5, 3, 32, 32), torch.rand(2, 3, 32, 32)
+    target = window[:, 2]
+    shown = blurred if spec.window == 1 else torch.cat([window[:, :2], blurred[:, None], window[:, 3:]], 1)
+    results = network.outputs(shown.contiguous(memory_format=torch.channels_last) if spec.window == 1 else shown)
+    border = 8 if results[0].shape[-1] < 32 else 5  # 5 is no whole number of pixels at a quarter of the size
+    inner = [p[..., (b := border * p.shape[-1] // 32) : p.shape[-1] - b, b : p.shape[-1] - b] for p in results]
+    found = deblur_loss(network, spec, window, blurred, target, 5, CPU)
+    torch.testing.assert_close(found, FORMULAS[name](inner, target[..., border:-border, border:-border]))
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+@torch.no_grad()
+def test_the_loss_of_training_is_of_all_outputs(name: str) -> None:
+    network, spec = built(name), NETWORKS[name]
+    x = torch.rand(1, *([] if spec.window == 1 else [spec.window]), 3, 32, 32)
+    target = torch.rand(1, 3, 32, 32)
+    found = LOSSES[spec.loss](outputs(network, x), target)
+    torch.testing.assert_close(found, FORMULAS[name](network.outputs(x), target))
+    assert not torch.isclose(found, LOSSES[spec.loss](network(x), target), rtol=1e-3)

@@ -1,0 +1,336 @@
+"""Only pixels change: reading and writing with a zero change keeps every sample, time, stream and tag."""
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+import torch
+from clips import cut_tail, make_clip, packet_hashes, read_planes, read_times, zero_span
+
+from deblurcli.errors import InputError
+from deblurcli.media import reader as reading
+from deblurcli.media.probe import probe
+from deblurcli.media.reader import Frame, VideoReader
+from deblurcli.media.writer import VideoWriter
+
+
+def copy(source: Path, destination: Path, **options: object) -> VideoWriter:
+    """Send a clip through with a zero change."""
+    with VideoReader(source, copied=True) as reader, VideoWriter(reader, destination, **options) as writer:  # type: ignore[arg-type]
+        for item in reader.items():
+            if isinstance(item, Frame):
+                item = item.with_change(torch.zeros(3, item.height, item.width))
+            writer.write(item)
+    return writer
+
+
+def samples(path: Path) -> list[list[bytes]]:
+    with VideoReader(path) as reader:
+        return [[plane.tobytes() for plane in frame.planes] for frame in reader.frames()]
+
+
+def times(path: Path) -> list[tuple[int, int]]:
+    with VideoReader(path) as reader:
+        return [(frame.pts, frame.duration) for frame in reader.frames()]
+
+
+@pytest.mark.parametrize(
+    ("codec", "pix_fmt", "suffix"),
+    [
+        *(("ffv1", name, ".mkv") for name in ["yuv420p", "yuv422p", "yuv444p", "yuv410p", "yuv411p", "yuv440p"]),
+        *(("ffv1", name, ".mkv") for name in ["yuv420p10le", "yuv422p10le", "yuv444p10le", "yuv420p12le"]),
+        *(("ffv1", name, ".mkv") for name in ["yuv444p16le", "yuva420p", "yuva444p10le", "gray", "gray10le"]),
+        *(("ffv1", name, ".mkv") for name in ["gray12le", "gray16le", "ya8", "bgr0", "bgra", "gbrp10le", "gbrp12le"]),
+        *(("ffv1", name, ".mkv") for name in ["gbrp14le", "gbrp16le", "gbrap10le", "rgb48le", "rgba64le"]),
+        *(("libx264", name, ".mp4") for name in ["yuv420p", "yuvj420p", "yuv422p", "yuv444p", "gray", "nv12"]),
+        *(("libx264", name, ".mp4") for name in ["yuv420p10le", "yuv422p10le", "yuv444p10le", "gray10le"]),
+        *(("libx264rgb", name, ".mp4") for name in ["rgb24", "bgr24", "bgr0"]),
+        *(("libx265", name, ".mkv") for name in ["yuv420p", "yuv420p10le", "yuv422p12le", "gbrp", "gbrp10le", "gray"]),
+        *(("rawvideo", name, ".nut") for name in ["nv12", "yuyv422", "uyvy422", "rgb24", "rgba", "gbrp"]),
+        *(("rawvideo", name, ".nut") for name in ["nv21", "rgb48le", "yuv420p10be", "argb", "gray16be"]),
+        *(("png", name, ".mov") for name in ["rgb24", "rgba", "rgb48be", "gray", "gray16be", "pal8"]),
+        ("huffyuv", "yuv422p", ".avi"),
+        ("ffvhuff", "gbrp", ".avi"),
+        ("utvideo", "yuv420p", ".avi"),
+        ("qtrle", "rgb24", ".mov"),
+        ("qtrle", "argb", ".mov"),
+        ("mjpeg", "yuvj420p", ".mkv"),
+    ],
+)
+def test_every_layout_survives_bit_for_bit(tmp_path: Path, codec: str, pix_fmt: str, suffix: str) -> None:
+    source = make_clip(tmp_path / f"a{suffix}", codec=codec, pix_fmt=pix_fmt, frames=3, noise=True)
+    container = ".mkv" if codec != "rawvideo" else ".nut"
+    # ffv1 takes nearly everything; its few gaps are other lossless encoders'.
+    lossless = None if codec in ("rawvideo", "png") else "ffv1"
+    copy(source, tmp_path / f"b{container}", codec=lossless)
+    assert samples(tmp_path / f"b{container}") == samples(source)
+    assert probe(tmp_path / f"b{container}").video.depth == probe(source).video.depth
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p10le", "yuv444p", "yuvj420p", "gray"])
+def test_x264_lossless_gives_ffmpeg_the_same_planes(tmp_path: Path, pix_fmt: str) -> None:
+    source = make_clip(tmp_path / "a.mp4", codec="libx264", pix_fmt=pix_fmt, noise=True)
+    writer = copy(source, tmp_path / "b.mp4", crf=0)
+    assert writer.codec == "libx264"
+    assert read_planes(tmp_path / "b.mp4") == read_planes(source)
+
+
+def test_rgb_into_mp4_stays_rgb(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "a.mkv", codec="libx264rgb", pix_fmt="rgb24")
+    writer = copy(source, tmp_path / "b.mp4", crf=0)
+    assert writer.codec == "libx264rgb"
+    assert samples(tmp_path / "b.mp4") == samples(source)
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix", "pix_fmt", "expected"),
+    [
+        ("libx264", ".mp4", "yuv420p", "libx264"),
+        ("libx265", ".mp4", "yuv420p10le", "libx265"),
+        ("libvpx", ".webm", "yuv420p", "libvpx"),
+        ("libvpx-vp9", ".webm", "yuv420p", "libvpx-vp9"),
+        ("libsvtav1", ".mp4", "yuv420p10le", "libsvtav1"),
+        ("mpeg4", ".mp4", "yuv420p", "mpeg4"),
+        ("mpeg2video", ".ts", "yuv420p", "mpeg2video"),
+        ("prores_ks", ".mov", "yuv422p10le", "prores_ks"),
+        ("mjpeg", ".mov", "yuvj422p", "libx264"),
+        ("huffyuv", ".avi", "yuv422p", "huffyuv"),
+    ],
+)
+def test_the_codec_family_is_kept_nearly_lossless(
+    tmp_path: Path, codec: str, suffix: str, pix_fmt: str, expected: str
+) -> None:
+    quality = {"b": "2M"} if codec in ("libvpx", "mpeg4", "mpeg2video", "mjpeg") else {}
+    source = make_clip(tmp_path / f"a{suffix}", codec=codec, pix_fmt=pix_fmt, options=quality)
+    writer = copy(source, tmp_path / f"b{suffix}")
+    assert writer.codec == expected
+    assert probe(tmp_path / f"b{suffix}").video.profile == probe(source).video.profile or codec in ("mjpeg", "libx264")
+    with VideoReader(source) as a, VideoReader(tmp_path / f"b{suffix}") as b:
+        pairs = list(zip(a.frames(), b.frames(), strict=True))
+    assert [f.pts for f, _ in pairs] == [f.pts for _, f in pairs]
+    error = torch.stack([(f.rgb() - g.rgb()).square().mean() for f, g in pairs]).mean()
+    assert -10 * torch.log10(error + 1e-12) > 38
+
+
+IRREGULAR = [0, 3600, 7200, 9000, 20000, 30000, 30090, 40000, 44000, 50000, 60000, 90000]
+
+
+@pytest.mark.parametrize("offset", [0, 7203])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".ts"])
+def test_irregular_times_are_kept_exactly(tmp_path: Path, suffix: str, offset: int) -> None:
+    pts = [t + offset + (90000 if suffix == ".ts" else 0) for t in IRREGULAR]  # ts: room for B-frames before
+    source = make_clip(tmp_path / f"a{suffix}", codec="libx264", pts=pts, time_base=Fraction(1, 90000))
+    assert read_times(source) == [Fraction(t, 90000) for t in pts]
+    writer = copy(source, tmp_path / f"b{suffix}")
+    assert times(tmp_path / f"b{suffix}") == times(source)
+    assert probe(tmp_path / f"b{suffix}").video.time_base == probe(source).video.time_base
+    assert writer.differences == []
+
+
+def test_irregular_times_in_matroska(tmp_path: Path) -> None:
+    pts = [t // 90 for t in IRREGULAR]
+    source = make_clip(tmp_path / "a.mkv", codec="libx264", pts=pts, time_base=Fraction(1, 1000))
+    for name in ("b.mkv", "b.mp4"):
+        writer = copy(source, tmp_path / name)
+        assert times(tmp_path / name) == times(source)
+        assert [d for _, d in times(tmp_path / name)] == [b - a for a, b in zip(pts, [*pts[1:], 1040], strict=True)]
+        assert probe(tmp_path / name).duration == probe(source).duration == Fraction(1040, 1000)
+        assert writer.differences == []
+
+
+def test_rounding_is_a_difference_only_where_a_time_moves(tmp_path: Path) -> None:
+    film = make_clip(tmp_path / "film.mp4", codec="libx264", rate=Fraction(24000, 1001))
+    writer = copy(film, tmp_path / "film.mkv")
+    assert [line for line in writer.differences if "rounded to 1/1000 s by matroska" in line]
+    even = make_clip(tmp_path / "even.mp4", codec="libx264", rate=25)
+    assert copy(even, tmp_path / "even.mkv").differences == []
+
+
+def test_length_of_irregular_video_with_b_frames_is_the_true_one(tmp_path: Path) -> None:
+    pts = [t // 90 for t in IRREGULAR]
+    source = make_clip(tmp_path / "a.mkv", codec="ffv1", pts=pts, time_base=Fraction(1, 1000))
+    copy(source, tmp_path / "b.mp4", codec="libx264")
+    assert probe(tmp_path / "b.mp4").duration == Fraction(pts[-1] + 40, 1000)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_negative_start_moves_everything_together(tmp_path: Path, suffix: str) -> None:
+    source = make_clip(tmp_path / "a.mkv", codec="libx264", audio=True)
+    with VideoReader(source, copied=True) as reader:
+        early = replace(reader.info.video, start=-80)
+        reader.info = replace(reader.info, video=early)
+        with VideoWriter(reader, tmp_path / f"b{suffix}", codec="ffv1") as writer:
+            for item in reader.items():
+                if isinstance(item, Frame):
+                    item = replace(item, pts=item.pts - 80)
+                else:
+                    item.pts, item.dts = item.pts - 80, item.dts - 80
+                writer.write(item)
+    assert [line for line in writer.differences if "moved by 80 ms" in line]
+    assert read_times(tmp_path / f"b{suffix}") == read_times(source)
+    assert packet_hashes(tmp_path / f"b{suffix}", "audio") == packet_hashes(source, "audio")
+
+
+@pytest.mark.parametrize(("source_name", "name"), [("a.mp4", "b.mp4"), ("a.mp4", "b.mov"), ("a.mkv", "b.mkv")])
+def test_sample_aspect_ratio(tmp_path: Path, source_name: str, name: str) -> None:
+    source = make_clip(tmp_path / source_name, codec="libx264", sar=Fraction(12, 11))
+    assert probe(source).video.sample_aspect_ratio == Fraction(12, 11)
+    assert copy(source, tmp_path / name).differences == []
+    assert probe(tmp_path / name).video.sample_aspect_ratio == Fraction(12, 11)
+
+
+def test_sample_aspect_ratio_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "a.mp4", codec="libx264", sar=Fraction(12, 11))
+    writer = copy(source, tmp_path / "b.mkv", codec="ffv1")
+    assert [line for line in writer.differences if "sample aspect ratio not kept" in line]
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 5])
+@pytest.mark.parametrize("codec", ["h264", "hevc", "vp9", "av1"])
+def test_clips_shorter_than_the_encoders_lookahead(tmp_path: Path, codec: str, frames: int) -> None:
+    source = make_clip(tmp_path / "a.mkv", frames=frames)
+    copy(source, tmp_path / "b.mp4", codec=codec)
+    assert times(tmp_path / "b.mp4") == times(source)
+    assert probe(tmp_path / "b.mp4").duration == probe(source).duration
+
+
+def test_duplicate_and_missing_times_are_nudged_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = make_clip(tmp_path / "a.mkv")
+    original = reading.time_of
+    calls = iter(range(100))
+
+    def broken(frame: av.VideoFrame, container: str) -> int | None:
+        return {3: None, 5: 160, 6: 100}.get(next(calls), original(frame, container))
+
+    monkeypatch.setattr(reading, "time_of", broken)
+    with VideoReader(source) as reader:
+        found = [frame.pts for frame in reader.frames()]
+    assert found == [0, 40, 80, 120, 160, 161, 162, 280, 320, 360, 400, 440]
+    assert reader.nudged == 3
+
+
+def test_all_other_streams_are_copied(tmp_path: Path) -> None:
+    tags = {"title": "Übung 1", "comment": "c"}
+    for suffix, codec in ((".mkv", "ffv1"), (".mp4", "libx264"), (".mov", "libx264")):
+        everything = {"audio": True, "subtitles": suffix != ".mov", "chapters": True, "tags": tags}
+        source = make_clip(tmp_path / f"a{suffix}", codec=codec, **everything)  # type: ignore[arg-type]
+        result = tmp_path / f"b{suffix}"
+        writer = copy(source, result)
+        assert writer.differences == []
+        for kind in ("audio", "subtitle"):
+            assert packet_hashes(result, kind) == packet_hashes(source, kind), kind
+        with av.open(str(source)) as a, av.open(str(result)) as b:
+            assert [s.language for s in a.streams] == [s.language for s in b.streams]
+            assert [s.disposition for s in a.streams] == [s.disposition for s in b.streams]
+            assert [c["metadata"] for c in a.chapters()] == [c["metadata"] for c in b.chapters()]
+            assert [c["start"] * c["time_base"] for c in a.chapters()] == [
+                c["start"] * c["time_base"] for c in b.chapters()
+            ]
+            assert {k.lower(): b.metadata[k] for k in b.metadata if k.lower() in tags} == tags
+            assert a.duration == b.duration
+
+
+def test_attachments_and_cover_art(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "a.mkv", attachment=True, cover=True)
+    assert copy(source, tmp_path / "b.mkv").differences == []
+    with av.open(str(source)) as a, av.open(str(tmp_path / "b.mkv")) as b:
+        assert a.streams.attachments[0].data == b.streams.attachments[0].data
+        assert [s.metadata.get("filename") for s in a.streams] == [s.metadata.get("filename") for s in b.streams]
+        covers = [next(bytes(p) for p in c.demux(c.streams.video[1]) if p.size) for c in (a, b)]
+        assert covers[0] == covers[1]
+    source = make_clip(tmp_path / "a.mp4", codec="libx264", cover=True)
+    assert copy(source, tmp_path / "b.mp4").differences == []
+    assert [o.attached_picture for o in probe(tmp_path / "b.mp4").others] == [True]
+    assert copy(source, tmp_path / "c.mkv").differences == []
+    assert [o.attached_picture for o in probe(tmp_path / "c.mkv").others] == [True]
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+@pytest.mark.parametrize(("codec", "suffix"), [("libx264", ".mp4"), ("ffv1", ".mkv")])
+def test_all_eight_orientations(tmp_path: Path, codec: str, suffix: str, rotation: int, mirrored: bool) -> None:
+    source = make_clip(tmp_path / f"a{suffix}", codec=codec, rotation=rotation, mirrored=mirrored, frames=2)
+    writer = copy(source, tmp_path / f"b{suffix}")
+    before, after = probe(source).video, probe(tmp_path / f"b{suffix}").video
+    assert before.display_matrix == after.display_matrix
+    assert writer.differences == []
+    assert (before.display_matrix is None) == (rotation == 0 and not mirrored)
+
+
+@pytest.mark.parametrize("colour", [(1, 1, 1, 1), (9, 16, 9, 1), (9, 18, 9, 2), (5, 6, 5, 1), (6, 6, 6, 2), None])
+@pytest.mark.parametrize(("codec", "suffix"), [("libx264", ".mp4"), ("libx265", ".mp4"), ("ffv1", ".mkv")])
+def test_colour_tags_come_back_unchanged(tmp_path: Path, codec: str, suffix: str, colour: tuple | None) -> None:
+    source = make_clip(tmp_path / f"a{suffix}", codec=codec, colour=colour, frames=6)
+    writer = copy(source, tmp_path / f"b{suffix}")
+    assert probe(tmp_path / f"b{suffix}").video.colour == probe(source).video.colour
+    assert writer.differences == []
+
+
+def test_hdr10_metadata(tmp_path: Path) -> None:
+    display = "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
+    hdr = {"x265-params": f"lossless=1:log-level=none:{display}:max-cll=1000,400"}
+    source = make_clip(
+        tmp_path / "a.mp4", codec="libx265", pix_fmt="yuv420p10le", colour=(9, 16, 9, 1), frames=6, options=hdr
+    )
+    assert probe(source).video.hdr10 == f"{display}:max-cll=1000,400"
+    assert copy(source, tmp_path / "b.mp4").differences == []
+    assert probe(tmp_path / "b.mp4").video.hdr10 == probe(source).video.hdr10
+    lines = copy(source, tmp_path / "c.mp4", codec="libx264").differences
+    assert [line for line in lines if "mastering display" in line and "content light level" in line]
+
+
+def test_only_the_video_is_written_where_the_reader_copies_nothing(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "a.mkv", audio=True)
+    with VideoReader(source) as reader, VideoWriter(reader, tmp_path / "b.mkv") as writer:
+        for frame in reader.frames():
+            writer.write(frame)
+    assert writer.differences == []
+    assert probe(tmp_path / "b.mkv").others == ()
+
+
+def test_damage_in_the_middle_is_counted_and_the_rest_decodes(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.mov", codec="png", pix_fmt="rgb24", noise=True, frames=30)
+    damaged = zero_span(clip, 0.5, 3000, tmp_path / "damaged.mov")
+    with VideoReader(damaged) as reader:
+        count = sum(1 for _ in reader.frames())
+    assert 25 <= count <= 30
+    assert reader.decode_failures > 0
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".mkv", "ffv1"), (".ts", "libx264")])
+def test_cut_file_gives_what_decodes(tmp_path: Path, suffix: str, codec: str) -> None:
+    clip = make_clip(tmp_path / f"a{suffix}", codec=codec, noise=True, frames=30)
+    cut = cut_tail(clip, 0.5, tmp_path / f"cut{suffix}")
+    with VideoReader(cut) as reader:
+        count = sum(1 for _ in reader.frames())
+    assert 10 <= count <= 20
+    assert suffix == ".ts" or reader.decode_failures > 0
+    copy(cut, tmp_path / f"b{suffix}")
+    assert len(read_times(tmp_path / f"b{suffix}")) == count
+
+
+def test_endless_damage_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = make_clip(tmp_path / "a.mov", codec="png", pix_fmt="rgb24", frames=30, noise=True)
+    data = clip.read_bytes()
+    first = data.find(b"\x89PNG", data.find(b"\x89PNG") + 4)
+    clip.write_bytes(data[:first] + data[first:].replace(b"\x89PNG", b"\0\0\0\0"))
+    monkeypatch.setattr(reading, "FAILURES_IN_A_ROW", 20)
+    with VideoReader(clip) as reader, pytest.raises(InputError, match="20 damaged packets in a row"):
+        list(reader.frames())
+
+
+def test_a_change_of_size_stops_with_the_place(tmp_path: Path) -> None:
+    parts = [make_clip(tmp_path / f"{w}.ts", codec="libx264", size=(w, 48), noise=True) for w in (64, 80)]
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with VideoReader(joined) as reader, pytest.raises(InputError, match=r"changes from 64x48 yuv420p to 80x48"):
+        list(reader.frames())
+
+
+def test_one_frame(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "a.mp4", codec="libx264", frames=1)
+    assert copy(source, tmp_path / "b.mp4").differences == []
+    assert times(tmp_path / "b.mp4") == times(source)
+    assert probe(tmp_path / "b.mp4").duration == probe(source).duration

@@ -1,0 +1,166 @@
+"""The per-video loop: order, broken frames, failures of any stage."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from clips import make_clip
+from torch import Tensor
+
+from deblurcli.console import Reporter
+from deblurcli.media.ahead import QUEUE_FRAMES, ahead
+from deblurcli.media.layout import Colour, layout_of
+from deblurcli.media.reader import Frame, VideoReader
+from deblurcli.restore.pipeline import restore_frame, restore_video
+
+SILENT = Reporter.silent()
+
+
+class Identity:
+    window = 1
+
+    def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
+        return frames[len(frames) // 2]
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> list[Frame]:
+    with VideoReader(make_clip(tmp_path / "clip.mkv", frames=12)) as reader:
+        return list(reader.frames())
+
+
+def same(one: Frame, other: Frame) -> bool:
+    return one.pts == other.pts and all(np.array_equal(a, b) for a, b in zip(one.planes, other.planes, strict=True))
+
+
+def test_identity_passes_every_item_in_order(frames: list[Frame]) -> None:
+    items = [frames[0], "packet 1", *frames[1:7], "packet 2", *frames[7:], "packet 3"]
+    written: list[object] = []
+    done = restore_video(items, written.append, Identity(), SILENT)
+    assert done.frames == 12 and done.replaced == 0
+    assert [i for i in written if isinstance(i, str)] == ["packet 1", "packet 2", "packet 3"]
+    kept = [i for i in written if isinstance(i, Frame)]
+    assert len(kept) == 12 and all(same(a, b) for a, b in zip(kept, frames, strict=True))
+
+
+def test_a_broken_result_is_tried_in_full_precision_then_replaced(frames: list[Frame]) -> None:
+    class Overflows(Identity):
+        def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
+            return frames[0] + (0.1 if precise else float("nan"))
+
+    change, broken = restore_frame(Overflows(), [frames[0].rgb()])
+    assert not broken and torch.allclose(change, torch.full_like(change, 0.1))
+
+    class Broken(Identity):
+        calls = 0
+
+        def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
+            self.calls += 1
+            return frames[0] * (float("inf") if self.calls in (4, 5) else 1)
+
+    written: list[Frame] = []
+    done = restore_video(frames, written.append, Broken(), SILENT)
+    assert done.replaced == 1 and done.frames == 12
+    assert all(same(a, b) for a, b in zip(written, frames, strict=True))
+
+
+def test_an_absurd_change_is_refused(frames: list[Frame]) -> None:
+    class Inverts(Identity):
+        def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
+            return (frames[0] < 0.5).float()
+
+    change, broken = restore_frame(Inverts(), [torch.zeros(3, 8, 8)])
+    assert broken and not change.any()
+
+
+@pytest.mark.parametrize("stage", ["decode", "infer", "encode"])
+def test_a_failure_in_any_stage_stops_all_and_is_raised(frames: list[Frame], stage: str) -> None:
+    def items() -> Iterator[Frame]:
+        for index in range(1000):
+            if stage == "decode" and index == 6:
+                raise OSError("decode failed")
+            yield frames[index % 12]
+
+    class Fails(Identity):
+        calls = 0
+
+        def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
+            self.calls += 1
+            if stage == "infer" and self.calls == 6:
+                raise OSError("infer failed")
+            return frames[0]
+
+    written = []
+
+    def write(item: object) -> None:
+        if stage == "encode" and len(written) == 6:
+            raise OSError("encode failed")
+        written.append(item)
+
+    started, before = time.monotonic(), threading.active_count()
+    with pytest.raises(OSError, match=f"{stage} failed"):
+        restore_video(items(), write, Fails(), SILENT)
+    assert time.monotonic() - started < 10
+    assert threading.active_count() == before
+
+
+def test_few_frames_wait_between_stages() -> None:
+    """A slow encoder holds the decoder back: memory does not grow with the length of the video."""
+    picture = np.zeros((16, 16), np.uint8)
+    layout = layout_of("gray", Colour("bt601", full_range=True, guessed=True))
+    ahead, decoded, encoded = [], 0, 0
+
+    def items() -> Iterator[Frame]:
+        nonlocal decoded
+        for index in range(80):
+            decoded += 1
+            yield Frame((picture,), layout, index, Fraction(1, 25), 1)
+
+    def write(item: Frame) -> None:
+        nonlocal encoded
+        time.sleep(0.004)
+        encoded += 1
+        ahead.append(decoded - encoded)
+
+    restore_video(items(), write, Identity(), SILENT)
+    assert encoded == 80
+    assert max(ahead) <= 2 * QUEUE_FRAMES + 4
+
+
+def test_items_are_made_ahead_but_not_far() -> None:
+    made: list[int] = []
+
+    def items() -> Iterator[int]:
+        for item in range(50):
+            made.append(item)
+            yield item
+
+    for count, item in enumerate(ahead(items())):
+        assert item == count
+        assert len(made) <= count + QUEUE_FRAMES + 3
+    assert len(made) == 50
+
+
+def test_a_failure_ahead_is_raised_after_what_came_before_it_or_at_once() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        list(ahead(items()))
+
+
+def test_nothing_goes_on_when_the_rest_is_not_wanted() -> None:
+    threads = threading.active_count()
+    items = ahead(itertools.count())
+    assert next(items) == 0
+    items.close()
+    assert threading.active_count() == threads

@@ -1,0 +1,223 @@
+"""What goes to stdout and stderr in each mode; when there are bars; how often there is progress."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from deblurcli import console as report
+from deblurcli.console import Reporter
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds that only pass when told."""
+    now = [100.0]
+    monkeypatch.setattr(report.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_text_puts_results_on_stdout_and_the_rest_on_stderr(capsys):
+    r = Reporter()
+    r.note("a note")
+    r.warn("a warning")
+    r.error("found; cure")
+    r.detail("hidden")
+    r.event("summary", frames=3)
+    r.result("out.mp4")
+    out, err = capsys.readouterr()
+    assert out == "out.mp4\n"
+    assert err == "a note\ndeblur: warning: a warning\ndeblur: found; cure\n"
+
+
+def test_detail_is_for_the_verbose(capsys):
+    Reporter(verbose=True).detail("two\nlines\n")
+    assert capsys.readouterr().err == "two\nlines\n"
+
+
+def test_a_message_is_one_line_without_escapes(capsys):
+    Reporter().error("cannot read a\nb\x1b[31m.mp4")
+    assert capsys.readouterr().err == "deblur: cannot read a b [31m.mp4\n"
+
+
+def test_quiet_leaves_errors_and_results(capsys):
+    r = Reporter(quiet=True)
+    r.note("n")
+    r.warn("w")
+    r.progress("t", 1, 2)
+    r.error("e")
+    r.result("out")
+    assert capsys.readouterr() == ("out\n", "deblur: e\n")
+
+
+@pytest.mark.parametrize("log", ["text", "json"])
+def test_silent_says_nothing(capsys, log):
+    r = Reporter.silent()
+    r.log = log
+    r.note("n")
+    r.error("e")
+    r.result("out")
+    r.event("exit", code=0)
+    r.progress("t", 1, 1)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_json_has_one_object_per_line(capsys, clock):
+    r = Reporter("json")
+    r.note("n")
+    r.warn("w")
+    r.progress("restoring", 0, 4)
+    clock[0] += 2
+    r.progress("restoring", 1, 4, fps=0.5, loss=float("nan"))
+    r.event("summary", path=Path("a\udcffb"), curve=[(1, float("inf"))])
+    r.event("exit", code=0, message="done")
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["type"] for line in lines] == ["note", "warning", "progress", "progress", "summary", "exit"]
+    facts = {"task": "restoring", "done": 1, "total": 4, "elapsed": 2.0, "eta": 6.0, "fps": 0.5, "loss": None}
+    assert lines[3] == {"type": "progress"} | facts
+    assert lines[4]["curve"] == [[1, None]]
+    assert lines[5] == {"type": "exit", "code": 0, "message": "done"}
+
+
+def test_quiet_json_still_tells_how_it_ended(capsys):
+    r = Reporter("json", quiet=True)
+    r.note("n")
+    r.event("summary")
+    r.error("e")
+    r.event("exit", code=4, message="e")
+    assert [json.loads(line)["type"] for line in capsys.readouterr().err.splitlines()] == ["error", "exit"]
+
+
+def test_plain_progress_is_at_most_a_line_in_ten_seconds(capsys, clock):
+    r = Reporter()
+    for frame in range(1, 1001):
+        r.progress("restoring", frame, 1000, fps=33.333)
+        clock[0] += 0.03
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "restoring: 34 % · 0:10 elapsed, 0:20 left · fps 33.33",
+        "restoring: 67 % · 0:20 elapsed, 0:10 left · fps 33.33",
+        "restoring: 100 % · 0:30 elapsed, 0:00 left · fps 33.33",
+    ]
+
+
+def test_a_short_task_needs_no_line_and_a_new_one_has_its_own_clock(capsys, clock):
+    r = Reporter()
+    for task in ("surveying", "adapting"):
+        for i in range(1, 6):
+            r.progress(task, i, 5)
+            clock[0] += 1
+    assert capsys.readouterr().err == ""
+    r.progress("restoring", 1, 100)
+    clock[0] += 11
+    r.progress("restoring", 2, 100)
+    assert capsys.readouterr().err == "restoring: 2 % · 0:11 elapsed, 17:58 left\n"
+
+
+def test_going_back_starts_anew(capsys, clock):
+    """Two videos of a batch have a task of one name."""
+    r = Reporter()
+    r.progress("restoring", 90, 100)
+    clock[0] += 9
+    r.progress("restoring", 1, 100)
+    clock[0] += 9
+    r.progress("restoring", 2, 100)
+    assert capsys.readouterr().err == ""
+
+
+def test_unknown_total_is_a_question_mark(capsys, clock):
+    r = Reporter()
+    r.progress("restoring", 1, None)
+    clock[0] += 3700
+    r.progress("restoring", 500, None, iteration=7)
+    assert capsys.readouterr().err == "restoring: 500 of ? · 1:01:40 elapsed, ? left · iteration 7\n"
+
+
+def test_eta_of_a_resumed_task_counts_only_what_this_run_did(capsys, clock):
+    r = Reporter("json")
+    r.progress("training", 0.5, 1.0)
+    clock[0] += 10
+    r.progress("training", 0.6, 1.0)
+    assert json.loads(capsys.readouterr().err.splitlines()[-1])["eta"] == pytest.approx(40)
+
+
+@pytest.mark.parametrize("log", ["text", "json"])
+def test_progress_is_cheap(log, capsys):
+    r = Reporter(log)
+    started = time.perf_counter()
+    for i in range(100_000):
+        r.progress("restoring", i, 100_000, fps=3.0)
+    assert time.perf_counter() - started < 3
+    assert len(capsys.readouterr().err.splitlines()) < 6
+
+
+@pytest.mark.parametrize("stream", [None, io.StringIO()])
+def test_a_lost_stderr_does_not_stop_the_work(monkeypatch, capsys, stream):
+    if stream:
+        stream.close()
+    monkeypatch.setattr(sys, "stderr", stream)
+    Reporter().note("n")
+    assert capsys.readouterr().out == ""
+
+
+SCRIPT = textwrap.dedent(
+    """
+    import sys, time
+    from deblurcli.console import Reporter
+    r = Reporter()
+    for i in range(4):
+        r.progress("restoring [a]", i, 4, fps=2.5)
+        time.sleep(0.15)
+    r.result("out.mp4")
+    r.close()
+    print("rich" in sys.modules)
+    """
+)
+
+
+def _on_terminal(**env: str) -> tuple[str, str]:
+    """Run SCRIPT with stderr on a terminal and stdout on a pipe."""
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    clean = {k: v for k, v in os.environ.items() if k not in ("CI", "NO_COLOR", "FORCE_COLOR")}
+    command = [sys.executable, "-c", SCRIPT]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, env=clean | {"TERM": "xterm"} | env)
+    os.close(theirs)
+    text = b""
+    try:
+        while chunk := os.read(ours, 4096):
+            text += chunk
+    except OSError:  # Linux: the other end was closed
+        pass
+    os.close(ours)
+    out = run.communicate(timeout=60)[0].decode()
+    assert run.returncode == 0
+    return out, text.decode()
+
+
+def test_a_terminal_gets_a_bar_and_stdout_only_the_result():
+    out, err = _on_terminal()
+    assert out == "out.mp4\nTrue\n"
+    assert "\x1b[" in err and "restoring [a]" in err and "fps 2.5" in err and "75 %" in err
+
+
+def test_no_color_takes_the_colours_but_not_the_bar():
+    err = _on_terminal(NO_COLOR="1")[1]
+    assert "75 %" in err and "\x1b[3" not in err and "\x1b[9" not in err
+
+
+@pytest.mark.parametrize("env", [{"TERM": "dumb"}, {"CI": "true"}])
+def test_no_bar_where_it_cannot_be_redrawn(env):
+    assert _on_terminal(**env) == ("out.mp4\nFalse\n", "")
+
+
+def test_forced_colours_do_not_make_bars_in_a_file():
+    env = {k: v for k, v in os.environ.items() if k != "CI"} | {"FORCE_COLOR": "1", "TTY_COMPATIBLE": "1"}
+    run = subprocess.run([sys.executable, "-c", SCRIPT], env=env, capture_output=True, text=True, timeout=60)
+    assert (run.stdout, run.stderr) == ("out.mp4\nFalse\n", "")

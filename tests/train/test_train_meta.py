@@ -1,0 +1,165 @@
+"""Meta-training: tasks that can be adapted to, first-order gradients, resumable runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from deblurcli.adapt.survey import WINDOW
+from deblurcli.console import Reporter
+from deblurcli.device import pick_device
+from deblurcli.errors import UsageError
+from deblurcli.losses import l1
+from deblurcli.networks import NETWORKS
+from deblurcli.options import TrainOptions
+from deblurcli.train import tasks
+from deblurcli.train.data import Material
+from deblurcli.train.parallel import Workers
+from deblurcli.train.stages import meta
+from deblurcli.train.tasks import TaskRing, draw_task
+from deblurcli.weights.load import load_network
+
+CPU = pick_device("cpu", "fp32")
+SPEC = NETWORKS["plain-unet"]
+SMALL = {"width": 16, "deep_width": 16, "blocks": (1, 1, 1), "scales": 1}
+
+
+def scene(seed: int) -> Tensor:
+    """Soft shapes with strong contrast, 3 x 320 x 320 uint8."""
+    generator = torch.Generator().manual_seed(seed)
+    layers = [
+        F.interpolate(torch.rand(1, 3, 320 // s, 320 // s, generator=generator), (320, 320), mode="bicubic")
+        for s in (9, 14, 25)
+    ]
+    return ((sum(layers)[0] / 3 - 0.5) * 3 + 0.5).clamp(0.02, 0.98).mul(255).byte()
+
+
+@pytest.fixture
+def material(monkeypatch: pytest.MonkeyPatch) -> Material:
+    monkeypatch.setattr(tasks, "SIDE", 160)
+    monkeypatch.setattr(tasks, "FRAMES", 8)
+    monkeypatch.setattr(tasks, "LENGTHS", (6.0, 12.0))
+    monkeypatch.setattr(meta, "VALIDATION_TASKS", 1)
+    return Material({f"{n}.png": scene(n) for n in range(3)}, {}, {})
+
+
+def test_a_task_is_a_video_with_a_camera_that_explains_it(material: Material) -> None:
+    task = draw_task(material, [1, 2], CPU.where)
+    assert task.blurred.shape == task.sharp.shape == (8, 3, 160, 160) and task.blurred.dtype == torch.uint8
+    assert len(task.support) == tasks.PATCHES and len(task.camera.paths) >= 4
+    for patch in task.support:
+        assert 2 <= patch.frame < 6 and patch.window is not None
+        crop = task.blurred[patch.frame, :, patch.y : patch.y + 128, patch.x : patch.x + 128]
+        assert torch.equal(patch.window[WINDOW // 2], crop.float() / 255)
+    again, other = draw_task(material, [1, 2], CPU.where), draw_task(material, [1, 3], CPU.where)
+    assert torch.equal(task.blurred, again.blurred) and not torch.equal(task.blurred, other.blurred)
+
+
+def test_a_ring_keeps_a_task_for_some_iterations(material: Material) -> None:
+    drawn: list[int] = []
+
+    def draw(index: int) -> tasks.Task:
+        drawn.append(index)
+        return draw_task(material, [index], CPU.where)
+
+    ring = TaskRing(draw, 2, 5)
+    batches = []
+    for iteration in range(4):
+        ring.advance(iteration)
+        batches.append(ring.batch(iteration, 3, 96, CPU.where))
+    assert drawn == [0, 1]
+    assert batches[0][0].shape == (3, 3, 96, 96) and not torch.equal(batches[0][0], batches[1][0])
+    late = TaskRing(draw, 2, 5)
+    late.advance(3)
+    assert all(torch.equal(a, b) for a, b in zip(late.batch(3, 3, 96, CPU.where), batches[3], strict=True))
+
+
+def test_the_outer_gradient_is_that_of_the_adapted_weights() -> None:
+    torch.manual_seed(1)
+    network, adapted = nn.Conv2d(3, 3, 3), nn.Conv2d(3, 3, 3)
+    picture, target = torch.rand(1, 3, 8, 8), torch.rand(1, 3, 6, 6)
+    loss = meta.outer_loss(network, adapted, lambda net: l1(net(picture), target))
+    assert float(loss.detach()) == pytest.approx(float(l1(adapted(picture), target).detach()))
+    loss.backward()
+    l1(adapted(picture), target).backward()
+    for p, q in zip(network.parameters(), adapted.parameters(), strict=True):
+        assert p.grad is not None and q.grad is not None and torch.allclose(p.grad, q.grad)
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_the_inner_update_goes_on_from_its_own_weights(material: Material, autocast: bool) -> None:
+    """Autocast keeps casted weights: within the training loop's, every step must still see those of the last one."""
+    torch.manual_seed(2)
+    network, task = SPEC.build(**SMALL), draw_task(material, [4], CPU.where)
+    device = pick_device("cpu", "bf16" if autocast else "fp32")
+    before = [p.detach().clone() for p in network.parameters()]
+    outside = meta.adapted_to(task, network, SPEC, 3, 1e-2, 1, device)
+    with device.autocast():
+        network(torch.rand(1, 3, 32, 32))
+        inside = meta.adapted_to(task, network, SPEC, 3, 1e-2, 1, device)
+    pairs = list(zip(outside.parameters(), inside.parameters(), before, network.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b, *_ in pairs)
+    assert not all(torch.equal(a, c) for a, _, c, _ in pairs) and all(torch.equal(c, d) for *_, c, d in pairs)
+
+
+def run(
+    material: Material, out: Path, monkeypatch: pytest.MonkeyPatch, iterations: int, stop: int = 0, **changed: object
+) -> dict[str, Tensor]:
+    options = TrainOptions(
+        data=out, out=out, iterations=iterations, batch=1, crops=(64,), rate=1e-3, inner_steps=2, inner_rate=1e-3,
+        outer_steps=2, save_every=1e-9 if stop else 5, **changed,  # type: ignore[arg-type]
+    )  # fmt: skip
+    monkeypatch.setattr(meta, "load_material", lambda folder: material)
+    monkeypatch.setattr(
+        meta, "started", lambda *_: (torch.manual_seed(3) and SPEC.build(**SMALL), dict(SMALL), "random weights")
+    )
+    if stop:
+        real = meta.outer_loss
+        left = iter(range(stop))
+
+        def interrupted(*args: object) -> Tensor:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            return real(*args)  # type: ignore[arg-type]
+
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(meta, "outer_loss", interrupted)
+            meta.train_meta(options, CPU, Workers(), Reporter.silent(), "test")
+    facts = meta.train_meta(replace(options, save_every=5), CPU, Workers(), Reporter.silent(), "test")
+    assert facts["iteration"] == iterations
+    return load_network(out / "plain-unet.safetensors", role="deblur").module.state_dict()
+
+
+def test_a_run_that_stops_within_a_task_goes_on_exactly(
+    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(material, tmp_path / "whole", monkeypatch, 4)
+    parts = run(material, tmp_path / "parts", monkeypatch, 4, stop=3)
+    assert all(torch.equal(whole[k], parts[k]) for k in whole)
+    log = (tmp_path / "whole" / "log.csv").read_text().splitlines()
+    assert log[0].split(",")[4:] == [
+        "validation_psnr", "validation_input_psnr", "validation_start_adapted_psnr", "validation_unadapted_psnr",
+    ]  # fmt: skip
+
+
+def test_the_outer_loss_can_be_the_authors(material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adapting once for all iterations with a task, and nothing for the weights before: both change what is learnt."""
+    found = [
+        run(material, tmp_path / str(index), monkeypatch, 2, **changed)
+        for index, changed in enumerate(({}, {"adapt_anew": False}, {"unadapted_weight": 0.0}))
+    ]
+    for changed in found[1:]:
+        assert not all(torch.equal(a, b) for a, b in zip(found[0].values(), changed.values(), strict=True))
+
+
+def test_what_cannot_be_meta_trained_is_refused(tmp_path: Path) -> None:
+    options = TrainOptions(data=tmp_path, out=tmp_path, iterations=1, network="video-unet")
+    with pytest.raises(UsageError, match="3 frames"):
+        meta.train_meta(options, CPU, Workers(), Reporter.silent(), "test")
+    with pytest.raises(UsageError, match="--inner-steps 0"):
+        replace(options, inner_steps=0)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 Role = Literal["deblur", "reblur", "reblur-image", "flow", "critic", "metric"]
@@ -78,3 +80,25 @@ def outputs(network: nn.Module, x: Tensor) -> Tensor | list[Tensor]:
     mode, each N x 3 x h x w (2 channels if flow) at the result's size or an even fraction of it, in the loss's order.
     """
     return network.outputs(x) if hasattr(network, "outputs") else network(x)  # type: ignore[operator]
+
+
+def padded(pictures: Tensor, multiple_of: int, min_size: int) -> Tensor:
+    """Extend pictures (... x H x W) on the right and bottom to a size that a network accepts.
+
+    They are mirrored as far as they go, then their last row and column is repeated, so that any size from 1 x 1 works.
+
+    Args:
+        pictures: at least three dimensions, of which the last two grow.
+        multiple_of: the new height and width are multiples of this.
+        min_size: the smallest height and width, in pixels.
+    """
+    *lead, h, w = pictures.shape
+    flat = pictures.reshape(-1, 1, h, w)
+    for axis, length in ((-1, w), (-2, h)):
+        missing = max(min_size, math.ceil(length / multiple_of) * multiple_of) - length
+        missing += -(length + missing) % multiple_of
+        mirrored = min(missing, length - 1)
+        for amount, mode in ((mirrored, "reflect"), (missing - mirrored, "replicate")):
+            if amount:
+                flat = F.pad(flat, (0, amount, 0, 0) if axis == -1 else (0, 0, 0, amount), mode=mode)
+    return flat.reshape(*lead, *flat.shape[-2:])

@@ -6,12 +6,12 @@ import contextlib
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deblurcli.device import Device
 from deblurcli.errors import DeviceError
 from deblurcli.networks import NetworkSpec
+from deblurcli.networks.spec import padded as padded  # stands here until its callers look there
 
 MEMORY_BUDGET = 2 << 30
 """Bytes a tile's inference may take at most, however much is free."""
@@ -20,24 +20,6 @@ SMALLEST_TILE = 64
 
 Region = tuple[int, int, int, int]
 """Top, left, height and width in pixels."""
-
-
-def padded(clip: Tensor, multiple_of: int, min_size: int) -> Tensor:
-    """Extend the last two dimensions on the right and bottom to a multiple of ``multiple_of``, at least ``min_size``.
-
-    Mirrored as far as the picture goes, then its last row and column repeated: works from 1 x 1 up.
-    Input ... x C x H x W.
-    """
-    *lead, h, w = clip.shape
-    flat = clip.reshape(-1, 1, h, w)
-    for axis, length in ((-1, w), (-2, h)):
-        missing = max(min_size, math.ceil(length / multiple_of) * multiple_of) - length
-        missing += -(length + missing) % multiple_of
-        mirrored = min(missing, length - 1)
-        for amount, mode in ((mirrored, "reflect"), (missing - mirrored, "replicate")):
-            if amount:
-                flat = F.pad(flat, (0, amount, 0, 0) if axis == -1 else (0, 0, 0, amount), mode=mode)
-    return flat.reshape(*lead, *flat.shape[-2:])
 
 
 def tile_spans(length: int, tile: int, overlap: int, step: int = 1) -> list[tuple[int, int]]:

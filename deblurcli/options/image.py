@@ -1,0 +1,29 @@
+"""How `deblur image` restores and writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deblurcli.options.option import option
+from deblurcli.options.output import OutputOptions
+
+
+@dataclass(frozen=True)
+class ImageOptions(OutputOptions):
+    """An image's network, and whether it adapts; how it does so are the options of test-time adaptation."""
+
+    network: str = option(
+        "default",
+        help="Weights: a name of `deblur weights list`, or a file.",
+        panel="Network and device",
+        metavar="NAME|FILE",
+        complete="weights",
+    )
+    tta_steps: int | None = option(
+        None,
+        help="Test-time adaptation: updates of the network on each image; 0 leaves it unadapted.",
+        panel="Method",
+        metavar="N",
+        least=0,
+        usual="0",
+    )

@@ -1,0 +1,117 @@
+"""The meta method: how the networks adapt to one video (meta-transferring paper, section 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deblurcli.options.option import option
+from deblurcli.options.survey import SurveyOptions
+
+
+@dataclass(frozen=True)
+class MetaOptions(SurveyOptions):
+    """Pseudo pairs made from the video's sharpest patches, and the updates on them."""
+
+    steps: int | None = option(
+        None,
+        help="Updates of the network (meta: in each phase, through the patches in random order).",
+        panel="Method",
+        metavar="N",
+        least=0,
+        usual="4 per patch with --reblurring camera, 1 with network, divided by the batch",
+    )
+    rate: float | None = option(
+        None,
+        help="Adam rate of the deblurring network.",
+        panel="Method",
+        metavar="RATE",
+        least=0,
+        below=1,
+        usual="1.5e-5 with --reblurring camera, 2.5e-6 with network",
+    )
+    """beta in the paper."""
+    batch: int = option(1, help="Patches per update of the deblurring network.", metavar="N", least=1)
+    reblurring: str = option(
+        "camera",
+        help="Model of the video's blur: camera (response and paths of the camera, fitted to the video) or network"
+        " (the paper's reblurring network, trained against a critic).",
+        panel="Method",
+        choices=("camera", "network"),
+    )
+    pseudo_sharp: str = option(
+        "auto",
+        help="Sharp side of the pseudo pairs: restored (the patches as the unadapted network restores them), video (as"
+        " they are, as in the paper) or auto (restored with the camera, video with the network).",
+        choices=("auto", "restored", "video"),
+    )
+    reblur_rate: float = option(1e-6, help="Adam rate of the reblurring network.", metavar="RATE", least=0, below=1)
+    """alpha in the paper."""
+    critic_rate: float = option(1e-6, help="RMSprop rate of the critic.", metavar="RATE", least=0, below=1)
+    cycle_weight: float = option(
+        0.01,
+        help="Weight of the cycle loss against the adversarial one while reblurring adapts.",
+        metavar="WEIGHT",
+        least=0,
+        most=1,
+    )
+    """lambda in the paper."""
+    freeze_deblur_in_cycle: bool = option(
+        True,
+        help="Keep the deblurring network fixed while reblurring adapts, as in the paper (the default), or update both,"
+        " as the authors' code does.",
+        flags=("--freeze-deblur-in-cycle/--move-deblur-in-cycle",),
+    )
+    critic: str = option("default", help="Weights of the critic.", metavar="NAME|FILE", complete="weights")
+    real_sample: str = option(
+        "blurriest",
+        help="Real blur for the critic: blurriest (the blurriest crop at the place of a patch, as in the paper) or"
+        " neighbour (a random one in its window, as in the authors' code).",
+        choices=("blurriest", "neighbour"),
+    )
+    dropout: bool = option(
+        False,
+        help="Adapt with dropout, where a network has it, as the authors' code does; not by default.",
+        flags=("--dropout/--no-dropout",),
+    )
+    weighting: str = option(
+        "even",
+        help="Weight of a patch in the loss: even, or contrast (by how much sharper than the blurriest crop it is).",
+        choices=("even", "contrast"),
+    )
+    part: str = option(
+        "all", help="Weights that adapt: all, or biases (with the gains of the norms).", choices=("all", "biases")
+    )
+    initial: str = option(
+        "auto",
+        help="Weights to adapt from, meta-learned ones best: auto (those registered for the network, if any), own (the"
+        " network's, as the paper's fine-tuning does), a name or a file.",
+        metavar="auto|own|NAME|FILE",
+        complete="weights",
+    )
+    guard: str = option(
+        "agreement",
+        help="What must improve for an adaptation to be kept: agreement (of restored blurred pieces of the video with"
+        " the sharp moments beside them), pairs (the loss on held-out pseudo pairs), or off.",
+        panel="Method",
+        choices=("agreement", "pairs", "off"),
+    )
+    adapt_per: str = option(
+        "video", help="One adaptation for each of these.", panel="Method", choices=("video", "shot")
+    )
+
+    @property
+    def updates(self) -> int:
+        """Updates per phase."""
+        per_patch = 4 if self.reblurring == "camera" else 1
+        return -(-per_patch * self.patches // self.batch) if self.steps is None else self.steps
+
+    @property
+    def restores_patches(self) -> bool:
+        """Whether the pseudo pairs are made of restored patches."""
+        return self.pseudo_sharp == "restored" or (self.pseudo_sharp == "auto" and self.reblurring == "camera")
+
+    @property
+    def beta(self) -> float:
+        """The rate of the deblurring network."""
+        usual = 1.5e-5 if self.reblurring == "camera" else 2.5e-6
+        return usual if self.rate is None else self.rate

@@ -1,0 +1,151 @@
+"""An option is written once: a dataclass field with its help, its values and its place on the help page.
+
+The command line, the man pages and the checks of Python callers are all made from these fields.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
+from numbers import Integral, Real
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from deblurcli.errors import UsageError
+
+PANELS = ("Result", "Method", "Network and device", "Output", "Messages", "Advanced")
+"""The headings of a help page, in its order."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """What is known about an option besides its name, type and default, which are the field's."""
+
+    help: str
+    panel: str = "Advanced"
+    metavar: str = ""
+    """The placeholder of its value; made from the choices where empty."""
+    choices: tuple[str, ...] = ()
+    """The only words that it takes."""
+    least: float | None = None
+    most: float | None = None
+    above: float | None = None
+    below: float | None = None
+    flags: tuple[str, ...] = ()
+    """Its spellings where they are not made from the name; ``--on/--off`` is a switch with two."""
+    complete: str = ""
+    """What the shell completes: ``weights``, ``methods``, or words parted by spaces."""
+    usual: str = ""
+    """The default in words, where None stands for one that depends on other options."""
+
+
+def option(
+    default: Any = MISSING,
+    *,
+    help: str,
+    panel: str = "Advanced",
+    metavar: str = "",
+    choices: tuple[str, ...] = (),
+    least: float | None = None,
+    most: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    flags: tuple[str, ...] = (),
+    complete: str = "",
+    usual: str = "",
+) -> Any:
+    """Make a dataclass field of an option; without ``default`` it must be given. Bounds are in the option's unit."""
+    about = Option(help, panel, metavar, choices, least, most, above, below, flags, complete, usual)
+    return field(default=default, metadata={"option": about})
+
+
+def spelling(name: str, about: Option) -> str:
+    """The option as it is typed: ``--patch-size`` for ``patch_size``."""
+    return about.flags[0].partition("/")[0] if about.flags else f"--{name.replace('_', '-')}"
+
+
+def require(condition: bool, found: str, cure: str) -> None:
+    """Raise UsageError unless the condition holds."""
+    if not condition:
+        raise UsageError(found, cure)
+
+
+@cache
+def kinds(owner: Any) -> dict[str, tuple[type, bool]]:
+    """The type of every field of an options class, and whether it may be None."""
+    found = {}
+    for name, hint in get_type_hints(owner).items():
+        known = [kind for kind in get_args(hint) if kind is not NoneType] if NoneType in get_args(hint) else [hint]
+        found[name] = (known[0], NoneType in get_args(hint))
+    return found
+
+
+def check(instance: Any) -> None:
+    """Check types, choices and ranges of every field; a path may be given as text, and text as a path.
+
+    Raises:
+        UsageError: a value is not one that the option takes.
+    """
+    owner: Any = type(instance)
+    for each in fields(instance):
+        about: Option = each.metadata["option"]
+        kind, optional = kinds(owner)[each.name]
+        value = getattr(instance, each.name)
+        if value is None and optional:
+            continue
+        name = spelling(each.name, about)
+        value = _typed(name, kind, value)
+        object.__setattr__(instance, each.name, value)
+        _choose(name, about, value)
+        _bound(name, about, value)
+
+
+_TYPES: dict[Any, tuple[str, Any, Callable[[Any], Any]]] = {
+    bool: ("True or False", bool, bool),
+    int: ("a whole number", Integral, int),
+    float: ("a number", Real, float),
+    str: ("text", (str, Path), os.fspath),
+    Path: ("a path", (str, Path), Path),
+    tuple: ("a list of whole numbers", (list, tuple), tuple),
+}
+"""In words, what is taken for it, and the conversion."""
+
+
+def _typed(name: str, kind: Any, value: Any) -> Any:
+    words, taken, convert = _TYPES[get_origin(kind) or kind]
+    fits = isinstance(value, taken) and (kind is bool or not isinstance(value, bool))
+    if fits and convert is tuple:
+        fits = all(isinstance(part, Integral) for part in value)
+    require(fits, f"{name} {value!r} is not {words}", f"give {words}")
+    return convert(value)
+
+
+def _choose(name: str, about: Option, value: Any) -> None:
+    known = about.choices
+    require(not known or value in known, f"{name} {value} is unknown", f"give one of {', '.join(known)}")
+
+
+def _bound(name: str, about: Option, value: Any) -> None:
+    low = about.least if about.above is None else about.above
+    high = about.most if about.below is None else about.below
+    if low is None and high is None:
+        return
+    # Written so that NaN is out of every range.
+    fits = (low is None or (value > low if about.least is None else value >= low)) and (
+        high is None or (value < high if about.most is None else value <= high)
+    )
+    if low is not None and high is not None:
+        ends = f"{low:g} to {high:g}"
+        if about.above is not None:
+            ends = f"above {low:g}, {'below' if about.most is None else 'at most'} {high:g}"
+        require(fits, f"{name} is out of range", f"give {ends}")
+    elif about.least == 0:
+        require(fits, f"{name} {value} is negative", "give 0 or more")
+    else:
+        few = "few" if name.endswith("s") else "small"
+        require(
+            fits, f"{name} {value} is too {few}", f"give at least {low:g}" if about.least else f"give above {low:g}"
+        )

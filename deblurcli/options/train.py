@@ -1,0 +1,188 @@
+"""The training stages: what all of them take, and one class with the options of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deblurcli.options.option import check, option, require
+
+LOSSES = ("own", "l1", "l1_fft", "charbonnier", "psnr")
+MIN_CROP, CROP_GRID = 64, 32
+"""Pixels: the least side of a crop, and what it is a multiple of."""
+
+
+def _network(default: str) -> Any:
+    return option(default, help="Network to train.", panel="Network and device", metavar="NAME", complete="networks")
+
+
+def _weights(help: str, default: str | None = None, panel: str = "Method", **more: Any) -> Any:
+    return option(default, help=help, panel=panel, metavar="NAME|FILE", complete="weights", **more)
+
+
+def _weight(default: float, help: str) -> Any:
+    return option(default, help=help, panel="Method", metavar="W", least=0, below=1000)
+
+
+_LOSS = "Loss of the deblurring network: own (the network's, summed over its outputs), or one of its result alone."
+_BLOCKS = "Residual blocks of a new reblurring module, 1 (balanced) to 4."
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What every stage takes. Give minutes (the schedule follows the clock) or iterations (reproducible)."""
+
+    data: Path = option(help="Sharp pictures; blur is made from them.", panel="Result", metavar="FOLDER")
+    out: Path = option(help="Where weights, state and log go.", panel="Result", metavar="FOLDER")
+    network: str = _network("plain-unet")
+    start: str | None = _weights(
+        "Weights to start from.", panel="Network and device", flags=("--from",), usual="random"
+    )
+    minutes: float = option(0.0, help="Budget as time: the schedule follows the clock.", panel="Result", metavar="M")
+    iterations: int = option(0, help="Budget as iterations: the run can be reproduced.", panel="Result", metavar="N")
+    batch: int = option(5, help="Crops of the first size per iteration.", metavar="N", least=1)
+    crops: tuple[int, ...] = option(
+        (192, 256), help="Crop sizes in pixels, from the first to the last part of training.", metavar="SIZES"
+    )
+    rate: float = option(0.005, help="Largest learning rate.", panel="Method", metavar="RATE")
+    seed: int = option(1, help="Seed of weights and crops.", metavar="N")
+    save_every: float = option(5.0, help="Minutes between checkpoints.", panel="Output", metavar="M")
+    ring: int = option(1536, help="Prepared crops kept in memory.", metavar="N")
+
+    def __post_init__(self) -> None:
+        check(self)
+        budget = (self.minutes > 0) != (self.iterations > 0)
+        require(budget, "the training budget is not clear", "give --minutes or --iterations")
+        require(
+            bool(self.crops) and all(c >= MIN_CROP and c % CROP_GRID == 0 for c in self.crops),
+            f"--crops {','.join(map(str, self.crops))} do not fit the networks",
+            f"give multiples of {CROP_GRID}, at least {MIN_CROP}",
+        )
+
+
+@dataclass(frozen=True)
+class DeblurTraining(TrainOptions):
+    """Train a single-frame deblurring network."""
+
+    loss: str = option("own", help=_LOSS, panel="Method", choices=LOSSES)
+
+
+@dataclass(frozen=True)
+class JointTraining(TrainOptions):
+    """Train a deblurring network and the reblurring module that finds the blur it leaves, each by the other."""
+
+    loss: str = option("own", help=_LOSS, panel="Method", choices=LOSSES)
+    reblur_weight: float = _weight(
+        1.0,
+        "Weight of the reblurring loss, the paper's lambda. With 0 the module learns from the deblurring network,"
+        " which learns nothing from it.",
+    )
+    perceptual_weight: float = _weight(0.0, "Weight of a perceptual loss; 0.3 in the paper's study.")
+    perceptual: str = _weights("Network of the perceptual loss.", "lpips-vgg")
+    adversarial_weight: float = _weight(0.0, "Weight of an adversarial loss; 0.001 in the paper's study.")
+    reblur_blocks: int | None = option(
+        None, help=_BLOCKS, panel="Network and device", metavar="N", least=1, most=4, usual="2"
+    )
+    reblur_start: str | None = _weights(
+        "Weights of the reblurring module to start from.",
+        panel="Network and device",
+        flags=("--reblur-from",),
+        usual="random",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            self.perceptual == JointTraining.perceptual or self.perceptual_weight > 0,
+            f"--perceptual {self.perceptual} would not be used",
+            "give --perceptual-weight, 0.1 say",
+        )
+        _one_module(self.reblur_blocks, "--reblur-from", self.reblur_start)
+
+
+@dataclass(frozen=True)
+class ModuleTraining(TrainOptions):
+    """Train a reblurring module alone, for a deblurring network that stays as it is."""
+
+    network: str = _network("reblurring-module")
+    deblurring: str | None = _weights(
+        "Single-frame network whose results it learns from.", usual="the default of `deblur image`"
+    )
+    reblur_blocks: int | None = option(
+        None, help=_BLOCKS, panel="Network and device", metavar="N", least=1, most=4, usual="2"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _one_module(self.reblur_blocks, "--from", self.start)
+
+
+@dataclass(frozen=True)
+class MetaTraining(TrainOptions):
+    """Train weights to adapt to videos from, by first-order meta-learning."""
+
+    inner_steps: int = option(8, help="Updates on the pseudo pairs of a task.", panel="Method", metavar="N", least=1)
+    inner_rate: float = option(
+        6e-5, help="Adam rate of these updates.", panel="Method", metavar="RATE", above=0, below=1
+    )
+    """Fewer and longer steps than the meta method's go about as far."""
+    outer_steps: int = option(4, help="Iterations with one task.", panel="Method", metavar="N", least=1)
+    unadapted_weight: float = option(
+        0.5,
+        help="Share of the loss before adapting in the loss of the outer update; 0 in the paper, with which the weights"
+        " are good after this number of updates alone.",
+        panel="Method",
+        metavar="W",
+        least=0,
+        most=1,
+    )
+    adapt_anew: bool = option(
+        True,
+        help="Adapt to a task in each of its iterations, from where the outer update has come (the default), or once"
+        " for all of them, as the authors' code does.",
+        panel="Method",
+        flags=("--adapt-anew/--adapt-once",),
+    )
+
+
+@dataclass(frozen=True)
+class FusionTraining(TrainOptions):
+    """Train the part of a video network that takes detail from neighbouring frames."""
+
+    network: str = _network("video-unet")
+    deblurring: str | None = _weights(
+        "Single-frame network whose results it learns from.",
+        usual="the default of `deblur image`; after --from, the one it was trained with",
+    )
+
+
+@dataclass(frozen=True)
+class ReblurTraining(TrainOptions):
+    """Train a reblurring network and its critic."""
+
+    network: str = _network("videoadapt-small")
+    adversarial_weight: float = _weight(0.001, "Weight of the adversarial loss.")
+    """As in the study of the joint training's paper, which goes without for itself."""
+    cycle_weight: float = _weight(
+        0.0, "Weight of the cycle loss: the default network must be able to take the blur off again."
+    )
+
+
+def _one_module(blocks: int | None, flag: str, start: str | None) -> None:
+    require(
+        blocks is None or start is None,
+        f"--reblur-blocks and {flag} exclude each other",
+        "give one: weights have their own number of blocks",
+    )
+
+
+STAGES: dict[str, type[TrainOptions]] = {
+    "deblur": DeblurTraining,
+    "joint": JointTraining,
+    "module": ModuleTraining,
+    "meta": MetaTraining,
+    "fusion": FusionTraining,
+    "reblur": ReblurTraining,
+}
+"""The options of each training stage."""

@@ -8,21 +8,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scenes import HEIGHT, WIDTH, scene
 from torch import Tensor
 
 from deblurcli.media.shots import THUMBNAIL, CutDetector, thumbnail
-
-HEIGHT, WIDTH = 180, 320
-
-
-def scene(seed: int, height: int = HEIGHT, width: int = WIDTH) -> Tensor:
-    """3 x H x W: coarse and fine coloured texture, much light in some places and little in others."""
-    draw = torch.Generator().manual_seed(seed)
-    picture = torch.full((1, 3, height, width), 0.5)
-    for cells, strength in ((3, 0.5), (8, 0.3), (25, 0.3)):
-        texture = torch.rand(1, 3, cells, max(1, cells * width // height), generator=draw) - 0.5
-        picture += strength * F.interpolate(texture, (height, width), mode="bicubic")
-    return picture[0].clamp(0, 1)
 
 
 def cuts(pictures: Iterable[Tensor]) -> list[int]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from test_shots import scene
+from scenes import scene
 from torch import Tensor, nn
 
 from deblurcli.console import Reporter

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from small_networks import Blurs, same, weights
 from torch import Tensor, nn
 
 from deblurcli.adapt.agreement import Agreement
@@ -32,19 +33,6 @@ SPEC = NETWORKS["plain-unet"]
 OPTIONS = AdaptOptions(
     patches=8, patch_size=64, reblurring="network", guard="pairs", steps=16, deblur_rate=1e-3, reblur_rate=1e-4
 )
-
-
-class Blurs(nn.Module):
-    """A stand-in for the reblurring network: averages the centre frame along x by a learnt amount."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.amount = nn.Parameter(torch.tensor(0.8))
-
-    def forward(self, window: Tensor) -> Tensor:
-        centre = window[:, window.shape[1] // 2]
-        blurred = nn.functional.avg_pool2d(centre, (1, 7), 1, (0, 3), count_include_pad=False)
-        return centre + self.amount * (blurred - centre)
 
 
 @pytest.fixture
@@ -75,14 +63,6 @@ def clip() -> list[Tensor]:
 def run(networks: tuple[nn.Module, ...], support: Survey, options: AdaptOptions) -> tuple[nn.Module, Adaptation]:
     deblur, reblur, critic = networks
     return adapt(deblur, SPEC, reblur, critic, support, options, CPU, Reporter.silent())
-
-
-def weights(module: nn.Module) -> list[Tensor]:
-    return [p.detach().clone() for p in module.parameters()]
-
-
-def same(one: list[Tensor], other: list[Tensor]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def test_adaptation_lowers_the_loss_on_held_out_patches(networks, support) -> None:  # type: ignore[no-untyped-def]

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
-from parity import FOLDER, case
-from test_shots import scene
+from parity import NIQE_MODEL as STANDARD
+from parity import case
+from scenes import blurred, scene
 from torch import Tensor
 
 from deblurcli.errors import InputError, WeightsError
@@ -31,8 +32,6 @@ from deblurcli.metrics.naturalness import (
     write_model,
 )
 
-STANDARD = Path(os.environ.get("DEBLUR_NIQE_MODEL") or FOLDER.parent / "metrics" / "niqe_pris_params.npz")
-
 
 @pytest.fixture(scope="module")
 def standard() -> NaturalModel:
@@ -45,11 +44,6 @@ def photo(seed: int, height: int = 200, width: int = 300) -> Tensor:
     """A detailed scene with some grain, as photos have."""
     grain = torch.randn(3, height, width, generator=torch.Generator().manual_seed(seed)) * 0.02
     return (scene(seed, height, width) * 0.8 + 0.1 + grain).clamp(0, 1)
-
-
-def blurred(picture: Tensor, sigma: float = 1.5) -> Tensor:
-    planes = [cv2.GaussianBlur(plane, (0, 0), sigma) for plane in picture.numpy()]
-    return torch.from_numpy(np.stack(planes))
 
 
 @pytest.mark.parametrize(

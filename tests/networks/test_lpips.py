@@ -20,6 +20,7 @@ import skimage.data
 import torch
 import torch.nn.functional as F
 from parity import case, seeded
+from small_networks import random_lpips as random_network
 from torch import Tensor
 
 from deblurcli import metrics
@@ -34,18 +35,6 @@ STAGES = {"alex": (1, 2, 3, 4, 5), "vgg": (2, 4, 7, 10, 13)}
 """After how many convolutions features are compared."""
 EXAMPLES = os.environ.get("DEBLUR_LPIPS_EXAMPLES")
 """A folder with ex_ref.png, ex_p0.png and ex_p1.png of the authors' repository."""
-
-
-def random_network(trunk: str) -> LPIPS:
-    torch.manual_seed(4)
-    network = LPIPS(trunk).eval()
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            # Loud enough for the deep features to be alive; heads are not negative.
-            parameter.normal_(0, math.sqrt(2 / max(parameter[0].numel(), 1)) if parameter.dim() > 1 else 0.1)
-            if name.startswith("lin"):
-                parameter.abs_()
-    return network
 
 
 def recomputed(trunk: str, state: dict[str, Tensor], first: Tensor, second: Tensor) -> list[float]:

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 FOLDER = Path(os.environ.get("DEBLUR_PARITY") or Path(__file__).parents[3] / "shared" / "data" / "parity")
+NIQE_MODEL = Path(os.environ.get("DEBLUR_NIQE_MODEL") or FOLDER.parent / "metrics" / "niqe_pris_params.npz")
+"""The standard model of NIQE, converted; tests that need it skip where it is absent."""
 
 
 def case(name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

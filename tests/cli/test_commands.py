@@ -3,48 +3,20 @@
 import dataclasses
 import json
 import re
-import sys
 import warnings
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
-import typer
+from commands import fields_of, options_of_command
 
 import deblurcli
 from deblurcli import errors, options
-from deblurcli.cli import app, run
+from deblurcli.cli import run
 from deblurcli.cli.man import EXIT_STATUS
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = ["video", "image", "weights", "metrics", "inspect", "synth", "train", "doctor"]
-
-
-@pytest.fixture
-def api(monkeypatch):
-    """A module in the place of `deblurcli.api`; its functions note their calls."""
-    fake = ModuleType("deblurcli.api")
-    fake.calls = []
-
-    def restore(source, destination, *, report, **keywords):
-        fake.calls.append((source, destination, keywords))
-        destination.write_text(f"restored {source.name}")
-        return SimpleNamespace(
-            destination=destination, differences=[], lines=["restored 3 frames"], facts={"frames": 3}
-        )
-
-    fake.deblur_video = fake.deblur_image = restore
-    monkeypatch.setitem(sys.modules, "deblurcli.api", fake)
-    monkeypatch.setattr(deblurcli, "api", fake, raising=False)
-    return fake
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("a.mp4", "b.MOV", "notes.txt"):
-        Path(name).touch()
-    return tmp_path
 
 
 def raising(error):
@@ -52,19 +24,6 @@ def raising(error):
         raise error
 
     return function
-
-
-def command_of(name):
-    return typer.main.get_command(app).commands[name]
-
-
-def options_of_command(name):
-    ours = {"inputs", "output", "stage", "quiet", "verbose", "log"}
-    return {param.name: param for param in command_of(name).params if param.name not in ours}
-
-
-def fields_of(*kinds):
-    return {field.name: field for kind in kinds for field in dataclasses.fields(kind)}
 
 
 # One option = one keyword = one field

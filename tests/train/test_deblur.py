@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import processes
 import pytest
 import torch
 from clips import make_clip
@@ -281,30 +282,8 @@ def test_fine_tuning_starts_from_the_default(folder: Path, tmp_path: Path) -> No
         assert torch.allclose(a, b, atol=1e-3)
 
 
-def _worker(rank: int, folder: str) -> None:
-    """One of two processes: gradients 1 and 3, weights 0 and 1."""
-    import os
-
-    import torch.distributed as dist
-
-    from deblurcli.train.parallel import join
-
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29577"}
-    workers = join(CPU)
-    module = nn.Linear(3, 2)
-    nn.init.constant_(module.weight, float(rank))
-    workers.start_alike(module.state_dict().values())
-    for p in module.parameters():
-        p.grad = torch.full_like(p, 1.0 + 2 * rank)
-    workers.average_gradients(module)
-    found = [float(module.weight.detach().mean()), float(module.weight.grad.mean()), workers.agree(7.0 + rank)]
-    Path(folder, str(rank)).write_text(json.dumps([*found, workers.leads, workers.seed(5)]))
-    dist.barrier()  # one that leaves while the other is within its last exchange aborts it
-    dist.destroy_process_group()
-
-
 def test_two_processes_share_weights_and_gradients(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(_worker, (str(tmp_path),), nprocs=2)
+    torch.multiprocessing.spawn(processes.share, (str(tmp_path),), nprocs=2)
     found = [json.loads(Path(tmp_path, str(rank)).read_text()) for rank in range(2)]
     assert found[0][:3] == found[1][:3] == [0.0, 2.0, 7.0]
     assert [f[3] for f in found] == [True, False] and found[0][4] == 5 != found[1][4]

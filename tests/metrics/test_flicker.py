@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from clips import make_clip
-from test_shots import scene
+from scenes import scene
 from torch import Tensor
 
 from deblurcli import api

@@ -6,7 +6,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from test_cli import api, folder  # noqa: F401
 
 from deblurcli import errors
 from deblurcli.cli import run
@@ -16,7 +15,7 @@ SUFFIXES = {".mp4", ".mov"}
 
 
 @pytest.fixture
-def clips(folder):  # noqa: F811
+def clips(folder):
     for name in ("clips/2.mp4", "clips/1.mp4", "clips/3.MP4", "clips/notes.txt", "clips/inner/4.mp4", "more/1.mp4"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text(name)
@@ -25,7 +24,7 @@ def clips(folder):  # noqa: F811
 
 
 @pytest.fixture
-def failing(api):  # noqa: F811
+def failing(api):
     """The API with a list of what goes wrong, by the name of the input."""
     works, errors_by_name = api.deblur_video, {}
 
@@ -55,7 +54,7 @@ def test_what_matches_nothing_stays_to_fail(clips):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits as on POSIX")
-def test_a_path_that_cannot_be_is_an_unusable_input(clips, api, capsys):  # noqa: F811
+def test_a_path_that_cannot_be_is_an_unusable_input(clips, api, capsys):
     assert run(["video", "x" * 300, "a.mp4", "-o", "out/"]) == 4
     assert "too long" in capsys.readouterr().err
 
@@ -87,13 +86,13 @@ def test_several_inputs_do_not_go_into_a_file(clips, capsys, output):
     assert "one file for several inputs" in capsys.readouterr().err
 
 
-def test_two_inputs_of_one_name_are_refused_before_any_work(clips, api, capsys):  # noqa: F811
+def test_two_inputs_of_one_name_are_refused_before_any_work(clips, api, capsys):
     assert run(["video", "clips", "more/1.mp4", "-o", "out/"]) == 2
     assert "would both be written as" in capsys.readouterr().err
     assert not api.calls and not Path("out").exists()
 
 
-def test_all_done(clips, api, capsys):  # noqa: F811
+def test_all_done(clips, api, capsys):
     assert run(["video", "clips", "-o", "out/deep/"]) == 0
     out, err = capsys.readouterr()
     assert out.splitlines() == [str(Path("out/deep", name)) for name in ("1.mp4", "2.mp4", "3.MP4")]
@@ -125,7 +124,7 @@ def test_all_failed_for_one_reason_is_that_code(clips, failing):
     assert run(["video", "clips", "-o", "out/"]) == 3
 
 
-def test_differences_of_some_are_3(clips, api, capsys):  # noqa: F811
+def test_differences_of_some_are_3(clips, api, capsys):
     def restore(source, destination, **_):
         return SimpleNamespace(destination=destination, differences=["1 stream lost"], lines=[], facts={})
 
@@ -136,13 +135,13 @@ def test_differences_of_some_are_3(clips, api, capsys):  # noqa: F811
     assert err.splitlines()[-1] == "deblur: of 3 files 3 with differences; the lines above say why"
 
 
-def test_an_empty_folder_is_a_failure_and_the_rest_goes_on(clips, api, capsys):  # noqa: F811
+def test_an_empty_folder_is_a_failure_and_the_rest_goes_on(clips, api, capsys):
     assert run(["video", "-q", "empty", "a.mp4", "-o", "out/"]) == 3
     assert "folder empty has no files to restore" in capsys.readouterr().err
     assert run(["video", "-q", "empty", "-o", "out/"]) == 4
 
 
-def test_skipped_files_are_not_results(clips, api, capsys):  # noqa: F811
+def test_skipped_files_are_not_results(clips, api, capsys):
     api.deblur_video = lambda source, destination, **_: SimpleNamespace(
         destination=destination, differences=[], lines=["exists, skipped"], facts={"skipped": True}
     )
@@ -150,7 +149,7 @@ def test_skipped_files_are_not_results(clips, api, capsys):  # noqa: F811
     assert capsys.readouterr().out == ""
 
 
-def test_a_folder_that_cannot_be_made_is_5(clips, api, capsys):  # noqa: F811
+def test_a_folder_that_cannot_be_made_is_5(clips, api, capsys):
     assert run(["video", "clips", "-o", "notes.txt/inside/"]) == 5
     assert not api.calls
 
@@ -161,7 +160,7 @@ def test_an_interrupt_stops_the_batch(clips, failing):
     assert [path.name for path in Path("out").iterdir()] == ["1.mp4"]
 
 
-def test_images_go_the_same_way(clips, api, capsys):  # noqa: F811
+def test_images_go_the_same_way(clips, api, capsys):
     for name in ("p/1.png", "p/2.jpg", "p/3.mp4"):
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).touch()

@@ -16,10 +16,10 @@ import pytest
 import torch
 import typer
 from clips import make_clip
-from test_cli import fields_of, options_of_command
-from test_lpips import random_network
-from test_niqe import STANDARD, blurred
-from test_shots import scene
+from commands import fields_of, options_of_command
+from parity import NIQE_MODEL as STANDARD
+from scenes import blurred, scene
+from small_networks import random_lpips as random_network
 
 from deblurcli import api, errors, metrics, options
 from deblurcli.cli import app, run

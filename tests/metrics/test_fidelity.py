@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from parity import case
+from scenes import scene
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-from test_shots import scene
 from torch import Tensor
 
 from deblurcli import metrics

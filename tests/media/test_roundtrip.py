@@ -8,27 +8,13 @@ import av
 import pytest
 import torch
 from clips import cut_tail, make_clip, packet_hashes, read_planes, read_times, zero_span
+from zero_change import copy, samples
 
 from deblurcli.errors import InputError
 from deblurcli.media import reader as reading
 from deblurcli.media.probe import probe
 from deblurcli.media.reader import Frame, VideoReader
 from deblurcli.media.writer import VideoWriter
-
-
-def copy(source: Path, destination: Path, **options: object) -> VideoWriter:
-    """Send a clip through with a zero change."""
-    with VideoReader(source, copied=True) as reader, VideoWriter(reader, destination, **options) as writer:  # type: ignore[arg-type]
-        for item in reader.items():
-            if isinstance(item, Frame):
-                item = item.with_change(torch.zeros(3, item.height, item.width))
-            writer.write(item)
-    return writer
-
-
-def samples(path: Path) -> list[list[bytes]]:
-    with VideoReader(path) as reader:
-        return [[plane.tobytes() for plane in frame.planes] for frame in reader.frames()]
 
 
 def times(path: Path) -> list[tuple[int, int]]:

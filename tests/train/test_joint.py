@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import csv
-import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from joint_stage import options, prepared, shrink, train_together
 from torch import Tensor, nn
 
 from deblurcli import api
@@ -18,28 +18,13 @@ from deblurcli.console import Reporter
 from deblurcli.device import Device
 from deblurcli.errors import DeblurError, UsageError, WeightsError
 from deblurcli.losses import l1, l1_fft
-from deblurcli.networks import NETWORKS, reblurring
+from deblurcli.networks import NETWORKS
 from deblurcli.networks.lpips import LPIPS
-from deblurcli.options import TrainOptions
 from deblurcli.train.data import Material, pack_material
-from deblurcli.train.loop import Stage
 from deblurcli.train.optimiser import Muon
-from deblurcli.train.parallel import Workers, join
 from deblurcli.train.stages import joint
 from deblurcli.train.stages.module import left
 from deblurcli.weights.load import LoadedNetwork, load_network, save_network
-
-SMALL = {
-    "plain-unet": {"width": 16, "deep_width": 16, "blocks": [1, 1, 1], "fold": 4, "scales": 1},
-    "mimo-unet": {"blocks": 1, "dropout": 0.0, "width": 4},
-}
-
-
-def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Networks that a test can afford; the reblurring module has 8 channels."""
-    for name, config in SMALL.items():
-        monkeypatch.setitem(NETWORKS, name, dataclasses.replace(NETWORKS[name], config=config))
-    monkeypatch.setattr(reblurring, "CHANNELS", 8)
 
 
 @pytest.fixture(autouse=True)
@@ -60,22 +45,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             picture[:, y : y + h // 3, x : x + w // 3] = torch.tensor(colour, dtype=torch.uint8).view(3, 1, 1)
     pack_material(Material(photos, {}, {}), path)
     return path
-
-
-def options(data: Path, out: Path, **changes: object) -> dict[str, object]:
-    return {
-        "data": data, "out": out, "batch": 2, "crops": (64,), "ring": 12, "save_every": 1e9, "iterations": 1,
-        "network": "plain-unet", "device": "cpu", "dtype": "fp32",
-    } | changes  # fmt: skip
-
-
-def prepared(monkeypatch: pytest.MonkeyPatch, data: Path, workers: Workers = Workers(), **changes: object) -> Stage:  # noqa: B008
-    """The stage as it is before the first iteration."""
-    monkeypatch.setattr(joint, "run_stage", lambda stage, *rest: stage)
-    keywords = options(data, data.parent / "none", **changes)
-    training = TrainOptions(**{k: v for k, v in keywords.items() if k not in ("device", "dtype")})  # type: ignore[arg-type]
-    device = Device(torch.device("cpu"), torch.float32, "test")
-    return joint.train_joint(training, device, workers, Reporter.silent(), "")  # type: ignore[return-value]
 
 
 def batch() -> tuple[Tensor, Tensor]:
@@ -298,33 +267,8 @@ def test_what_is_refused(
     assert not (tmp_path / "run").exists()
 
 
-def _worker(rank: int, folder: str, data: str) -> None:
-    """One of two processes: its weights after two iterations."""
-    import os
-
-    import torch.distributed as dist
-
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29579"}
-    torch.set_num_threads(1)
-    workers = join(torch.device("cpu"))
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        shrink(monkeypatch)
-        stage = prepared(monkeypatch, Path(data), workers, seed=1 + rank)
-    reblurrer = stage.companions[joint.REBLURRING]
-    for module in (stage.module, reblurrer.module):
-        workers.start_alike(module.state_dict().values())
-    stage.ring.advance(0)
-    for iteration in range(2):
-        pictures = stage.ring.batch(iteration, 2, 64, torch.device("cpu"))
-        stage.loss(stage.module, *pictures)
-    sums = [float(pictures[0].sum())] + [float(p.detach().double().sum()) for p in reblurrer.module.parameters()]
-    Path(folder, str(rank)).write_text(json.dumps(sums))
-    dist.barrier()  # one that leaves while the other is within its last exchange aborts it
-    dist.destroy_process_group()
-
-
 def test_two_processes_train_one_module(data: Path, tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(_worker, (str(tmp_path), str(data)), nprocs=2)
+    torch.multiprocessing.spawn(train_together, (str(tmp_path), str(data)), nprocs=2)
     one, other = (json.loads(Path(tmp_path, str(rank)).read_text()) for rank in range(2))
     assert one[0] != other[0], "both saw the same crops"
     assert one[1:] == other[1:]

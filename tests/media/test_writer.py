@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from clips import make_clip, read_times
-from test_media_roundtrip import copy, samples
+from zero_change import copy, samples
 
 from deblurcli.errors import DeblurError, InputError, OutputError, UsageError
 from deblurcli.media.probe import probe

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from test_meta import Blurs, same, weights
+from small_networks import Blurs, same, weights
 from torch import Tensor, nn
 
 from deblurcli.adapt.camera import Camera

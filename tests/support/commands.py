@@ -1,0 +1,22 @@
+"""The commands of the program as Typer made them, and the fields that their options come from."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import typer
+
+from deblurcli.cli import app
+
+
+def command_of(name):
+    return typer.main.get_command(app).commands[name]
+
+
+def options_of_command(name):
+    ours = {"inputs", "output", "stage", "quiet", "verbose", "log"}
+    return {param.name: param for param in command_of(name).params if param.name not in ours}
+
+
+def fields_of(*kinds):
+    return {field.name: field for kind in kinds for field in dataclasses.fields(kind)}

@@ -85,6 +85,13 @@ class MediaInfo:
     chapters: int
     tags: dict[str, str] = field(hash=False)
 
+    @property
+    def expected_frames(self) -> int | None:
+        """How many frames the header promises, for progress only: the length is what decodes."""
+        if self.video.frames or not (self.video.rate and self.duration):
+            return self.video.frames
+        return round(self.video.rate * self.duration)
+
 
 def library_versions() -> str:
     """Which PyAV and FFmpeg read and write."""

@@ -1,0 +1,96 @@
+"""Frames that can be looked through as often as needed: those of a file, of one shot, or pictures in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from deblurcli.media.ahead import ahead
+from deblurcli.media.probe import MediaInfo, probe
+from deblurcli.media.reader import Frame, VideoReader
+from deblurcli.media.shots import by_shot
+
+
+class Footage:
+    """Frames in order; every call of a method is a pass over all of them. Passes raise InputError."""
+
+    name: str
+    """For messages: of a file, its name."""
+    total: int | None
+    """Expected number of frames, for progress only: the header's claim, or None. The length is what decodes."""
+
+    def pictures(self) -> Generator[Tensor, None, None]:
+        """The frames to restore: float, 3 x H x W in [0, 1]."""
+        raise NotImplementedError
+
+    def previews(self) -> Generator[Tensor, None, None]:
+        """The frames to look at, faster: bytes where 8 bits suffice, else as ``pictures``; 3 x H x W."""
+        return self.pictures()
+
+
+class VideoFootage(Footage):
+    """The frames of a video file, opened anew for every pass.
+
+    Raises:
+        InputError: the file is unusable, as :func:`deblurcli.media.probe.probe` says.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.info: MediaInfo = probe(path)
+        self.name, self.total = self.info.path.name, self.info.expected_frames
+
+    def pictures(self) -> Generator[Tensor, None, None]:
+        with VideoReader(self.info.path) as reader:
+            for frame in reader.frames():
+                yield frame.rgb()
+
+    def previews(self) -> Generator[Tensor, None, None]:
+        # Closed in this order: the thread that decodes must end before its file does.
+        with VideoReader(self.info.path) as reader, closing(previewed(reader)) as frames:
+            for _, picture in frames:
+                yield picture
+
+
+class PictureFootage(Footage):
+    """Pictures in memory: float, 3 x H x W in [0, 1]."""
+
+    def __init__(self, pictures: Sequence[Tensor], name: str = "frames") -> None:
+        self.name, self.total = name, len(pictures)
+        self._pictures = pictures
+
+    def pictures(self) -> Generator[Tensor, None, None]:
+        yield from self._pictures
+
+
+class Shot(Footage):
+    """One shot of footage that is being looked through: it can be looked through once, and not after the next began."""
+
+    def __init__(self, frames: Iterable[Tensor], name: str) -> None:
+        self.name, self.total = name, None
+        self._frames = frames
+
+    def pictures(self) -> Generator[Tensor, None, None]:
+        for frame in self._frames:
+            yield frame / 255 if frame.dtype == torch.uint8 else frame
+
+    def previews(self) -> Generator[Tensor, None, None]:
+        yield from self._frames
+
+
+def shots(footage: Footage) -> Generator[Shot, None, None]:
+    """One shot after the other, found in a single pass over the previews. Raises InputError."""
+    with closing(footage.previews()) as frames:
+        for number, shot in enumerate(by_shot(frames), 1):
+            yield Shot(shot, f"shot {number} of {footage.name}")
+
+
+def previewed(reader: VideoReader) -> Generator[tuple[Frame, Tensor], None, None]:
+    """The frames of an open video with their previews, decoded ahead on a thread. Raises InputError.
+
+    The thread ends when this is closed, which must be before the video is.
+    """
+    return ahead((frame, frame.preview()) for frame in reader.frames())

@@ -1,17 +1,15 @@
-"""The rings of the program: imports run one way, heavy libraries load late, and one module talks to the terminal."""
+"""The rings of the program: imports run one way, without circles, and heavy libraries load late."""
+
+from __future__ import annotations
 
 import ast
-import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sources import MODULES, NAMES, PACKAGE, Import, circle, dotted, graph, imports, layer_of, own, parse, target
 
-PACKAGE = Path(__file__).parents[1] / "deblurcli"
-MODULES = sorted(PACKAGE.rglob("*.py"))
-
-# From the outermost ring to the innermost; a module may import its own package and any later line.
-LAYERS = [
+# From the outermost ring to the innermost; a module imports its own package and later lines.
+RINGS = [
     {"cli"},
     {"api"},
     {"jobs"},
@@ -24,102 +22,90 @@ LAYERS = [
     {"options", "console"},
     {"errors", "version"},
 ]
-RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-ROOT = ("__init__", "__main__")  # the public face: anything, lazily
-HEAVY = {"torch", "av", "cv2", "numpy", "kornia", "safetensors", "huggingface_hub", "rich"}
+RANK = {name: rank for rank, names in enumerate(RINGS) for name in names}
+FACE = ("__init__", "__main__")
+"""The public face: anything, on first use."""
+HEAVY = {"torch", "av", "cv2", "numpy", "kornia", "safetensors", "huggingface_hub", "matplotlib"}
 LIGHT = ("cli", "options", "console", "errors", "version")
+"""What `deblur --help` loads."""
+LAZY: dict[str, set[str]] = {}
+"""Modules that import others of the package inside a function, and which: to keep `deblur --help` fast, or because a
+package is optional. No other reason is one."""
+
+module = pytest.mark.parametrize("path", MODULES, ids=NAMES)
+TREES = {dotted(path): parse(path) for path in MODULES}
 
 
-def layer_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def uphill(layer: str, found: Import) -> bool:
+    """Whether an import leaves its ring outwards, or for its neighbour in the same ring."""
+    if not own(found.name):
+        return False
+    to = found.name.split(".")[1]
+    return to != layer and RANK[to] <= RANK[layer]
 
 
-def imports(tree: ast.AST) -> Iterator[str]:
-    """Dotted names that a piece of code imports, wherever it does; names of our own package in full."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert not node.level, "imports are absolute here"
-            if node.module == "deblurcli":
-                yield from (f"deblurcli.{alias.name}" for alias in node.names)
-            else:
-                yield str(node.module)
+def lazy_targets(tree: ast.Module, modules: set[str]) -> set[str]:
+    return {target(i.name, modules) for i in imports(tree) if i.lazy and own(i.name)}
 
 
-def at_module_level(tree: ast.Module) -> ast.Module:
-    """The code that runs on import."""
-
-    class Strip(ast.NodeTransformer):
-        def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-            return None
-
-        def visit_If(self, node: ast.If) -> ast.AST | None:
-            return None if "TYPE_CHECKING" in ast.unparse(node.test) else node
-
-    return Strip().visit(tree)
+def loads_heavy(found: Import) -> bool:
+    """Whether an import happens at once and brings a heavy library, or a ring that may."""
+    if found.lazy or found.typing:
+        return False
+    parts = found.name.split(".")
+    return parts[1] not in LIGHT if own(found.name) else parts[0] in HEAVY
 
 
-def without_main(tree: ast.Module) -> ast.Module:
-    tree.body = [n for n in tree.body if not (isinstance(n, ast.If) and "__main__" in ast.unparse(n.test))]
-    return tree
+@module
+def test_every_module_has_a_ring(path: Path) -> None:
+    assert layer_of(path) in RANK or layer_of(path) in FACE
+    assert path.name != "utils.py"
 
 
-@pytest.fixture(params=MODULES, ids=[str(p.relative_to(PACKAGE)) for p in MODULES])
-def module(request) -> Path:
-    return request.param
+@module
+def test_imports_run_one_way(path: Path) -> None:
+    if layer_of(path) not in FACE:
+        assert not [f"line {i.line}: {i.name}" for i in imports(parse(path)) if uphill(layer_of(path), i)]
 
 
-def parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+def test_no_file_imports_itself_by_a_detour() -> None:
+    inner = {name: tree for name, tree in TREES.items() if name not in ("deblurcli", "deblurcli.__main__")}
+    edges = graph(TREES)
+    assert not circle({name: edges[name] & set(inner) for name in inner})
 
 
-def test_every_module_has_a_layer(module):
-    assert layer_of(module) in RANK or layer_of(module) in ROOT
-    assert module.name != "utils.py"
+@module
+def test_imports_stand_at_the_top_unless_listed(path: Path) -> None:
+    if layer_of(path) not in FACE:
+        found = lazy_targets(parse(path), set(TREES))
+        assert found == LAZY.get(str(path.relative_to(PACKAGE)), set())
 
 
-def test_imports_run_one_way(module):
-    own = layer_of(module)
-    if own in ROOT:
-        return
-    for name in imports(parse(module)):
-        if name.startswith("deblurcli."):
-            target = name.split(".")[1]
-            assert target == own or RANK[target] > RANK[own], f"{own} imports {name}"
+def test_the_list_of_lazy_imports_names_modules_that_exist() -> None:
+    assert set(LAZY) <= set(NAMES)
 
 
-def test_only_media_touches_files_of_pictures(module):
-    if layer_of(module) == "media":
-        return
-    inside = {name.split(".")[0] for name in imports(parse(module))}
-    # Synthesis, metrics and the survey compute with cv2; files are media's alone.
-    assert not inside & ({"av"} if layer_of(module) in ("synth", "metrics", "adapt") else {"av", "cv2"})
-    assert not re.search(r"cv2\.(im(read|write|decode|encode)|Video(Capture|Writer))", module.read_text())
+@module
+def test_help_loads_nothing_heavy(path: Path) -> None:
+    if layer_of(path) in LIGHT:
+        assert not [f"line {i.line}: {i.name}" for i in imports(parse(path)) if loads_heavy(i)]
 
 
-def test_the_outer_rings_load_nothing_heavy(module):
-    if layer_of(module) not in LIGHT:
-        return
-    for name in imports(at_module_level(parse(module))):
-        assert name.split(".")[0] not in HEAVY
-        assert not name.startswith("deblurcli.") or name.split(".")[1] in LIGHT, f"{name} is imported at once"
-
-
-def test_only_the_reporter_and_the_commands_print(module):
-    if layer_of(module) in ("cli", "console"):
-        return
-    for node in ast.walk(without_main(parse(module))):
-        if isinstance(node, ast.Call):
-            assert ast.unparse(node.func) not in ("print", "typer.echo", "input"), f"line {node.lineno}"
-        if isinstance(node, ast.Attribute):
-            assert ast.unparse(node) not in ("sys.stdout", "sys.stderr"), f"line {node.lineno}"
-
-
-def test_the_rules_can_fail():
-    assert list(imports(ast.parse("def f():\n from deblurcli import api\n import av.stream"))) == [
-        "deblurcli.api",
-        "av.stream",
-    ]
-    assert not list(imports(at_module_level(ast.parse("def f():\n import torch\nif TYPE_CHECKING:\n import torch"))))
-    assert list(imports(at_module_level(ast.parse("if True:\n import torch")))) == ["torch"]
+def test_the_rules_can_fail() -> None:
+    code = "import av\nfrom deblurcli.media import probe\ndef f():\n  from deblurcli.cli import app\n  import torch"
+    av, probe, cli, torch = imports(ast.parse(code))
+    assert (av.name, av.lazy, cli.name, cli.lazy) == ("av", False, "deblurcli.cli.app", True)
+    assert [i.name for i in (av, probe, cli, torch) if loads_heavy(i)] == ["av", "deblurcli.media.probe"]
+    assert uphill("media", cli) and uphill("weights", probe) and not uphill("jobs", probe) and not uphill("media", av)
+    (typed,) = imports(ast.parse("if TYPE_CHECKING:\n from torch import Tensor"))
+    assert typed.typing and not loads_heavy(typed)
+    sources = {
+        "deblurcli.a": "from deblurcli.b import x",
+        "deblurcli.b": "def f():\n from deblurcli import c",
+        "deblurcli.c": "if TYPE_CHECKING:\n import deblurcli.a",
+        "deblurcli": "",
+    }
+    edges = graph({name: ast.parse(source) for name, source in sources.items()})
+    assert circle(edges) == ["deblurcli.a", "deblurcli.b", "deblurcli.c", "deblurcli.a"]
+    assert circle({**edges, "deblurcli.c": set()}) == []
+    assert lazy_targets(ast.parse(sources["deblurcli.b"]), set(sources)) == {"deblurcli.c"}

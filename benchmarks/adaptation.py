@@ -37,7 +37,8 @@ from deblurcli.methods.meta import HELD_OUT, adapt
 from deblurcli.options import AdaptOptions
 from deblurcli.restore.tiles import Restorer
 from deblurcli.synth.pairs import MARGIN, shaken
-from deblurcli.weights.load import LoadedNetwork, load_chosen
+from deblurcli.weights.choose import load_chosen
+from deblurcli.weights.load import LoadedNetwork
 
 VIDEOS: dict[str, dict[str, float]] = {
     "boofcv_triple_bobcats_01": {"blur": 26, "gamma": 1.0, "noise": 0.020},

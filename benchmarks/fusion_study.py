@@ -24,7 +24,7 @@ from deblurcli.train.optimiser import Muon, rate_at, update_average
 from deblurcli.train.ring import CropRing
 from deblurcli.train.stages import fuse, restored
 from deblurcli.train.validation import VALIDATION_SEED, mean_psnr
-from deblurcli.weights.load import load_chosen
+from deblurcli.weights.choose import load_chosen
 
 VARIANTS = {
     "default": {},

@@ -27,7 +27,7 @@ from deblurcli.device import pick_device
 from deblurcli.methods.tta import EachPicture
 from deblurcli.options import TtaOptions
 from deblurcli.restore.tiles import Restorer
-from deblurcli.weights.load import load_chosen
+from deblurcli.weights.choose import load_chosen
 
 STEPS = (0, 1, 3, 5, 10, 20)
 ROUNDS = 5

@@ -38,7 +38,8 @@ from deblurcli.options import (
 )
 from deblurcli.restore.pipeline import Restoration, restore_frame, restore_video
 from deblurcli.restore.tiles import Restorer
-from deblurcli.weights.load import LoadedNetwork, load_chosen
+from deblurcli.weights.choose import load_chosen
+from deblurcli.weights.load import LoadedNetwork
 
 PathLike = str | Path
 

@@ -23,7 +23,8 @@ from deblurcli.methods.meta import HELD_OUT, Adaptation, adapt
 from deblurcli.networks.spec import Role
 from deblurcli.options import AdaptOptions
 from deblurcli.weights import registry
-from deblurcli.weights.load import LoadedNetwork, load_chosen, save_adapted
+from deblurcli.weights.choose import load_chosen
+from deblurcli.weights.load import LoadedNetwork, save_adapted
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Adapted:
     def save(self, path: Path, network: LoadedNetwork, source: Path) -> None:
         """Write the adapted weights, for ``--network`` with further videos of the same camera. Raises OutputError."""
         adaptation = {"options": asdict(self.options), "camera": self.done.camera}
-        save_adapted(path, self.module, network, source, adaptation)
+        save_adapted(path, self.module.state_dict(), network, source, adaptation)
 
 
 def frames_of(source: Path, report: Reporter, total: int | None) -> Iterator[Tensor]:

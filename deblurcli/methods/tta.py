@@ -208,4 +208,4 @@ class WholeVideo:
 
     def save(self, path: Path, network: LoadedNetwork, source: Path) -> None:
         """Write the adapted weights, for ``--network``; the curves are not part of them. Raises OutputError."""
-        save_adapted(path, self.adapter.module, network, source, {"options": asdict(self.done.options)})
+        save_adapted(path, self.adapter.module.state_dict(), network, source, {"options": asdict(self.done.options)})

@@ -15,7 +15,7 @@ from deblurcli.networks import NETWORKS
 from deblurcli.networks.spec import NetworkSpec, Role
 from deblurcli.options import TrainOptions
 from deblurcli.train.data import Material
-from deblurcli.weights.load import load_chosen
+from deblurcli.weights.choose import load_chosen
 from deblurcli.weights.registry import suggestion
 
 

@@ -22,7 +22,6 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from deblurcli.console import Reporter
 from deblurcli.errors import WeightsError
 from deblurcli.networks import NETWORKS, NetworkSpec
 from deblurcli.networks.spec import Role
@@ -33,6 +32,9 @@ from deblurcli.weights.registry import REINSTALL, suggestion
 
 MAX_CONFIG = 4096
 """Larger numbers in a file's ``config`` are refused: no network has so many channels, and building it would not end."""
+
+TONE_CURVES = "tone_curves"
+"""Under this name a file keeps tone curves beside the network's tensors."""
 
 FLOATS = {torch.float16, torch.bfloat16, torch.float32}
 SHOWN_KEYS = 3
@@ -53,6 +55,8 @@ class LoadedNetwork:
     sha256: str
     network: str
     config: dict[str, Any]
+    tone_curves: Tensor | None = None
+    """3 x entries, float32: what test-time adaptation adds to the network's results (deblurcli.adapt.tone_curves)."""
 
     @property
     def origin(self) -> str:
@@ -99,27 +103,9 @@ def load_network(name_or_path: str | Path, *, role: Role) -> LoadedNetwork:
     spec = NETWORKS[found.network]
     if spec.role != role:
         raise WeightsError(f"{where}: {found.network!r} is a {spec.role} network", f"a {role} network is needed here")
+    curves = tone_curves(where, found)
     module = built(where, found)
-    return LoadedNetwork(module, spec, found.card, name, found.sha256, found.network, found.config)
-
-
-def load_chosen(
-    name: str, job: str, role: Role, *, offline: bool = False, report: Reporter | None = None
-) -> LoadedNetwork:
-    """The network that a user names; ``default`` is what the registry's set for this job uses.
-
-    Weights that are not on this machine are fetched if their licence is free and ``offline`` is not set.
-
-    Raises:
-        WeightsError: see :func:`load_network`.
-        OfflineError: they would have to be fetched, but cannot be.
-    """
-    chosen = registry.weights_of(job)[role].name if name == "default" else name
-    if is_name(chosen):
-        from deblurcli.weights.pull import ensure
-
-        ensure(registry.find(chosen), offline=offline, report=report or Reporter.silent())
-    return load_network(chosen, role=role)
+    return LoadedNetwork(module, spec, found.card, name, found.sha256, found.network, found.config, curves)
 
 
 def is_name(name_or_path: str | Path) -> bool:
@@ -168,7 +154,18 @@ def opened(paths: Sequence[Path], network: str = "") -> Opened:
 
 def built(where: str, found: Opened) -> nn.Module:
     """The network of what was read, float32, in eval mode. ``where`` names it in messages. Raises WeightsError."""
-    return _fill(where, NETWORKS[found.network], found.config, found.tensors)
+    tensors = {key: value for key, value in found.tensors.items() if key != TONE_CURVES}
+    return _fill(where, NETWORKS[found.network], found.config, tensors)
+
+
+def tone_curves(where: str, found: Opened) -> Tensor | None:
+    """The tone curves in what was read, None where there are none. Raises WeightsError where they are no curves."""
+    curves = found.tensors.get(TONE_CURVES)
+    if curves is not None:
+        if curves.dtype != torch.float32 or curves.dim() != 2 or len(curves) != 3:
+            raise WeightsError(f"{where}: its tone curves are {_form(curves)}, not float32 of three channels")
+        _check_finite(where, {TONE_CURVES: curves}, "get the file again")
+    return curves
 
 
 def save_network(
@@ -190,7 +187,7 @@ def save_network(
         OutputError: the file cannot be written.
     """
     path = Path(path)
-    store.write_whole(path, encoded(str(path), module, network, config, card, dtype))
+    store.write_whole(path, encoded(str(path), module.state_dict(), network, config, card, dtype))
 
 
 def save_difference(path: Path, new: LoadedNetwork, base: str, card: Mapping[str, Any]) -> None:
@@ -209,20 +206,28 @@ def save_difference(path: Path, new: LoadedNetwork, base: str, card: Mapping[str
 
 
 def save_adapted(
-    path: Path, module: nn.Module, network: LoadedNetwork, source: Path, adaptation: Mapping[str, Any]
+    path: Path, state: Mapping[str, Tensor], network: LoadedNetwork, source: Path, adaptation: Mapping[str, Any]
 ) -> None:
-    """Write ``module``, adapted from ``network`` to a video, with a card that says so; raises as save_network."""
+    """Write what ``network`` became when it was adapted to a video, in float32: the very numbers that restored it.
+
+    Args:
+        state: its tensors by name and, under ``TONE_CURVES``, the curves that go with them, if any.
+        source: the video, which the card names.
+        adaptation: how it was adapted, for the card; anything JSON can hold.
+
+    Raises as :func:`save_network`.
+    """
     card = network.card | {
         "adapted_to": source.name,
         "adapted_from": {"name": network.name, "sha256": network.sha256},
         "adaptation": adaptation,
     }
-    save_network(path, module, network=network.network, config=network.config, card=card)
+    store.write_whole(path, encoded(str(path), state, network.network, network.config, card, torch.float32))
 
 
 def encoded(
     where: str,
-    module: nn.Module,
+    state: Mapping[str, Tensor],
     network: str,
     config: Mapping[str, Any],
     card: Mapping[str, Any],
@@ -231,7 +236,7 @@ def encoded(
     """The content of a file of ours, the same bytes for the same weights. Raises WeightsError; see save_network."""
     if network not in NETWORKS:
         raise WeightsError(f"no network is called {network!r}", suggestion(network, NETWORKS))
-    tensors = {key: _stored(value, dtype) for key, value in module.state_dict().items()}
+    tensors = {key: _stored(value, dtype) for key, value in state.items()}
     _check_finite(where, tensors, f"it was not written; {dtype} may be too narrow")
     return _serialised(tensors, _description(network, config, card))
 

@@ -158,10 +158,13 @@ def _as_ours(found: Opened, card: Mapping[str, Any]) -> bytes:
     """What was read as the content of a file of ours, with every number as it was."""
     import torch
 
-    from deblurcli.weights.load import built, encoded
+    from deblurcli.weights.load import TONE_CURVES, built, encoded, tone_curves
 
     where = ", ".join(found.files)
-    return encoded(where, built(where, found), found.network, found.config, card, torch.float32)
+    state = built(where, found).state_dict()
+    if (curves := tone_curves(where, found)) is not None:
+        state[TONE_CURVES] = curves
+    return encoded(where, state, found.network, found.config, card, torch.float32)
 
 
 def _check_known(entry: WeightEntry, files: Mapping[str, str], report: Reporter) -> None:

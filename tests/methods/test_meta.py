@@ -26,7 +26,8 @@ from deblurcli.networks import NETWORKS
 from deblurcli.options import AdaptOptions
 from deblurcli.synth.pairs import shaken
 from deblurcli.weights import registry
-from deblurcli.weights.load import load_chosen, save_network
+from deblurcli.weights.choose import load_chosen
+from deblurcli.weights.load import save_network
 
 CPU = pick_device("cpu", "fp32")
 SPEC = NETWORKS["plain-unet"]

@@ -21,7 +21,8 @@ from deblurcli.console import Reporter
 from deblurcli.errors import OfflineError, OutputError, UsageError, WeightsError
 from deblurcli.networks import NETWORKS
 from deblurcli.weights import download, registry, store
-from deblurcli.weights.load import encoded, load_chosen, load_network
+from deblurcli.weights.choose import load_chosen
+from deblurcli.weights.load import encoded, load_network
 from deblurcli.weights.pull import import_files, pull
 from deblurcli.weights.registry import PublishedFile, WeightEntry
 
@@ -39,7 +40,7 @@ def network():
 @pytest.fixture(scope="module")
 def ours(network):
     """A file of ours."""
-    return encoded("test", network, NETWORK, {}, {"data": "noise"}, torch.float16)
+    return encoded("test", network.state_dict(), NETWORK, {}, {"data": "noise"}, torch.float16)
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from deblurcli.train.parallel import Workers
 from deblurcli.train.ring import CropRing
 from deblurcli.train.start import card, chosen_spec
 from deblurcli.train.validation import VALIDATION_SEED, compared, validator
-from deblurcli.weights.load import load_chosen
+from deblurcli.weights.choose import load_chosen
 
 BASE = "plain-unet"
 """The single-frame network that fusions are built on."""

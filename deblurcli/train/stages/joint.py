@@ -38,7 +38,8 @@ from deblurcli.train.parallel import Workers
 from deblurcli.train.stages.deblur import deblur_stage
 from deblurcli.train.start import chosen_loss, chosen_spec, picture_of
 from deblurcli.train.validation import compared
-from deblurcli.weights.load import load_chosen, load_network
+from deblurcli.weights.choose import load_chosen
+from deblurcli.weights.load import load_network
 
 REBLURRING = "reblurring-module"
 

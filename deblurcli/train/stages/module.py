@@ -20,7 +20,7 @@ from deblurcli.train.ring import CropRing
 from deblurcli.train.stages.joint import reblurring_loss, started_module
 from deblurcli.train.start import card, chosen_spec
 from deblurcli.train.validation import VALIDATION_SEED, compared, validator
-from deblurcli.weights.load import load_chosen
+from deblurcli.weights.choose import load_chosen
 
 SURROUNDINGS = 32
 """Pixels around a crop that a deblurring network is shown, too."""

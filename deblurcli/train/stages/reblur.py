@@ -21,7 +21,7 @@ from deblurcli.train.parallel import Workers
 from deblurcli.train.ring import CropRing
 from deblurcli.train.start import card, chosen_spec, started
 from deblurcli.train.validation import VALIDATION_SEED, compared, validator
-from deblurcli.weights.load import load_chosen
+from deblurcli.weights.choose import load_chosen
 
 ADVERSARIAL_WEIGHT = 0.001
 

@@ -1,7 +1,5 @@
 """The meta method on videos from cameras that the networks were not trained for, variant by variant.
 
-    python benchmarks/adaptation.py DATA [--network NAME|FILE] [--only VARIANT ...] [--frames N] [--signals]
-
 DATA is the folder of training material; photos that training keeps for validation are shaken by hand with blur, camera
 response outside of the training ranges, and noise that is rare there. Reported: PSNR of the blurred video and of the
 unadapted network, and what each variant adds to the latter, with the guard on. With --signals instead: how well signals
@@ -9,6 +7,8 @@ that need no sharp original tell the true gain of unguarded adaptations. These a
 agreement with the aligned sharp neighbours (what the guard goes by), the same on held-out patches alone, and reblur
 consistency: how well the restored sharp moment explains the blurred one.
 """
+
+from __future__ import annotations
 
 import argparse
 import time
@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.results import Table
 from deblurcli import metrics
 from deblurcli.adapt import guard
 from deblurcli.adapt.agreement import Agreement
@@ -142,14 +143,15 @@ def rank_correlation(one: list[float], other: list[float]) -> float:
     return float(np.corrcoef(pairs.argsort(0).argsort(0).T)[0, 1])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--network", default="default")
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="VARIANT")
     parser.add_argument("--frames", type=int, default=20)
     parser.add_argument("--signals", action="store_true")
-    args = parser.parse_args()
+
+
+def run(args: argparse.Namespace) -> list[Table]:
     device, network = pick_device(), load_chosen(args.network, "video", "deblur")
     base = device.place(network.module)
     reblur, critic = (device.place(load_chosen("default", "meta", r).module) for r in ("reblur", "critic"))  # type: ignore[arg-type]
@@ -188,18 +190,16 @@ def main() -> None:
             print(line, flush=True)
     if args.signals:
         gains, *columns = (list(column) for column in zip(*trials, strict=True))
+        table = Table("signals", {"signal": "", "correlation": "+.2f"})
         for title, signal in zip(Signals.NAMES, columns, strict=True):
-            print(f"rank correlation of {title} with the gain: {rank_correlation(signal, gains):+.2f}")
-        return
-    print(f"\n| variant | {' | '.join(f'video {i + 1}' for i in range(len(VIDEOS)))} | mean | least | s |")
-    print(f"|{'---|' * (len(VIDEOS) + 4)}")
-    for title, column in (("blurred (dB)", 0), ("unadapted (dB)", 1)):
-        values = [pair[column] for pair in before]
-        print(f"| {title} | {' | '.join(f'{v:.2f}' for v in values)} | {fmean(values):.2f} | | |")
+            table.add(title, rank_correlation(signal, gains))
+        return [table]
+    videos = [f"video {i + 1}" for i in range(len(VIDEOS))]
+    inputs = Table("inputs", {"what": ""} | dict.fromkeys((*videos, "mean"), ".2f"))
+    for title, values in zip(("blurred (dB)", "unadapted (dB)"), zip(*before, strict=True), strict=True):
+        inputs.add(title, *values, fmean(values))
+    numbers = dict.fromkeys(videos, "+.2f") | dict.fromkeys(("mean", "least"), "+.3f")
+    table = Table("gains (dB)", {"variant": ""} | numbers | {"time (s)": ".0f"})
     for variant, gains in rows.items():
-        cells = " | ".join(f"{gain:+.2f}" for gain in gains)
-        print(f"| {variant} | {cells} | {fmean(gains):+.3f} | {min(gains):+.3f} | {fmean(seconds[variant]):.0f} |")
-
-
-if __name__ == "__main__":
-    main()
+        table.add(variant, *gains, fmean(gains), min(gains), fmean(seconds[variant]))
+    return [inputs, table]

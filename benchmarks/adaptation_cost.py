@@ -1,11 +1,11 @@
 """What adapting costs at 1280x720: the survey against decoding alone, and the inner update against restoring 60 frames.
 
-    python benchmarks/adaptation_cost.py [FRAMES]            of the surveyed clip, 300 if not given
-
 What is compared is timed in turn, so that ratios hold on a noisy machine.
 """
 
-import sys
+from __future__ import annotations
+
+import argparse
 import tempfile
 import time
 from collections.abc import Callable
@@ -13,11 +13,12 @@ from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 
-import memory
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from benchmarks.clips import drifting, encode
+from benchmarks.results import Table
 from deblurcli.adapt.survey import survey
 from deblurcli.console import Reporter
 from deblurcli.device import pick_device
@@ -30,6 +31,7 @@ from deblurcli.synth.pairs import shaken
 from deblurcli.weights.load import load_network
 
 ROUNDS = 3
+SURVEY_COLUMNS = {"survey (ms a frame)": ".1f", "decoding to RGB (ms a frame)": ".1f", "ratio": ".2f"}
 OPTIONS = AdaptOptions()
 LOCATIONS = OPTIONS.patches + HELD_OUT
 
@@ -44,13 +46,12 @@ def make_shaken(path: Path, frames: int) -> None:
     shots = [(blurred * 255).round().byte() for blurred, _ in shaken(picture, 40, 25, 8, 1, 2.2, 0.008)]
     there_and_back = [*shots, *shots[-2:0:-1]]
     views = (shot.permute(1, 2, 0).contiguous().numpy() for shot in islice(cycle(there_and_back), frames))
-    memory.encode(path, views)
+    encode(path, views)
 
 
 def make_simple(path: Path, frames: int) -> None:
     """A drifting pattern in the kind of H.264 that decodes fastest."""
-    memory.SIZE = (1280, 720)
-    memory.make_clip(path, frames)
+    drifting(path, frames, (1280, 720))
 
 
 CLIPS = {"footage": make_shaken, "a drifting pattern, encoded to decode fast": make_simple}
@@ -99,14 +100,20 @@ def adaptation_seconds(weights: str) -> tuple[float, float]:
     return adapting, time.perf_counter() - started
 
 
-if __name__ == "__main__":
-    print("| what | seconds | compared with | seconds | ratio |\n|---|---|---|---|---|")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("frames", type=int, nargs="?", default=300, metavar="FRAMES", help="of the surveyed clip")
+
+
+def run(options: argparse.Namespace) -> list[Table]:
+    looks = Table("survey", {"clip": "", "Mbit/s": ".0f"} | SURVEY_COLUMNS)
     for kind, make in CLIPS.items():
-        decoding, surveying, rate = survey_seconds(make, int(sys.argv[1]) if len(sys.argv) > 1 else 300)
-        compared = f"decoding to RGB | {decoding:.2f} | {surveying / decoding:.2f}"
-        print(f"| survey of {kind}, {rate:.0f} Mbit/s | {surveying:.2f} | {compared} |", flush=True)
+        decoding, surveying, rate = survey_seconds(make, options.frames)
+        frame = 1000 / options.frames
+        looks.add(kind, rate, surveying * frame, decoding * frame, surveying / decoding)
+    updates = Table(
+        "adapting", {"network": "", "adapting (s)": ".1f", "restoring 60 frames (s)": ".1f", "ratio": ".2f"}
+    )
     for name in ("plain-unet", "video-unet"):
         adapting, restoring = adaptation_seconds(name)
-        print(
-            f"| adapting {name} | {adapting:.1f} | restoring 60 frames | {restoring:.1f} | {adapting / restoring:.2f} |"
-        )
+        updates.add(name, adapting, restoring, adapting / restoring)
+    return [looks, updates]

@@ -1,7 +1,5 @@
 """Speed against the authors' own code, in the same run on the CPU: seconds per picture.
 
-    python benchmarks/authors.py REPOS [--network NAME ...] [--size HxW ...] [--rounds 7] [--seconds 30]
-
 REPOS is a folder with clones of the authors' repositories under their own names: MIMO-UNet of chosj95, MPRNet and
 Restormer of swz30 (the latter needs `pip install einops`), NAFNet of megvii-research. Only the file with the network is
 imported of each. Networks not cloned are left out.
@@ -30,6 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmarks.results import Table
 from deblurcli.device import Device, pick_device
 from deblurcli.networks import NETWORKS
 
@@ -139,17 +138,21 @@ def measured(network: str, root: Path, size: tuple[int, int], rounds: int, secon
     return (*(median(found) for found in times), *ratios)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("repos", type=Path)
     parser.add_argument("--network", nargs="+", choices=AUTHORS, default=list(AUTHORS))
     parser.add_argument("--size", nargs="+", default=list(SIZES), metavar="HxW")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=30)
-    options = parser.parse_args()
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; default: {pick_device('cpu')}\n")
-    print("| network | size | authors, fp32 (s) | ours, fp32 (s) | times as fast | ours, default (s) | times as fast |")
-    print("|---|---|---|---|---|---|---|", flush=True)
+
+
+def run(options: argparse.Namespace) -> list[Table]:
+    print(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads; default: {pick_device('cpu')}", file=sys.stderr
+    )
+    headings = ("authors, fp32 (s)", "ours, fp32 (s)", "ours, default (s)")
+    ratios = ("fp32: times as fast", "default: times as fast")
+    table = Table("speed", {"network": "", "size": ""} | dict.fromkeys(headings, ".3f") | dict.fromkeys(ratios, ".2f"))
     for network in options.network:
         root = options.repos / AUTHORS[network].root
         if not root.is_dir():
@@ -157,11 +160,5 @@ def main() -> None:
             continue
         for size in options.size:
             height, width = (int(side) for side in size.split("x"))
-            found = measured(network, root, (height, width), options.rounds, options.seconds)
-            theirs, fp32, default, ratio, default_ratio = found
-            figures = f"{theirs:.3f} | {fp32:.3f} | {ratio:.2f} | {default:.3f} | {default_ratio:.2f}"
-            print(f"| {network} | {size} | {figures} |", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+            table.add(network, size, *measured(network, root, (height, width), options.rounds, options.seconds))
+    return [table]

@@ -1,11 +1,12 @@
 """What classic sharpening reaches on the development stills: unsharp mask and Wiener filter, helped by the reference.
 
-    python benchmarks/classics.py EVAL
-
 Both get what no user has: for every picture the settings that score best against its sharp reference (strength and
 radius of the mask; length, angle and noise of a straight motion kernel for the Wiener filter).
 """
 
+from __future__ import annotations
+
+import argparse
 import itertools
 import sys
 from pathlib import Path
@@ -13,8 +14,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from stills import pairs
 
+from benchmarks.results import Table
+from benchmarks.stills import pairs
 from deblurcli import metrics
 from deblurcli.media.images import read_image
 
@@ -42,9 +44,13 @@ def best(candidates: list[np.ndarray], reference: torch.Tensor) -> tuple[float, 
     return metrics.psnr(found, reference), metrics.ssim(found, reference)
 
 
-if __name__ == "__main__":
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("eval", type=Path, help="holds gopro_stills/X.png with X_gt.png")
+
+
+def run(options: argparse.Namespace) -> list[Table]:
     scores: dict[str, list[tuple[float, float]]] = {"input": [], "unsharp mask": [], "Wiener": []}
-    for path, sharp in pairs(Path(sys.argv[1]) / "gopro_stills"):
+    for path, sharp in pairs(options.eval / "gopro_stills"):
         blurred, reference = read_image(path).rgb(), read_image(sharp).rgb()
         picture = blurred.permute(1, 2, 0).numpy()
         h, w = picture.shape[:2]
@@ -55,6 +61,7 @@ if __name__ == "__main__":
         scores["unsharp mask"].append(best(masks, reference))
         scores["Wiener"].append(best([wiener(spectrum, (h, w), *s) for s in settings], reference))
         print(path.name, *(f"{name} {rows[-1][0]:.2f}" for name, rows in scores.items()), file=sys.stderr)
-    print("| stills | PSNR (dB) | SSIM |\n|---|---|---|")
+    table = Table("filters", {"stills": "", "PSNR (dB)": ".2f", "SSIM": ".4f"})
     for name, rows in scores.items():
-        print(f"| {name} | {np.mean([r[0] for r in rows]):.2f} | {np.mean([r[1] for r in rows]):.4f} |")
+        table.add(name, *(float(np.mean(column)) for column in zip(*rows, strict=True)))
+    return [table]

@@ -1,7 +1,9 @@
 """Whether two versions give the same results: hashes of frames, weights and pictures over clips, methods and threads.
 
-    python benchmarks/frames.py EVAL --checkout OLD --out old.json
-    python benchmarks/frames.py EVAL --checkout NEW --out new.json --compare old.json
+    python -m benchmarks frames EVAL --checkout OLD --out old.json
+    python -m benchmarks frames EVAL --checkout NEW --out new.json --compare old.json
+
+It imports nothing of the program, so that it can judge any checkout; ``python benchmarks/frames.py`` works as well.
 
 EVAL holds gopro_video/ and gopro_stills/. Besides the GoPro clips' first frames and the example, five clips are made
 here: with cuts, with a variable frame rate, in 10 bits, of odd size, and of three frames. Videos are written without
@@ -21,6 +23,7 @@ import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -103,7 +106,12 @@ def weights_hash(path: Path) -> str:
     return found.hexdigest()[:20]
 
 
-def jobs(made: dict[str, Path], data: Path, photos: Path) -> Iterator[tuple[str, list[str], str]]:
+def per_frame(checkout: Path) -> str:
+    """The option that adapts to every frame alone, by its name in a checkout."""
+    return "--adapt-per" if (checkout / "deblurcli" / "options" / "tta.py").exists() else "--tta-per"
+
+
+def jobs(made: dict[str, Path], photos: Path, checkout: Path) -> Iterator[tuple[str, list[str], str]]:
     """Name, command line with {out}, and suffix of the output."""
     lossless = ["-o", "{out}", "--codec", "ffv1", "-q"]
     for clip, path in made.items():
@@ -115,7 +123,7 @@ def jobs(made: dict[str, Path], data: Path, photos: Path) -> Iterator[tuple[str,
         "meta network paper's guard": ("vfr", ["--reblurring", "network", "--guard", "pairs", "--dropout"]),
         "meta own biases": ("vfr", ["--initial", "own", "--part", "biases", "--weighting", "contrast", "--batch", "2"]),
         "meta single frame": ("odd-size", ["--network", "plain-unet", "--guard", "off"]),
-        "tta per frame": ("three", ["--method", "tta", "--tta-per", "frame"]),
+        "tta per frame": ("three", ["--method", "tta", per_frame(checkout), "frame"]),
     }
     for name, (clip, options) in variants.items():
         yield f"{clip} {name}", ["video", str(made[clip]), *lossless, *options], ".mkv"
@@ -135,15 +143,16 @@ def jobs(made: dict[str, Path], data: Path, photos: Path) -> Iterator[tuple[str,
         yield f"train {stage} {network}", command, ""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--checkout", type=Path, default=Path())
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--compare", type=Path)
     parser.add_argument("--only", nargs="*", default=[], help="words that a job's name must all hold")
     parser.add_argument("--threads", nargs="*", type=int, default=[1, 2])
-    chosen = parser.parse_args()
+
+
+def run(chosen: argparse.Namespace) -> list[Any]:
     found: dict[str, list] = json.loads(chosen.out.read_text()) if chosen.out.exists() else {}
     old = json.loads(chosen.compare.read_text()) if chosen.compare else {}
     checkout = chosen.checkout.resolve()
@@ -157,7 +166,7 @@ def main() -> None:
             cv2.imwrite(str(photos / f"photo{number}.png"), (texture(rng, 320, 400) * 255).astype(np.uint8))
         cv2.imwrite(str(photos / "plain.png"), next(iter(shaken(rng, (300, 200), 1))))
         for threads in chosen.threads:
-            for job, command, suffix in jobs(made, chosen.data, photos):
+            for job, command, suffix in jobs(made, photos, checkout):
                 key = f"{job}, {threads} thread{'s' * (threads > 1)}"
                 if key in found or not all(word in job for word in chosen.only):
                     continue
@@ -165,7 +174,7 @@ def main() -> None:
                 settings = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(checkout)}
                 words = [word.replace("{out}", str(out)) for word in command]
                 started = time.monotonic()
-                run = subprocess.run(
+                done = subprocess.run(
                     [sys.executable, "-m", "deblurcli", *words],
                     env=settings,
                     cwd=checkout,
@@ -174,7 +183,7 @@ def main() -> None:
                 )
                 seconds = round(time.monotonic() - started, 1)
                 if not out.exists():
-                    digest = f"exit {run.returncode}: {run.stderr[-200:]}"
+                    digest = f"exit {done.returncode}: {done.stderr[-200:]}"
                 elif suffix == ".mkv":
                     digest = frames_hash(out)
                 elif suffix:
@@ -185,7 +194,10 @@ def main() -> None:
                 verdict = "" if key not in old else "same" if old[key][0] == digest else f"DIFFERENT from {old[key][0]}"
                 print(f"{key:44} {digest} {seconds:7.1f} s  {verdict}", flush=True)
                 chosen.out.write_text(json.dumps(found, indent=1))
+    return []
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser)
+    run(parser.parse_args())

@@ -1,10 +1,10 @@
 """What neighbouring frames are worth: the single-frame and the video network on synthetic clips of unseen material.
 
-    python benchmarks/neighbours.py DATA [--network NAME|FILE] [--single NAME|FILE] [--frames N]
-
 DATA is the folder of training material; only photos and videos that training keeps for validation are used, each as a
 clip of N frames (20 if not given) that `deblur synth` makes: photos shaken by hand, videos with a longer exposure.
 """
+
+from __future__ import annotations
 
 import argparse
 import tempfile
@@ -12,8 +12,10 @@ from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
+from benchmarks.results import Table
 from deblurcli.api import deblur_video, measure, synth
 from deblurcli.errors import DeblurError
+from deblurcli.files import OutputFile
 from deblurcli.media.clips import ClipWriter
 from deblurcli.media.reader import VideoReader
 from deblurcli.train.data import is_held_out
@@ -30,7 +32,7 @@ def held_out(folder: Path) -> list[Path]:
 
 def excerpt(source: Path, destination: Path, frames: int) -> Path:
     """The beginning of a video, lossless."""
-    with VideoReader(source) as reader, ClipWriter(destination, Fraction(25)) as writer:
+    with VideoReader(source) as reader, OutputFile(destination) as output, ClipWriter(output, Fraction(25)) as writer:
         for frame in islice(reader.frames(), frames):
             writer.write(frame.rgb())
     return destination
@@ -56,26 +58,24 @@ def clips(data: Path, work: Path, frames: int) -> list[tuple[str, Path, Path]]:
     return made
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--network", default="default")
     parser.add_argument("--single", default="plain-unet")
     parser.add_argument("--frames", type=int, default=20)
-    args = parser.parse_args()
-    gains = []
-    print("| clip | input (dB) | single frame (dB) | with neighbours (dB) | gain (dB) | flicker: sharp | restored |")
-    print("|---|---|---|---|---|---|---|")
+
+
+def run(options: argparse.Namespace) -> list[Table]:
+    psnr = ("input (dB)", "single frame (dB)", "with neighbours (dB)", "gain (dB)")
+    table = Table("clips", {"clip": ""} | dict.fromkeys((*psnr, "flicker: sharp", "restored"), ".2f"))
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        for name, blurred, sharp in clips(args.data, work, args.frames):
+        for name, blurred, sharp in clips(options.data, work, options.frames):
             found = [measure(blurred, sharp)]
-            for network in (args.single, args.network):
+            for network in (options.single, options.network):
                 deblur_video(blurred, work / "out.mkv", network=network, method="none", codec="ffv1", overwrite=True)
                 found.append(measure(work / "out.mkv", sharp))
-            psnr = [facts["psnr"] for facts in found]
-            gains.append(psnr[2] - psnr[1])
-            columns = [f"{value:.2f}" for value in (*psnr, gains[-1])]
-            flicker = [f"{found[2][key]:.2f}" for key in ("flicker_reference", "flicker")]
-            print(f"| {name} | {' | '.join(columns + flicker)} |", flush=True)
-    print(f"| mean of {len(gains)} | | | | {sum(gains) / len(gains):.2f} | | |  (least: {min(gains):.2f})")
+            before, alone, together = (facts["psnr"] for facts in found)
+            flicker = (found[2][key] for key in ("flicker_reference", "flicker"))
+            table.add(name, before, alone, together, together - alone, *flicker)
+    return [table]

@@ -1,17 +1,18 @@
 """Estimates NIQE's model of sharp photos, as it lies in the package.
 
-    python benchmarks/niqe_model.py PHOTOS OUT.npz
-
 PHOTOS is a folder of sharp photos; those in which anything was blurred on purpose count little, since only the sharper
 blocks of each are taken. The same photos give the same file.
 """
 
-import sys
+from __future__ import annotations
+
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
 from torch import Tensor
 
+from benchmarks.results import Table
 from deblurcli.media.images import IMAGE_SUFFIXES, read_image
 from deblurcli.metrics.naturalness import pristine_model, write_model
 
@@ -19,7 +20,7 @@ CARD = {
     "model": "NIQE, pristine: mean and covariance of the 36 features of sharp blocks",
     "licence": "MIT",
     "data": "232 sharp photos under open licences (CC0, CC BY, CC BY-SA, BSD, MIT, LGPL), as for plain-unet",
-    "command": "python benchmarks/niqe_model.py PHOTOS deblurcli/bundled/niqe.npz",
+    "command": "python -m benchmarks niqe_model PHOTOS deblurcli/bundled/niqe.npz",
 }
 
 
@@ -29,7 +30,12 @@ def photos(folder: Path) -> Iterator[Tensor]:
             yield read_image(path).rgb()
 
 
-if __name__ == "__main__":
-    folder, out = Path(sys.argv[1]), Path(sys.argv[2])
-    write_model(out, pristine_model(photos(folder), CARD))
-    print(f"{out}: {out.stat().st_size} bytes")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("out", type=Path, metavar="OUT.npz")
+
+
+def run(options: argparse.Namespace) -> list[Table]:
+    write_model(options.out, pristine_model(photos(options.photos), CARD))
+    print(f"{options.out}: {options.out.stat().st_size} bytes")
+    return []

@@ -1,7 +1,5 @@
 """Clean images are hard to reblur: Table 1 of that paper (ICLR 2022) in small.
 
-    python benchmarks/reblur_capacity.py DATA [--iterations 1000] [--crops 1500]
-
 Deblurring networks of four sizes are trained alike, then for each a reblurring module (n = 2) on what it restores, with
 L_Blur + L_Sharp; neither learns from the other. The better a network deblurs, the less its module finds to reblur: down
 the table the PSNR of restored against sharp pictures rises, that of reblurred against blurred ones falls. "Not
@@ -13,6 +11,8 @@ shaken by about eight pixels, without noise, compression or anything that moves 
 in the same order, and as many: in equal time the small networks would be ahead, and capacity would not show.
 """
 
+from __future__ import annotations
+
 import argparse
 import sys
 from functools import partial
@@ -21,9 +21,10 @@ from statistics import fmean
 
 import numpy as np
 import torch
-from study import CROPS, HELD_OUT_CROPS, HELD_OUT_SIZE, SEED, SIZE, Trial, train
 from torch import Tensor, nn
 
+from benchmarks.results import Table
+from benchmarks.shapes import CROPS, HELD_OUT_CROPS, HELD_OUT_SIZE, SEED, SIZE, Trial, train
 from deblurcli.device import Device, pick_device
 from deblurcli.losses import l1
 from deblurcli.metrics import psnr
@@ -80,12 +81,13 @@ def filled(ring: CropRing) -> CropRing:
     return ring
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--iterations", type=int, default=1000, help="of each training")
     parser.add_argument("--crops", type=int, default=CROPS, help="to learn from")
-    options = parser.parse_args()
+
+
+def run(options: argparse.Namespace) -> list[Table]:
     device, iterations = pick_device("cpu"), options.iterations
 
     # Photos alone: the frames of videos bring motion of their own.
@@ -99,8 +101,8 @@ def main() -> None:
     blurred, sharp = draw(HELD_OUT_CROPS, np.random.default_rng(VALIDATION_SEED))
     print(f"blurred against sharp pictures: {score(blurred, sharp):.2f} dB", file=sys.stderr)
 
-    fields = ["network", "M parameters", "deblur PSNR (dB)", "reblur PSNR (dB)", "not reblurred (dB)"]
-    print(f"| {' | '.join(fields)} |\n|{'---|' * len(fields)}")
+    headings = ("M parameters", "deblur PSNR (dB)", "reblur PSNR (dB)", "restored against blurred (dB)")
+    table = Table("capacity", {"network": ""} | dict.fromkeys(headings, ".2f"))
     for name in (*SIZES, "bundled"):
         if name in SIZES:
             network, _ = train(Trial(partial(PlainUNet, *SIZES[name])), ring, device, iterations=iterations)
@@ -110,11 +112,7 @@ def main() -> None:
         module, _ = train(Trial(ReblurringModule, l1), left, device, iterations=iterations, size=SIZE // 2)
         pictures = restored(network, blurred, device)
         reblurred = restored(module, pictures, device)
-        row = [name, f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f}"]
         pairs = ((pictures, sharp), (reblurred, blurred), (pictures, blurred))
-        row += [f"{score(*pair):.2f}" for pair in pairs]
-        print(f"| {' | '.join(row)} |", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+        parameters = sum(p.numel() for p in network.parameters())
+        table.add(name, parameters / 1e6, *(score(*pair) for pair in pairs))
+    return [table]

@@ -1,13 +1,13 @@
 """The losses of the reblurring network: what each adds, in equal time.
 
-    python benchmarks/reblur_losses.py DATA [--minutes M]
-
 Each variant trains from random weights for M minutes with the same crops. Reported on held-out clips: PSNR of the made
 blur against the true one, and of returning the sharp frame; and whether it is the clip's own blur. For that, straight
 paths are compared: the one that turns the sharp frame into the made blur best, and the one for the true blur. Given are
 the angle between them and the ratio of their lengths, medians over the clips whose true blur is a straight path of 4
 pixels or more.
 """
+
+from __future__ import annotations
 
 import argparse
 import math
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.results import Table
 from deblurcli import api
 from deblurcli.adapt.camera import KNOTS, expose
 from deblurcli.synth import BlurRange
@@ -56,20 +57,21 @@ def straight(sharp: Tensor, blurred: Tensor) -> tuple[float, float, bool]:
     return *best, none > CLEAR * least
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--minutes", type=float, default=4.0)
     parser.add_argument("--bundled", action="store_true", help="only the bundled network, without training")
-    args = parser.parse_args()
+
+
+def run(args: argparse.Namespace) -> list[Table]:
     _, held_out = load_material(args.data).split()
     draw = reblur_clips(held_out, SIDE, BlurRange(layered=0.0, compressed=0.0), torch.device("cpu"))
     blurred, sharp = draw(CLIPS, np.random.default_rng(SEED))
     middle = sharp[:, sharp.shape[1] // 2]
     true = [straight(*pair) for pair in zip(middle, blurred, strict=True)]
     clear = [index for index, (_, length, plain) in enumerate(true) if plain and length >= 4]
-    print(f"| losses | reblur PSNR (dB) | over the sharp frame | angle apart (degrees), {len(clear)} clips | length |")
-    print("|---|---|---|---|---|")
+    numbers = {"reblur PSNR (dB)": ".2f", "over the sharp frame (dB)": "+.2f", "clips": "d"}
+    table = Table("losses", {"losses": ""} | numbers | {"angle apart (degrees)": ".0f", "length": ".2f"})
     for name, options in {"bundled": {}}.items() if args.bundled else LOSSES.items():
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder)
@@ -89,10 +91,5 @@ def main() -> None:
             turn = abs(angle - true[index][0]) % math.pi
             apart.append(math.degrees(min(turn, math.pi - turn)) if length else 90.0)
             ratios.append(length / true[index][1])
-        print(
-            f"| {name} | {psnr:.2f} | {psnr - nothing:+.2f} | {median(apart):.0f} | {median(ratios):.2f} |", flush=True
-        )
-
-
-if __name__ == "__main__":
-    main()
+        table.add(name, psnr, psnr - nothing, len(clear), median(apart), median(ratios))
+    return [table]

@@ -1,19 +1,20 @@
 """Seconds per frame at 1280x720: networks alone in fp32 and in the default precision, and the whole program.
 
-    python benchmarks/speed.py [FRAMES]              24 if not given
-
 What is compared is timed in turn, so that ratios hold on a noisy machine.
 """
 
-import sys
+from __future__ import annotations
+
+import argparse
 import tempfile
 import time
 from pathlib import Path
 from statistics import median
 
-import memory
 import torch
 
+from benchmarks.clips import drifting
+from benchmarks.results import Table
 from deblurcli import deblur_video
 from deblurcli.device import pick_device
 from deblurcli.restore.tiles import Restorer
@@ -40,16 +41,18 @@ def network_seconds(rounds: int = 7) -> dict[str, float]:
     return {row: median(found[1:]) for row, found in times.items()}
 
 
-if __name__ == "__main__":
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 24
-    found = network_seconds()
-    memory.SIZE = (1280, 720)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("frames", type=int, nargs="?", default=24, metavar="FRAMES", help="of the whole program's clip")
+
+
+def run(options: argparse.Namespace) -> list[Table]:
+    table = Table("1280x720", {"what": "", "seconds per frame": ".3f"})
+    for row, seconds in network_seconds().items():
+        table.add(row, seconds)
     with tempfile.TemporaryDirectory() as work:
         source = Path(work) / "in.mp4"
-        memory.make_clip(source, count)
+        drifting(source, options.frames, (1280, 720))
         for name, weights in NETWORKS.items():
             facts = deblur_video(source, Path(work) / f"{name}.mp4", method="none", network=weights).facts
-            found[f"whole program, {name} network, {count} frames"] = facts["seconds"] / count
-    print("| what | seconds per frame |\n|---|---|")
-    for row, seconds in found.items():
-        print(f"| {row} | {seconds:.3f} |")
+            table.add(f"whole program, {name} network, {options.frames} frames", facts["seconds"] / options.frames)
+    return [table]

@@ -1,15 +1,16 @@
 """What networks make of EVAL/gopro_stills, by the tool's own commands: fidelity, and how it looks.
 
-    python benchmarks/stills.py EVAL NETWORK [NETWORK ...] [--lpips FILE]
-
 NETWORK is a registered name or a file of weights. LPIPS needs its weights (`deblur weights pull lpips-alex`), or FILE.
 """
+
+from __future__ import annotations
 
 import argparse
 import tempfile
 from pathlib import Path
 from statistics import fmean
 
+from benchmarks.results import Table
 from deblurcli import deblur_image, measure
 
 SCORES = {"psnr": ("PSNR (dB)", ".2f"), "ssim": ("SSIM", ".4f"), "lpips": ("LPIPS", ".4f"), "niqe": ("NIQE", ".3f")}
@@ -21,13 +22,14 @@ def pairs(folder: Path) -> list[tuple[Path, Path]]:
     return [(reference.with_name(reference.name.replace("_gt", "")), reference) for reference in references]
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("eval", type=Path)
     parser.add_argument("networks", nargs="+", metavar="NETWORK")
     parser.add_argument("--lpips", default="alex", metavar="FILE")
-    options = parser.parse_args()
-    print(f"| network | {' | '.join(title for title, _ in SCORES.values())} |\n|{'---|' * (1 + len(SCORES))}")
+
+
+def run(options: argparse.Namespace) -> list[Table]:
+    table = Table("networks", {"network": "", **dict(SCORES.values())})
     with tempfile.TemporaryDirectory() as work:
         for network in ("input", *options.networks):
             rows = []
@@ -36,5 +38,5 @@ if __name__ == "__main__":
                     deblur_image(picture, Path(work, "out.png"), network=network, overwrite=True)
                     picture = Path(work, "out.png")
                 rows.append(measure(picture, reference, niqe=True, lpips=options.lpips))
-            means = (format(fmean(row[name] for row in rows), form) for name, (_, form) in SCORES.items())
-            print(f"| {network} | {' | '.join(means)} |", flush=True)
+            table.add(network, *(fmean(row[name] for row in rows) for name in SCORES))
+    return [table]

@@ -1,16 +1,15 @@
 """Why the default network looks as it does: candidates of one size, trained alike from random weights, and measured.
 
-    python benchmarks/study.py DATA [--minutes 3] [--only NAME ...] [--size N] [--out study.csv]
-
 DATA is a folder of sharp pictures, as for `deblur train`. Every candidate gets the same crops in the same order, the
 same seed and the same time: MINUTES on each thread, counted as this process's CPU time, so that whatever else the
 machine does decides little. (On a busy one set OMP_NUM_THREADS=1 and double the minutes: waiting threads burn time.)
 The gain is that of the averaged weights over the blurred input, on held-out crops.
 """
 
+from __future__ import annotations
+
 import argparse
 import copy
-import csv
 import sys
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.results import Table
 from deblurcli.device import Device, pick_device
 from deblurcli.losses import l1_fft, psnr_loss
 from deblurcli.networks import NETWORKS
@@ -151,14 +151,14 @@ def frame_seconds(network: nn.Module, device: Device, rounds: int = 5) -> float:
     return median(times[1:])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--minutes", type=float, default=3.0, help="training time of each candidate, on every thread")
     parser.add_argument("--only", nargs="+", choices=TRIALS, metavar="NAME", help=", ".join(TRIALS))
     parser.add_argument("--size", type=int, default=SIZE, help="of the crops")
-    parser.add_argument("--out", type=Path, default=Path("study.csv"))
-    options = parser.parse_args()
+
+
+def run(options: argparse.Namespace) -> list[Table]:
     chosen = {name: TRIALS[name] for name in options.only or TRIALS}
     costs = {name: cost(trial.build()) for name, trial in chosen.items()}
     for name, (parameters, macs) in costs.items():
@@ -176,21 +176,11 @@ def main() -> None:
     pairs = draw(HELD_OUT_CROPS, np.random.default_rng(VALIDATION_SEED))
 
     budget = 60 * options.minutes * torch.get_num_threads()
-    fields = ["network", "M parameters", "GMACs", "iterations", "gain (dB)", "CPU s per frame", "dB per CPU s"]
-    print(f"| {' | '.join(fields)} |\n|{'---|' * len(fields)}")
-    with options.out.open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(fields)
-        for name, trial in chosen.items():
-            network, iterations = train(trial, ring, device, seconds=budget, size=options.size)
-            found, seconds = gain(network, *pairs, device), frame_seconds(network, device)
-            parameters, macs = costs[name]
-            row = [name, f"{parameters / 1e6:.2f}", f"{macs / 1e9:.1f}", str(iterations)]
-            row += [f"{found:.2f}", f"{seconds:.3f}", f"{found / seconds:.2f}"]
-            print(f"| {' | '.join(row)} |", flush=True)
-            table.writerow(row)
-            file.flush()
-
-
-if __name__ == "__main__":
-    main()
+    numbers = {"M parameters": ".2f", "GMACs": ".1f", "iterations": "d", "gain (dB)": ".2f"}
+    table = Table("shapes", {"network": ""} | numbers | {"CPU s per frame": ".3f", "dB per CPU s": ".2f"})
+    for name, trial in chosen.items():
+        network, iterations = train(trial, ring, device, seconds=budget, size=options.size)
+        found, seconds = gain(network, *pairs, device), frame_seconds(network, device)
+        parameters, macs = costs[name]
+        table.add(name, parameters / 1e6, macs / 1e9, iterations, found, seconds, found / seconds)
+    return [table]

@@ -1,26 +1,26 @@
 """What test-time adaptation does to the development stills, step by step, and what it costs.
 
-    python benchmarks/test_time.py EVAL [--reblur NAME|FILE] [--network NAME|FILE] [--steps N ...] [--lpips FILE]
-    python benchmarks/test_time.py --cost [--reblur NAME|FILE] [--network NAME|FILE]
-
 EVAL holds gopro_stills/X.png with X_gt.png. Both take --pixels and --rate, that is `--tta-pixels` and `--tta-lr`. LPIPS
 is measured where its weights are on this machine, or with those of FILE. --cost times what `deblur image` does to a
 picture of 1280x720 with 5 steps, and a forward pass of the same network, in turn, so that the ratio holds on a noisy
 machine.
 """
 
+from __future__ import annotations
+
 import argparse
 import sys
 import tempfile
 import time
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from stills import pairs
 
+from benchmarks.results import Table
+from benchmarks.stills import SCORES, pairs
 from deblurcli import deblur_image, measure
 from deblurcli.adapt.samples import Adapter
 from deblurcli.device import pick_device
@@ -31,10 +31,9 @@ from deblurcli.weights.choose import load_chosen
 
 STEPS = (0, 1, 3, 5, 10, 20)
 ROUNDS = 5
-SCORES = {"psnr": ".2f", "ssim": ".4f", "lpips": ".4f", "niqe": ".3f"}
 
 
-def quality(folder: Path, steps: list[int], lpips: str, options: dict[str, Any]) -> None:
+def quality(folder: Path, steps: list[int], lpips: str, options: dict[str, Any]) -> Table:
     """A row for each number of steps: means over the stills, and of how many pairs NIQE is better than without."""
     rows: dict[int, list[dict[str, float]]] = {count: [] for count in steps}
     with tempfile.TemporaryDirectory() as work:
@@ -44,15 +43,15 @@ def quality(folder: Path, steps: list[int], lpips: str, options: dict[str, Any])
                 deblur_image(blurred, out, overwrite=True, tta_steps=count, **options)
                 found.append(measure(out, reference, niqe=True, lpips=lpips))
                 print(f"{blurred.name}, {count} steps: {found[-1]}", file=sys.stderr)
-    shown = {name: form for name, form in SCORES.items() if name in rows[steps[0]][0]}
-    print(f"| steps | {' | '.join(shown)} | NIQE better |\n|{'---|' * (len(shown) + 2)}")
+    shown = {name: column for name, column in SCORES.items() if name in rows[steps[0]][0]}
+    table = Table("steps", {"steps": "d", **dict(shown.values()), "NIQE better": ""})
     for count, found in rows.items():
-        means = [format(sum(row[name] for row in found) / len(found), form) for name, form in shown.items()]
         better = sum(row["niqe"] < before["niqe"] for row, before in zip(found, rows[steps[0]], strict=True))
-        print(f"| {count} | {' | '.join(means)} | {better} of {len(found)} |")
+        table.add(count, *(fmean(row[name] for row in found) for name in shown), f"{better} of {len(found)}")
+    return table
 
 
-def cost(weights: str, reblur: str, pixels: int) -> None:
+def cost(weights: str, reblur: str, pixels: int) -> Table:
     """Seconds of a forward pass, and of all that adapting and restoring a picture takes."""
     device = pick_device()
     network, module_r = load_chosen(weights, "image", "deblur"), load_chosen(reblur, "tta", "reblur-image")
@@ -75,12 +74,13 @@ def cost(weights: str, reblur: str, pixels: int) -> None:
         if number:
             print({name: round(found[-1], 3) for name, found in times.items()}, file=sys.stderr)
     forward, adapted = (median(found[1:]) for found in times.values())
-    print("| picture | forward pass (s) | with 5 steps (s) | forward passes |\n|---|---|---|---|")
-    print(f"| 1280x720, {network.name}, {device} | {forward:.3f} | {adapted:.2f} | {adapted / forward:.1f} |")
+    numbers = {"forward pass (s)": ".3f", "with 5 steps (s)": ".2f", "forward passes": ".1f"}
+    table = Table("cost", {"picture": ""} | numbers)
+    table.add(f"1280x720, {network.name}, {device}", forward, adapted, adapted / forward)
+    return table
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("eval", nargs="?", type=Path)
     parser.add_argument("--cost", action="store_true")
     parser.add_argument("--network", default="default")
@@ -88,11 +88,15 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, nargs="+", default=list(STEPS))
     parser.add_argument("--lpips", default="auto")
     parser.add_argument("--pixels", type=int, default=TtaOptions.tta_pixels)
-    parser.add_argument("--rate", type=float, default=TtaOptions.tta_lr)
-    given = parser.parse_args()
+    parser.add_argument("--rate", type=float, default=TtaOptions.rate)
+
+
+def run(given: argparse.Namespace) -> list[Table]:
+    tables = []
     if given.cost:
-        cost(given.network, given.reblur, given.pixels)
+        tables.append(cost(given.network, given.reblur, given.pixels))
     if given.eval:
         chosen = {"network": given.network, "tta_reblur": given.reblur}
-        chosen |= {"tta_pixels": given.pixels, "tta_lr": given.rate}
-        quality(given.eval / "gopro_stills", given.steps, given.lpips, chosen)
+        chosen |= {"tta_pixels": given.pixels, "rate": given.rate}
+        tables.append(quality(given.eval / "gopro_stills", given.steps, given.lpips, chosen))
+    return tables

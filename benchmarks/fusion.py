@@ -1,10 +1,10 @@
 """A study of what the video network should see: each variant of its fusion trained alike, for equal CPU time.
 
-    python benchmarks/fusion_study.py DATA [--minutes 3] [--crops 900]
-
 The single-frame part is the default's, and fixed. Reported: PSNR over the single-frame result on held-out synthetic
 clips, and time added to a 1280x720 frame, as a share of the single-frame time.
 """
+
+from __future__ import annotations
 
 import argparse
 import copy
@@ -15,6 +15,7 @@ from statistics import median
 import numpy as np
 import torch
 
+from benchmarks.results import Table
 from deblurcli.device import pick_device
 from deblurcli.losses import l1_fft
 from deblurcli.networks.video_unet import VideoUNet
@@ -58,12 +59,13 @@ def seconds(network: VideoUNet, frames: int) -> tuple[float, float]:
     return median(encoding), median(fusing)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--minutes", type=float, default=3)
     parser.add_argument("--crops", type=int, default=900)
-    args = parser.parse_args()
+
+
+def run(args: argparse.Namespace) -> list[Table]:
     device, single = pick_device(), load_chosen("default", "image", "deblur")
     base = device.place(single.module)
     train, held_out = load_material(args.data).split()
@@ -74,7 +76,8 @@ if __name__ == "__main__":
     ring = CropRing(source(train), capacity=args.crops, group=6, every=0, first=args.crops // 6, seed=1)
     ring.advance(0)
     blurred, sharp = source(held_out)(48, np.random.default_rng(VALIDATION_SEED))
-    print("| fusion | parameters (M) | iterations | gain (dB) | time added |\n|---|---|---|---|---|")
+    numbers = {"parameters (M)": ".2f", "iterations": "d", "gain (dB)": "+.3f", "time added": ".2f"}
+    table = Table("fusions", {"fusion": ""} | numbers)
     for name, changes in VARIANTS.items():
         torch.manual_seed(1)
         network = VideoUNet(**({"base": single.config} | changes))
@@ -101,4 +104,5 @@ if __name__ == "__main__":
         gain = mean_psnr(fused, sharp) - mean_psnr(blurred[:, FRAMES // 2, 3:], sharp)
         alone, added = seconds(average, frames)
         size = sum(p.numel() for p in network.fusion.parameters()) / 1e6
-        print(f"| {name} | {size:.2f} | {iteration} | {gain:+.3f} | {added / alone:.2f} |", flush=True)
+        table.add(name, size, iteration, gain, added / alone)
+    return [table]

@@ -1,0 +1,31 @@
+"""Benchmarks: what the program's quality, speed and memory are, and why its networks and defaults are what they are.
+
+    python -m benchmarks                       list them
+    python -m benchmarks NAME [ARGUMENTS]      run one; --help says what it takes
+    python -m benchmarks tables                write the tables of docs/benchmarks.md anew from the results
+
+A benchmark is a module with ``add_arguments(parser)`` and ``run(options) -> list[Table]``. Its tables go to
+results/VERSION/NAME.json. The data are not part of the repository.
+"""
+
+from __future__ import annotations
+
+BENCHMARKS = {
+    "quality": "PSNR, SSIM and flicker of every method on the GoPro clips and stills",
+    "stills": "PSNR, SSIM, LPIPS and NIQE of networks on the GoPro stills",
+    "classics": "the best unsharp mask and Wiener filter on the GoPro stills",
+    "tta": "test-time adaptation on the GoPro stills by number of steps, and its time against a forward pass",
+    "neighbours": "the video network against the single-frame one on clips of unseen photos and videos",
+    "adaptation": "what each variant of the meta method gains on videos of unusual cameras, and which signal tells it",
+    "speed": "seconds per frame at 1280x720 of networks and of the whole program, fp32 against the default precision",
+    "memory": "peak memory of deblur video on a short and on a long clip",
+    "adaptation_cost": "the survey against decoding alone, adapting against restoring 60 frames",
+    "authors": "our implementations of published networks against the authors', same weights, in turn",
+    "shapes": "what networks of other shapes, another loss and another optimiser reach in equal time",
+    "fusion": "what the video network gains from steps along the motion, more frames and other blocks in equal time",
+    "reblur_capacity": "PSNR of deblurring and reblurring with networks of four sizes",
+    "reblur_losses": "what each loss adds to the reblurring network in equal time",
+    "niqe_model": "no figures: estimates the package's NIQE model of sharp photos",
+    "frames": "no figures: hashes that tell whether two checkouts give the same frames, weights and pictures",
+}
+"""Name of the module -> what it measures."""

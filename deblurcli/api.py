@@ -17,10 +17,10 @@ from deblurcli.adapt.samples import Adapter
 from deblurcli.console import Reporter
 from deblurcli.device import Device, free_system_memory, pick_device
 from deblurcli.errors import InputError, OutputError, UsageError
+from deblurcli.files import check_destination
 from deblurcli.jobs.inspect import Inspection, draw, inspect_video, require_drawing
 from deblurcli.jobs.measure import measured
 from deblurcli.media.clips import ClipWriter
-from deblurcli.media.files import check_destination
 from deblurcli.media.images import IMAGE_SUFFIXES, Image, read_image, write_image
 from deblurcli.media.reader import VideoReader
 from deblurcli.media.writer import VideoWriter
@@ -238,7 +238,7 @@ def deblur_image(source: PathLike, destination: PathLike, *, report: Reporter | 
     if chosen.skip_existing and destination.exists():
         return Summary(destination, lines=[f"{destination} exists, skipped"], facts={"skipped": True})
     image = read_image(source)
-    check_destination(source, destination, chosen.overwrite)
+    check_destination(destination, [source], chosen.overwrite)
     device = pick_device(computing.device, computing.dtype)
     network = load_chosen(chosen.network, "image", "deblur", offline=chosen.offline, report=report)
     module = device.place(network.module)
@@ -376,7 +376,7 @@ def inspect(
         require_drawing(picture)
     with VideoReader(Path(source)) as reader:
         if picture is not None:
-            check_destination(reader.info.path, picture, overwrite)
+            check_destination(picture, [reader.info.path], overwrite)
         device = pick_device(computing.device, computing.dtype)
         found = inspect_video(reader, adapting, device, report, _expected_frames(reader))
     if picture is not None:

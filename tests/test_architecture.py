@@ -14,7 +14,7 @@ MAX_LINES = 400
 LONG: set[str] = set()
 """Networks ported from one file of their authors, which stay one file."""
 WRITERS = {
-    "media/files.py": "the atomic writer",
+    "files.py": "the atomic writer",
 }
 """Modules that open files for writing, and why each must."""
 WRITE_METHODS = {"write_text", "write_bytes", "imwrite", "savez", "savez_compressed", "save_file", "mkstemp", "touch"}
@@ -37,7 +37,12 @@ def writes(tree: ast.AST) -> Iterator[str]:
         last = called.rpartition(".")[2]
         words = [*node.args, *(k.value for k in node.keywords if k.arg == "mode")]
         modes = [w.value for w in words if isinstance(w, ast.Constant) and isinstance(w.value, str)]
-        opened = last == "open" and any(re.fullmatch("[rwxabt+]{1,3}", m) and set(m) & set("wxa+") for m in modes)
+        into_open = called == "av.open" and ast.unparse(node.args[0]).endswith((".file", "BytesIO()"))
+        opened = (
+            last in ("open", "Part")
+            and not into_open
+            and any(re.fullmatch("[rwxabt+]{1,3}", m) and set(m) & set("wxa+") for m in modes)
+        )
         low = called == "os.open" and re.search("O_(WRONLY|RDWR|CREAT)", code)
         saved = called in ("torch.save", "np.save", "safetensors.torch.save_file")
         if opened or low or saved or last in WRITE_METHODS:

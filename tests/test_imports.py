@@ -19,7 +19,7 @@ RINGS = [
     {"media", "weights", "datasets"},
     {"synth", "metrics", "losses", "device"},
     {"networks"},
-    {"options", "console"},
+    {"options", "console", "files"},
     {"errors", "version"},
 ]
 RANK = {name: rank for rank, names in enumerate(RINGS) for name in names}

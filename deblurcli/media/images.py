@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from deblurcli.errors import InputError, OutputError
-from deblurcli.media.files import check_destination, commit, create_part, reason
+from deblurcli.files import OutputFile, reason
 
 if TYPE_CHECKING:
     import torch
@@ -205,16 +205,12 @@ def write_image(path: Path, image: Image, *, overwrite: bool = False, source: Pa
         raise OutputError(f"{suffix} holds 8 bits, the image has {image.depth}", "use .png or .tiff")
     if image.alpha is not None and suffix in JPEG:
         raise OutputError(f"{suffix} holds no alpha", "use .png or .webp")
-    check_destination(source, path, overwrite)
-    part = create_part(path)
     try:
-        content, kept = _encode(image, suffix)
-        part.write_bytes(content)
-        commit(part, path, overwrite)
-    except (OSError, cv2.error) as error:
+        with OutputFile(path, inputs=[source] if source else [], overwrite=overwrite) as output:
+            content, kept = _encode(image, suffix)
+            output.file.write(content)
+    except cv2.error as error:
         raise OutputError(f"{path.name} cannot be written: {reason(error)}", "free space or use .png") from error
-    finally:
-        part.unlink(missing_ok=True)
     return [] if kept else [f"metadata (EXIF, XMP, colour profile) is not kept in {suffix}; use .png or .jpg"]
 
 

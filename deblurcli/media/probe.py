@@ -9,7 +9,7 @@ import av
 from av.stream import Discard, Disposition
 
 from deblurcli.errors import InputError
-from deblurcli.media.files import reason
+from deblurcli.files import reason
 from deblurcli.media.layout import Colour, layout_of
 
 __all__ = ["VIDEO_SUFFIXES", "Colour", "MediaInfo", "StreamInfo", "VideoInfo", "open_input", "probe"]

@@ -11,7 +11,7 @@ import av
 import numpy as np
 
 from deblurcli.errors import InputError
-from deblurcli.media.files import reason
+from deblurcli.files import reason
 from deblurcli.media.layout import PlaneLayout, layout_of, unpack
 from deblurcli.media.probe import MediaInfo, open_input, probe, time_of
 

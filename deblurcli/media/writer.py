@@ -4,7 +4,6 @@ import contextlib
 import errno
 import io
 import itertools
-import os
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -13,9 +12,9 @@ import av
 from av.stream import Disposition
 
 from deblurcli.errors import DeblurError, OutputError, UsageError
+from deblurcli.files import OutputFile, reason
 from deblurcli.media.differences import content_tags, lost
 from deblurcli.media.encoders import RATE_CLOCKED, Encoding, available_encoders, choose
-from deblurcli.media.files import check_destination, commit, create_part, reason
 from deblurcli.media.layout import pack
 from deblurcli.media.probe import copied_streams, open_input, probe
 from deblurcli.media.reader import Frame, VideoReader
@@ -51,14 +50,8 @@ class VideoWriter:
         overwrite: bool = False,
     ) -> None:
         self.destination = Path(destination)
-        check_destination(source.info.path, self.destination, overwrite)
         self._source = source
-        self._overwrite = overwrite
-        self._encoding: Encoding = choose(source.info.video, source.layout, self.destination, codec, crf, preset)
-        self.codec = self._encoding.codec
-        self.pix_fmt = self._encoding.pix_fmt
         self.differences: list[str] = []
-        self._clocked = self.codec in RATE_CLOCKED or self._encoding.muxer == "avi"
         self._times: dict[int, tuple[int, int]] = {}  # encoder's pts -> pts and duration, for the frames inside it
         self._written = 0
         self._held: av.Packet | None = None
@@ -66,8 +59,11 @@ class VideoWriter:
         self._last_dts: int | None = None
         self._dropped: set[int] = set()
         self._rounded: set[str] = set()
-        self._part = create_part(self.destination)
+        self._output = OutputFile(self.destination, inputs=[source.info.path], overwrite=overwrite)
         try:
+            self._encoding: Encoding = choose(source.info.video, source.layout, self.destination, codec, crf, preset)
+            self.codec, self.pix_fmt = self._encoding.codec, self._encoding.pix_fmt
+            self._clocked = self.codec in RATE_CLOCKED or self._encoding.muxer == "avi"
             self._open(user_options=crf is not None or preset is not None)
         except BaseException:
             self._discard()
@@ -77,14 +73,11 @@ class VideoWriter:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is not None:
-            self._discard()
-            return
         try:
-            self._finish()
-        except BaseException:
+            if error is None:
+                self._finish()
+        finally:
             self._discard()
-            raise
 
     def write(self, item: Frame | av.Packet) -> None:
         """Encode a frame, or copy a packet of another stream; packets of dropped streams are ignored.
@@ -112,7 +105,7 @@ class VideoWriter:
                 options["movflags"] = "use_metadata_tags"
         try:
             self._container = av.open(
-                str(self._part.absolute()),
+                self._output.file,
                 "w",
                 format=muxer,
                 container_options=options,
@@ -269,10 +262,9 @@ class VideoWriter:
                 self._mux(packet)
             self._mux(None)
             self._container.close()
-            with self._part.open("rb+") as file:
-                os.fsync(file.fileno())
+            self._output.complete()
             self._note_differences()
-            commit(self._part, self.destination, self._overwrite)
+            self._output.publish()
         except (av.FFmpegError, OSError, ValueError) as error:
             raise self._failed(error) from error
 
@@ -282,7 +274,7 @@ class VideoWriter:
             kinds = ", ".join(sorted(self._rounded))
             self.differences.append(f"times rounded to {self._clock} s by {muxer} ({kinds}); use .mp4")
         try:
-            result = probe(self._part)
+            result = probe(self._output.part)
             left_out = self._dropped if self._source.copied else {other.index for other in self._source.info.others}
             self.differences += lost(self._source.info, result, left_out, muxer, self._cure())
         except DeblurError as error:
@@ -292,12 +284,12 @@ class VideoWriter:
         name = self.destination.name
         if getattr(error, "errno", 0) == errno.EINVAL:
             return OutputError(f"{self._encoding.muxer} refused the streams or their timing: {name}", "use .mkv")
-        return OutputError(f"{name} cannot be written: {reason(error)}", "free space or choose another folder")
+        return self._output.failed(error)
 
     def _discard(self) -> None:
         with contextlib.suppress(Exception):
             self._container.close()
-        self._part.unlink(missing_ok=True)
+        self._output.discard()
 
 
 def _first_packets(source: VideoReader) -> dict[int, av.Packet]:

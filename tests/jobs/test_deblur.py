@@ -21,6 +21,7 @@ from deblurcli import api, metrics
 from deblurcli.cli import run
 from deblurcli.device import pick_device
 from deblurcli.errors import DeblurError
+from deblurcli.files import OutputFile
 from deblurcli.media.clips import ClipWriter
 from deblurcli.media.reader import VideoReader
 from deblurcli.metrics.self_shift import self_shift_score
@@ -51,7 +52,7 @@ def shot(seed: int, frames: int) -> list[torch.Tensor]:
 
 
 def write_clip(path: Path, pictures: list[torch.Tensor]) -> Path:
-    with ClipWriter(path, Fraction(25)) as writer:
+    with OutputFile(path) as output, ClipWriter(output, Fraction(25)) as writer:
         for picture in pictures:
             writer.write(picture)
     return path

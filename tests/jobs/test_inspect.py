@@ -24,6 +24,7 @@ from deblurcli import api, options
 from deblurcli.adapt.survey import Survey, survey
 from deblurcli.cli import app, run
 from deblurcli.jobs.inspect import BLOCKS, LETTERS, Inspection, draw, spark
+from deblurcli.files import OutputFile
 from deblurcli.media.clips import ClipWriter
 from deblurcli.methods.meta import HELD_OUT
 
@@ -58,7 +59,7 @@ def pictures() -> list[Tensor]:
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("clip") / "two shots.mkv"
-    with ClipWriter(path, Fraction(25)) as writer:
+    with OutputFile(path) as output, ClipWriter(output, Fraction(25)) as writer:
         for picture in pictures():
             writer.write(picture)
     return path
@@ -241,7 +242,7 @@ def test_the_picture_without_a_camera_has_a_row_less(found: Inspection, tmp_path
 
 @matplotlib
 def test_one_frame_is_enough(tmp_path: Path) -> None:
-    with ClipWriter(tmp_path / "one.mkv", Fraction(25)) as writer:
+    with OutputFile(tmp_path / "one.mkv") as output, ClipWriter(output, Fraction(25)) as writer:
         writer.write(pictures()[0])
     found = api.inspect(tmp_path / "one.mkv", tmp_path / "one.png", device="cpu", **QUICK)
     assert found.survey.frames == 1 and cv2.imread(str(tmp_path / "one.png")) is not None

@@ -183,7 +183,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("deblurcli.files.os.fsync", full)
     with pytest.raises(OutputError, match="no space left"):
         write_image(tmp_path / "a.png", Image(samples()))
     assert list(tmp_path.iterdir()) == []

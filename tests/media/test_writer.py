@@ -71,7 +71,7 @@ def test_read_only_folder(clip: Path, tmp_path: Path) -> None:
 
 
 def test_folder_that_access_calls_read_only(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deblurcli.media.files.os.access", lambda *_: False)
+    monkeypatch.setattr("deblurcli.files.os.access", lambda *_: False)
     refused(OutputError, clip, tmp_path / "b.mkv", "not writable")
 
 
@@ -211,7 +211,7 @@ def test_part_lies_beside_the_output_until_the_end(clip: Path, tmp_path: Path) -
 def test_a_part_of_another_run_is_not_used(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".b.mp4.same.part").write_text("another run's")
     names = iter(["same", "same", "other"])
-    monkeypatch.setattr("deblurcli.media.files.secrets.token_hex", lambda _: next(names))
+    monkeypatch.setattr("deblurcli.files.secrets.token_hex", lambda _: next(names))
     copy(clip, tmp_path / "b.mp4")
     assert (tmp_path / ".b.mp4.same.part").read_text() == "another run's"
 

@@ -22,6 +22,7 @@ from deblurcli.cli import run
 from deblurcli.console import Reporter
 from deblurcli.device import pick_device
 from deblurcli.errors import DeblurError
+from deblurcli.files import OutputFile
 from deblurcli.media.clips import ClipWriter
 from deblurcli.media.reader import VideoReader
 from deblurcli.methods.tta import EachPicture, WholeVideo, evenly
@@ -288,7 +289,7 @@ def test_images_adapt_one_by_one_in_a_batch(
 
 def write_clip(path: Path, frames: int = 6) -> Path:
     wide = picture(64, 128)
-    with ClipWriter(path, Fraction(25)) as writer:
+    with OutputFile(path) as output, ClipWriter(output, Fraction(25)) as writer:
         for index in range(frames):
             writer.write(wide[:, :, 4 * index : 4 * index + 80])
     return path

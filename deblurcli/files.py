@@ -1,0 +1,200 @@
+"""The one writer of files: refused before any work, written under a `.part` name, named when complete."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from deblurcli.errors import OutputError, UsageError
+
+
+class Part(io.FileIO):
+    """An unfinished file, not buffered: a refusal of the disk is raised by the call that wrote, not by a later one."""
+
+    def write(self, content: Any) -> int:
+        """Write all of it. Raises OSError."""
+        view, written = memoryview(content).cast("B"), 0
+        while written < len(view):
+            written += super().write(view[written:])
+        return written
+
+
+class OutputFile:
+    """A file that appears under its name when it is complete, or not at all.
+
+    The content goes to ``file``, open for writing and reading, which nobody needs to open again by name. Use as a
+    context manager: a clean exit commits, an exception leaves nothing, an OSError becomes an OutputError.
+
+    Args:
+        destination: the name in the end.
+        inputs: files that it must never be, under whatever name.
+        overwrite: replace a file that exists.
+
+    Raises:
+        UsageError: the destination exists, or is an input.
+        OutputError: the file cannot be made or written.
+    """
+
+    def __init__(self, destination: Path, *, inputs: Iterable[Path] = (), overwrite: bool = False) -> None:
+        self.destination, self.inputs, self.overwrite = destination, tuple(inputs), overwrite
+        check_destination(destination, self.inputs, overwrite)
+        self.file = _create_part(destination)
+        self.part = Path(self.file.name)
+
+    def __enter__(self) -> OutputFile:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            if error is None:
+                self.commit()
+            elif isinstance(error, OSError):
+                raise self.failed(error) from error
+        finally:
+            self.discard()
+
+    def commit(self) -> None:
+        """Give the complete file its name. Raises UsageError (the name appeared meanwhile) and OutputError."""
+        self.complete()
+        self.publish()
+
+    def complete(self) -> None:
+        """Bring the content to the disk. Raises OutputError."""
+        try:
+            os.fsync(self.file.fileno())
+        except OSError as error:
+            raise self.failed(error) from error
+
+    def publish(self) -> None:
+        """Rename what is complete. Raises UsageError (the name appeared meanwhile, or is an input) and OutputError."""
+        _check_inputs(self.destination, self.inputs)
+        try:
+            if not os.path.samestat(os.fstat(self.file.fileno()), self.part.lstat()):
+                found = f"{self.part} was replaced by something else while it was written"
+                raise OutputError(found, "choose a folder that only you can write to")
+            self.file.close()
+            if self.overwrite:
+                self.part.replace(self.destination)
+            else:
+                self._link()
+            _sync(self.destination.parent)
+        except FileExistsError as error:
+            cure = "use --overwrite or another name"
+            raise UsageError(f"{self.destination} appeared while it was made", cure) from error
+        except OSError as error:
+            raise self.failed(error) from error
+
+    def _link(self) -> None:
+        """Rename only where the name is free, in one step where the file system can."""
+        try:
+            self.destination.hardlink_to(self.part)
+        except FileExistsError:
+            raise
+        except (OSError, NotImplementedError):  # no second names here
+            if os.path.lexists(self.destination):
+                raise FileExistsError(self.destination) from None
+            self.part.replace(self.destination)
+        else:
+            self.part.unlink()
+
+    def discard(self) -> None:
+        """Remove what was not named. Never raises."""
+        with contextlib.suppress(OSError):
+            self.file.close()
+        with contextlib.suppress(OSError):
+            self.part.unlink(missing_ok=True)
+
+    def failed(self, error: BaseException) -> OutputError:
+        """The error to raise for one of a library or the system."""
+        found = f"{self.destination.name} cannot be written: {reason(error)}"
+        return OutputError(found, "free space or choose another folder")
+
+
+@contextlib.contextmanager
+def output_files(
+    destinations: Sequence[Path], *, inputs: Iterable[Path] = (), overwrite: bool = False
+) -> Iterator[list[OutputFile]]:
+    """Several files that appear together or not at all; otherwise as :class:`OutputFile`."""
+    inputs = tuple(inputs)
+    if len({path.resolve() for path in destinations}) < len(destinations):
+        raise UsageError(f"{destinations[0]} would be written twice", "choose another output name")
+    with contextlib.ExitStack() as stack:
+        outputs: list[OutputFile] = []
+        for destination in destinations:
+            outputs.append(OutputFile(destination, inputs=inputs, overwrite=overwrite))
+            stack.callback(outputs[-1].discard)
+        try:
+            yield outputs
+        except OSError as error:
+            raise outputs[0].failed(error) from error
+        for output in outputs:
+            output.complete()
+        for number, output in enumerate(outputs):
+            try:
+                output.publish()
+            except BaseException:
+                for named in outputs[:number]:
+                    named.destination.unlink(missing_ok=True)
+                raise
+
+
+def check_destination(destination: Path, inputs: Iterable[Path] = (), overwrite: bool = False) -> None:
+    """Refuse what must never be written to, before anything is opened. Raises UsageError and OutputError."""
+    folder = destination.parent
+    _check_inputs(destination, inputs)
+    if destination.is_dir():
+        raise OutputError(f"{destination} is a folder", "give a file name")
+    if os.path.lexists(destination):
+        if not overwrite:
+            raise UsageError(f"{destination} exists", "use --overwrite or another name")
+    elif not folder.is_dir():
+        raise OutputError(f"folder {folder} does not exist", "create it first")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"folder {folder} is not writable", "choose another folder")
+
+
+def reason(error: BaseException) -> str:
+    """The short text of a library or system error, without the file name."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text[:1].lower() + text[1:]
+
+
+def _check_inputs(destination: Path, inputs: Iterable[Path]) -> None:
+    """Refuse an output that is an input, whether by its name or through a link."""
+    for path in inputs:
+        if destination.exists() and path.exists() and destination.samefile(path):
+            raise UsageError(f"{destination} is the input", "choose another output name")
+
+
+def _create_part(destination: Path) -> Part:
+    """Create and open `.NAME.<id>.part` beside the output, the name shortened to fit 255 bytes. Raises OutputError."""
+    for _ in range(100):
+        tail = f".{secrets.token_hex(4)}.part"
+        name = os.fsencode(destination.name)[: 255 - 1 - len(tail)]
+        # A cut in the middle of a character must not leave an invalid name.
+        stem = os.fsdecode(name) if len(name) == len(os.fsencode(destination.name)) else name.decode(errors="ignore")
+        try:
+            return Part(str(destination.with_name(f".{stem}{tail}")), "x+")
+        except FileExistsError:
+            continue
+        except OSError as error:
+            found = f"{destination.name} cannot be created in {destination.parent}: {reason(error)}"
+            raise OutputError(found, "choose another folder or name") from error
+    raise OutputError(f"{destination.parent} holds too many .part files", "remove them")
+
+
+def _sync(folder: Path) -> None:
+    """Bring the names in a folder to the disk, where that can be done."""
+    if hasattr(os, "O_DIRECTORY"):
+        with contextlib.suppress(OSError):  # some network drives cannot sync a folder
+            opened = os.open(folder, os.O_DIRECTORY)
+            try:
+                os.fsync(opened)
+            finally:
+                os.close(opened)

@@ -2,7 +2,7 @@
 
     python -m benchmarks                       list them
     python -m benchmarks NAME [ARGUMENTS]      run one; --help says what it takes
-    python -m benchmarks tables                write the tables of docs/benchmarks.md anew from the results
+    python -m benchmarks tables                write the tables of README.md anew from the results
 
 A benchmark is a module with ``add_arguments(parser)`` and ``run(options) -> list[Table]``. Its tables go to
 results/VERSION/NAME.json. The data are not part of the repository.

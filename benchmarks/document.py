@@ -1,4 +1,4 @@
-"""The tables of docs/benchmarks.md, written between their marks from the results.
+"""The tables of README.md, written between their marks from the results.
 
 A mark is ``<!-- BENCHMARK: TITLE -->``, and ``<!-- end -->`` closes it; ``<!-- list -->`` holds the list of benchmarks.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks import BENCHMARKS, results
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+DOCUMENT = Path(__file__).parent / "README.md"
 MARK = re.compile(r"<!-- (?:(list)|(\w+): (.+?)) -->\n.*?<!-- end -->", re.DOTALL)
 
 

@@ -6,8 +6,8 @@ import contextlib
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +47,17 @@ class Device:
             return int(torch.cuda.mem_get_info(self.where)[0])
         return free_system_memory()
 
+    def limited_to(self, precisions: Collection[str]) -> Device:
+        """This device, in float32 where its own precision is not among these (fp32, bf16, fp16)."""
+        return self if self.precision in precisions else replace(self, dtype=torch.float32)
+
+    @property
+    def precision(self) -> str:
+        """Name of ``dtype``: fp32, bf16 or fp16."""
+        return next(name for name, dtype in _DTYPES.items() if dtype == self.dtype)
+
     def __str__(self) -> str:
-        name = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[self.dtype]
-        return f"{self.where} {name} ({self.why})"
+        return f"{self.where} {self.precision} ({self.why})"
 
 
 def free_system_memory() -> int:

@@ -1,7 +1,7 @@
 """How well a network restores a video, told without its sharp original.
 
-Of the signals that were tried, on adaptations whose true gain is known, this one goes along with the gain (the study is
-in ``benchmarks/``): neither the loss on held-out pseudo pairs does, nor how well the result can be blurred back.
+Of the signals tried on adaptations whose true gain is known, only this one tracks the gain (the study is in
+``benchmarks/``): the loss on held-out pseudo pairs does not, nor does how well the result can be blurred back.
 """
 
 from __future__ import annotations
@@ -13,29 +13,30 @@ from torch import Tensor
 
 from deblurcli.adapt.camera import Alignment
 
-MOST_PIECES = 32
-"""Pieces that the agreement is measured on."""
-EDGE = 8
-"""A piece's edge of this share of its side does not count: the network sees less around it than in a frame."""
+MAX_PIECES = 32
+"""Pieces that the agreement is measured on, at most."""
+EDGES_PER_SIDE = 8
+"""An eighth of a piece's side at each edge does not count: the network sees less around it there than in a frame."""
 BATCH = 8
+"""Pieces that are restored at once."""
 
 
 class Agreement:
     """How well a network restores real blur of the video: blurred pieces of it against what they show when sharp.
 
-    The sharp moment beside a blurred one, seen from the middle of the path that the camera went meanwhile, is nearly
-    what the blurred piece should become. Nothing is learnt from these pairs: adaptation sees the sharp patches only
-    under other blur. The pieces of the patches that are kept out come first.
+    A blurred piece should become nearly what the sharp moment beside it shows, seen from the middle of the path that
+    the camera took meanwhile. Nothing is learnt from these pairs: adaptation sees the sharp patches only under other
+    blur. Pieces of the held-out patches come first.
 
     Args:
-        found: the alignment of the video's patches, the last ones being those that are kept out.
+        found: the alignment of the video's patches, the held-out ones last.
     """
 
     def __init__(self, found: Alignment) -> None:
-        chosen = torch.nonzero(found.explained).flatten().flip(0)[:MOST_PIECES]
+        chosen = torch.nonzero(found.explained).flatten().flip(0)[:MAX_PIECES]
         self.clips = found.moments.clips(chosen)
         self.sharp, self.counted = found.views(chosen)
-        edge = found.moments.size[0] // EDGE
+        edge = found.moments.size[0] // EDGES_PER_SIDE
         inner = torch.zeros_like(self.counted)
         inner[..., edge:-edge, edge:-edge] = True
         self.counted &= inner

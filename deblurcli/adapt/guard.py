@@ -1,4 +1,4 @@
-"""Do no harm: an adaptation that diverges, or that does not pay on patches it does not learn from, is undone."""
+"""Do no harm: an adaptation is undone if it diverges, or does not pay on patches that it does not learn from."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-WORTH = {"agreement": 0.03, "pairs": 0.01}
-"""Share of the loss that an adaptation must take away to be kept, by what is judged. With the weights of the
-version before, all adaptations whose true gain was measured took more of it away, and were gains; 3 % is 0.13 dB of
-agreement."""
+MIN_GAIN = {"agreement": 0.03, "pairs": 0.01}
+"""Minimum relative loss reduction for an adaptation to be kept, by what the guard judges. Whenever the true gain was
+measured, adaptations that reduced the loss by more were gains; 3 % is 0.13 dB of agreement."""
 
 
 class Diverged(Exception):
@@ -31,23 +30,23 @@ def require_finite_weights(module: nn.Module, what: str) -> None:
 
 
 class Guard:
-    """Remembers the best weights of a network by a loss on what it does not learn from.
+    """Remembers the best weights of a network, by a loss on what it does not learn from.
 
     Args:
         network: the one that adapts.
-        judge: the loss, always on the same things.
+        judge: the loss of a network, always on the same pieces.
         before: the loss of the unadapted network.
-        worth: the share of it that must go.
+        min_gain: minimum relative reduction of the loss for the weights to be worth keeping.
     """
 
-    def __init__(self, network: nn.Module, judge: Callable[[nn.Module], float], before: float, worth: float) -> None:
-        self.network, self.judge, self.worth = network, judge, worth
+    def __init__(self, network: nn.Module, judge: Callable[[nn.Module], float], before: float, min_gain: float) -> None:
+        self.network, self.judge, self.min_gain = network, judge, min_gain
         self.before = self.best = before
         self.best_step = 0
         self.weights = copy.deepcopy(network.state_dict())
 
     def look(self, step: int) -> None:
-        """Judge the network after so many steps. Raises Diverged where a weight is not finite."""
+        """Judge the network after ``step`` steps. Raises Diverged where a weight is not finite."""
         require_finite_weights(self.network, "deblurring")
         found = self.judge(self.network)
         if found < self.best:
@@ -55,6 +54,6 @@ class Guard:
             self.weights = copy.deepcopy(self.network.state_dict())
 
     def settle(self) -> bool:
-        """Give the network its best weights; whether they are worth keeping."""
+        """Give the network its best weights; returns whether they are worth keeping."""
         self.network.load_state_dict(self.weights)
-        return self.best <= (1 - self.worth) * self.before
+        return self.best <= (1 - self.min_gain) * self.before

@@ -1,7 +1,10 @@
-"""Pseudo pairs: what a network is shown of a patch, what it is to be restored to, and the loss on them."""
+"""Pseudo pairs: what a network is shown of a patch, what it is to restore it to, and its loss on them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -9,9 +12,13 @@ from deblurcli.adapt.survey import WINDOW, SupportPatch
 from deblurcli.device import Device
 from deblurcli.losses import LOSSES
 from deblurcli.networks import NetworkSpec
-from deblurcli.networks.spec import outputs
-from deblurcli.options import AdaptOptions
-from deblurcli.restore.tiles import padded
+from deblurcli.networks.spec import outputs, padded
+from deblurcli.options.meta import MetaOptions
+
+Reblur = Callable[[Tensor, Tensor, np.random.Generator], tuple[Tensor, Tensor, int]]
+"""A window (1 x 5 x 3 x S x S) and its pseudo-sharp centre (1 x 3 x S x S) to a pseudo pair: the blurred centre, the
+picture to restore it to (1 x 3 x S x S each), and the width of the border, in pixels, that shows what lies outside of
+the patch."""
 
 
 def network_input(frames: int, window: Tensor, centre: Tensor) -> Tensor:
@@ -29,16 +36,17 @@ def trainable(network: nn.Module, part: str) -> list[nn.Parameter]:
     return [p for p in network.parameters() if part == "all" or p.ndim <= 1]
 
 
-def shown(spec: NetworkSpec, window: Tensor, centre: Tensor) -> Tensor:
+def adapting_input(spec: NetworkSpec, window: Tensor, centre: Tensor) -> Tensor:
     """What a network, or its part that adapts, sees of N windows of a video (N x 5 x 3 x S x S) whose middle frame is
     replaced by ``centre`` (N x 3 x S x S)."""
     return network_input(1 if spec.alone else spec.window, window, centre.clamp(0, 1))
 
 
-def restored(network: nn.Module, spec: NetworkSpec, clips: Tensor, device: Device) -> Tensor:
+def restore_clips(network: nn.Module, spec: NetworkSpec, clips: Tensor, device: Device) -> Tensor:
     """The middle frames of N clips (N x 5 x 3 x S x S) as the whole network restores them, N x 3 x S x S.
 
-    The whole: what joins the frames of a window does not adapt, but may do worse with what the adapted part gives it.
+    The layers that join the frames of a window do not adapt, but may do worse with what the adapted part gives them:
+    so the whole network is judged.
     """
     height, width = clips.shape[-2:]
     clips = padded(clips, spec.multiple_of, spec.min_size)
@@ -48,21 +56,30 @@ def restored(network: nn.Module, spec: NetworkSpec, clips: Tensor, device: Devic
 
 @torch.no_grad()
 def pseudo_sharp(
-    network: nn.Module, spec: NetworkSpec, patch: SupportPatch, options: AdaptOptions, device: Device
+    network: nn.Module, spec: NetworkSpec, patch: SupportPatch, options: MetaOptions, device: Device
 ) -> Tensor:
-    """What a patch (1 x 3 x S x S in [0, 1]) is to be restored to: its sharpest moment, or that as the part of the
-    network that adapts restores it. The moment is a little blurred and noisy itself, and teaches to leave so much."""
+    """The target of a patch, 1 x 3 x S x S in [0, 1]: its sharpest moment, restored or as it is.
+
+    The sharpest moment is still a little blurred and noisy, and would teach the network to leave that in. So it is
+    restored first, by the part of the unadapted network that adapts, unless ``options`` say otherwise.
+    """
     window = patch.clip(device.where)
     moment = window[:, WINDOW // 2]
     if not options.restores_patches:
         return moment
     with device.autocast():
-        found = network.get_submodule(spec.alone)(shown(spec, window, moment))
+        found = network.get_submodule(spec.alone)(adapting_input(spec, window, moment))
     return found.float().clamp(0, 1)
 
 
+def centre_crop(pictures: Tensor, side: int) -> Tensor:
+    """The middle of some pictures (... x S x S), ``side`` pixels wide and high; themselves where that is S."""
+    start = (pictures.shape[-1] - side) // 2
+    return pictures[..., start : start + side, start : start + side] if start > 0 else pictures
+
+
 def without_border(picture: Tensor, border: int, size: int) -> Tensor:
-    """The inside of a picture that stands for one of ``size`` pixels a side, whose border of so many means nothing."""
+    """The inside of a picture at any scale, without a border that has ``border`` pixels where its side has ``size``."""
     width = picture.shape[-1]
     cut = border * width // size
     return picture[..., cut : width - cut, cut : width - cut]
@@ -71,10 +88,12 @@ def without_border(picture: Tensor, border: int, size: int) -> Tensor:
 def deblur_loss(
     network: nn.Module, spec: NetworkSpec, window: Tensor, blurred: Tensor, target: Tensor, border: int, device: Device
 ) -> Tensor:
-    """The network's own loss, of all its outputs, where the pseudo-blurred patch stands in the middle of the window,
-    without a border of so many pixels or, so that it ends between pixels at all scales, a few more."""
+    """The network's own loss, over all its outputs, on pseudo pairs (N x 3 x S x S) in the middle of windows.
+
+    ``border`` pixels do not count or, so that the border ends between pixels at all scales, a few more.
+    """
     with device.autocast():
-        found = outputs(network.get_submodule(spec.alone), shown(spec, window, blurred))
+        found = outputs(network.get_submodule(spec.alone), adapting_input(spec, window, blurred))
     pictures, size = [found] if isinstance(found, Tensor) else found, window.shape[-1]
     step = size // min(picture.shape[-1] for picture in pictures)
     border = -(-border // step) * step

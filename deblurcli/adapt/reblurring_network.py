@@ -5,25 +5,26 @@ Meta-transferring for deblurring (Po-Sheng Liu et al., BMVC 2022), algorithm 1 a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deblurcli.adapt.guard import require_finite
 from deblurcli.adapt.survey import WINDOW, SupportPatch
+from deblurcli.adapt.update import update
+from deblurcli.console import Reporter
 from deblurcli.device import Device
 from deblurcli.losses import clamp_parameters, critic_loss, generator_loss
-from deblurcli.options import AdaptOptions
+from deblurcli.options.meta import MetaOptions
 
-CLIP = 0.01
-"""Bound of every parameter of the critic."""
+MAX_CRITIC_PARAMETER = 0.01
+"""Bound of the absolute value of every parameter of the critic (weight clipping, Wasserstein GAN)."""
 
 
 def real_sample(patch: SupportPatch, choice: str, rng: np.random.Generator) -> Tensor:
-    """What the critic sees as the video's real blur, 3 x S x S: the ``blurriest`` colocated crop (the paper), or a
-    random ``neighbour`` in the window (the authors' code)."""
+    """The video's real blur for the critic, 3 x S x S: the ``blurriest`` colocated crop (the paper), or a random
+    ``neighbour`` in the window (the authors' code)."""
     assert patch.window is not None and patch.blurriest is not None
     if choice == "blurriest":
         return patch.blurriest
@@ -36,41 +37,50 @@ def learn_to_reblur(
     optimiser: torch.optim.Optimizer,
     patches: list[SupportPatch],
     cycle: Callable[[Tensor, Tensor], Tensor],
-    options: AdaptOptions,
+    options: MetaOptions,
     device: Device,
-    step_done: Callable[[], None],
-) -> list[float]:
-    """Update ``reblur`` on one patch after the other, and the critic with it; the loss of each step.
+    *,
+    crop: Callable[[Tensor], Tensor],
+    smaller: Callable[[], bool],
+    trace: list[float],
+    console: Reporter,
+) -> None:
+    """Update ``reblur`` on one patch after the other, and the critic with it.
 
     Args:
-        optimiser: of the reblurring network and of whatever else the cycle loss may move.
+        optimiser: moves the reblurring network, and whatever else the cycle loss may move.
         patches: in the order of the steps.
         cycle: (windows N x 5 x 3 x S x S, pseudo-blurred N x 3 x S x S) -> the deblurring network's loss on them.
+        crop: cuts the part of a patch that fits into memory, which ``smaller`` makes less.
+        smaller, trace, console: see :func:`deblurcli.adapt.update.update`.
 
     Raises:
-        Diverged: a loss is not finite.
+        Diverged: a loss is not finite, or memory has run out.
     """
     critic_optimiser = torch.optim.RMSprop(critic.parameters(), lr=options.critic_rate)
     rng = np.random.default_rng(options.seed)
-    losses = []
-    for patch in patches:
-        window = patch.clip(device.where)
-        real = real_sample(patch, options.real_sample, rng).to(device.where)[None]
+
+    def losses(step: int) -> Iterator[Tensor]:
+        window = crop(patches[step].clip(device.where))
+        real = crop(real_sample(patches[step], options.real_sample, rng).to(device.where)[None])
         with device.autocast():
             blurred = reblur(window)
         blurred = blurred.float()
         critic_optimiser.zero_grad()
         critic_loss(critic(real), critic(blurred.detach())).backward()
         critic_optimiser.step()
-        clamp_parameters(critic, CLIP)
+        clamp_parameters(critic, MAX_CRITIC_PARAMETER)
         weight = options.cycle_weight
         loss = (1 - weight) * generator_loss(critic(blurred))
-        if weight:
-            loss = loss + weight * cycle(window, blurred)
-        require_finite(loss, "reblurring")
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(float(loss.detach()))
-        step_done()
-    return losses
+        yield loss + weight * cycle(window, blurred) if weight else loss
+
+    update(
+        optimiser,
+        len(patches),
+        losses,
+        subject="reblurring",
+        task="learning the blur",
+        trace=trace,
+        console=console,
+        smaller=smaller,
+    )

@@ -10,12 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deblurcli.console import Reporter
 from deblurcli.media.shots import CutDetector, windows
 from deblurcli.metrics.self_shift import SHIFTS, score_locations
-from deblurcli.restore.tiles import padded
+from deblurcli.networks.spec import padded
 
 WINDOW = 5
 """Frames around a pseudo-sharp patch, as the reblurring network takes them."""
+
+HELD_OUT = 4
+"""Locations to survey beyond those adapted to: a guard judges by them."""
 
 
 @dataclass
@@ -77,8 +81,15 @@ class _Seen:
     begins_shot: bool
 
 
+def counted(frames: Iterable[Tensor], total: int | None, console: Reporter) -> Iterator[Tensor]:
+    """The same frames, with progress. ``total``: how many are expected."""
+    for count, frame in enumerate(frames, 1):
+        console.progress("surveying", count, total)
+        yield frame
+
+
 def unit(pixels: Tensor) -> Tensor:
-    """Pixels in [0, 1], which they may be already, of pixels in bytes."""
+    """Bytes to [0, 1]; floats are in [0, 1] already."""
     return pixels / 255 if pixels.dtype == torch.uint8 else pixels
 
 

@@ -1,4 +1,4 @@
-"""Keeping the colours: what one picture's values must become for it to have another one's distribution of them."""
+"""Keeping the colours: how to change a picture's values so that their distribution is another picture's."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ LEVELS = 65
 """Quantiles that a tone curve is made of."""
 
 SPAN = (-0.5, 1.5)
-"""Values that a tone curve knows: results that are not clamped leave [0, 1] a little."""
+"""Values that a tone curve is made for: results that are not clamped leave [0, 1] a little."""
 
 ENTRIES = 8193
-"""Of the table of a tone curve: a sixteenth of an 8-bit code value apart."""
+"""Entries in the table of a tone curve: a sixteenth of an 8-bit code value apart."""
 
 
 def matched(picture: Tensor, reference: Tensor) -> Tensor:
     """A picture with the histogram of another: exact matching of the cumulative distributions, channel by channel.
 
-    As ``match_histograms`` of scikit-image with ``channel_axis``: equal values stay equal, and get the largest of the
-    values that their share of the pixels has in the reference. Clamped pictures have many equal values, so that more
-    black, say, becomes brighter as a whole: match before clamping, and the mean is the reference's to rounding.
+    The same as ``match_histograms`` of scikit-image with ``channel_axis``: equal values stay equal, and become the
+    largest of the values that their share of the pixels has in the reference. Clamped pictures have many equal values,
+    so that more black, say, becomes brighter as a whole: match before clamping, and the mean is the reference's to
+    rounding.
 
     Args:
         picture, reference: C x H x W and C x h x w, any range.
@@ -54,13 +55,13 @@ class ToneCurves:
     """A rising curve for each channel, the same for every picture: histogram matching learnt once."""
 
     offsets: Tensor
-    """C x ``ENTRIES``: what to add to the values from the first to the last of ``SPAN``."""
+    """C x ``ENTRIES``: what to add to values that are evenly spread over ``SPAN``."""
 
     @classmethod
     def between(cls, pictures: Sequence[Tensor], references: Sequence[Tensor]) -> ToneCurves:
         """The curves that give all the pictures together the references' histogram (C x H x W each, not clamped).
 
-        What is darker or brighter than all of these pictures moves as the darkest or brightest of them.
+        Values darker or brighter than all of these pictures move as the darkest or brightest of them.
         """
         share, places = np.linspace(0, 1, LEVELS), np.linspace(*SPAN, ENTRIES)
         curves = []
@@ -73,7 +74,7 @@ class ToneCurves:
         return cls(torch.from_numpy(np.stack(curves)).float())
 
     def __call__(self, picture: Tensor) -> Tensor:
-        """C x H x W, not clamped, to the same, float32."""
-        low, high = SPAN
-        entries = ((picture - low) * ((ENTRIES - 1) / (high - low))).round().clamp(0, ENTRIES - 1).long()
+        """Apply the curves to C x H x W, not clamped; returns the same shape in float32, not clamped."""
+        (low, high), last = SPAN, self.offsets.shape[1] - 1
+        entries = ((picture - low) * (last / (high - low))).round().clamp(0, last).long()
         return picture + self.offsets.gather(1, entries.flatten(1)).view_as(picture)

@@ -1,26 +1,110 @@
-"""The inner loop: steps of an optimiser on the pieces of one video."""
+"""The inner loop that every adaptation runs: steps of an optimiser on pieces of one video."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
-from deblurcli.adapt.guard import require_finite
+from deblurcli.adapt.guard import Diverged, Guard, require_finite
+from deblurcli.console import Reporter
+from deblurcli.device import Device
+from deblurcli.restore.tiles import is_out_of_memory, release_memory
+
+GUARD_LOOKS = 4
+"""Times that a guard looks at the network, evenly spread over the steps."""
+
+OUT_OF_MEMORY = "out of memory"
 
 
-def update(optimiser: torch.optim.Optimizer, losses: Iterable[Tensor], count: int) -> float:
-    """One step along the mean of ``count`` losses, which is returned; each is computed when its turn comes.
+def update(
+    optimiser: torch.optim.Optimizer,
+    steps: int,
+    losses: Callable[[int], Iterable[Tensor]],
+    *,
+    subject: str = "deblurring",
+    task: str = "adapting",
+    trace: list[float] | None = None,
+    console: Reporter | None = None,
+    smaller: Callable[[], bool] | None = None,
+    guard: Guard | None = None,
+) -> None:
+    """Take ``steps`` steps down the sum of some losses.
 
-    Raises Diverged: it is not finite.
+    Args:
+        losses: a step's number, from 0, to its losses (scalars). Each is computed when its turn comes, after the
+            gradients of the one before are added up, so that memory is that of one.
+        subject: the network that the losses are of, for messages.
+        task: for the progress.
+        trace: the sum of the losses of each step is appended to it.
+        smaller: called when memory runs out. It makes the losses of every further step from smaller pieces, and the
+            step is tried again; or it returns False, when there is nothing smaller. Without it the error is raised.
+        guard: looks at its network :data:`GUARD_LOOKS` times.
+
+    Raises:
+        Diverged: a loss or, where a guard looks, a weight is not finite; or memory has run out for good.
     """
+    for step in range(steps):
+        while (total := _summed_gradients(optimiser, losses(step), subject, smaller is not None)) is None:
+            release_memory()
+            if smaller is None or not smaller():
+                raise Diverged(OUT_OF_MEMORY)
+        optimiser.step()
+        # Within an autocast around the loop, the next step would go on with the weights of this one.
+        torch.clear_autocast_cache()
+        if trace is not None:
+            trace.append(total)
+        if console is not None:
+            console.progress(task, step + 1, steps)
+        if guard is not None and (step + 1) * GUARD_LOOKS // steps > step * GUARD_LOOKS // steps:
+            guard.look(step + 1)
+
+
+def _summed_gradients(
+    optimiser: torch.optim.Optimizer, losses: Iterable[Tensor], subject: str, retried: bool
+) -> float | None:
+    """The sum of the losses, whose gradients then lie in the parameters; None where memory ran out, if ``retried``."""
     optimiser.zero_grad()
     total = 0.0
-    for loss in losses:
-        part = loss / count
-        require_finite(part, "deblurring")
-        part.backward()
-        total += float(part.detach())
-    optimiser.step()
+    try:
+        for loss in losses:
+            require_finite(loss, subject)
+            loss.backward()
+            total += float(loss.detach())
+    except (RuntimeError, MemoryError) as error:
+        if retried and is_out_of_memory(error):
+            optimiser.zero_grad()
+            return None
+        raise
     return total
+
+
+@contextmanager
+def undone_without_memory() -> Iterator[None]:
+    """Raises :class:`Diverged` where memory runs out inside, after all that held it is gone."""
+    failed = False
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        failed = True
+    if failed:
+        release_memory()
+        raise Diverged(OUT_OF_MEMORY)
+
+
+def adaptation_device(device: Device) -> Device:
+    """The device with the precision that a network adapts in: float32 for float16, in which gradients underflow."""
+    return Device(device.where, torch.float32, device.why) if device.dtype == torch.float16 else device
+
+
+def set_dropout(network: nn.Module, active: bool) -> None:
+    """Training mode where ``active``, else evaluation mode; norms never: the statistics they have stay as they are."""
+    network.train(active)
+    for module in network.modules():
+        if isinstance(module, _NormBase):
+            module.eval()

@@ -1,1 +1,78 @@
-"""The adaptation methods."""
+"""The methods by name: one module of this package each, imported when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from deblurcli.errors import UsageError
+from deblurcli.options.meta import MetaOptions
+from deblurcli.options.none import NoneOptions
+from deblurcli.options.tta import TtaOptions
+
+if TYPE_CHECKING:
+    from deblurcli.adapt.outcome import Prepared
+    from deblurcli.media.footage import Footage
+    from deblurcli.restore.worker import Placed, Worker
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method: the module with its function ``prepare``, its options, and what it can be prepared for."""
+
+    module: str
+    """Name in this package."""
+    options: type[Any]
+    """A frozen dataclass that no other method has. ``updates``: steps of an adaptation, where the method adapts;
+    ``adapt_per``: one of ``per``, where there is more than one."""
+    per: tuple[str, ...] = ("video",)
+    """``shot``: prepared anew for each shot. ``frame``: what is prepared adapts to each frame by itself."""
+
+
+METHODS = {
+    "none": Entry("none", NoneOptions),
+    "meta": Entry("meta", MetaOptions, per=("video", "shot")),
+    "tta": Entry("tta", TtaOptions, per=("video", "frame")),
+}
+
+
+def method_options(method: str, given: dict[str, Any]) -> Any:
+    """The options of a method from those that were given, each by its field's name.
+
+    Raises:
+        UsageError: no such method, an option of another one, or a value out of range.
+    """
+    if method not in METHODS:
+        raise UsageError(f"--method {method} is unknown", f"give one of {', '.join(METHODS)}")
+    known = {name: {field.name for field in fields(entry.options)} for name, entry in METHODS.items()}
+    for option in given:
+        if option not in known[method]:
+            owners = [name for name, options in known.items() if option in options]
+            instead = f", or give --method {' or '.join(owners)}" if owners else ""
+            raise UsageError(
+                f"--{option.replace('_', '-')} means nothing to --method {method}", f"leave it out{instead}"
+            )
+    return METHODS[method].options(**given)
+
+
+def name_of(options: Any) -> str:
+    """The method that has these options."""
+    return next(name for name, entry in METHODS.items() if entry.options is type(options))
+
+
+def prepare(network: Placed, footage: Footage, options: Any, worker: Worker) -> Prepared:
+    """Make a method ready for a video or a shot, or for frames from memory: adapt the network to it, say.
+
+    Args:
+        network: on its device; shared with other jobs, and left as it is.
+        footage: looked through as often as the method needs, which is once at most for the shot of a video.
+        options: the method's; their type says which.
+
+    Raises:
+        InputError: the footage cannot be read.
+        WeightsError, OfflineError: another network that the method needs is missing or refused.
+        UsageError: the options do not fit the network.
+    """
+    module = importlib.import_module(f"{__name__}.{METHODS[name_of(options)].module}")
+    return module.prepare(network, footage, options, worker)

@@ -1,219 +1,347 @@
 """The meta method: adapt the deblurring network to one video by learning that video's own blur.
 
 Meta-transferring for deblurring (Po-Sheng Liu et al., BMVC 2022). The sharpest patches of the video serve as
-pseudo-sharp targets. A model of the video's blur, learnt in phase 1, puts it onto them; in phase 2 the deblurring
-network learns to take it off again. The model is the camera fitted to the video, or the paper's reblurring network.
+pseudo-sharp targets. A model of the video's blur, learnt in phase 1, blurs them again; in phase 2 the deblurring
+network learns to undo that.
+
+What differs from the paper:
+
+- The model of the blur is a camera fitted to the video (:mod:`deblurcli.adapt.camera`); ``reblurring = network`` is the
+  paper's. With the camera the targets are the patches as the unadapted network restores them
+  (``pseudo_sharp = video``: as they are, as in the paper), there are four updates per patch instead of one, and their
+  rate is 1.5e-5 instead of 2.5e-6.
+- A guard undoes an adaptation that does not pay on patches it does not learn from (``guard = off``: none, as in the
+  paper). It also settles on the best of the weights that it has looked at.
+- Adaptation runs in evaluation mode, so that it is the same every time; ``dropout`` is the authors' training mode.
+  In both, the running statistics of norms stay as they were trained: one patch at a time would spoil them.
+- The deblurring network stays fixed in phase 1, as the paper says; the authors' code moves it
+  (``freeze_deblur_in_cycle = False``). The reblurring network stays fixed in phase 2, where the authors' code lets
+  momentum move it on. Its rate is the paper's 1e-6; the authors' scripts have 2.5e-6.
+- The critic's real sample is the blurriest crop at the place of a patch, as in the paper; the authors' code takes a
+  neighbour in time (``real_sample = neighbour``).
+- Of a network with a part that restores each frame alone, that part adapts.
+- It starts from meta-learned weights where some are registered for the network (:mod:`deblurcli.train.stages.meta`),
+  and is judged against the network's own.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from math import isnan, nan
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from deblurcli.adapt.agreement import Agreement
-from deblurcli.adapt.camera import align, camera_of
-from deblurcli.adapt.guard import WORTH, Diverged, Guard, require_finite_weights
-from deblurcli.adapt.pairs import deblur_loss, pseudo_sharp, restored, trainable
+from deblurcli.adapt.camera import Alignment, align, camera_of
+from deblurcli.adapt.guard import MIN_GAIN, Diverged, Guard, require_finite_weights
+from deblurcli.adapt.outcome import Outcome, PreparedNetwork
+from deblurcli.adapt.pairs import Reblur, centre_crop, deblur_loss, pseudo_sharp, restore_clips, trainable
 from deblurcli.adapt.reblurring_network import learn_to_reblur
-from deblurcli.adapt.survey import WINDOW, SupportPatch, Survey
-from deblurcli.adapt.update import update
+from deblurcli.adapt.survey import HELD_OUT, WINDOW, SupportPatch, Survey, counted, survey
+from deblurcli.adapt.update import adaptation_device, set_dropout, undone_without_memory, update
 from deblurcli.console import Reporter
-from deblurcli.device import Device
-from deblurcli.networks import NetworkSpec
-from deblurcli.options import AdaptOptions
-
-HELD_OUT = 4
-"""Locations to survey beyond those adapted on: what the guard judges by."""
-
-LOOKS = 4
-"""Times that the guard looks at the network in phase 2."""
-
-Reblur = Callable[[SupportPatch, np.random.Generator], tuple[Tensor, Tensor, int]]
-"""A support patch to its pseudo-blurred version and what to restore it to (both 1 x 3 x S x S), and the width of the
-border that means nothing."""
+from deblurcli.errors import UsageError
+from deblurcli.media.footage import Footage
+from deblurcli.options.meta import MetaOptions
+from deblurcli.options.survey import MIN_PATCH, PATCH_GRID
+from deblurcli.restore.worker import Placed, Worker
+from deblurcli.weights import registry
 
 
-@dataclass
-class Adaptation:
-    """What the inner update did, for the run summary."""
+def prepare(network: Placed, footage: Footage, options: MetaOptions, worker: Worker) -> PreparedNetwork:
+    """Survey the footage, which is looked through once, and adapt the network to it.
 
-    kept: bool
-    """False: undone, the unadapted network restores the video."""
-    reason: str
-    reblur_losses: list[float] = field(default_factory=list)
-    deblur_losses: list[float] = field(default_factory=list)
-    loss_before: float = float("nan")
-    loss_after: float = float("nan")
-    """What the guard went by (:class:`AdaptOptions`, ``guard``), unadapted and at best; NaN without one."""
-    best_step: int = 0
-    """Steps of phase 2 whose result was kept."""
-    camera: dict[str, Any] = field(default_factory=dict)
-    """What the camera was found to be, where one was fitted."""
+    Raises:
+        InputError: the footage cannot be read.
+        WeightsError: weights to adapt from, or the networks that the reblurring needs, are missing or refused.
+        UsageError: the weights to adapt from are another network's.
+        OfflineError: weights would have to be fetched, but cannot be, or must not.
+    """
+    console = worker.console
+    initial, reblur, critic = initial_weights(network, options, worker), None, None
+    if options.reblurring == "network":
+        reblur = worker.place("default", "meta", "reblur")
+        critic = worker.place(options.critic, "meta", "critic")
+    started = time.monotonic()
+    frames = counted(footage.previews(), footage.total, console)
+    found = survey(frames, patches=options.patches + HELD_OUT, size=options.patch_size, seed=options.seed)
+    surveyed = time.monotonic()
+    modules = {
+        name: used.module for name, used in (("initial", initial), ("reblur", reblur), ("critic", critic)) if used
+    }
+    adapted, outcome = adapt(network, found, options, console, **modules)
+    outcome.seconds = time.monotonic() - surveyed
+    outcome.facts["survey_seconds"] = round(surveyed - started, 2)
+    outcome.weights = {used.name: used.sha256 for used in (initial, reblur, critic) if used}
+    return PreparedNetwork(network, worker.tile, outcome, adapted)
 
-    def facts(self) -> dict[str, Any]:
-        return dict(self.__dict__)
+
+def initial_weights(network: Placed, options: MetaOptions, worker: Worker) -> Placed | None:
+    """The weights to adapt from, of the network or of its part that adapts; None where they are the network's own.
+
+    Raises:
+        WeightsError: no such weights.
+        UsageError: they are another network's.
+    """
+    chosen = options.initial
+    if chosen == "auto":
+        entry = registry.installed().weights.get(network.name)
+        # A file of the user's may have the name of registered weights.
+        chosen = entry.adapt_from if entry is not None and entry.sha256 == network.sha256 else ""
+    if chosen in ("", "own"):
+        return None
+    initial = worker.place(chosen, "meta", "deblur")
+    part = network.module.get_submodule(network.spec.alone).state_dict()
+    if {k: v.shape for k, v in part.items()} != {k: v.shape for k, v in initial.module.state_dict().items()}:
+        raise UsageError(f"--initial {chosen} is no {network.network}, nor its part that adapts", "give others, or own")
+    return initial
 
 
-def _order(count: int, steps: int, rng: np.random.Generator) -> list[int]:
+def adapt(
+    network: Placed,
+    found: Survey,
+    options: MetaOptions,
+    console: Reporter,
+    *,
+    initial: nn.Module | None = None,
+    reblur: nn.Module | None = None,
+    critic: nn.Module | None = None,
+) -> tuple[nn.Module, Outcome]:
+    """Two-phase inner update on the support set (meta-transferring paper, algorithm 1 and eq. 3 to 6).
+
+    Phase 1 learns the video's blur. With a reblurring network and a critic it is the paper's: the network is updated by
+    the adversarial loss against the critic, which learns to tell real from generated blur, and by the cycle loss (and
+    so is the deblurring network unless frozen). Without, a camera is fitted. Phase 2 updates the deblurring network on
+    pairs of pseudo-blurred and pseudo-sharp patches.
+
+    Args:
+        found: the first ``options.patches`` patches are the support set, the rest only judge the outcome.
+        initial: weights to adapt from, in a module of the same form as the part of ``network`` that adapts.
+        reblur, critic: on the network's device. All modules stay as they are: copies are adapted.
+
+    Returns:
+        The network to restore with, in eval mode, which is ``network.module`` itself when the adaptation was undone;
+        and what was done.
+    """
+    outcome = Outcome("meta", reason="the guard found it better", losses={"reblur_losses": [], "deblur_losses": []})
+    outcome.facts = {
+        "loss_before": nan,
+        "loss_after": nan,
+        "best_step": 0,
+        "camera": {},
+        "precision": adaptation_device(network.device).precision,
+        "frames": found.frames,
+        "cuts": found.cuts,
+        "patches": [
+            {"y": p.y, "x": p.x, "frame": p.frame, "score": round(p.score, 3), "contrast": round(p.contrast, 3)}
+            for p in found.patches
+        ],
+        "patch_size": found.size,
+        "options": asdict(options),
+    }
+    adapted = network.module
+    with torch.random.fork_rng(enabled=options.dropout):
+        if options.dropout:
+            torch.manual_seed(options.seed)
+        try:
+            with undone_without_memory():
+                learning = _Adaptation(network, found, options, console, outcome)
+                adapted = learning.run(initial, reblur, critic)
+        except Diverged as error:
+            outcome.kept, outcome.reason = False, str(error)
+    steps, facts = sum(map(len, outcome.losses.values())), outcome.facts
+    sizes = f"{len(found.patches)} patches of {found.size}x{found.size} out of {found.frames} frames"
+    outcome.work = f"{steps} steps on {sizes}"
+    if not isnan(facts["loss_before"]):
+        outcome.gain = f"the guard's loss {facts['loss_before']:.3g} -> {facts['loss_after']:.3g}"
+    if not outcome.kept:
+        return network.module, outcome
+    return adapted.requires_grad_(False).eval(), outcome
+
+
+class _Adaptation:
+    """One adaptation under way: the copies that move, the pseudo pairs, and how large a patch may be."""
+
+    def __init__(
+        self, network: Placed, found: Survey, options: MetaOptions, console: Reporter, outcome: Outcome
+    ) -> None:
+        self.network, self.found, self.options, self.console = network, found, options, console
+        self.outcome = outcome
+        self.device = adaptation_device(network.device)
+        self.support, self.held_out = found.patches[: options.patches], found.patches[options.patches :]
+        self.steps = options.updates if self.support else 0
+        self.rng = np.random.default_rng(options.seed)
+        self.side = found.size
+        self.targets: dict[tuple[int, int], Tensor] = {}
+
+    def run(self, initial: nn.Module | None, reblur: nn.Module | None, critic: nn.Module | None) -> nn.Module:
+        """Both phases; the adapted network, or the best one that the guard saw. Raises Diverged: to be undone."""
+        options, spec = self.options, self.network.spec
+        adapted = copy.deepcopy(self.network.module).requires_grad_(False)
+        set_dropout(adapted, options.dropout)
+        if initial is not None:
+            adapted.get_submodule(spec.alone).load_state_dict(initial.state_dict())
+        moving = trainable(adapted.get_submodule(spec.alone), options.part)
+        groups = [{"params": moving, "lr": options.beta}]
+        if reblur is not None and critic is not None:
+            reblur, critic = copy.deepcopy(reblur), copy.deepcopy(critic)
+            for module in (reblur, critic):
+                set_dropout(module.requires_grad_(True), options.dropout)
+            groups.append({"params": list(reblur.parameters()), "lr": options.reblur_rate})
+        optimiser = torch.optim.Adam(groups)
+        self.console.progress("learning the blur", 0, 1)
+        alignment = None
+        if reblur is None or options.guard == "agreement":
+            alignment = align(self.found.patches, self.device.where)
+        agreement = Agreement(alignment) if alignment is not None and options.guard == "agreement" else None
+        self.targets = {
+            (p.y, p.x): pseudo_sharp(self.network.module, spec, p, options, self.device) for p in self.found.patches
+        }
+        if reblur is None or critic is None:
+            assert alignment is not None
+            make_pair = self.fitted_camera(alignment)
+        else:
+            for parameter in moving:
+                parameter.requires_grad_(not options.freeze_deblur_in_cycle)
+            make_pair = self.learnt_reblurring(adapted, reblur, critic, optimiser)
+
+        def judged(module: nn.Module) -> float:
+            """The loss that the guard goes by."""
+            was_training = module.training
+            module.eval()
+            with torch.no_grad():
+                if agreement is None:
+                    loss = self.held_out_loss(module, make_pair)
+                else:
+                    loss = agreement.loss(lambda clips: restore_clips(module, spec, clips, self.device))
+            set_dropout(module, was_training)
+            return loss
+
+        guard = None
+        if options.guard != "off":
+            # Both networks are judged on the same: also where phase 1 has moved the deblurring network.
+            before = judged(self.network.module)
+            guard = Guard(adapted, judged, before, MIN_GAIN[options.guard])
+        for parameter in moving:
+            parameter.requires_grad_(True)
+        self.update_deblurring(adapted, optimiser, make_pair, guard)
+        self.settle(adapted, guard)
+        return adapted
+
+    def fitted_camera(self, alignment: Alignment) -> Reblur:
+        """Phase 1 with the camera."""
+        camera = camera_of(alignment)
+        self.outcome.facts["camera"] = camera.facts()
+        noisy = not self.options.restores_patches
+        return lambda window, target, draw: camera.blur(target, draw, noisy=noisy)
+
+    def learnt_reblurring(
+        self, adapted: nn.Module, reblur: nn.Module, critic: nn.Module, optimiser: torch.optim.Optimizer
+    ) -> Reblur:
+        """Phase 1 with the reblurring network."""
+
+        def cycle(window: Tensor, blurred: Tensor) -> Tensor:
+            target = window[:, WINDOW // 2]
+            return deblur_loss(adapted, self.network.spec, window, blurred, target, 0, self.device)
+
+        learn_to_reblur(
+            reblur,
+            critic,
+            optimiser,
+            [self.support[index] for index in _shuffled(len(self.support), self.steps, self.rng)],
+            cycle,
+            self.options,
+            self.device,
+            crop=lambda pictures: centre_crop(pictures, self.side),
+            smaller=self.smaller,
+            trace=self.outcome.losses["reblur_losses"],
+            console=self.console,
+        )
+        # Fixed from here on: the momentum of phase 1 must not move it any further.
+        reblur.requires_grad_(False).eval()
+
+        def make_pair(window: Tensor, target: Tensor, _: np.random.Generator) -> tuple[Tensor, Tensor, int]:
+            window = window.clone()
+            window[:, WINDOW // 2] = target
+            with torch.no_grad(), self.device.autocast():
+                blurred = reblur(window)
+            return blurred.float(), target, 0
+
+        return make_pair
+
+    def update_deblurring(
+        self, adapted: nn.Module, optimiser: torch.optim.Optimizer, make_pair: Reblur, guard: Guard | None
+    ) -> None:
+        """Phase 2."""
+        batch, weights = self.options.batch, patch_weights(self.support, self.options.weighting)
+        order = _shuffled(len(self.support), self.steps * batch, self.rng)
+
+        def losses(step: int) -> Iterator[Tensor]:
+            for index in order[step * batch : (step + 1) * batch]:
+                loss = self.pair_loss(adapted, self.support[index], make_pair, self.rng, self.side)
+                yield weights[index] * loss / batch
+
+        update(
+            optimiser,
+            self.steps,
+            losses,
+            trace=self.outcome.losses["deblur_losses"],
+            console=self.console,
+            smaller=self.smaller,
+            guard=guard,
+        )
+
+    def pair_loss(
+        self, module: nn.Module, patch: SupportPatch, make_pair: Reblur, draw: np.random.Generator, side: int
+    ) -> Tensor:
+        """The loss on a pseudo pair made of the middle of a patch, ``side`` pixels wide."""
+        window = centre_crop(patch.clip(self.device.where), side)
+        target = centre_crop(self.targets[patch.y, patch.x], side)
+        pair = make_pair(window, target, draw)
+        return deblur_loss(module, self.network.spec, window, *pair, self.device)
+
+    def held_out_loss(self, module: nn.Module, make_pair: Reblur) -> float:
+        """The mean loss on pseudo pairs of the patches that are held out, or without any, of the others."""
+        draw, judging = np.random.default_rng(self.options.seed), self.held_out or self.support
+        losses = [self.pair_loss(module, patch, make_pair, draw, self.found.size) for patch in judging]
+        return float(torch.stack(losses).mean()) if losses else 0.0
+
+    def smaller(self) -> bool:
+        """Halve the side of the patches that are learnt from; False where it would be too small."""
+        half = self.side // 2 // PATCH_GRID * PATCH_GRID
+        if half < MIN_PATCH:
+            return False
+        self.outcome.facts["reduced_patch_size"] = self.side = half
+        return True
+
+    def settle(self, adapted: nn.Module, guard: Guard | None) -> None:
+        """Keep the best weights, and say so, or raise Diverged where they are not worth it."""
+        outcome, facts = self.outcome, self.outcome.facts
+        if guard is None:
+            require_finite_weights(adapted, "deblurring")
+            facts["best_step"], outcome.reason = self.steps, "without a guard"
+        elif self.steps:
+            worth_it = guard.settle()
+            facts |= {"loss_before": guard.before, "loss_after": guard.best, "best_step": guard.best_step}
+            if not worth_it:
+                raise Diverged(f"the guard's loss went from {guard.before:.3g} to {guard.best:.3g} at best")
+
+
+def _shuffled(count: int, steps: int, rng: np.random.Generator) -> list[int]:
     """Patch indices for one phase: whole shuffled rounds, cut to ``steps``."""
     rounds = [rng.permutation(count) for _ in range(-(-steps // count))] if count else []
     return np.concatenate(rounds)[:steps].tolist() if rounds else []
 
 
-def _weights_of(patches: list[SupportPatch], weighting: str) -> list[float]:
+def patch_weights(patches: list[SupportPatch], weighting: str) -> list[float]:
     """A weight for the loss of each patch, 1 in the mean."""
     if weighting == "even" or not patches:
         return [1.0] * len(patches)
     contrasts = [max(patch.contrast, 0.0) for patch in patches]
     total = sum(contrasts)
     return [c * len(patches) / total if total else 1.0 for c in contrasts]
-
-
-def adapt(
-    deblur: nn.Module,
-    spec: NetworkSpec,
-    reblur: nn.Module | None,
-    critic: nn.Module | None,
-    survey: Survey,
-    options: AdaptOptions,
-    device: Device,
-    report: Reporter,
-    initial: nn.Module | None = None,
-) -> tuple[nn.Module, Adaptation]:
-    """Two-phase inner update on the support set (meta-transferring paper, algorithm 1 and eq. 3 to 6).
-
-    Phase 1 learns the video's blur. With a reblurring network and a critic it is the paper's: the network is updated by
-    the adversarial loss against the critic, which learns to tell real from generated blur, and by the cycle loss (and
-    so is the deblurring network unless frozen). Without, a camera is fitted (:mod:`deblurcli.adapt.camera`). Phase 2
-    updates the deblurring network on pairs of pseudo-blurred and pseudo-sharp patches.
-
-    Args:
-        deblur, reblur, critic: networks on ``device``; copies are adapted, the originals stay as they are.
-        spec: of the deblurring network.
-        survey: the first ``options.patches`` patches are the support set, the rest only judge the outcome.
-        initial: meta-learned weights to adapt from, of the same form as the part of ``deblur`` that adapts; its own if
-            None. What comes of them is judged against ``deblur``.
-
-    Returns:
-        the network to restore with, in eval mode, and what was done. The network is ``deblur`` itself when the
-        adaptation was undone.
-    """
-    support, held_out = survey.patches[: options.patches], survey.patches[options.patches :]
-    adapted = copy.deepcopy(deblur).requires_grad_(False).train(options.dropout)
-    if initial is not None:
-        adapted.get_submodule(spec.alone).load_state_dict(initial.state_dict())
-    moving = trainable(adapted.get_submodule(spec.alone), options.part)
-    rng = np.random.default_rng(options.seed)
-    done = Adaptation(kept=True, reason="the guard found it better")
-    groups = [{"params": moving, "lr": options.beta}]
-    if reblur is not None and critic is not None:
-        reblurrer, judge = (copy.deepcopy(m).requires_grad_(True).train(options.dropout) for m in (reblur, critic))
-        groups.append({"params": list(reblurrer.parameters()), "lr": options.reblur_rate})
-    optimiser = torch.optim.Adam(groups)
-    steps = options.updates if support else 0
-    taken, total = 0, steps * len(groups)
-
-    def step_done(task: str) -> None:
-        nonlocal taken
-        taken += 1
-        report.progress(task, taken, total)
-
-    def pair_loss(network: nn.Module, patch: SupportPatch, reblurred: Reblur, draw: np.random.Generator) -> Tensor:
-        """Of a pseudo pair."""
-        window = patch.clip(device.where)
-        return deblur_loss(network, spec, window, *reblurred(patch, draw), device)
-
-    def learn_blur() -> Reblur:
-        """Phase 1."""
-        if reblur is None or critic is None:
-            assert alignment is not None
-            camera = camera_of(alignment)
-            done.camera = camera.facts()
-            noisy = not options.restores_patches
-            return lambda patch, draw: camera.blur(targets[patch.y, patch.x], draw, noisy=noisy)
-        order = [support[index] for index in _order(len(support), steps, rng)]
-        for parameter in moving:
-            parameter.requires_grad_(not options.freeze_deblur_in_cycle)
-        done.reblur_losses = learn_to_reblur(
-            reblurrer,
-            judge,
-            optimiser,
-            order,
-            lambda window, blurred: deblur_loss(adapted, spec, window, blurred, window[:, WINDOW // 2], 0, device),
-            options,
-            device,
-            lambda: step_done("learning the blur"),
-        )
-        # Fixed from here on: the momentum of phase 1 must not move it any further.
-        reblurrer.requires_grad_(False).eval()
-
-        def reblurred(patch: SupportPatch, _: np.random.Generator) -> tuple[Tensor, Tensor, int]:
-            window, target = patch.clip(device.where).clone(), targets[patch.y, patch.x]
-            window[:, WINDOW // 2] = target
-            with torch.no_grad(), device.autocast():
-                blurred = reblurrer(window)
-            return blurred.float(), target, 0
-
-        return reblurred
-
-    def pairs_loss(network: nn.Module, reblurred: Reblur) -> float:
-        """Of the pseudo pairs of held-out patches."""
-        draw, judging = np.random.default_rng(options.seed), held_out or support
-        losses = [pair_loss(network, patch, reblurred, draw) for patch in judging]
-        return float(torch.stack(losses).mean()) if losses else 0.0
-
-    def judged(network: nn.Module) -> float:
-        was_training = network.training
-        network.eval()
-        with torch.no_grad():
-            if agreement is None:
-                loss = pairs_loss(network, reblurred)
-            else:
-                loss = agreement.loss(lambda clips: restored(network, spec, clips, device))
-        network.train(was_training)
-        return loss
-
-    with torch.random.fork_rng(enabled=options.dropout):
-        if options.dropout:
-            torch.manual_seed(options.seed)
-        try:
-            report.progress("learning the blur", 0, 1)
-            needed = reblur is None or options.guard == "agreement"
-            alignment = align(survey.patches, device.where) if needed else None
-            agreement = Agreement(alignment) if alignment is not None and options.guard == "agreement" else None
-            targets = {(p.y, p.x): pseudo_sharp(deblur, spec, p, options, device) for p in survey.patches}
-            reblurred = learn_blur()
-            # Both networks are judged on the same: also where phase 1 has moved the deblurring network.
-            guard = None
-            if options.guard != "off":
-                guard = Guard(adapted, judged, before=judged(deblur), worth=WORTH[options.guard])
-            for parameter in moving:
-                parameter.requires_grad_(True)
-            weights = _weights_of(support, options.weighting)
-            order = _order(len(support), steps * options.batch, rng)
-            for step in range(1, steps + 1):
-                chosen = order[(step - 1) * options.batch : step * options.batch]
-                parts = (weights[index] * pair_loss(adapted, support[index], reblurred, rng) for index in chosen)
-                done.deblur_losses.append(update(optimiser, parts, options.batch))
-                step_done("adapting")
-                if guard is not None and step * LOOKS // steps > (step - 1) * LOOKS // steps:
-                    guard.look(step)
-            if guard is None:
-                require_finite_weights(adapted, "deblurring")
-                done.best_step, done.reason = steps, "without a guard"
-            elif steps:
-                done.kept = guard.settle()
-                done.loss_before, done.loss_after, done.best_step = guard.before, guard.best, guard.best_step
-            if not done.kept:
-                done.reason = f"the guard's loss went from {done.loss_before:.3g} to {done.loss_after:.3g} at best"
-        except Diverged as error:
-            done.kept, done.reason = False, str(error)
-    if not done.kept:
-        return deblur, done
-    return adapted.requires_grad_(False).eval(), done

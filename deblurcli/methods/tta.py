@@ -1,199 +1,264 @@
-"""Test-time adaptation of pictures and videos: what restores them, what is said of it, and what of it can be saved."""
+"""Test-time adaptation: a network learns, on the picture itself, to leave no blur that could be made strong again.
+
+Clean Images are Hard to Reblur (Nah et al., ICLR 2022), section 3.3, eq. 6 and algorithm A. A reblurring module M_R has
+learnt to bring back the blur that a deblurring network M_D leaves, and to change nothing in sharp pictures. So without
+any sharp original, | M_R(L) - L | tells how much blur is left in L = M_D(B): M_D takes a few steps downhill, M_R stays
+as it is, and L as the target is a constant. The colours of the unadapted result are kept by histogram matching.
+
+What differs from the paper:
+
+- It adapts to one picture; a video adapts once, to frames from all over it together, unless ``adapt_per = frame``. The
+  paper's histogram matching is then learnt once as a curve for each channel (:mod:`deblurcli.adapt.tone_curves`), the
+  same for every frame: nothing flickers, and no frame must be restored twice.
+- A step looks at no more pixels of a picture than ``tta_pixels``, the most detailed ones first; the paper looks at the
+  whole picture.
+- The rate is 8e-6, for smaller networks than the paper's, whose rate is 3e-6.
+- Histograms are matched before the results are clamped to [0, 1].
+- A result that is broken or not finite is undone, and the unadapted one used.
+- Of a network with a part that restores each frame alone (``NetworkSpec.alone``), that part adapts, by its own result:
+  the layers that join the frames stay as they were trained.
+- The network runs in evaluation mode: running statistics of norms stay as they were trained.
+"""
 
 from __future__ import annotations
 
+import copy
+import math
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
-from deblurcli.adapt.guard import Diverged
-from deblurcli.adapt.samples import Adapter, Sample
+from deblurcli.adapt.guard import Diverged, require_finite_weights
+from deblurcli.adapt.outcome import Outcome, Prepared, PreparedNetwork, own_curves
+from deblurcli.adapt.samples import Sample, Splitter, evenly
+from deblurcli.adapt.survey import counted
 from deblurcli.adapt.tone_curves import ToneCurves, matched
+from deblurcli.adapt.update import adaptation_device, undone_without_memory, update
 from deblurcli.console import Reporter
-from deblurcli.device import Device
-from deblurcli.media.reader import Frame, VideoReader
+from deblurcli.media.footage import Footage
 from deblurcli.media.shots import CutDetector, windows
-from deblurcli.options import TtaOptions
+from deblurcli.networks.spec import padded
+from deblurcli.options.tta import TtaOptions
 from deblurcli.restore.pipeline import ABSURD_CHANGE
-from deblurcli.restore.tiles import Restorer
-from deblurcli.weights.load import LoadedNetwork, save_adapted
+from deblurcli.restore.tiles import MEMORY_BUDGET, Restorer
+from deblurcli.restore.worker import Placed, Worker
+
+PROBES = (64, 128)
+"""Sides in pixels of the squares on which the memory of a step is tried out."""
+
+MEMORY_RATIO = 1.5
+"""Peak memory of a step, relative to what is kept for its gradients."""
 
 BROKEN = "the adapted network's result is broken"
 
-Item = TypeVar("Item")
-Kept = TypeVar("Kept")
 
+def prepare(network: Placed, footage: Footage, options: TtaOptions, worker: Worker) -> Prepared:
+    """Adapt the network to some frames of the footage, or get ready to adapt it to each frame by itself.
 
-def evenly(items: Iterable[Item], count: int, keep: Callable[[Item], Kept]) -> list[Kept]:
-    """What ``keep`` makes of at most ``count`` items, evenly spread over all of them, however many there are.
-
-    Twice as many are held at most, and ``keep`` is asked for few more.
+    Raises:
+        InputError: the footage cannot be read.
+        WeightsError: no reblurring module.
+        OfflineError: its weights would have to be fetched, but cannot be, or must not.
     """
-    held: list[Kept] = []
-    stride = 1
-    for index, item in enumerate(items):
-        if index % stride == 0:
-            held.append(keep(item))
-            if len(held) == 2 * count:
-                held, stride = held[::2], 2 * stride
-    chosen = min(count, len(held))
-    return [held[(2 * i + 1) * len(held) // (2 * chosen)] for i in range(chosen)]
+    if not options.updates:
+        return PreparedNetwork(network, worker.tile)
+    reblur = worker.place(options.tta_reblur, "tta", "reblur-image")
+    adapter = Adapter(network, reblur, options, worker.tile)
+    if options.adapt_per == "frame":
+        return EachPicture(adapter, "the picture" if footage.total == 1 else "each frame")
+    return adapted_to_all(adapter, footage, worker.console)
 
 
-@dataclass
-class Outcome:
-    """What adaptations have come to, for the run summary."""
-
-    options: TtaOptions
-    what: str
-    """What was adapted to, for people."""
-    adaptations: int = 0
-    undone: int = 0
-    """Of them, those that left the unadapted result."""
-    reason: str = ""
-    """Why, of the last one."""
-    losses: list[float] = field(default_factory=list)
-    """Of each step, the mean over the adaptations that were kept."""
-    seconds: float = 0.0
-
-    @property
-    def kept(self) -> bool:
-        """Whether any adaptation was of use."""
-        return self.undone < self.adaptations
-
-    def record(self, losses: list[float], seconds: float) -> None:
-        """One more that was kept."""
-        self.adaptations += 1
-        self.seconds += seconds
-        known = self.adaptations - self.undone
-        means = self.losses or [0.0] * len(losses)
-        self.losses = [mean + (loss - mean) / known for mean, loss in zip(means, losses, strict=True)]
-
-    def undo(self, reason: str, seconds: float) -> None:
-        """One more that was not."""
-        self.adaptations += 1
-        self.undone += 1
-        self.seconds += seconds
-        self.reason = reason
-
-    def line(self) -> str:
-        """For people."""
-        steps = f"{self.options.updates} steps on {self.what} in {self.seconds:.1f} s"
-        if not self.kept:
-            return f"adaptation undone after {steps}: {self.reason}"
-        some = f"; undone for {self.undone} of {self.adaptations}: {self.reason}" if self.undone else ""
-        return f"adapted: {steps}; mean reblurring loss {sum(self.losses) / len(self.losses):.5f}{some}"
-
-    def facts(self) -> dict[str, Any]:
-        """For machines."""
-        return asdict(self) | {"kept": self.kept, "seconds": round(self.seconds, 2)}
-
-
-class EachPicture:
-    """A restorer that adapts its network to every picture alone, as in the paper.
-
-    Twice the restoring and N steps for each: the unadapted result gives the histogram, and is the result where the
-    adaptation fails. A window of frames is restored with the weights adapted to its middle one.
+class Adapter:
+    """Adapts a copy of a deblurring network, again and again from the same weights.
 
     Args:
-        adapter: of the network ``original``, which is on ``device``.
-        what: the pictures, for people.
+        network: the deblurring network, which stays as it is.
+        reblur: the reblurring module.
+        tile: ``auto`` (pieces as memory allows), ``off``, or the side in pixels of the largest piece.
     """
 
-    def __init__(self, adapter: Adapter, original: nn.Module, device: Device, tile: str, what: str) -> None:
-        self.adapter = adapter
-        # Not clamped before their histograms are matched.
-        self.plain = Restorer(original, adapter.spec, device, tile, clamped=False)
-        self.adapted = Restorer(adapter.module, adapter.spec, device, tile, clamped=False)
-        self.done = Outcome(adapter.options, what)
+    def __init__(self, network: Placed, reblur: Placed, options: TtaOptions, tile: str = "auto") -> None:
+        self.network, self.spec, self.options, self.tile = network, network.spec, options, tile
+        self.device = adaptation_device(network.device)
+        self.original = network.module.get_submodule(self.spec.alone)
+        self.module = copy.deepcopy(network.module).eval()
+        self.part = self.module.get_submodule(self.spec.alone)
+        self.frames = 1 if self.spec.alone else self.spec.window
+        self.reblur, self.reblur_reach = reblur.module, reblur.spec.overlap
+        self.weights = {reblur.name: reblur.sha256}
 
-    @property
-    def window(self) -> int:
-        """Frames a call takes."""
-        return self.plain.window
+    @cached_property
+    def splitter(self) -> Splitter:
+        """Cuts pictures into pieces that memory is enough for."""
+        area = math.inf if self.tile in ("auto", "off") else int(self.tile) ** 2
+        if self.tile == "auto" and self.spec.tileable:
+            memory = min(self.device.free_memory() // 2, MEMORY_BUDGET)
+            area = memory / (MEMORY_RATIO * self._kept_per_pixel())
+        return Splitter(self.spec, self.spec.overlap + self.reblur_reach, self.options.tta_pixels, area)
 
-    def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
-        """As :class:`Restorer`; every channel of the result has the histogram of the unadapted one."""
-        plain = self.plain(frames, precise=precise)
-        if precise:  # a second try, since the unadapted result was broken
-            return plain.clamp(0, 1)
-        started = time.monotonic()
-        try:
-            samples = self.adapter.samples(frames)
-            together = self.adapter.options.tta_pixels // max(sample.pixels for sample in samples)
-            losses = self.adapter.adapt(samples, min(max(together, 1), len(samples)))
-            self.adapted.kept.clear()  # what other weights have made
-            result = self.adapted(frames)
-            if not float((result - plain).abs().mean()) <= ABSURD_CHANGE:
-                raise Diverged(BROKEN)
-        except Diverged as error:
-            self.done.undo(str(error), time.monotonic() - started)
-            return plain.clamp(0, 1)
-        result = matched(result, plain)
-        self.done.record(losses, time.monotonic() - started)
-        return result.clamp(0, 1)
+    def _kept_per_pixel(self) -> float:
+        """Bytes that a step keeps for its gradients, per pixel, whatever the network: tried out on two small pieces."""
 
+        def kept(side: int) -> int:
+            storages: dict[int, int] = {}
 
-class WholeVideo:
-    """A restorer with a network that was adapted once, to frames from all over a video together.
+            def keep(tensor: Tensor) -> Tensor:
+                storage = tensor.untyped_storage()
+                storages[storage.data_ptr()] = storage.nbytes()
+                return tensor
 
-    A step goes by the mean loss of all of them, each frame with its most detailed piece. The frames restored later are
-    not matched to unadapted results, which would have to be made, too: the exact matching of the adapted pieces as a
-    whole is kept as a curve for each channel, the same for every frame, so that nothing flickers.
-    """
+            shape = (self.frames, 3, side, side) if self.frames > 1 else (3, side, side)
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+                self.loss(Sample(torch.zeros(shape), (0, 0, side, side)))
+            return sum(storages.values())
 
-    def __init__(self, adapter: Adapter, original: nn.Module, device: Device, tile: str) -> None:
-        self.adapter = adapter
-        self.plain = Restorer(original, adapter.spec, device, tile)
-        self.adapted = Restorer(adapter.module, adapter.spec, device, tile, clamped=False)
-        self.curves: ToneCurves | None = None
-        self.done = Outcome(adapter.options, "no frames")
+        self.part.requires_grad_(True)
+        small, large = (kept(side) for side in PROBES)
+        self.part.requires_grad_(False)
+        return max(large - small, 1) / (PROBES[1] ** 2 - PROBES[0] ** 2)
 
-    def look(self, source: Path, frames: int, report: Reporter, total: int | None = None) -> None:
-        """Adapt to at most so many frames of a video, evenly spread over it; ``total`` is how many it has, if known.
+    def samples(self, frames: list[Tensor]) -> list[Sample]:
+        """The pieces of the middle one of a window of frames (3 x H x W each), the most detailed ones first."""
+        return self.splitter.samples(frames if self.frames > 1 else [frames[len(frames) // 2]])
+
+    def restored(self, part: nn.Module, sample: Sample) -> Tensor:
+        """The result of the network, or of its part that adapts, on a sample: 1 x 3 x h x w, not clamped."""
+        h, w = sample.frames.shape[-2:]
+        batch = padded(sample.frames[None], self.spec.multiple_of, self.spec.min_size).to(self.device.where)
+        batch = batch.contiguous() if batch.dim() == 5 else batch.contiguous(memory_format=torch.channels_last)
+        with self.device.autocast():
+            return part(batch)[..., :h, :w]
+
+    def loss(self, sample: Sample) -> Tensor:
+        """The sum of | M_R(L) - L | over the counted pixels and channels of a sample (eq. 6, there the mean)."""
+        restored = self.restored(self.part, sample)
+        y, x, h, w = sample.counted
+        top, left = max(0, y - self.reblur_reach), max(0, x - self.reblur_reach)
+        seen = restored[..., top : y + h + self.reblur_reach, left : x + w + self.reblur_reach]
+        with self.device.autocast():
+            reblurred = self.reblur(seen.contiguous(memory_format=torch.channels_last))
+        difference = reblurred.float() - seen.detach().float()
+        return difference[..., y - top : y - top + h, x - left : x - left + w].abs().sum()
+
+    def adapt(self, samples: list[Sample], together: int, console: Reporter | None = None) -> list[float]:
+        """Take N steps of Adam from the original weights; ``module`` then has the new ones.
+
+        Args:
+            samples: gone through in turn, ``together`` in each step; memory is that of one.
+            console: where progress goes.
+
+        Returns:
+            The loss of each step, a mean over pixels and channels in [0, 1].
 
         Raises:
-            InputError: the video cannot be read.
-            DeviceError: out of memory.
+            Diverged: a loss or a weight is not finite, or memory has run out.
         """
-        is_cut, window = CutDetector(), self.adapter.frames
+        self.part.load_state_dict(self.original.state_dict())
+        moving = list(self.part.requires_grad_(True).parameters())
+        trace: list[float] = []
 
-        def decoded(reader: VideoReader) -> Iterator[Frame]:
-            for count, frame in enumerate(reader.frames(), 1):
-                report.progress("surveying", count, total)
-                yield frame
+        def losses(step: int) -> Iterator[Tensor]:
+            batch = [samples[(step * together + i) % len(samples)] for i in range(together)]
+            values = 3 * sum(sample.pixels for sample in batch)
+            for sample in batch:
+                for part in self.splitter.parts(sample):
+                    yield self.loss(part) / values
 
-        def most_detailed(found: tuple[Frame, list[Frame]]) -> Sample:
-            return self.adapter.samples([frame.rgb() for frame in found[1]])[0].copied()
-
-        with VideoReader(source) as reader:
-            shown = windows(decoded(reader), window, lambda frame: window > 1 and is_cut(frame.rgb()))
-            samples = evenly(shown, frames, most_detailed)
-        self.done.what = f"{len(samples)} frames together"
-        started = time.monotonic()
         try:
+            update(
+                torch.optim.Adam(moving, lr=self.options.rate),
+                self.options.updates,
+                losses,
+                subject="reblurring",
+                trace=trace,
+                console=console,
+                smaller=lambda: self.splitter.smaller(samples),
+            )
+        finally:
+            self.part.requires_grad_(False)
+        require_finite_weights(self.part, "deblurring")
+        return trace
+
+    def outcome(self, what: str) -> Outcome:
+        """An outcome to fill. ``what``: the pictures, for people."""
+        facts = {"options": asdict(self.options), "what": what, "precision": self.device.precision}
+        work = f"{self.options.updates} steps on {what}"
+        return Outcome("tta", work=work, losses={"losses": []}, facts=facts, weights=self.weights)
+
+
+def adapted_to_all(adapter: Adapter, footage: Footage, console: Reporter) -> PreparedNetwork:
+    """Adapt once, to at most ``tta_frames`` frames of the footage, evenly spread over it, all of them in each step.
+
+    A step goes by the mean loss over all of them, each frame with its most detailed piece. The adapted pieces as a
+    whole are matched to the unadapted ones, and the change kept as tone curves for the frames restored later.
+
+    Raises:
+        InputError: the footage cannot be read.
+    """
+    network, is_cut, count = adapter.network, CutDetector(), 0
+    outcome, module, curves = adapter.outcome("no frames"), None, None
+    started = time.monotonic()
+    try:
+        with undone_without_memory():
+            frames = counted(footage.pictures(), footage.total, console)
+            shown = windows(frames, adapter.frames, lambda picture: adapter.frames > 1 and is_cut(picture))
+            chosen = adapter.options.tta_frames
+            samples = evenly(shown, chosen, lambda window: adapter.samples(window[1])[0].copied())
+            count, started = len(samples), time.monotonic()
             if not samples:
                 raise Diverged("there are no frames")
-            losses = self.adapter.adapt(samples, len(samples), report)
-            after, before = (self._results(part, samples) for part in (self.adapter.part, self.adapter.original))
+            outcome.losses["losses"] = adapter.adapt(samples, len(samples), console)
+            after, before = (_results(adapter, part, samples) for part in (adapter.part, adapter.original))
             changes = [(new - old).abs().mean() for new, old in zip(after, before, strict=True)]
             if not float(torch.stack(changes).mean()) <= ABSURD_CHANGE:
                 raise Diverged(BROKEN)
-            self.curves = ToneCurves.between(after, before)
-        except Diverged as error:
-            self.done.undo(str(error), time.monotonic() - started)
-        else:
-            self.done.record(losses, time.monotonic() - started)
+            own = own_curves(network)
+            module, curves = adapter.module, ToneCurves.between(after, [own(p) if own else p for p in before])
+            losses = outcome.losses["losses"]
+            outcome.gain = f"mean reblurring loss {sum(losses) / len(losses):.5f}"
+    except Diverged as error:
+        outcome.kept, outcome.reason, outcome.losses["losses"] = False, str(error), []
+    outcome.seconds = time.monotonic() - started
+    what = f"{count} frames together"
+    outcome.work = f"{adapter.options.updates} steps on {what}"
+    outcome.facts |= {"what": what, "adaptations": 1, "undone": int(not outcome.kept)}
+    return PreparedNetwork(network, adapter.tile, outcome, module, curves)
 
-    @torch.no_grad()
-    def _results(self, part: nn.Module, samples: list[Sample]) -> list[Tensor]:
-        """The counted pixels of what a network, or its part, makes of each sample."""
-        return [sample.cut(self.adapter.restored(part, sample))[0].float().cpu() for sample in samples]
+
+@torch.no_grad()
+def _results(adapter: Adapter, part: nn.Module, samples: list[Sample]) -> list[Tensor]:
+    """The counted pixels of each sample (3 x h x w) as a network, or its part that adapts, restores them."""
+    return [
+        sample.cut(adapter.restored(part, sample))[0].float().cpu()
+        for whole in samples
+        for sample in adapter.splitter.parts(whole)
+    ]
+
+
+class EachPicture:
+    """A :class:`deblurcli.adapt.outcome.Prepared` that adapts its network to every picture alone, as in the paper.
+
+    Each picture costs N steps and is restored twice: the unadapted result gives the histogram, and is the result where
+    the adaptation fails. A window of frames is restored with the weights adapted to its middle one.
+
+    Args:
+        what: the pictures, for people.
+    """
+
+    def __init__(self, adapter: Adapter, what: str) -> None:
+        network = adapter.network
+        self.adapter, self.curves = adapter, own_curves(network)
+        self.unadapted = PreparedNetwork(network, adapter.tile)
+        # Not clamped before their histograms are matched.
+        self.plain = Restorer(network.module, network.spec, network.device, adapter.tile, clamped=False)
+        self.adapted = Restorer(adapter.module, network.spec, network.device, adapter.tile, clamped=False)
+        self.outcome = adapter.outcome(what)
+        self.outcome.facts |= {"adaptations": 0, "undone": 0}
 
     @property
     def window(self) -> int:
@@ -201,11 +266,48 @@ class WholeVideo:
         return self.plain.window
 
     def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
-        """As :class:`Restorer`, in the unadapted network's colours."""
-        if self.curves is None:
-            return self.plain(frames, precise=precise)
-        return self.curves(self.adapted(frames, precise=precise)).clamp(0, 1)
+        """A window of frames to its restored middle one; each channel has the histogram of the unadapted result."""
+        if precise:  # a second try, since the unadapted result was broken
+            return self.unadapted(frames, precise=True)
+        plain = self.plain(frames)
+        if self.curves is not None:
+            plain = self.curves(plain)
+        started = time.monotonic()
+        losses, result = None, plain
+        try:
+            with undone_without_memory():
+                samples = self.adapter.samples(frames)
+                together = self.adapter.options.tta_pixels // max(sample.pixels for sample in samples)
+                losses = self.adapter.adapt(samples, min(max(together, 1), len(samples)))
+                self.adapted.kept.clear()  # encodings made with other weights
+                result = self.adapted(frames)
+                if not float((result - plain).abs().mean()) <= ABSURD_CHANGE:
+                    raise Diverged(BROKEN)
+        except Diverged as error:
+            self._record(None, str(error), time.monotonic() - started)
+            return self.unadapted(frames)
+        result = matched(result, plain)
+        self._record(losses, "", time.monotonic() - started)
+        return result.clamp(0, 1)
 
-    def save(self, path: Path, network: LoadedNetwork, source: Path) -> None:
-        """Write the adapted weights, for ``--network``; the curves are not part of them. Raises OutputError."""
-        save_adapted(path, self.adapter.module.state_dict(), network, source, {"options": asdict(self.done.options)})
+    def _record(self, losses: list[float] | None, reason: str, seconds: float) -> None:
+        """Count one more adaptation, undone where ``losses`` is None."""
+        outcome, facts = self.outcome, self.outcome.facts
+        outcome.seconds += seconds
+        facts["adaptations"] += 1
+        if losses is None:
+            facts["undone"] += 1
+            outcome.reason = reason
+        else:
+            kept = facts["adaptations"] - facts["undone"]
+            means = outcome.losses["losses"] or [0.0] * len(losses)
+            outcome.losses["losses"] = [mean + (loss - mean) / kept for mean, loss in zip(means, losses, strict=True)]
+        outcome.kept = facts["undone"] < facts["adaptations"]
+        if found := outcome.losses["losses"]:
+            outcome.gain = f"mean reblurring loss {sum(found) / len(found):.5f}"
+        if facts["undone"]:
+            outcome.gain += f"; undone for {facts['undone']} of {facts['adaptations']}: {outcome.reason}"
+
+    def state(self) -> dict[str, Tensor]:
+        """The unadapted network's: the weights of no frame stand for the others."""
+        return self.unadapted.state()

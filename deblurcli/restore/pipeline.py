@@ -18,16 +18,18 @@ from deblurcli.media.reader import Frame
 from deblurcli.media.shots import CutDetector, windows
 
 ABSURD_CHANGE = 0.25
-"""Mean absolute change of a frame, of the full scale, that no deblurring makes."""
+"""Mean absolute change of a frame, relative to full scale, that no deblurring makes."""
 
 
-class Network(Protocol):
-    """What the loop needs of a restorer: a window of frames in, each 3 x H x W, the restored centre frame out."""
+class WindowRestorer(Protocol):
+    """A window of frames in, each 3 x H x W in [0, 1], the restored centre frame out."""
 
     @property
-    def window(self) -> int: ...
+    def window(self) -> int:
+        """Frames a call takes."""
 
-    def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor: ...
+    def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
+        """``precise``: compute in float32 whatever the device's precision."""
 
 
 @dataclass
@@ -38,19 +40,18 @@ class Restoration:
     replaced: int = 0
     """Frames that came out broken, for which the input frame was written."""
     cuts: int = 0
-    """Found between shots; looked for when the network takes several frames, which must be of one shot, or when every
-    shot has its own network."""
+    """Cuts between shots; looked for only where they matter."""
     seconds: float = 0.0
 
 
-def restore_frame(network: Network, frames: list[Tensor]) -> tuple[Tensor, bool]:
+def restore_frame(restorer: WindowRestorer, frames: list[Tensor]) -> tuple[Tensor, bool]:
     """The change to the centre frame (3 x H x W), and whether the result was broken and the change is therefore zero.
 
     A result that is not finite is computed again in float32 before it is given up.
     """
     centre = frames[len(frames) // 2]
     for precise in (False, True):
-        change = network(frames, precise=precise) - centre
+        change = restorer(frames, precise=precise) - centre
         if torch.isfinite(change).all():
             if float(change.abs().mean()) > ABSURD_CHANGE:
                 break
@@ -61,31 +62,36 @@ def restore_frame(network: Network, frames: list[Tensor]) -> tuple[Tensor, bool]
 def restore_video(
     items: Iterable[Any],
     write: Callable[[Any], None],
-    network: Network,
-    report: Reporter,
+    restorers: Iterable[WindowRestorer],
+    console: Reporter,
     *,
-    next_shot: Callable[[], Network] | None = None,
+    per_shot: bool = False,
     total: int | None = None,
 ) -> Restoration:
     """Restore every frame among ``items`` (frames and packets in file order) and hand all of them to ``write``.
 
-    A network that takes several frames gets those of one shot: what lies behind a cut has no influence. With
-    ``next_shot``, ``network`` is that of the first shot, and each later shot is restored by what ``next_shot`` returns
-    when it begins.
+    A network that takes several frames gets frames of one shot only: nothing behind a cut has any influence.
 
     Decoding, inference and encoding run at the same time; a few frames at most wait between them. An exception in any
     stage stops the others within a second and is raised here.
+
+    Args:
+        restorers: the first one restores the video or, with ``per_shot``, its first shot; the next one is taken when
+            the next shot begins.
+        total: expected number of frames, for progress.
     """
+    following = iter(restorers)
+    restorer = next(following)
     done = Restoration()
     started = time.monotonic()
     stop = threading.Event()
     decoded, restored = Pipe(stop), Pipe(stop)
-    is_cut = CutDetector() if network.window > 1 or next_shot is not None else None
+    is_cut = CutDetector() if restorer.window > 1 or per_shot else None
 
     def decode() -> None:
         for item in items:
             if isinstance(item, Frame):
-                # Cuts are looked for in what the survey has seen, so that both find the same.
+                # Cuts are looked for in the previews, as in the survey, so that both find the same.
                 decoded.put((item, item.rgb(), is_cut is not None and is_cut(item.preview())))
             else:
                 decoded.put((item, None, False))
@@ -108,15 +114,15 @@ def restore_video(
     try:
         for stage in stages:
             stage.start()
-        for (frame, _, cut), around in windows(frames(), network.window, starts_shot=itemgetter(2)):
-            if cut and next_shot is not None:
-                network = next_shot()
-            change, broken = restore_frame(network, [picture for _, picture, _ in around])
+        for (frame, _, cut), around in windows(frames(), restorer.window, starts_shot=itemgetter(2)):
+            if cut and per_shot:
+                restorer = next(following, restorer)
+            change, broken = restore_frame(restorer, [picture for _, picture, _ in around])
             done.frames += 1
             done.replaced += broken
             restored.put((frame, None if broken else change))
             rate = done.frames / (time.monotonic() - started)
-            report.progress("restoring", done.frames, total, fps=round(rate, 2))
+            console.progress("restoring", done.frames, total, fps=round(rate, 2))
         restored.put(END)
         stages[1].join()
     except Stopped:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
 
 import torch
@@ -51,9 +52,20 @@ def ramp(length: int, size: int, start: int, overlap: int) -> Tensor:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception of torch means that memory ran out, on any device."""
     text = str(error).lower()
+    # oneDNN says no more than that it cannot set up a convolution.
+    signs = ("out of memory", "can't allocate memory", "could not create a primitive")
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+        isinstance(error, RuntimeError) and any(sign in text for sign in signs)
     )
+
+
+def release_memory() -> None:
+    """Give back what nothing uses any more: cycles of Python's, and what torch keeps of the device's memory."""
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
 
 
 class Restorer:
@@ -116,8 +128,7 @@ class Restorer:
             )
         for _, encodings in self.kept.values():
             encodings.clear()
-        if self.device.where.type == "cuda":
-            torch.cuda.empty_cache()
+        release_memory()
         self.side = smaller
 
     def _tiled(self, frames: list[Tensor], precise: bool) -> Tensor:

@@ -1,0 +1,164 @@
+"""One video to restore: read, adapt, restore, write."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from deblurcli.adapt.outcome import Outcome, Prepared
+from deblurcli.adapt.update import OUT_OF_MEMORY
+from deblurcli.errors import OutputError, UsageError
+from deblurcli.jobs.result import Result
+from deblurcli.media.footage import Footage, VideoFootage, shots
+from deblurcli.media.reader import VideoReader
+from deblurcli.media.writer import VideoWriter
+from deblurcli.methods import prepare
+from deblurcli.options.compute import ComputeOptions
+from deblurcli.options.video import VideoOptions
+from deblurcli.restore.pipeline import Restoration, restore_video
+from deblurcli.restore.worker import Placed, Worker
+from deblurcli.weights.load import save_adapted
+
+
+@dataclass(frozen=True)
+class VideoJob:
+    """Restore a video; every stream, timestamp and tag except the pixels stays as it was. It can be pickled.
+
+    Args:
+        source: the blurred video.
+        destination: the file to write; it appears only when complete.
+        method: the options of the method that ``options`` names.
+        compute: for the worker that runs it.
+    """
+
+    source: Path
+    destination: Path
+    options: VideoOptions
+    method: Any
+    compute: ComputeOptions
+
+    @property
+    def per_shot(self) -> bool:
+        """Whether the method is prepared anew for each shot."""
+        return getattr(self.method, "adapt_per", "video") == "shot"
+
+    def run(self, worker: Worker) -> Result:
+        """Do it.
+
+        Raises:
+            UsageError, InputError, OutputError, WeightsError, OfflineError, DeviceError: see :mod:`deblurcli.errors`.
+        """
+        options, console = self.options, worker.console
+        if options.skip_existing and self.destination.exists():
+            return Result(self.destination, lines=[f"{self.destination} exists, skipped"], facts={"skipped": True})
+        if options.save_adapted is not None:
+            self._require_savable(options.save_adapted)
+        network = worker.place(options.network, "video", "deblur")
+        outcomes: list[Outcome] = []
+        with ExitStack() as open_files:
+            reader = open_files.enter_context(VideoReader(self.source, copied=True))
+            if reader.info.video.interlaced:
+                console.warn(f"{self.source.name} is interlaced; deinterlace it first for a good result")
+            # The output is opened before the first frame is looked at: what cannot be written is known at once.
+            writer = open_files.enter_context(
+                VideoWriter(
+                    reader,
+                    self.destination,
+                    codec=options.codec,
+                    crf=options.crf,
+                    preset=options.preset,
+                    overwrite=options.overwrite,
+                )
+            )
+            spans = open_files.enter_context(closing(self._spans(VideoFootage(self.source))))
+            done = restore_video(
+                reader.items(),
+                writer.write,
+                self._prepared(network, spans, worker, outcomes),
+                console,
+                per_shot=self.per_shot,
+                total=reader.info.expected_frames,
+            )
+        result = Result(self.destination, facts={"method": options.method, "network": network.name})
+        result.facts |= {"device": str(network.device), "weights": {network.name: network.sha256}}
+        for outcome in outcomes:
+            tell_outcome(result, outcome)
+            if options.save_adapted is not None and outcome.kept:
+                result.lines.append(f"adapted weights: {options.save_adapted}")
+            elif options.save_adapted is not None:
+                result.differences.append(f"the adaptation was undone, {options.save_adapted} was not written")
+        _tell_run(result, done, reader, writer)
+        return result
+
+    def _require_savable(self, path: Path) -> None:
+        """Raises UsageError or OutputError where the adapted network cannot be saved, before any work."""
+        method, per = self.method, getattr(self.method, "adapt_per", "video")
+        if not hasattr(method, "updates"):
+            raise UsageError(f"--save-adapted with --method {self.options.method}", "choose a method that adapts")
+        if not method.updates:
+            raise UsageError("--save-adapted with --steps 0", "give some steps")
+        if per != "video":
+            raise UsageError(f"--save-adapted with --adapt-per {per}", "one file holds one network: adapt per video")
+        if path.suffix != ".safetensors":
+            raise UsageError(f"--save-adapted {path} is not a name of weights", "let it end in .safetensors")
+        if path.exists() and not self.options.overwrite:
+            raise OutputError(f"{path} exists", "give --overwrite or another name")
+        if not path.absolute().parent.is_dir():
+            raise OutputError(f"folder {path.parent} does not exist", "make it first")
+
+    def _spans(self, footage: Footage) -> Generator[Footage, None, None]:
+        """The parts of the video that the method is prepared for: one at least, even of a video without frames."""
+        found = None
+        for found in shots(footage) if self.per_shot else ():
+            yield found
+        if found is None:
+            yield footage
+
+    def _prepared(
+        self, network: Placed, spans: Iterator[Footage], worker: Worker, outcomes: list[Outcome]
+    ) -> Iterator[Prepared]:
+        """The method for one span after the other, prepared when it is asked for: memory does not grow with shots.
+
+        What adapted is saved if asked for, and its outcome kept.
+        """
+        for span in spans:
+            prepared = prepare(network, span, self.method, worker)
+            outcome, path = prepared.outcome, self.options.save_adapted
+            if outcome is not None:
+                outcomes.append(outcome)
+                if path is not None and outcome.kept:
+                    adaptation = {"method": outcome.method, "options": asdict(self.method)}
+                    adaptation |= {"camera": outcome.facts["camera"]} if "camera" in outcome.facts else {}
+                    save_adapted(path, prepared.state(), network.loaded, self.source, adaptation)
+            yield prepared
+
+
+def tell_outcome(result: Result, outcome: Outcome) -> None:
+    """Add an adaptation to what is said of a file."""
+    result.lines.append(outcome.line())
+    result.facts.setdefault("adaptations", []).append(outcome.record())
+    result.facts["weights"] |= outcome.weights
+    if outcome.reason == OUT_OF_MEMORY:
+        result.differences.append("memory ran out while adapting; the unadapted network was used")
+
+
+def _tell_run(result: Result, done: Restoration, reader: VideoReader, writer: VideoWriter) -> None:
+    """Turn counters into lines and differences."""
+    rate = done.frames / max(done.seconds, 1e-9)
+    result.lines.append(
+        f"restored {done.frames} frames in {done.seconds:.1f} s ({rate:.2f} frames/s), written as"
+        f" {writer.codec} {writer.pix_fmt}"
+    )
+    result.facts |= {"frames": done.frames, "seconds": round(done.seconds, 2), "codec": writer.codec}
+    if done.cuts:
+        result.facts["cuts"] = done.cuts
+    result.differences += writer.differences
+    if done.replaced:
+        result.differences.append(f"{done.replaced} frames came out broken; the input frames were written instead")
+    if reader.decode_failures:
+        result.differences.append(f"{reader.decode_failures} damaged packets in the input; their frames are missing")
+    if reader.nudged:
+        result.differences.append(f"{reader.nudged} frames had missing or repeated timestamps; they were moved")

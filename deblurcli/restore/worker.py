@@ -1,0 +1,103 @@
+"""The worker that does the jobs: one device, and the networks that it has loaded so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from deblurcli.console import Reporter
+from deblurcli.device import Device, pick_device
+from deblurcli.networks.spec import NetworkSpec, Role
+from deblurcli.options.compute import ComputeOptions
+from deblurcli.weights import registry
+from deblurcli.weights.choose import load_chosen
+from deblurcli.weights.formats.official import parts_of
+from deblurcli.weights.load import LoadedNetwork, is_name
+
+_Key = tuple[Role, str | tuple[tuple[Path, int, int], ...]]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A network on its device, in eval mode and without gradients. All jobs share it: adapt a copy of ``module``."""
+
+    loaded: LoadedNetwork
+    module: nn.Module
+    device: Device
+    """The worker's, but in float32 where the network does not agree with float32 in the worker's precision."""
+
+    @property
+    def spec(self) -> NetworkSpec:
+        """Facts about the network: window, sizes, tiles, precisions."""
+        return self.loaded.spec
+
+    @property
+    def name(self) -> str:
+        """The weights' name in the registry, or the file's without its suffix."""
+        return self.loaded.name
+
+    @property
+    def network(self) -> str:
+        """The network's name in :data:`deblurcli.networks.NETWORKS`."""
+        return self.loaded.network
+
+    @property
+    def sha256(self) -> str:
+        """Of the weights file."""
+        return self.loaded.sha256
+
+
+class Worker:
+    """Does one job after the other on one device, and loads every network once.
+
+    Args:
+        compute: device, precision, tiles, and whether missing weights may be fetched.
+        console: where progress and messages go; silent by default.
+
+    Raises:
+        DeviceError: the device is not present, or cannot compute in the precision asked for.
+    """
+
+    def __init__(self, compute: ComputeOptions, console: Reporter | None = None) -> None:
+        self.console = console or Reporter.silent()
+        self.device = pick_device(compute.device, compute.dtype)
+        self.tile, self.offline = compute.tile, compute.offline
+        self._placed: dict[_Key, Placed] = {}
+
+    def place(self, chosen: str, command: str, role: Role) -> Placed:
+        """The network that a user names, on its device. A file is read again when it has changed.
+
+        Args:
+            chosen: a name in the registry, the path of a file, or ``default``.
+            command: the registry's set of weights that ``default`` is looked up in: video, image, meta or tta.
+            role: what the network must do.
+
+        Raises:
+            WeightsError: no usable weights, see :func:`deblurcli.weights.load.load_network`.
+            OfflineError: they would have to be fetched, but cannot be.
+        """
+        name = registry.weights_of(command)[role].name if chosen == "default" else chosen
+        key = (role, name if is_name(name) else _state_of(Path(name)))
+        if key not in self._placed:
+            loaded = load_chosen(name, command, role, offline=self.offline, report=self.console)
+            self._placed[key] = self._place(loaded)
+        return self._placed[key]
+
+    def _place(self, loaded: LoadedNetwork) -> Placed:
+        device = self.device
+        if device.precision not in loaded.spec.dtypes:
+            self.console.note(f"{loaded.name} runs in fp32: its results in {device.precision} are not the same")
+            device = Device(device.where, torch.float32, device.why)
+        return Placed(loaded, device.place(loaded.module).eval().requires_grad_(False), device)
+
+
+def _state_of(path: Path) -> tuple[tuple[Path, int, int], ...]:
+    """Path, modification time and size of every file that a network's weights at ``path`` are read from."""
+    states = []
+    for part in parts_of(path):
+        found = part.stat() if part.exists() else None  # loading says what is wrong
+        states.append((part.absolute(), found.st_mtime_ns if found else 0, found.st_size if found else 0))
+    return tuple(states)

@@ -6,6 +6,9 @@ Results go to stdout, everything else to stderr. The JSON log (``--log json``) h
     {"type": "progress", "task": ..., "done": ..., "total": ..., "elapsed": s, "eta": s | null, <facts>}
     {"type": "summary", "source": ..., "destination": ..., "differences": [...], <facts>}     a file is done
     {"type": "exit", "code": ..., "message": ...}             always the last line
+
+File names may hold line ends, terminal escapes and characters that turn the direction of writing. None of them reaches
+a message, progress or a terminal. A result that goes into a file or a pipe is exact, so that a script can use the path.
 """
 
 from __future__ import annotations
@@ -18,7 +21,11 @@ import re
 import sys
 import threading
 import time
-from typing import Any, Literal
+import traceback
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from deblurcli.errors import DeblurError, OutputError, described
 
 LOGS = ("text", "json")
 
@@ -26,12 +33,279 @@ BAR_SECONDS = 0.1
 JSON_SECONDS = 1.0
 PLAIN_SECONDS = 10.0
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
+"""Control characters, line and paragraph separators, and marks of the direction of writing."""
 
 
-def _one_line(message: str) -> str:
-    """A file name may hold line ends and terminal escapes; a message is one line without them."""
-    return _CONTROL.sub(" ", message).strip()
+def one_line(text: str) -> str:
+    """The text without line ends, terminal escapes and marks of direction."""
+    return _UNPRINTABLE.sub(" ", text).strip()
+
+
+def abandon_stdout() -> None:
+    """Let what is still buffered for stdout go nowhere: Python writes it at its end, which must not fail again."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a task is."""
+
+    task: str
+    done: float
+    total: float | None
+    """In the unit of ``done``; None where unknown."""
+    elapsed: float
+    """Seconds."""
+    eta: float | None
+    """Seconds left; None where unknown."""
+    facts: dict[str, Any]
+
+    @property
+    def text(self) -> str:
+        """Share, times and facts, for people."""
+        share = f"{min(100 * self.done / self.total, 100):3.0f} %" if self.total else f"{self.done:g} of ?"
+        times = f"{_clock(self.elapsed)} elapsed, {_clock(self.eta)} left"
+        return one_line(" · ".join([share, times, *(_fact(k, v) for k, v in self.facts.items())]))
+
+
+class Silent:
+    """Writes nothing at all: the default of the library, and what the other sinks start from."""
+
+    every = math.inf
+    """Seconds between two looks at the progress of a task."""
+    patient = False
+    """Whether a task is mentioned only when it has taken that long."""
+
+    def result(self, line: str) -> None:
+        """A line of stdout."""
+
+    def message(self, kind: str, text: str) -> None:
+        """A note, warning, error or detail."""
+
+    def progress(self, now: Progress) -> None:
+        """How far a task is."""
+
+    def event(self, kind: str, facts: dict[str, Any]) -> None:
+        """Facts for machines."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+
+
+class PlainLines(Silent):
+    """Lines of text, as a log file holds them."""
+
+    every = PLAIN_SECONDS
+    patient = True
+
+    def result(self, line: str) -> None:
+        self.close()
+        stdout = sys.stdout
+        try:
+            print(one_line(line) if stdout is not None and stdout.isatty() else line, flush=True)
+        except UnicodeEncodeError:
+            # A file name that is not text in this locale goes out as the bytes it has on disk.
+            stdout.buffer.write(os.fsencode(line) + b"\n")
+            stdout.buffer.flush()
+
+    def message(self, kind: str, text: str) -> None:
+        if kind == "detail":
+            lines = (_UNPRINTABLE.sub(" ", line).rstrip() for line in text.rstrip().split("\n"))
+            self.write("\n".join(lines))
+        else:
+            opening = {"note": "", "warning": "deblur: warning: ", "error": "deblur: "}[kind]
+            self.write(opening + one_line(text))
+
+    def progress(self, now: Progress) -> None:
+        self.write(f"{one_line(now.task)}: {now.text}")
+
+    def write(self, line: str) -> None:
+        """A line of stderr. Losing the terminal must not lose hours of work."""
+        if sys.stderr is None:  # print() would take stdout for None
+            return
+        with contextlib.suppress(OSError, ValueError):
+            self.close()
+            print(line, file=sys.stderr, flush=True)
+
+
+class TerminalBar(PlainLines):
+    """Lines of text, and progress as a bar that is redrawn."""
+
+    every = BAR_SECONDS
+    patient = False
+    _bar: Any = None
+
+    def progress(self, now: Progress) -> None:
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, TextColumn
+            from rich.progress import Progress as Bar
+
+            # Not redirecting stdout: rich would send results to stderr.
+            self._bar = Bar(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                TextColumn("{task.fields[text]}", markup=False),
+                console=Console(file=sys.stderr),
+                refresh_per_second=5,
+                redirect_stdout=False,
+                redirect_stderr=False,
+                transient=True,
+            )
+            self._bar.add_task("", text="")
+            self._bar.start()
+        task = self._bar.task_ids[0]
+        self._bar.update(task, description=one_line(now.task), completed=now.done, total=now.total, text=now.text)
+
+    def close(self) -> None:
+        """Take the bar off the terminal; the next progress draws it again."""
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            bar.stop()
+
+
+class JsonLines(PlainLines):
+    """One JSON object per line."""
+
+    every = JSON_SECONDS
+    patient = False
+
+    def message(self, kind: str, text: str) -> None:
+        self.event(kind, {"message": text})
+
+    def progress(self, now: Progress) -> None:
+        facts = asdict(now)
+        self.event("progress", facts | facts.pop("facts"))
+
+    def event(self, kind: str, facts: dict[str, Any]) -> None:
+        self.write(json.dumps({"type": kind} | _json(facts)))
+
+
+def sink_for(log: str) -> Silent:
+    """The sink of ``--log text`` or ``json``.
+
+    A bar is drawn only where it can be redrawn. FORCE_COLOR asks for colours in a log file, not for bars.
+    """
+    if log == "json":
+        return JsonLines()
+    stderr = sys.stderr
+    terminal = stderr is not None and not stderr.closed and stderr.isatty()
+    redrawn = terminal and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
+    return TerminalBar() if redrawn else PlainLines()
+
+
+class Reporter:
+    """Says what happens.
+
+    Args:
+        sink: where it is said; by default lines of text, with a bar on a terminal.
+        quiet: only errors (and the exit line of the JSON log); results are still printed.
+        verbose: also :meth:`detail`.
+    """
+
+    def __init__(self, sink: Silent | None = None, *, quiet: bool = False, verbose: bool = False) -> None:
+        self.sink = sink or sink_for("text")
+        self.quiet, self.verbose = quiet, verbose
+        # Decoder and encoder threads may warn while the main thread reports progress.
+        self._lock = threading.RLock()
+        self._task = ""
+        self._first = self._done = self._started = self._next = 0.0
+        self._shown = False
+
+    @classmethod
+    def silent(cls) -> Reporter:
+        """Writes nothing at all: the default of the library."""
+        return cls(Silent(), quiet=True)
+
+    def result(self, line: str) -> None:
+        """A line on stdout: what the command was run for.
+
+        Raises:
+            BrokenPipeError: nobody reads stdout any more.
+            OutputError: it cannot be written: the disk is full.
+        """
+        with self._lock:
+            try:
+                self.sink.result(line)
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                abandon_stdout()
+                raise OutputError(f"stdout cannot be written: {error.strerror}", "give it another place") from error
+
+    def note(self, message: str) -> None:
+        """What happened, for the curious."""
+        if not self.quiet:
+            self._say("note", message)
+
+    def warn(self, message: str) -> None:
+        """What the user should know although the work goes on."""
+        if not self.quiet:
+            self._say("warning", message)
+
+    def error(self, message: str) -> None:
+        """What went wrong: what was found; what to do."""
+        self._say("error", message)
+
+    def failure(self, error: Exception, about: str = "") -> int:
+        """Say in one line what an exception means; returns its exit code. ``about``: the file, if the line lacks it."""
+        known = described(error)
+        self.error(str(known) if about in str(known) else f"{about}: {known}")
+        if known.code == DeblurError.code:
+            self.detail("".join(traceback.format_exception(error)))
+        return known.code
+
+    def detail(self, text: str) -> None:
+        """Several lines for whoever asked with ``--verbose``: a traceback, a plan."""
+        if self.verbose:
+            self._say("detail", text)
+
+    def event(self, kind: str, /, **facts: Any) -> None:
+        """A line of the JSON log only."""
+        if not self.quiet or kind == "exit":
+            with self._lock:
+                self.sink.event(kind, facts)
+
+    def progress(self, task: str, done: float, total: float | None, **facts: Any) -> None:
+        """How far a task is. Cheap enough for every frame and iteration: most calls only look at the clock.
+
+        Args:
+            task: what is being done; another name, or ``done`` going back, starts a new task.
+            done: so far, in any unit.
+            total: in the same unit; None where unknown.
+            facts: shown beside, such as fps, iteration, loss.
+        """
+        if self.quiet:
+            return
+        now = time.monotonic()
+        new = task != self._task or done < self._done
+        # The end is shown once, and by a patient sink only when the task was long enough to be mentioned before.
+        ends = total is not None and self._done < total <= done and (self._shown or not self.sink.patient)
+        self._done = done
+        if not new and not ends and now < self._next:
+            return
+        with self._lock:
+            if new:
+                self._task, self._first, self._started, self._shown = task, done, now, False
+                if self.sink.patient:
+                    self._next = now + self.sink.every
+                    return
+            self._next, self._shown = now + self.sink.every, True
+            elapsed = now - self._started
+            gained = done - self._first
+            eta = elapsed * max(total - done, 0) / gained if total is not None and gained > 0 else None
+            self.sink.progress(Progress(task, done, total, elapsed, eta, facts))
+
+    def close(self) -> None:
+        """Take the bar off the terminal; the next progress draws it again."""
+        with self._lock:
+            self.sink.close()
+
+    def _say(self, kind: str, text: str) -> None:
+        with self._lock:
+            self.sink.message(kind, text)
 
 
 def _json(value: Any) -> Any:
@@ -57,161 +331,3 @@ def _clock(seconds: float | None) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
-
-
-def _bars_wanted() -> bool:
-    """Bars only where they can be redrawn. FORCE_COLOR asks for colours in a log file, not for bars."""
-    stderr = sys.stderr
-    if stderr is None or stderr.closed or not stderr.isatty():
-        return False
-    return os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
-
-
-class Reporter:
-    """Says what happens: a bar on a terminal, plain lines in a log file, JSON for machines, or nothing.
-
-    Args:
-        log: text or json.
-        quiet: only errors (and the exit line of the JSON log); results are still printed.
-        verbose: also :meth:`detail`.
-    """
-
-    def __init__(self, log: Literal["text", "json"] = "text", *, quiet: bool = False, verbose: bool = False) -> None:
-        self.log, self.quiet, self.verbose = log, quiet, verbose
-        self._silent = False
-        self._bars = log == "text" and not quiet and _bars_wanted()
-        self._every = JSON_SECONDS if log == "json" else BAR_SECONDS if self._bars else PLAIN_SECONDS
-        # Decoder and encoder threads may warn while the main thread reports progress.
-        self._lock = threading.RLock()
-        self._bar: Any = None
-        self._task = ""
-        self._first = self._done = self._started = self._next = 0.0
-        self._shown = False
-
-    @classmethod
-    def silent(cls) -> Reporter:
-        """Writes nothing at all: the default of the library."""
-        reporter = cls(quiet=True)
-        reporter._silent = True
-        return reporter
-
-    def result(self, line: str) -> None:
-        """A line on stdout: what the command was run for.
-
-        Raises:
-            BrokenPipeError: nobody reads stdout any more.
-        """
-        if self._silent:
-            return
-        with self._lock:
-            self.close()
-            try:
-                print(line, flush=True)
-            except UnicodeEncodeError:
-                # A file name that is not text in this locale goes out as the bytes it has on disk.
-                sys.stdout.buffer.write(os.fsencode(line) + b"\n")
-                sys.stdout.buffer.flush()
-
-    def note(self, message: str) -> None:
-        """What happened, for the curious."""
-        if not self.quiet:
-            self._message("note", message, _one_line(message))
-
-    def warn(self, message: str) -> None:
-        """What the user should know although the work goes on."""
-        if not self.quiet:
-            self._message("warning", message, f"deblur: warning: {_one_line(message)}")
-
-    def error(self, message: str) -> None:
-        """What went wrong: what was found; what to do."""
-        self._message("error", message, f"deblur: {_one_line(message)}")
-
-    def detail(self, text: str) -> None:
-        """Several lines for whoever asked with ``--verbose``: a traceback, a plan."""
-        if self.verbose:
-            self._message("detail", text, text.rstrip())
-
-    def event(self, kind: str, /, **facts: Any) -> None:
-        """A line of the JSON log only."""
-        if self.log == "json" and (not self.quiet or kind in ("error", "exit")):
-            self._write(json.dumps({"type": kind, **{k: _json(v) for k, v in facts.items()}}))
-
-    def progress(self, task: str, done: float, total: float | None, **facts: Any) -> None:
-        """How far a task is. Cheap enough for every frame and iteration: most calls only look at the clock.
-
-        Args:
-            task: what is being done; another name, or ``done`` going back, starts a new task.
-            done: so far, in any unit.
-            total: in the same unit; None where unknown.
-            facts: shown beside, such as fps, iteration, loss.
-        """
-        if self.quiet:
-            return
-        now = time.monotonic()
-        new = task != self._task or done < self._done
-        # The end is shown once, and in plain lines only when the task was long enough to be mentioned before.
-        ends = total is not None and self._done < total <= done and (self._shown or self._every < PLAIN_SECONDS)
-        self._done = done
-        if not new and not ends and now < self._next:
-            return
-        with self._lock:
-            if new:
-                self._task, self._first, self._started, self._shown = task, done, now, False
-                self._next = now if self._every < PLAIN_SECONDS else now + self._every
-                if now < self._next:
-                    return
-            self._next, self._shown = now + self._every, True
-            elapsed = now - self._started
-            gained = done - self._first
-            eta = elapsed * max(total - done, 0) / gained if total is not None and gained > 0 else None
-            if self.log == "json":
-                self.event("progress", task=task, done=done, total=total, elapsed=elapsed, eta=eta, **facts)
-                return
-            share = f"{min(100 * done / total, 100):3.0f} %" if total else f"{done:g} of ?"
-            times = f"{_clock(elapsed)} elapsed, {_clock(eta)} left"
-            text = " · ".join([share, times, *(_fact(k, v) for k, v in facts.items())])
-            if self._bars:
-                self._draw(task, done, total, text)
-            else:
-                self._write(f"{task}: {text.strip()}")
-
-    def close(self) -> None:
-        """Take the bar off the terminal; the next progress draws it again."""
-        with self._lock:
-            bar, self._bar = self._bar, None
-            if bar is not None:
-                bar.stop()
-
-    def _draw(self, task: str, done: float, total: float | None, text: str) -> None:
-        if self._bar is None:
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn
-
-            # Not redirecting stdout: rich would send results to stderr.
-            self._bar = Progress(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                TextColumn("{task.fields[text]}", markup=False),
-                console=Console(file=sys.stderr),
-                refresh_per_second=5,
-                redirect_stdout=False,
-                redirect_stderr=False,
-                transient=True,
-            )
-            self._bar.add_task("", text="")
-            self._bar.start()
-        self._bar.update(self._bar.task_ids[0], description=task, completed=done, total=total, text=text)
-
-    def _message(self, kind: str, message: str, line: str) -> None:
-        if self.log == "json":
-            self.event(kind, message=message)
-        else:
-            self._write(line)
-
-    def _write(self, line: str) -> None:
-        if self._silent or sys.stderr is None:  # print() would take stdout for None
-            return
-        # Losing the terminal must not lose hours of work.
-        with self._lock, contextlib.suppress(OSError, ValueError):
-            self.close()
-            print(line, file=sys.stderr, flush=True)

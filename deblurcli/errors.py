@@ -1,14 +1,26 @@
-"""The exception tree, and the exit code each class stands for.
+"""The exceptions, and what each exit code means: the program, its manual and its tests read it here."""
 
-DeblurError          1  unexpected error
-├── UsageError       2  bad option, output exists, output is the input
-├── PartialError     3  some items failed, frames replaced, streams not kept
-├── InputError       4  input unusable
-├── OutputError      5  output cannot be written
-├── WeightsError     6  weights missing or refused
-├── OfflineError     7  network needed but unavailable
-└── DeviceError      8  device not present, or out of memory at the smallest tile
-"""
+from __future__ import annotations
+
+import errno
+
+EXIT_CODES = {
+    0: "Done.",
+    1: "Unexpected error.",
+    2: "Usage: a bad option, an output that exists or is the input.",
+    3: "Partial: some files failed, frames were replaced, or something besides the pixels could not be kept.",
+    4: "The input is unusable.",
+    5: "The output cannot be written.",
+    6: "Weights are missing or refused.",
+    7: "The internet is needed but unavailable.",
+    8: "Device: not present, or out of memory at the smallest tile.",
+    129: "Hung up (SIGHUP).",
+    130: "Interrupted (SIGINT).",
+    131: "Quit (SIGQUIT).",
+    141: "Nobody reads the output any more (SIGPIPE).",
+    143: "Terminated (SIGTERM).",
+}
+"""What each code means. From 128 on: 128 and the number of the signal, as shells show it."""
 
 
 class DeblurError(Exception):
@@ -23,33 +35,64 @@ class DeblurError(Exception):
 
 
 class UsageError(DeblurError):
+    """A bad option, an output that exists or is the input."""
+
     code = 2
 
 
 class PartialError(DeblurError):
+    """Some items failed, frames were replaced, or streams could not be kept."""
+
     code = 3
 
 
 class InputError(DeblurError):
+    """The input is unusable."""
+
     code = 4
 
 
 class OutputError(DeblurError):
+    """The output cannot be written."""
+
     code = 5
 
 
 class WeightsError(DeblurError):
+    """Weights are missing or refused."""
+
     code = 6
 
 
 class OfflineError(DeblurError):
+    """The internet is needed but unavailable."""
+
     code = 7
 
 
 class DeviceError(DeblurError):
+    """The device is not present, or out of memory at the smallest tile."""
+
     code = 8
 
 
-# How the shell sees an interrupt (128 + signal number).
-SIGINT_CODE = 130
-SIGTERM_CODE = 143
+FILE_ERRORS: dict[int, tuple[type[DeblurError], str]] = {
+    errno.ENAMETOOLONG: (UsageError, "give a shorter name"),
+    errno.EACCES: (InputError, "check the path and its permissions"),
+    errno.EPERM: (InputError, "check the path and its permissions"),
+    errno.ELOOP: (InputError, "check where the links lead"),
+    errno.ENOSPC: (OutputError, "make room, or give another place"),
+    errno.EDQUOT: (OutputError, "make room, or give another place"),
+}
+"""Errors of the file system whose cause is plain wherever they come from, and their cures."""
+
+
+def described(error: Exception) -> DeblurError:
+    """Any exception as one with a code and one line; code 1 for those that nobody expected."""
+    if isinstance(error, DeblurError):
+        return error
+    if isinstance(error, OSError) and error.errno in FILE_ERRORS:
+        kind, cure = FILE_ERRORS[error.errno]
+        return kind(f"{error.filename or 'the output'}: {error.strerror}", cure)
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return DeblurError(f"unexpected error: {text}", "run again with --verbose for the traceback")

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from deblurcli import console as report
-from deblurcli.console import Reporter
+from deblurcli.console import JsonLines, Reporter, sink_for
+from deblurcli.errors import InputError, OutputError
 
 
 @pytest.fixture
@@ -46,6 +47,52 @@ def test_a_message_is_one_line_without_escapes(capsys):
     assert capsys.readouterr().err == "deblur: cannot read a b [31m.mp4\n"
 
 
+HOSTILE = "a\nb\x1b[31m\u202egpj\u2028c\u2069.mp4"
+"""A line end, a terminal escape, letters from right to left, a line separator."""
+
+
+def test_no_output_but_an_exact_result_has_what_a_hostile_name_holds(capsys, clock):
+    for r in (Reporter(verbose=True), Reporter(JsonLines(), verbose=True)):
+        r.note(HOSTILE)
+        r.warn(HOSTILE)
+        r.failure(InputError(f"{HOSTILE} is odd", "give another"), about=HOSTILE)
+        r.detail(f"one\n  {HOSTILE}")
+        r.progress(HOSTILE, 1, 9)
+        clock[0] += 11
+        r.progress(HOSTILE, 2, 9, file=HOSTILE)
+    out, err = capsys.readouterr()
+    assert out == "" and not any(sign in err for sign in "\x1b\u202e\u2028\u2069")
+    text = [line for line in err.splitlines() if not line.startswith("{")]
+    assert text[0] == "a b [31m gpj c .mp4" and len(text) == 7
+    assert text[3:6] == ["one", "  a", "b [31m gpj c .mp4"]
+    Reporter().result(HOSTILE)
+    assert capsys.readouterr().out == HOSTILE + "\n"
+
+
+def test_a_terminal_does_not_get_the_characters_of_a_result(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    Reporter().result(HOSTILE)
+    assert capsys.readouterr().out == "a b [31m gpj c .mp4\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_behind_stdout_is_an_output_error():
+    script = "from deblurcli.console import Reporter; from deblurcli.errors import OutputError\n"
+    script += "try: Reporter().result('out.mp4')\nexcept OutputError as error: raise SystemExit(error.code)"
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run([sys.executable, "-c", script], stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert (run.returncode, run.stderr) == (OutputError.code, b"")
+
+
+def test_a_failure_is_one_line_and_its_code(capsys):
+    assert Reporter().failure(InputError("a.mp4 is\nodd", "do better"), about="a.mp4") == 4
+    assert Reporter(verbose=True).failure(OSError(36, "File name too long", "x" * 300)) == 2
+    assert Reporter().failure(ValueError("odd"), about="a.mp4") == 1
+    long = f"deblur: {'x' * 300}: File name too long; give a shorter name"
+    odd = "deblur: a.mp4: unexpected error: ValueError: odd; run again with --verbose for the traceback"
+    assert capsys.readouterr().err.splitlines() == ["deblur: a.mp4 is odd; do better", long, odd]
+
+
 def test_quiet_leaves_errors_and_results(capsys):
     r = Reporter(quiet=True)
     r.note("n")
@@ -56,10 +103,11 @@ def test_quiet_leaves_errors_and_results(capsys):
     assert capsys.readouterr() == ("out\n", "deblur: e\n")
 
 
-@pytest.mark.parametrize("log", ["text", "json"])
-def test_silent_says_nothing(capsys, log):
+def test_silent_says_nothing(capsys):
     r = Reporter.silent()
-    r.log = log
+    r.verbose = True
+    r.warn("w")
+    r.detail("d")
     r.note("n")
     r.error("e")
     r.result("out")
@@ -69,7 +117,7 @@ def test_silent_says_nothing(capsys, log):
 
 
 def test_json_has_one_object_per_line(capsys, clock):
-    r = Reporter("json")
+    r = Reporter(JsonLines())
     r.note("n")
     r.warn("w")
     r.progress("restoring", 0, 4)
@@ -86,7 +134,7 @@ def test_json_has_one_object_per_line(capsys, clock):
 
 
 def test_quiet_json_still_tells_how_it_ended(capsys):
-    r = Reporter("json", quiet=True)
+    r = Reporter(JsonLines(), quiet=True)
     r.note("n")
     r.event("summary")
     r.error("e")
@@ -140,7 +188,7 @@ def test_unknown_total_is_a_question_mark(capsys, clock):
 
 
 def test_eta_of_a_resumed_task_counts_only_what_this_run_did(capsys, clock):
-    r = Reporter("json")
+    r = Reporter(JsonLines())
     r.progress("training", 0.5, 1.0)
     clock[0] += 10
     r.progress("training", 0.6, 1.0)
@@ -149,7 +197,7 @@ def test_eta_of_a_resumed_task_counts_only_what_this_run_did(capsys, clock):
 
 @pytest.mark.parametrize("log", ["text", "json"])
 def test_progress_is_cheap(log, capsys):
-    r = Reporter(log)
+    r = Reporter(sink_for(log))
     started = time.perf_counter()
     for i in range(100_000):
         r.progress("restoring", i, 100_000, fps=3.0)

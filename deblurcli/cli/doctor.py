@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import typer
 
-from deblurcli.cli.session import Log, Quiet, Verbose, begin
+from deblurcli.cli.parameters import command
+from deblurcli.cli.session import Session
 
 
-def doctor(ctx: typer.Context, quiet: Quiet = False, verbose: Verbose = False, log: Log = "") -> None:
+def doctor(session: Session) -> None:
     """Show what will be used on this machine, and why."""
-    report = begin(ctx, quiet, verbose, log)
     from deblurcli import api
 
     rows = api.doctor()
     width = max(len(what) for what, _ in rows)
     for what, found in rows:
-        report.result(f"{what:{width}}  {found}")
+        session.console.result(f"{what:{width}}  {found}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    command(app, "doctor")(doctor)

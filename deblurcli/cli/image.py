@@ -2,69 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
-from deblurcli.cli.batch import plan, restore
-from deblurcli.cli.session import (
-    DEVICE,
-    DTYPE,
-    TILE,
-    Device,
-    Dtype,
-    Log,
-    Network,
-    Offline,
-    Overwrite,
-    Quiet,
-    SkipExisting,
-    Tile,
-    TtaLr,
-    TtaPixels,
-    TtaReblur,
-    TtaSteps,
-    Verbose,
-    begin,
-    options_of,
-)
-from deblurcli.options import DeviceOptions, ImageOptions, TtaOptions
+from deblurcli.cli.inputs import Inputs, Outputs
+from deblurcli.cli.parameters import command, either, given
+from deblurcli.cli.session import Session
+from deblurcli.errors import UsageError
+from deblurcli.jobs.batch import run_batch
+from deblurcli.jobs.plan import plan
+from deblurcli.options.compute import ComputeOptions
+from deblurcli.options.image import ImageOptions
+from deblurcli.options.tta import TtaOptions
+
+Adaptation = either({"tta": TtaOptions}, ("rate", "tta_pixels", "tta_reblur"))
+"""How an image is adapted to, None where not given; without --tta-steps it is not."""
 
 
 def image(
-    ctx: typer.Context,
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Images, folders of images, or patterns.")],
-    output: Annotated[str, typer.Option("-o", "--output", metavar="OUT", help="File to write; a folder for several.")],
-    network: Network = ImageOptions.network,
-    offline: Offline = False,
-    device: Device = DEVICE,
-    dtype: Dtype = DTYPE,
-    tile: Tile = TILE,
-    tta_steps: TtaSteps = TtaOptions.tta_steps,
-    tta_lr: TtaLr = TtaOptions.tta_lr,
-    tta_pixels: TtaPixels = TtaOptions.tta_pixels,
-    tta_reblur: TtaReblur = TtaOptions.tta_reblur,
-    overwrite: Overwrite = False,
-    skip_existing: SkipExisting = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    log: Log = "",
+    session: Session,
+    inputs: Inputs,
+    outputs: Outputs,
+    options: ImageOptions,
+    adaptation: Adaptation,  # type: ignore[valid-type]
+    compute: ComputeOptions,
 ) -> None:
     """Remove motion blur from images.
 
-    With --tta-steps the network adapts to each image for a few steps, until less blur is left that a reblurring network
-    could make strong again; the colours stay those of the unadapted result.
+    With --tta-steps the network is fine-tuned on each image for some steps (self-supervised, by a reblurring loss), and
+    then restores it; the colours stay those of the unadapted result.
 
     Bit depth, transparency, EXIF data and the colour profile are kept where the output format can hold them.
 
     Several inputs, a folder, or an OUT that is a folder make a batch: outputs get the names of their inputs, one
     failure does not stop the rest, and a summary ends it. The paths of the written files go to stdout.
     """
-    report = begin(ctx, quiet, verbose, log)
-    options = options_of(ctx, ImageOptions, TtaOptions, DeviceOptions)
+    values = given(adaptation)
+    if values and options.tta_steps is None:
+        name = next(iter(values)).replace("_", "-")
+        raise UsageError(f"--{name} means nothing without --tta-steps", "leave it out, or give --tta-steps 5")
+    tta = TtaOptions(steps=options.tta_steps, **values)
     from deblurcli.media.images import IMAGE_SUFFIXES
 
-    jobs = plan(inputs, output, IMAGE_SUFFIXES)
-    from deblurcli.api import deblur_image
+    planned = plan(inputs, outputs.output, IMAGE_SUFFIXES, outputs.recursive)
+    from deblurcli.jobs.image import ImageJob
+    from deblurcli.restore.worker import Worker
 
-    restore(deblur_image, jobs, report, **options)
+    jobs = [ImageJob(source, destination, options, tta, compute) for source, destination in planned.pairs]
+    run_batch(jobs, planned.batch, Worker(compute, session.console))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    command(app, "image")(image)

@@ -4,40 +4,46 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from deblurcli.cli.session import DEVICE, Device, Log, Overwrite, Quiet, Verbose, begin, one_of, options_of
+from deblurcli.cli.parameters import command, only
+from deblurcli.cli.session import Session
 from deblurcli.errors import UsageError
-from deblurcli.options import AdaptOptions, DeviceOptions
+from deblurcli.options.compute import ComputeOptions
+from deblurcli.options.option import check, option
+from deblurcli.options.survey import SurveyOptions
 
-FORMATS = ("table", "json")
+
+@dataclass(frozen=True)
+class Shown:
+    """How what was found is shown."""
+
+    output: str | None = option(
+        None, help="Picture of what was found, to write.", panel="Result", metavar="PNG", flags=("--output", "-o")
+    )
+    form: str = option(
+        "table",
+        help="A table to read, or one JSON object.",
+        panel="Result",
+        choices=("table", "json"),
+        flags=("--format",),
+    )
+    overwrite: bool = option(False, help="Replace a picture that exists.", panel="Output")
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 def inspect(
-    ctx: typer.Context,
+    session: Session,
     source: Annotated[str, typer.Argument(metavar="INPUT", help="A video.")],
-    output: Annotated[
-        str | None, typer.Option("-o", "--output", metavar="PNG", help="Picture of what was found, to write.")
-    ] = None,
-    patches: Annotated[
-        int, typer.Option(metavar="M", help="Sharpest patches of the video to look for.")
-    ] = AdaptOptions.patches,
-    patch_size: Annotated[
-        int, typer.Option(metavar="PIXELS", help="Side of a patch, a multiple of 32.")
-    ] = AdaptOptions.patch_size,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the patch locations.")] = AdaptOptions.seed,
-    device: Device = DEVICE,
-    form: Annotated[
-        str,
-        one_of(FORMATS, "A table to read, or one JSON object.", "--format"),
-    ] = "table",
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    log: Log = "",
+    shown: Shown,
+    options: SurveyOptions,
+    compute: Annotated[ComputeOptions, only("device")],
 ) -> None:
     """Show what is found in a video, and what the meta method would take from it.
 
@@ -52,26 +58,23 @@ def inspect(
     -o also draws it: sharpness over time with the cuts and the chosen frames, and for up to eight patches the blurriest
     crop, the sharpest one and this one as the fitted camera would blur it. It needs the extra `plot`.
     """
-    report = begin(ctx, quiet, verbose, log)
-    options = options_of(ctx, AdaptOptions, DeviceOptions)
-    if form not in FORMATS:
-        raise UsageError(f"--format {form} is unknown", f"give one of {', '.join(FORMATS)}")
-    if not source or output == "":
+    if not source or shown.output == "":
         raise UsageError("-o is empty" if source else "the input is empty", "give a file")
     from deblurcli.api import inspect as look
-    from deblurcli.jobs.inspect import BLOCKS, LETTERS
+    from deblurcli.reports.inspection import BLOCKS, LETTERS
 
-    picture = None if output is None else Path(output)
-    found = look(source, picture, overwrite=overwrite, report=report, **options)
+    console = session.console
+    picture = None if shown.output is None else Path(shown.output)
+    found = look(source, picture, overwrite=shown.overwrite, report=console, device=compute.device, **asdict(options))
     written = {} if picture is None else {"picture": str(picture)}
-    report.event("summary", source=source, destination=picture, differences=[], frames=found.survey.frames)
-    if form == "json":
-        report.result(json.dumps(found.facts() | written))
+    console.event("summary", source=source, destination=picture, differences=[], frames=found.survey.frames)
+    if shown.form == "json":
+        console.result(json.dumps(found.facts() | written))
         return
     for line in found.lines(BLOCKS if _can_show(BLOCKS) else LETTERS):
-        report.result(line)
+        console.result(line)
     for path in written.values():
-        report.result(path)
+        console.result(path)
 
 
 def _can_show(text: str) -> bool:
@@ -81,3 +84,8 @@ def _can_show(text: str) -> bool:
     except (UnicodeEncodeError, LookupError):
         return False
     return True
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    command(app, "inspect")(inspect)

@@ -6,19 +6,22 @@ import csv
 import io
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any
 
 import typer
 
-from deblurcli.cli.batch import expand, finish
-from deblurcli.cli.session import Device, Log, Quiet, Verbose, begin, choices, explain, one_of, options_of
-from deblurcli.console import Reporter
+from deblurcli.cli.parameters import command
+from deblurcli.cli.session import Session
+from deblurcli.console import Reporter, one_line
 from deblurcli.errors import DeviceError, InputError, UsageError, WeightsError
-from deblurcli.options import LPIPS_TRUNKS, NIQE_MODES, SSIM_MODES, MetricsOptions
-
-FORMATS = ("table", "csv", "json")
+from deblurcli.jobs.batch import finish
+from deblurcli.jobs.plan import expand
+from deblurcli.media.inputs import is_pattern
+from deblurcli.options.metrics import MetricsOptions
+from deblurcli.options.option import check, option
 
 COLUMNS = {
     "psnr": ("PSNR dB", 8, 3),
@@ -59,8 +62,7 @@ def _pairs(restored: str, reference: str | None) -> list[tuple[Path, Path | None
 
 def _several(text: str) -> bool:
     """Whether an argument stands for any number of files: a folder, or a pattern."""
-    path = Path(text)
-    return path.is_dir() or (not path.exists() and any(sign in text for sign in "*?["))
+    return Path(text).is_dir() or is_pattern(text)
 
 
 def _files(text: str) -> dict[str, Path]:
@@ -86,25 +88,25 @@ def _twin(file: Path, others: dict[str, Path]) -> Path | None:
 
 
 def _measured(
-    pairs: list[tuple[Path, Path | None]], report: Reporter, **options: Any
+    pairs: list[tuple[Path, Path | None]], report: Reporter, options: MetricsOptions
 ) -> tuple[dict[str, Scores], list[int]]:
     """Scores by file name, and the codes of what could not be measured."""
-    from deblurcli.api import measure
+    from deblurcli.jobs.measure import measured
 
     scores: dict[str, Scores] = {}
     codes = []
     for count, (mine, theirs) in enumerate(pairs):
         # Of one file the frames are counted, of several the files.
-        single = report if len(pairs) == 1 else None
-        if single is None:
+        single = report if len(pairs) == 1 else Reporter.silent()
+        if single is not report:
             report.progress("measuring", count, len(pairs))
         try:
-            scores[mine.name] = measure(mine, theirs, report=single, **options)
+            scores[mine.name] = measured(mine, theirs, options, single)
         except Exception as error:
             # What is wrong with an option or with weights is wrong for every file.
             if len(pairs) == 1 or isinstance(error, UsageError | WeightsError | DeviceError):
                 raise
-            codes.append(explain(report, error, about=mine.name)[0])
+            codes.append(report.failure(error, about=mine.name))
     return scores, codes
 
 
@@ -116,9 +118,10 @@ def _mean(scores: list[Scores]) -> Scores:
 
 def _table(rows: dict[str, Scores]) -> list[str]:
     columns = {key: column for key, column in COLUMNS.items() if any(key in s for s in rows.values())}
-    width = max(map(len, rows))
+    named = {one_line(name): scores for name, scores in rows.items()}
+    width = max(map(len, named))
     lines = [f"{'':{width}}" + "".join(f"  {title:>{cell}}" for title, cell, _ in columns.values())]
-    for name, scores in rows.items():
+    for name, scores in named.items():
         cells = (
             f"{scores[key]:{cell}.{decimals}f}" if key in scores else " " * cell
             for key, (_, cell, decimals) in columns.items()
@@ -142,7 +145,7 @@ def _csv(rows: dict[str, Scores], per_frame: bool) -> list[str]:
     writer = csv.DictWriter(text, keys, lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
-    return text.getvalue().splitlines()
+    return text.getvalue().removesuffix("\n").split("\n")
 
 
 def _json(rows: dict[str, Scores], mean: Scores) -> str:
@@ -159,45 +162,31 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+@dataclass(frozen=True)
+class Shown:
+    """How scores are shown."""
+
+    form: str = option(
+        "table",
+        help="A table to read, comma-separated values, or one JSON object.",
+        panel="Result",
+        choices=("table", "csv", "json"),
+        flags=("--format",),
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
 def metrics(
-    ctx: typer.Context,
+    session: Session,
     restored: Annotated[str, typer.Argument(metavar="RESTORED", help="Image, video, folder of them, or pattern.")],
+    shown: Shown,
+    options: MetricsOptions,
     reference: Annotated[
-        str | None, typer.Argument(metavar="REFERENCE", help="The sharp original, or those of each by name.")
+        str | None,
+        typer.Argument(metavar="REFERENCE", help="The sharp original, or those of each by name.", show_default=False),
     ] = None,
-    ssim_mode: Annotated[
-        str,
-        one_of(SSIM_MODES, "SSIM by another convention: of the luma; with a flat 7x7 window; as a volume of colours."),
-    ] = MetricsOptions.ssim_mode,
-    align: Annotated[
-        bool, typer.Option("--align", help="Align to the reference first for PSNR and SSIM, as RealBlur's protocol.")
-    ] = False,
-    lpips: Annotated[
-        str,
-        typer.Option(
-            metavar="auto|off|alex|vgg|FILE",
-            help="Network of LPIPS; auto: AlexNet, if its weights are on this machine.",
-            autocompletion=choices("auto", "off", *LPIPS_TRUNKS),
-        ),
-    ] = MetricsOptions.lpips,
-    niqe: Annotated[bool, typer.Option("--niqe", help="Measure NIQE, too, where there is a reference.")] = False,
-    niqe_mode: Annotated[
-        str,
-        one_of(NIQE_MODES, "How NIQE halves pictures: as MATLAB, or as the program of NAFNet."),
-    ] = MetricsOptions.niqe_mode,
-    niqe_model: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Another model of natural pictures, such as niqe_pris_params.npz."),
-    ] = None,
-    per_frame: Annotated[bool, typer.Option("--per-frame", help="The scores of every frame, in CSV or JSON.")] = False,
-    device: Device = MetricsOptions.device,
-    form: Annotated[
-        str,
-        one_of(FORMATS, "A table to read, comma-separated values, or one JSON object.", "--format"),
-    ] = "table",
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    log: Log = "",
 ) -> None:
     """Measure restored images or videos, against their sharp originals or by themselves.
 
@@ -216,24 +205,23 @@ def metrics(
     with name, scores and, if asked for, per_frame, and their mean. CSV: a row for each file and the mean, or with
     --per-frame a row for each frame, counted from 0. Infinity, the PSNR of equal pictures, is null or inf.
     """
-    report = begin(ctx, quiet, verbose, log)
-    options = options_of(ctx, MetricsOptions)
-    if form not in FORMATS:
-        raise UsageError(f"--format {form} is unknown", f"give one of {', '.join(FORMATS)}")
-    if per_frame and form == "table":
+    console, form = session.console, shown.form
+    if options.per_frame and form == "table":
         raise UsageError("--per-frame is not for tables", "add --format csv or json")
     pairs = _pairs(restored, reference)
-    scores, codes = _measured(pairs, report, **options)
+    scores, codes = _measured(pairs, console, options)
     if scores:
         mean = _mean(list(scores.values()))
         rows = scores | ({"mean": mean} if _several(restored) else {})
         if form == "json":
-            report.result(_json(scores, mean))
+            console.result(_json(scores, mean))
         else:
-            for line in _csv(scores if per_frame else rows, per_frame) if form == "csv" else _table(rows):
-                report.result(line)
-    if reference is not None and lpips == "auto" and scores:
-        _tell_how_to_get_lpips(report)
+            for line in (
+                _csv(scores if options.per_frame else rows, options.per_frame) if form == "csv" else _table(rows)
+            ):
+                console.result(line)
+    if reference is not None and options.lpips == "auto" and scores:
+        _tell_how_to_get_lpips(console)
     finish(codes, len(pairs))
 
 
@@ -242,3 +230,8 @@ def _tell_how_to_get_lpips(report: Reporter) -> None:
 
     if not lpips_is_here():
         report.note(f"LPIPS is left out: its weights are not on this machine; run: deblur weights pull {AUTOMATIC}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    command(app, "metrics")(metrics)

@@ -7,26 +7,35 @@ from typing import Annotated
 
 import typer
 
-from deblurcli.cli.batch import finish
-from deblurcli.cli.session import Log, Quiet, Verbose, begin, explain, weights_names
+from deblurcli.cli.pages import Pages
+from deblurcli.cli.parameters import command, weights_names
+from deblurcli.cli.session import Session
 from deblurcli.errors import DeblurError, WeightsError
+from deblurcli.jobs.batch import finish
 
 app = typer.Typer(
-    help="Show, check, fetch and import the weights of the networks.", no_args_is_help=False, rich_markup_mode=None
+    cls=Pages,
+    help="Show, check, fetch and import the weights of the networks.",
+    no_args_is_help=False,
+    rich_markup_mode=None,
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A name of the list.", autocompletion=weights_names)]
-OptionalName = Annotated[str, typer.Argument(metavar="NAME", help="A name of the list.", autocompletion=weights_names)]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="A name of the list.", show_default=False, autocompletion=weights_names)
+]
+OptionalName = Annotated[
+    str, typer.Argument(metavar="NAME", help="A name of the list.", show_default=False, autocompletion=weights_names)
+]
 
 
-@app.command("list")
-def listing(ctx: typer.Context, quiet: Quiet = False, verbose: Verbose = False, log: Log = "") -> None:
+@command(app, "list")
+def listing(session: Session) -> None:
     """List the weights: name, network, size, licence, where they are (bundled, cached, available, import), score.
 
     Available ones can be fetched with `deblur weights pull`. Those marked import must be fetched in a browser first;
     `deblur weights info` says where.
     """
-    report = begin(ctx, quiet, verbose, log)
+    report = session.console
     from deblurcli.weights import store
 
     rows = [
@@ -38,18 +47,19 @@ def listing(ctx: typer.Context, quiet: Quiet = False, verbose: Verbose = False, 
         report.result("  ".join(f"{text:{width}}" for text, width in zip(row, widths, strict=True)).rstrip())
 
 
-@app.command()
+@command(app, "pull")
 def pull(
-    ctx: typer.Context,
+    session: Session,
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", help="Names of the list.", autocompletion=weights_names)
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Names of the list.", show_default=False, autocompletion=weights_names),
     ] = None,
     accept_licence: Annotated[
-        bool, typer.Option("--accept-licence", help="Agree to a licence that is not free; asked for once.")
+        bool,
+        typer.Option(
+            "--accept-licence", help="Agree to a licence that is not free; asked for once.", show_default=False
+        ),
     ] = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    log: Log = "",
 ) -> None:
     """Fetch weights into the cache; without NAME, all that the commands use by themselves.
 
@@ -59,7 +69,7 @@ def pull(
     DEBLUR_CACHE names the folder of the cache, HF_ENDPOINT a mirror of the Hugging Face Hub; with DEBLUR_OFFLINE=1
     nothing is fetched. Proxies are those of the environment.
     """
-    report = begin(ctx, quiet, verbose, log)
+    report = session.console
     from deblurcli.weights import pull as pulling
     from deblurcli.weights import registry, store
 
@@ -74,21 +84,26 @@ def pull(
         except DeblurError as error:
             if len(entries) == 1:
                 raise
-            codes.append(explain(report, error)[0])
+            codes.append(report.failure(error))
     finish(codes, len(entries))
     if not names:
         report.note(f"all weights that commands use by themselves are here; {len(store.listing())} are known")
 
 
-@app.command("import")
+@command(app, "import")
 def import_(
-    ctx: typer.Context,
+    session: Session,
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE", help="A file as published; the several files of one network.")
     ],
     network: Annotated[
         str,
-        typer.Option(metavar="NAME", help="Weights of the list that the files are.", autocompletion=weights_names),
+        typer.Option(
+            metavar="NAME",
+            help="Weights of the list that the files are.",
+            show_default=False,
+            autocompletion=weights_names,
+        ),
     ],
     output: Annotated[
         Path | None,
@@ -96,9 +111,6 @@ def import_(
             "-o", "--output", metavar="FILE", help="Write here and not into the cache; NAME may be any network."
         ),
     ] = None,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    log: Log = "",
 ) -> None:
     """Convert weights that the networks' authors published and you have fetched.
 
@@ -107,38 +119,34 @@ def import_(
     network's, and every number finite. With -o, the result can be given to --network as a file; so can the published
     file itself. The path goes to stdout.
     """
-    report = begin(ctx, quiet, verbose, log)
+    report = session.console
     from deblurcli.weights.pull import import_files
 
     report.result(str(import_files(files, network, report, output)))
 
 
-@app.command()
-def remove(ctx: typer.Context, name: Name, quiet: Quiet = False, verbose: Verbose = False, log: Log = "") -> None:
+@command(app, "remove")
+def remove(session: Session, name: Name) -> None:
     """Delete weights from the cache."""
-    report = begin(ctx, quiet, verbose, log)
+    report = session.console
     from deblurcli.weights import registry, store
 
     report.note(f"{store.remove(registry.find(name))} removed")
 
 
-@app.command()
-def path(
-    ctx: typer.Context, name: OptionalName = "", quiet: Quiet = False, verbose: Verbose = False, log: Log = ""
-) -> None:
+@command(app, "path")
+def path(session: Session, name: OptionalName = "") -> None:
     """Print where a file of weights lies; without NAME, the folder for weights that are not bundled."""
-    report = begin(ctx, quiet, verbose, log)
+    report = session.console
     from deblurcli.weights import registry, store
 
     report.result(str(store.locate(registry.find(name)) if name else store.cache_folder()))
 
 
-@app.command()
-def verify(
-    ctx: typer.Context, name: OptionalName = "", quiet: Quiet = False, verbose: Verbose = False, log: Log = ""
-) -> None:
+@command(app, "verify")
+def verify(session: Session, name: OptionalName = "") -> None:
     """Compare the size and SHA-256 of a file of weights with the registry; without NAME, of all on this machine."""
-    report = begin(ctx, quiet, verbose, log)
+    report = session.console
     from deblurcli.weights import registry, store
 
     entries = [registry.find(name)] if name else [row.entry for row in store.listing() if row.path or row.entry.bundled]
@@ -151,15 +159,15 @@ def verify(
             if name:
                 raise
             refused += 1
-            explain(report, error)
+            report.failure(error)
     if refused:
         raise WeightsError(f"{refused} of {len(entries)} files of weights are refused", "the lines above say why")
 
 
-@app.command()
-def info(ctx: typer.Context, name: Name, quiet: Quiet = False, verbose: Verbose = False, log: Log = "") -> None:
+@command(app, "info")
+def info(session: Session, name: Name) -> None:
     """Show what is known about weights: network, data, licence, score, checksum, sources, place, and the card."""
-    report = begin(ctx, quiet, verbose, log)
+    report = session.console
     from deblurcli.weights import registry, store
 
     entry = registry.find(name)
@@ -190,3 +198,8 @@ def info(ctx: typer.Context, name: Name, quiet: Quiet = False, verbose: Verbose 
 
 def _megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size else "? MB"
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the group."""
+    parent.add_typer(app, name="weights")

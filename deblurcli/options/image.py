@@ -18,6 +18,7 @@ class ImageOptions(OutputOptions):
         panel="Network and device",
         metavar="NAME|FILE",
         complete="weights",
+        usual="bundled, for images",
     )
     tta_steps: int | None = option(
         None,

@@ -14,11 +14,11 @@ class MetaOptions(SurveyOptions):
 
     steps: int | None = option(
         None,
-        help="Updates of the network (meta: in each phase, through the patches in random order).",
+        help="Updates in each phase, through the patches in random order.",
         panel="Method",
         metavar="N",
         least=0,
-        usual="4 per patch with --reblurring camera, 1 with network, divided by the batch",
+        usual="4 per patch with --reblurring camera, 1 with network, over --batch",
     )
     rate: float | None = option(
         None,
@@ -61,7 +61,9 @@ class MetaOptions(SurveyOptions):
         " as the authors' code does.",
         flags=("--freeze-deblur-in-cycle/--move-deblur-in-cycle",),
     )
-    critic: str = option("default", help="Weights of the critic.", metavar="NAME|FILE", complete="weights")
+    critic: str = option(
+        "default", help="Weights of the critic.", metavar="NAME|FILE", complete="weights", usual="bundled"
+    )
     real_sample: str = option(
         "blurriest",
         help="Real blur for the critic: blurriest (the blurriest crop at the place of a patch, as in the paper) or"
@@ -96,7 +98,7 @@ class MetaOptions(SurveyOptions):
         choices=("agreement", "pairs", "off"),
     )
     adapt_per: str = option(
-        "video", help="One adaptation for each of these.", panel="Method", choices=("video", "shot")
+        "video", help="One adaptation for the video, or one for each shot.", panel="Method", choices=("video", "shot")
     )
 
     @property

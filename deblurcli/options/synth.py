@@ -58,7 +58,7 @@ class SynthOptions:
         most=0.5,
         usual="random, at most 0.03",
     )
-    seed: int = option(0, help="Seed of every random draw.", panel="Method", metavar="N")
+    seed: int = option(0, help="Seed of every random draw.", panel="Method", metavar="N", usual="0")
     overwrite: bool = option(False, help="Replace pairs that exist.", panel="Output")
 
     def __post_init__(self) -> None:

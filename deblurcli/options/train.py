@@ -22,7 +22,7 @@ def _weights(help: str, default: str | None = None, panel: str = "Method", **mor
 
 
 def _weight(default: float, help: str) -> Any:
-    return option(default, help=help, panel="Method", metavar="W", least=0, below=1000)
+    return option(default, help=help, panel="Method", metavar="W", least=0, below=1000, usual="" if default else "0")
 
 
 _LOSS = "Loss of the deblurring network: own (the network's, summed over its outputs), or one of its result alone."

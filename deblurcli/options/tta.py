@@ -29,7 +29,7 @@ class TtaOptions:
         least=4096,
     )
     tta_reblur: str = option(
-        "default", help="Weights of the reblurring module.", metavar="NAME|FILE", complete="weights"
+        "default", help="Weights of the reblurring module.", metavar="NAME|FILE", complete="weights", usual="bundled"
     )
     tta_frames: int = option(
         8,
@@ -38,7 +38,7 @@ class TtaOptions:
         least=1,
     )
     adapt_per: str = option(
-        "video", help="One adaptation for each of these.", panel="Method", choices=("video", "frame")
+        "video", help="One adaptation for the video, or one for each frame.", panel="Method", choices=("video", "frame")
     )
 
     def __post_init__(self) -> None:

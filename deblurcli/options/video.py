@@ -26,6 +26,7 @@ class VideoOptions(OutputOptions):
         panel="Network and device",
         metavar="NAME|FILE",
         complete="weights",
+        usual="bundled, for videos",
     )
     save_adapted: Path | None = option(
         None,

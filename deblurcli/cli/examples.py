@@ -1,0 +1,81 @@
+"""The examples of every command, for its help and its man page; a test parses each."""
+
+from __future__ import annotations
+
+EXAMPLES: dict[str, list[tuple[str, str]]] = {
+    "deblur": [
+        ("Restore a video", "deblur video in.mp4 -o out.mp4"),
+        ("What will be used on this machine", "deblur doctor"),
+    ],
+    "deblur video": [
+        ("Adapt the networks to a video and restore it", "deblur video in.mp4 -o out.mp4"),
+        ("Sharpen the result by test-time adaptation", "deblur video in.mp4 -o out.mp4 --method tta"),
+        ("Without adapting, faster", "deblur video in.mp4 -o out.mp4 --method none"),
+        ("All videos of a folder, going on where an earlier run ended", "deblur video clips/ -o out/ --skip-existing"),
+    ],
+    "deblur image": [
+        ("One picture", "deblur image photo.jpg -o sharp.png"),
+        ("The same, sharpened by test-time adaptation", "deblur image photo.jpg -o sharp.png --tta-steps 5"),
+        ("Many", "deblur image photos/*.jpg -o out/"),
+        ("A folder and all folders in it", "deblur image photos/ -o out/ --recursive"),
+    ],
+    "deblur weights": [
+        ("What there is", "deblur weights list"),
+        ("Whether the files are intact", "deblur weights verify"),
+        ("Fetch weights that others published", "deblur weights pull nafnet-w32"),
+        ("The same for a licence that is not free", "deblur weights pull restormer --accept-licence"),
+        ("Convert a file that was fetched in a browser", "deblur weights import MIMO-UNet.pkl --network mimo-unet"),
+    ],
+    "deblur metrics": [
+        ("One video", "deblur metrics out.mp4 sharp.mp4"),
+        ("Folders, for a program", "deblur metrics out/ sharp/ --format json"),
+        ("Every frame, for a spreadsheet", "deblur metrics out.mp4 sharp.mp4 --per-frame --format csv"),
+        ("Without an original", "deblur metrics out.mp4"),
+    ],
+    "deblur inspect": [
+        ("What is found in a video", "deblur inspect in.mp4"),
+        ("The same as a picture", "deblur inspect in.mp4 -o report.png"),
+        ("For a program", "deblur inspect in.mp4 --format json"),
+    ],
+    "deblur synth": [
+        ("Pairs from a folder of sharp photos", "deblur synth photos/ -o pairs/"),
+        ("A clip of 48 frames from each photo, shaken by hand", "deblur synth photos/ -o pairs/ --frames 48"),
+        ("A longer exposure for sharp footage", "deblur synth sharp.mp4 -o pairs/ --shutter 1.5"),
+    ],
+    "deblur train": [
+        ("An hour of training", "deblur train deblur --data photos/ --out runs/deblur --minutes 60"),
+        ("A run that can be reproduced", "deblur train reblur --data photos/ --out runs/reblur --iterations 20000"),
+    ],
+    "deblur train deblur": [
+        ("An hour of training", "deblur train deblur --data photos/ --out runs/deblur --minutes 60"),
+        (
+            "Going on from weights that are there",
+            "deblur train deblur --data photos/ --out run/ --from nafnet-w32 --minutes 60",
+        ),
+    ],
+    "deblur train joint": [
+        (
+            "With less weight on the reblurring loss",
+            "deblur train joint --data photos/ --out run/ --minutes 9 --reblur-weight 0.5",
+        )
+    ],
+    "deblur train module": [
+        (
+            "For a network of your own",
+            "deblur train module --data photos/ --out run/ --minutes 9 --deblurring a.pth",
+        )
+    ],
+    "deblur train meta": [
+        (
+            "From the default weights",
+            "deblur train meta --data photos/ --out runs/meta --minutes 60 --from default",
+        )
+    ],
+    "deblur train fusion": [
+        ("For the default of images", "deblur train fusion --data photos/ --out runs/fusion --minutes 90")
+    ],
+    "deblur train reblur": [
+        ("A run that can be reproduced", "deblur train reblur --data photos/ --out runs/reblur --iterations 20000")
+    ],
+    "deblur doctor": [("What will be used on this machine", "deblur doctor")],
+}

@@ -1,0 +1,30 @@
+"""What the commands that restore files take: inputs, and where the outputs go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from deblurcli.options.option import check, option
+
+Inputs = Annotated[list[str], typer.Argument(metavar="INPUT", help="Files, folders of them, or patterns in quotes.")]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where outputs go, and which files of a folder are inputs."""
+
+    output: str = option(
+        help="File to write; a folder for several.", panel="Result", metavar="OUT", flags=("--output", "-o")
+    )
+    recursive: bool = option(
+        False,
+        help="Take the folders in a folder, too; OUT gets the same folders.",
+        panel="Result",
+        flags=("--recursive",),
+    )
+
+    def __post_init__(self) -> None:
+        check(self)

@@ -1,0 +1,205 @@
+"""Commands made from dataclasses: every field of an options class is an option of the command line, with its help.
+
+A command is a function whose parameters are options classes, arguments of Typer, and the session. :func:`command` gives
+Typer a function with one parameter for each field, and calls the command with the classes filled.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass, make_dataclass
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import typer
+
+from deblurcli.cli.pages import Page
+from deblurcli.cli.session import Messages, Session
+from deblurcli.errors import UsageError
+from deblurcli.methods import METHODS
+from deblurcli.options.option import Option, kinds, option, spelling
+
+Command = Callable[..., None]
+
+
+def command(app: typer.Typer, name: str, page: type[Page] = Page) -> Callable[[Command], Command]:
+    """Register a function as a command of a Typer application."""
+
+    def register(function: Command) -> Command:
+        app.command(name, cls=page)(with_fields(function))
+        return function
+
+    return register
+
+
+def with_fields(function: Command) -> Command:
+    """The function that Typer calls: a parameter for each field, and for the messages of every command."""
+    hints = get_type_hints(function, include_extras=True)
+    given = inspect.signature(function).parameters
+    owners = {name: _owner(hints[name]) for name in given}
+    taken: dict[str, inspect.Parameter] = {"ctx": _parameter("ctx", typer.Context)}
+    for name, (kind, only) in owners.items():
+        if kind is Session:
+            continue
+        if is_dataclass(kind):
+            taken |= {field.name: _of_field(kind, field) for field in only}
+        else:
+            taken[name] = _parameter(name, hints[name], given[name].default)
+    taken |= {field.name: _of_field(Messages, field) for field in fields(Messages)}
+
+    def call(ctx: typer.Context, **values: Any) -> None:
+        session: Session = ctx.obj
+        session.say_as(filled(Messages, fields(Messages), values))
+        filling: dict[str, Any] = {}
+        for name, (kind, only) in owners.items():
+            if kind is Session:
+                filling[name] = session
+            else:
+                filling[name] = filled(kind, only, values) if is_dataclass(kind) else values[name]
+        function(**filling)
+
+    call.__name__, call.__doc__ = function.__name__, function.__doc__
+    call.__annotations__ = {name: parameter.annotation for name, parameter in taken.items()}
+    call.__signature__ = inspect.Signature(list(taken.values()))  # type: ignore[attr-defined]
+    return call
+
+
+def only(*names: str) -> Iterable[str]:
+    """``Annotated[ComputeOptions, only("device")]``: the fields of a class that a command takes."""
+    return frozenset(names)
+
+
+def either(owners: Mapping[str, Any], names: Iterable[str] = ()) -> type[Any]:
+    """One class with the fields of several, each once, None where it is not given; its help says whose it is.
+
+    Args:
+        owners: options classes by name, such as the methods'.
+        names: the fields to take; all if empty.
+    """
+    found: dict[str, dict[str, Field[Any]]] = {}
+    for owner, kind in owners.items():
+        for field in fields(kind):
+            if not names or field.name in names:
+                found.setdefault(field.name, {})[owner] = field
+    several = len(owners) > 1
+    made = [(name, kinds(owners[next(iter(of))])[name][0] | None, _merged(of, several)) for name, of in found.items()]
+    return make_dataclass("Given", made, frozen=True)
+
+
+def given(options: Any) -> dict[str, Any]:
+    """The values of a class of :func:`either` that were given."""
+    return {field.name: value for field in fields(options) if (value := getattr(options, field.name)) is not None}
+
+
+def filled(kind: Any, only: Iterable[Field[Any]], values: Mapping[str, Any]) -> Any:
+    """An instance of an options class from the values of a command line. Raises UsageError: out of range."""
+    return kind(**{field.name: _sizes(kind, field, values[field.name]) for field in only})
+
+
+def _owner(hint: Any) -> tuple[Any, tuple[Field[Any], ...]]:
+    """The class of a parameter, and those of its fields that become options."""
+    kind, *rest = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    if not is_dataclass(kind) or kind is Session:
+        return kind, ()
+    names = next((extra for extra in rest if isinstance(extra, frozenset)), None)
+    return kind, tuple(field for field in fields(kind) if names is None or field.name in names)
+
+
+def _parameter(name: str, kind: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+
+
+def _of_field(owner: Any, field: Field[Any]) -> inspect.Parameter:
+    about: Option = field.metadata["option"]
+    kind, optional = kinds(owner)[field.name]
+    default = inspect.Parameter.empty if field.default is MISSING else field.default
+    if get_origin(kind) is tuple:
+        kind, default = str, _default(field)
+    words = [*about.choices, *_words(about.complete)]
+    typed = typer.Option(
+        *(about.flags or (spelling(field.name, about),)),
+        metavar=None if kind is bool else about.metavar or "|".join(words) or "VALUE",
+        help=about.help + _said(field),
+        rich_help_panel=about.panel,
+        show_default=False,
+        autocompletion=_completion(about) if kind is not bool else None,
+    )
+    return _parameter(field.name, Annotated[kind | None if optional else kind, typed], default)
+
+
+def _sizes(owner: Any, field: Field[Any], value: Any) -> Any:
+    """Numbers with commas between them, where the field takes several."""
+    if get_origin(kinds(owner)[field.name][0]) is not tuple:
+        return value
+    try:
+        return tuple(int(part) for part in value.split(","))
+    except ValueError:
+        name = spelling(field.name, field.metadata["option"])
+        raise UsageError(f"{name} {value} is not a list of sizes", "give such as 192,256") from None
+
+
+def _default(field: Field[Any]) -> str:
+    """The default in words; empty where it says nothing, such as 0 for what is not given."""
+    if field.metadata["option"].usual:
+        return field.metadata["option"].usual
+    value = field.default
+    if value is MISSING or not value or value is True:
+        return ""
+    if isinstance(value, float):
+        return re.sub(r"e-0", "e-", f"{value:g}")
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _said(field: Field[Any]) -> str:
+    return f" Default: {text}." if (text := _default(field)) else ""
+
+
+def _merged(of: dict[str, Field[Any]], several: bool) -> Any:
+    """The field of an option that some of several classes have."""
+    about: list[Option] = [field.metadata["option"] for field in of.values()]
+    first = about[0]
+    if len({each.help for each in about}) == 1:
+        defaults = {name: _default(field) for name, field in of.items()}
+        alike = len(set(defaults.values())) == 1
+        said = ", ".join(dict.fromkeys(text if alike else f"{text} ({name})" for name, text in defaults.items()))
+        help = f"{', '.join(of)}: {first.help}" if several else first.help
+        usual = said
+    else:
+        help = " ".join(f"{name}: {field.metadata['option'].help}{_said(field)}" for name, field in of.items())
+        usual = ""
+    words = tuple(dict.fromkeys(word for each in about for word in each.choices))
+    return option(
+        None,
+        help=help,
+        panel=first.panel,
+        metavar=first.metavar or "|".join(words),
+        flags=first.flags,
+        complete=first.complete or " ".join(words),
+        usual=usual,
+    )
+
+
+def _words(complete: str) -> tuple[str, ...]:
+    """The words behind a name that stands for them."""
+    return tuple(METHODS) if complete == "methods" else ()
+
+
+def _completion(about: Option) -> Callable[[str], list[str]]:
+    """What the shell offers for an option."""
+
+    if about.complete == "weights":
+        return weights_names
+
+    def offer(incomplete: str) -> list[str]:
+        known = [*about.choices, *_words(about.complete)]
+        return [word for word in known or about.complete.split() if word.startswith(incomplete)]
+
+    return offer
+
+
+def weights_names(incomplete: str) -> list[str]:
+    """Shell completion from the registry."""
+    from deblurcli.weights.registry import installed
+
+    return [name for name in installed().weights if name.startswith(incomplete)]

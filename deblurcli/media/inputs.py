@@ -1,0 +1,95 @@
+"""Files, folders and patterns, and the media files that they stand for: the only code that looks for inputs."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+
+from deblurcli.errors import InputError, UsageError
+
+_SIGNS = frozenset("*?[")
+
+
+def is_pattern(text: str) -> bool:
+    """Whether an input stands for what it matches: it has a sign of a pattern, and nothing has its name."""
+    return bool(_SIGNS & set(text)) and not os.path.lexists(text)
+
+
+def expand(inputs: Iterable[str | Path], suffixes: Collection[str], recursive: bool = False) -> list[Path]:
+    """Files as given, folders as the media files in them, patterns as what they match; sorted, none twice.
+
+    Hidden files and folders (``._*`` of some cameras' cards, say) are no media. What matches nothing stays in the
+    list, so that it fails as one item and not in silence.
+
+    Args:
+        inputs: paths and patterns (``*``, ``?``, ``[...]``, ``**`` for any folders).
+        suffixes: of the files to take from a folder, in lower case with the dot.
+        recursive: take the folders in a folder, too; a link that leads to one of them again is not followed.
+
+    Raises:
+        UsageError: an input is empty.
+        InputError: a path cannot be read.
+    """
+    return list(dict.fromkeys(path for path, _ in expand_below(inputs, suffixes, recursive)))
+
+
+def expand_below(
+    inputs: Iterable[str | Path], suffixes: Collection[str], recursive: bool = False
+) -> Iterator[tuple[Path, Path]]:
+    """As :func:`expand`: each file, and its path below the folder that was given, or its name."""
+    for given in inputs:
+        if not str(given):
+            # An unset variable in a script; Path("") would be the working folder.
+            raise UsageError("an input is empty", "give files, folders or patterns")
+        try:
+            yield from list(_below(Path(given), suffixes, recursive)) or [(Path(given), Path(Path(given).name))]
+        except OSError as error:
+            cure = "check the path and its permissions"
+            raise InputError(f"{error.filename or given} cannot be read: {error.strerror}", cure) from error
+
+
+def _below(given: Path, suffixes: Collection[str], recursive: bool) -> Iterator[tuple[Path, Path]]:
+    for found in [given] if os.path.lexists(given) else _matches(Path(given.anchor), given.parts[bool(given.anchor) :]):
+        if not found.is_dir():
+            yield found, Path(found.name)
+            continue
+        for folder in _folders(found) if recursive else [found]:
+            for file in _visible(folder):
+                if file.suffix.lower() in suffixes and file.is_file():
+                    yield file, file.relative_to(found)
+
+
+def _matches(folder: Path, parts: tuple[str, ...]) -> Iterator[Path]:
+    """What a pattern matches below a folder. A part that is the name of something stands for it, brackets or not."""
+    if not parts:
+        yield folder
+        return
+    part, rest = parts[0], parts[1:]
+    if os.path.lexists(folder / part):
+        yield from _matches(folder / part, rest)
+    elif part == "**":
+        for inside in _folders(folder):
+            yield from _matches(inside, rest)
+    elif _SIGNS & set(part) and folder.is_dir():
+        for child in _visible(folder, hidden=part.startswith(".")):
+            if fnmatch.fnmatch(child.name, part):
+                yield from _matches(child, rest)
+
+
+def _visible(folder: Path, hidden: bool = False) -> list[Path]:
+    return sorted(child for child in folder.iterdir() if hidden or not child.name.startswith("."))
+
+
+def _folders(top: Path) -> Iterator[Path]:
+    """A folder and all folders in it, depth first, each once, whatever links lead to it."""
+    seen = set()
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        state = folder.stat()
+        if (state.st_dev, state.st_ino) not in seen:
+            seen.add((state.st_dev, state.st_ino))
+            yield folder
+            waiting += reversed([child for child in _visible(folder) if child.is_dir()])

@@ -1,5 +1,7 @@
 """The networks: pure modules, and the literal table of what is known about each."""
 
+from __future__ import annotations
+
 from deblurcli.networks.cdvd_tsp import CDVDTSP
 from deblurcli.networks.critic import PatchCritic, VGGCritic
 from deblurcli.networks.dbn import DBN
@@ -162,7 +164,7 @@ NETWORKS: dict[str, NetworkSpec] = {
         overlap=48,
         loss="l1",
         bytes_per_pixel=1200,
-        config={"blocks": 16},
+        config={"blocks": 8},
     ),
     "dbn": NetworkSpec(
         DBN, "deblur", window=5, multiple_of=8, min_size=8, overlap=32, loss="psnr", bytes_per_pixel=360

@@ -63,9 +63,22 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class DeblurTraining(TrainOptions):
-    """Train a single-frame deblurring network."""
+    """Train a deblurring network."""
 
     loss: str = option("own", help=_LOSS, panel="Method", choices=LOSSES)
+    blocks: int | None = option(
+        None,
+        help="Residual blocks of a new network that has a number of them: 4, 8, 16 or 32 in the paper of residual-unet.",
+        panel="Network and device",
+        metavar="N",
+        least=1,
+        most=64,
+        usual="the network's own",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _blocks_of_new("--blocks", self.blocks, "--from", self.start)
 
 
 @dataclass(frozen=True)
@@ -98,7 +111,7 @@ class JointTraining(TrainOptions):
             f"--perceptual {self.perceptual} would not be used",
             "give --perceptual-weight, 0.1 say",
         )
-        _one_module(self.reblur_blocks, "--reblur-from", self.reblur_start)
+        _blocks_of_new("--reblur-blocks", self.reblur_blocks, "--reblur-from", self.reblur_start)
 
 
 @dataclass(frozen=True)
@@ -115,7 +128,7 @@ class ModuleTraining(TrainOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _one_module(self.reblur_blocks, "--from", self.start)
+        _blocks_of_new("--reblur-blocks", self.reblur_blocks, "--from", self.start)
 
 
 @dataclass(frozen=True)
@@ -169,10 +182,10 @@ class ReblurTraining(TrainOptions):
     )
 
 
-def _one_module(blocks: int | None, flag: str, start: str | None) -> None:
+def _blocks_of_new(option: str, blocks: int | None, flag: str, start: str | None) -> None:
     require(
         blocks is None or start is None,
-        f"--reblur-blocks and {flag} exclude each other",
+        f"{option} and {flag} exclude each other",
         "give one: weights have their own number of blocks",
     )
 

@@ -1,24 +1,68 @@
-"""The state of a training run on disk: one safetensors file, replaced in one step, holding all that a resume needs."""
+"""The state of a training run on disk: one safetensors file, replaced in one step, with all that a resume needs."""
 
 from __future__ import annotations
 
 import json
-import os
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from deblurcli.errors import InputError, UsageError
+from deblurcli.files import OutputFile
+from deblurcli.options.option import spelling
+from deblurcli.options.train import STAGES, TrainOptions
+
+FREE = {"out", "minutes", "iterations", "save_every"}
+"""Options that may change when a run goes on: where, how long, and how often it is saved."""
+
+
+def settings(options: TrainOptions) -> dict[str, Any]:
+    """The stage and the options that decide what a run learns, as they are stored in its state."""
+    values: dict[str, Any] = {"stage": next(stage for stage, kind in STAGES.items() if kind is type(options))}
+    for each in fields(options):
+        if each.name not in FREE:
+            value = getattr(options, each.name)
+            values[each.name] = str(value.absolute()) if isinstance(value, Path) else value
+    return json.loads(json.dumps(values))
+
+
+def refuse_changes(facts: dict[str, Any], options: TrainOptions) -> None:
+    """Compare the options with those that a run was started with, as far as its state holds any.
+
+    Raises:
+        UsageError: they differ, which would make it another run; every difference is named.
+    """
+    about = {each.name: each.metadata["option"] for each in fields(options)}
+    now, changed = settings(options), []
+    for name, value in facts.get("options", {}).items():
+        if now.get(name, value) != value:
+            spelt = spelling(name, about[name]) if name in about else name
+            changed.append(f"{spelt} {_shown(value)} (now {_shown(now[name])})")
+    if changed:
+        cure = "give the options it was started with, or another --out"
+        raise UsageError(f"{options.out} holds another run: {', '.join(changed)}", cure)
+
+
+def read_facts(path: Path) -> dict[str, Any] | None:
+    """The plain facts of a state (iteration, seconds, options), None where there is none. Raises InputError."""
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(json.loads(file.metadata()["facts"]))
+    except Exception as error:
+        raise _damaged(path, error) from None
 
 
 def save_state(
     path: Path, modules: dict[str, nn.Module], optimisers: dict[str, torch.optim.Optimizer], facts: dict[str, Any]
 ) -> None:
-    """Write modules, optimiser moments and plain facts (iteration, seconds, options); never half a file."""
+    """Write modules, optimiser moments and plain facts; never half a file. Raises OutputError."""
     tensors: dict[str, Tensor] = {}
     for name, module in modules.items():
         # Copies, since safetensors refuses parameters that a network has under several names.
@@ -26,11 +70,8 @@ def save_state(
     for name, optimiser in optimisers.items():
         for index, state in optimiser.state_dict()["state"].items():
             tensors |= {f"{name}/{index}/{k}": v.detach().contiguous() for k, v in state.items()}
-    part = path.with_name(f".{path.name}.part")
-    save_file(tensors, part, metadata={"facts": json.dumps(facts)})
-    with part.open("rb") as written:
-        os.fsync(written.fileno())
-    part.replace(path)
+    with OutputFile(path, overwrite=True) as output:
+        output.file.write(save(tensors, metadata={"facts": json.dumps(facts)}))
 
 
 def load_state(
@@ -47,7 +88,7 @@ def load_state(
             facts = json.loads(file.metadata()["facts"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except Exception as error:
-        raise InputError(f"{path} cannot be read ({error})", "delete the run folder to start again") from None
+        raise _damaged(path, error) from None
     for name, module in modules.items():
         own = {k.removeprefix(f"{name}/"): v for k, v in tensors.items() if k.startswith(f"{name}/")}
         try:
@@ -62,3 +103,11 @@ def load_state(
                 state.setdefault(int(index), {})[field] = value
         optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     return facts
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path} cannot be read ({error})", "delete the run folder to start again")
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

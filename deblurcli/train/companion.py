@@ -1,4 +1,4 @@
-"""Networks trained along with a stage's own: critics, and the reblurring module that joint training needs."""
+"""Networks that are trained along with a stage's own: critics, and the reblurring module of joint training."""
 
 from __future__ import annotations
 
@@ -12,27 +12,25 @@ from deblurcli.device import Device
 from deblurcli.losses import clamp_parameters, critic_loss, generator_loss
 from deblurcli.networks import NETWORKS
 from deblurcli.train.optimiser import step_if_finite
-from deblurcli.train.parallel import Workers
+from deblurcli.train.parallel import Peers
 
 CRITIC = "patch-critic"
 
 
 @dataclass
 class Companion:
-    """A network that takes its steps inside ``Stage.loss``. It is part of the state, and is exported with the stage's.
-
-    ``config``: what the module was built with, beyond its network's defaults.
-    """
+    """A network that takes its steps inside ``Recipe.loss``; it is saved and exported with the stage's own."""
 
     module: nn.Module
     optimiser: torch.optim.Optimizer
     config: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments that ``module`` was built with, where they are not its network's defaults."""
 
-    def step(self, loss: Tensor, workers: Workers) -> None:
-        """Lower ``loss``, with the gradients averaged over the processes; nothing but this module gets gradients."""
+    def step(self, loss: Tensor, peers: Peers) -> None:
+        """Take a step that lowers ``loss``. Gradients are averaged over the processes; only this module gets any."""
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward(inputs=list(self.module.parameters()))
-        workers.average_gradients(self.module)
+        peers.average_gradients(self.module)
         step_if_finite(self.optimiser, self.module)
 
 
@@ -42,8 +40,8 @@ def new_critic(device: Device) -> Companion:
     return Companion(critic, torch.optim.RMSprop(critic.parameters(), lr=1e-4))
 
 
-def judged(critic: Companion, real: Tensor, fake: Tensor, workers: Workers) -> Tensor:
-    """The adversarial loss of ``fake`` (N x 3 x H x W), after one step of the critic on both batches."""
-    critic.step(critic_loss(critic.module(real), critic.module(fake.detach())), workers)
+def adversarial_loss(critic: Companion, real: Tensor, fake: Tensor, peers: Peers) -> Tensor:
+    """Adversarial loss of ``fake`` after one step of the critic on both batches (N x 3 x H x W)."""
+    critic.step(critic_loss(critic.module(real), critic.module(fake.detach())), peers)
     clamp_parameters(critic.module, 0.01)
     return generator_loss(critic.module(fake))

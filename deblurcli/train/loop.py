@@ -1,55 +1,32 @@
-"""The training loop every stage shares: crops from the ring, one step, a moving average, validation, checkpoints."""
+"""The training loop that every stage shares: crops from the ring, a step, a moving average, validation, checkpoints."""
 
 from __future__ import annotations
 
 import copy
 import csv
+import io
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
 from deblurcli.console import Reporter
-from deblurcli.device import Device
 from deblurcli.errors import InputError
-from deblurcli.options import TrainOptions
-from deblurcli.train.checkpoint import load_state, save_state
-from deblurcli.train.companion import Companion
+from deblurcli.files import OutputFile
+from deblurcli.options.train import TrainOptions
+from deblurcli.train.checkpoint import load_state, save_state, settings
 from deblurcli.train.curve import draw_curve
-from deblurcli.train.optimiser import Muon, rate_at, step_if_finite, update_average
-from deblurcli.train.parallel import Workers
-from deblurcli.train.ring import Ring
+from deblurcli.train.optimiser import Muon, rate_at, step_if_finite, update_average, warmup_length
+from deblurcli.train.parallel import Peers
+from deblurcli.train.recipe import Recipe
 from deblurcli.train.validation import Scores
 from deblurcli.weights.load import save_network
 
 LOG_FIELDS = ["iteration", "minutes", "rate", "loss"]
 """Columns of the log; those of the scores follow."""
 
-
-@dataclass
-class Stage:
-    """What differs between the training stages."""
-
-    network: str
-    """Name in the table of networks."""
-    module: nn.Module
-    config: dict[str, Any]
-    optimiser: torch.optim.Optimizer
-    ring: Ring
-    loss: Callable[[nn.Module, Tensor, Tensor], Tensor]
-    """(module, blurred, sharp) -> the scalar to minimise; companions take their own steps inside."""
-    validate: Callable[[nn.Module], Scores]
-    """module -> its scores on held-out material."""
-    card: dict[str, Any]
-    export: Path
-    companions: dict[str, Companion] = field(default_factory=dict)
-    """Networks trained along inside ``loss``, by their names in the table of networks."""
-    workers: Workers = field(default_factory=Workers)
+MAX_BROKEN_LOSSES = 50
+"""Iterations in a row without a finite loss before training gives up."""
 
 
 def crop_plan(progress: float, batch: int, sizes: tuple[int, ...]) -> tuple[int, int]:
@@ -59,103 +36,160 @@ def crop_plan(progress: float, batch: int, sizes: tuple[int, ...]) -> tuple[int,
     return max(1, round(batch * sizes[0] ** 2 / size**2)), size
 
 
-def run_stage(stage: Stage, options: TrainOptions, device: Device, report: Reporter) -> dict[str, Any]:
-    """Train until the budget is spent; returns the facts of the finished run (iterations, minutes, scores).
+def progress_of(facts: dict[str, Any], options: TrainOptions) -> float:
+    """The share of its budget that a run has used; 1 or more when it is finished."""
+    if options.iterations:
+        return facts["iteration"] / options.iterations
+    return facts["seconds"] / (60 * options.minutes)
 
-    A budget of iterations makes runs reproducible; a budget of minutes lets the schedule follow the clock. State, log
-    and the averaged weights are written to ``options.out`` every few minutes and at the end, an interrupt included.
-    """
-    out = options.out
-    out.mkdir(parents=True, exist_ok=True)
-    state_path, log_path = out / "state.safetensors", out / "log.csv"
-    workers = stage.workers
-    workers.start_alike(stage.module.state_dict().values())
-    average = copy.deepcopy(stage.module).requires_grad_(False)
-    modules = {"module": stage.module, "average": average}
-    optimisers = {"optimiser": stage.optimiser}
-    for name, companion in stage.companions.items():
-        workers.start_alike(companion.module.state_dict().values())
-        modules[name] = companion.module
-        optimisers[f"{name} optimiser"] = companion.optimiser
-    facts: dict[str, Any] = {"iteration": 0, "seconds": 0.0, "curve": [], "seed": options.seed}
-    if state_path.exists():
-        facts = load_state(state_path, modules, optimisers)
-        report.note(f"resuming {state_path} at iteration {facts['iteration']}, {facts['seconds'] / 60:.1f} minutes")
-    elif workers.leads:
-        log_path.unlink(missing_ok=True)
-    stage.ring.advance(facts["iteration"], lambda done, total: report.progress("preparing crops", done, total))
 
-    def progress() -> float:
-        if options.iterations:
-            return facts["iteration"] / options.iterations
-        return facts["seconds"] / (60 * options.minutes)
+class Run:
+    """A training run: its networks and optimisers, how far it has come, and how all of that goes to disk and back."""
 
-    def checkpoint(losses: list[float], rate: float) -> None:
-        if not workers.leads:
+    def __init__(self, recipe: Recipe, options: TrainOptions, peers: Peers, console: Reporter) -> None:
+        self.recipe, self.options, self.peers, self.console = recipe, options, peers, console
+        self.module = recipe.trainee.module
+        peers.start_alike(self.module.state_dict().values())
+        self.average = copy.deepcopy(self.module).requires_grad_(False)
+        self.modules = {"module": self.module, "average": self.average}
+        self.optimisers = {"optimiser": recipe.optimiser}
+        for name, companion in recipe.companions.items():
+            peers.start_alike(companion.module.state_dict().values())
+            self.modules[name] = companion.module
+            self.optimisers[f"{name} optimiser"] = companion.optimiser
+        self.facts: dict[str, Any] = {"iteration": 0, "seconds": 0.0, "curve": [], "seed": options.seed}
+        self.state, self.log = state_file(options.out), options.out / "log.csv"
+
+    @property
+    def progress(self) -> float:
+        """The share of the budget that is used."""
+        return progress_of(self.facts, self.options)
+
+    def begin(self) -> None:
+        """Go on where the run folder says, or score the starting network and begin a log."""
+        self.options.out.mkdir(parents=True, exist_ok=True)
+        if self.state.exists():
+            self.facts = load_state(self.state, self.modules, self.optimisers)
+            minutes = self.facts["seconds"] / 60
+            self.console.note(f"resuming {self.state} at iteration {self.facts['iteration']}, {minutes:.1f} minutes")
+        self.facts["options"] = settings(self.options)
+        tell = self.console.progress
+        self.recipe.ring.advance(self.facts["iteration"], lambda done, total: tell("preparing crops", done, total))
+        if self.facts["iteration"] == 0 and self.peers.leads:
+            self.log.unlink(missing_ok=True)
+            scores = self._scored(math.nan, 0.0)
+            self.console.note(f"starts at {scores['validation_psnr']:.2f} dB (input {_input(scores):.2f})")
+
+    def step(self) -> tuple[float, float]:
+        """One iteration of every network. Returns the loss and the rate."""
+        recipe, device, iteration = self.recipe, self.recipe.trainee.device, self.facts["iteration"]
+        # A budget of minutes is as many iterations as it has been worth so far.
+        total = self.options.iterations or (iteration / self.progress if self.progress else math.inf)
+        share = rate_at(self.progress, iteration, 1.0, warmup_length(total))
+        for optimiser in self.optimisers.values():
+            if isinstance(optimiser, Muon):  # the rate of a critic is constant
+                optimiser.set_rate(share)
+        recipe.ring.advance(iteration)
+        count, size = crop_plan(self.progress, self.options.batch, self.options.crops)
+        blurred, sharp = recipe.ring.batch(iteration, count, size, device.where)
+        with device.autocast():
+            loss = recipe.loss(self.module, blurred, sharp)
+        recipe.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.peers.average_gradients(self.module)
+        step_if_finite(recipe.optimiser, self.module)
+        update_average(self.average, self.module, iteration)
+        self.facts["iteration"] += 1
+        return float(loss.detach()), share * self.options.rate
+
+    def checkpoint(self, losses: list[float], rate: float) -> None:
+        """Validate the average, and write log, curve, weights and state."""
+        if not self.peers.leads:
             return
-        average.eval()
-        scores = stage.validate(average)
+        recipe, out, facts = self.recipe, self.options.out, self.facts
         mean_loss = sum(losses) / max(len(losses), 1)
-        row = [facts["iteration"], round(facts["seconds"] / 60, 2), rate, mean_loss, *scores.values()]
-        facts["curve"].append([row[0], row[1], round(scores["validation_psnr"], 3)])
-        begun = log_path.exists()
-        with log_path.open("a", newline="") as log:
-            if not begun:
-                csv.writer(log).writerow([*LOG_FIELDS, *scores])
-            csv.writer(log).writerow([f"{v:.6g}" for v in row])
-        draw_curve(log_path, out / "curve.png")
-        card = stage.card | {
+        scores = self._scored(mean_loss, rate)
+        draw_curve(self.log, out / "curve.png")
+        card = recipe.card | {
             "iterations": facts["iteration"],
             "minutes": round(facts["seconds"] / 60, 1),
             **{name: round(score, 3) for name, score in scores.items()},
             "curve": facts["curve"][:: max(1, len(facts["curve"]) // 24)],
         }
-        save_network(stage.export, average, network=stage.network, config=stage.config, card=card)
-        for name, companion in stage.companions.items():
-            along = out / f"{name}.safetensors"
-            save_network(along, companion.module, network=name, config=companion.config, card=card)
-        save_state(state_path, modules, optimisers, facts)
-        report.note(
+        name, config = self.options.network, recipe.trainee.config
+        save_network(exported(out, name), self.average, network=name, config=config, card=card)
+        for name, companion in recipe.companions.items():
+            save_network(exported(out, name), companion.module, network=name, config=companion.config, card=card)
+        save_state(self.state, self.modules, self.optimisers, facts)
+        self.console.note(
             f"iteration {facts['iteration']}: loss {mean_loss:.5f}, held-out PSNR {scores['validation_psnr']:.2f} dB"
-            f" (input {scores['validation_input_psnr']:.2f})"
+            f" (input {_input(scores):.2f})"
         )
 
+    def _scored(self, loss: float, rate: float) -> Scores:
+        """The scores of the average, which become a row of the log and a point of the curve."""
+        self.average.eval()
+        scores = self.recipe.validate(self.average)
+        row = [self.facts["iteration"], round(self.facts["seconds"] / 60, 2), rate, loss, *scores.values()]
+        self.facts["curve"].append([row[0], row[1], round(scores["validation_psnr"], 3)])
+        text = io.StringIO(self.log.read_text() if self.log.exists() else "")
+        text.seek(0, io.SEEK_END)
+        table = csv.writer(text, lineterminator="\n")
+        if not text.tell():
+            table.writerow([*LOG_FIELDS, *scores])
+        table.writerow([f"{value:.6g}" for value in row])
+        with OutputFile(self.log, overwrite=True) as log:
+            log.file.write(text.getvalue().encode())
+        return scores
+
+
+def train(recipe: Recipe, options: TrainOptions, peers: Peers, console: Reporter) -> dict[str, Any]:
+    """Train until the budget is spent; returns the facts of the run: iteration, seconds, curve, seed, options.
+
+    A budget of iterations makes runs reproducible; a budget of minutes lets the schedule follow the clock. State, log
+    and the averaged weights are written to ``options.out`` every few minutes and at the end, an interrupt included.
+
+    Raises:
+        InputError: the loss is not finite any more, or the state in ``options.out`` is damaged.
+        UsageError: that state belongs to another network.
+        OutputError: a file cannot be written.
+    """
+    run = Run(recipe, options, peers, console)
+    run.begin()
     losses: list[float] = []
-    saved, rate = facts["seconds"], 0.0
+    facts, saved, rate = run.facts, run.facts["seconds"], 0.0
     clock = time.monotonic()
-    stage.module.train()
+    run.module.train()
     try:
-        while progress() < 1:
-            iteration = facts["iteration"]
-            share = rate_at(progress(), iteration, 1.0)
-            rate = share * options.rate
-            for optimiser in optimisers.values():
-                if isinstance(optimiser, Muon):  # the rate of a critic is constant
-                    optimiser.set_rate(share)
-            stage.ring.advance(iteration)
-            count, size = crop_plan(progress(), options.batch, options.crops)
-            blurred, sharp = stage.ring.batch(iteration, count, size, device.where)
-            with device.autocast():
-                loss = stage.loss(stage.module, blurred, sharp)
-            stage.optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            workers.average_gradients(stage.module)
-            step_if_finite(stage.optimiser, stage.module)
-            losses.append(value := float(loss.detach()))
-            if len(losses) > 50 and not any(math.isfinite(v) for v in losses[-50:]):
-                raise InputError("the loss has not been finite for 50 iterations", "lower --rate")
-            update_average(average.parameters(), stage.module.parameters(), iteration)
-            facts["iteration"] += 1
+        while run.progress < 1:
+            loss, rate = run.step()
+            losses.append(loss)
+            if len(losses) > MAX_BROKEN_LOSSES and not any(map(math.isfinite, losses[-MAX_BROKEN_LOSSES:])):
+                raise InputError(f"the loss has not been finite for {MAX_BROKEN_LOSSES} iterations", "lower --rate")
             now = time.monotonic()
-            facts["seconds"] = workers.agree(facts["seconds"] + now - clock)
+            facts["seconds"] = peers.agree(facts["seconds"] + now - clock)
             clock = now
-            report.progress("training", progress(), 1.0, iteration=facts["iteration"], loss=value)
+            console.progress("training", run.progress, 1.0, iteration=facts["iteration"], loss=loss)
             if facts["seconds"] - saved > 60 * options.save_every:
-                checkpoint(losses, rate)
+                run.checkpoint(losses, rate)
                 losses, saved, clock = [], facts["seconds"], time.monotonic()
-                stage.module.train()
+                run.module.train()
     finally:
         # An interrupt keeps what was learnt: the same path as the planned end.
         if losses:
-            checkpoint(losses, rate)
+            run.checkpoint(losses, rate)
     return facts
+
+
+def state_file(out: Path) -> Path:
+    """Where a run folder keeps what a resume needs."""
+    return out / "state.safetensors"
+
+
+def exported(out: Path, network: str) -> Path:
+    """Where a run folder keeps the weights of a network."""
+    return out / f"{network}.safetensors"
+
+
+def _input(scores: Scores) -> float:
+    return scores["validation_input_psnr"]

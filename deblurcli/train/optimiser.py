@@ -1,13 +1,19 @@
-"""The optimiser of the training stages, its schedule, and the moving average of the weights."""
+"""The optimiser of the training stages, the schedule of its rate, and the moving average of the weights."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+MAX_WARMUP = 300
+"""Iterations."""
+
+WARMUP_SHARE = 0.05
+"""Longest warm-up as a share of the run: short fine-tuning must reach its peak rate, too."""
 
 
 def orthogonalised(matrices: Tensor, steps: int = 5) -> Tensor:
@@ -31,9 +37,9 @@ class Muon(torch.optim.Optimizer):
     """Orthogonalised momentum for the weights of hidden convolutions and linear layers, AdamW for everything else.
 
     Args:
-        module: whose parameters are trained.
+        module: the network to train.
         lr: peak rate of the orthogonalised updates; AdamW's rate is ``adam_ratio`` times it.
-        aside: parts of the names of layers that AdamW trains all the same: those that touch pixels, and tables.
+        aside: layers with these words in their names are left to AdamW: those that touch pixels, and tables.
     """
 
     def __init__(
@@ -106,14 +112,28 @@ def step_if_finite(optimiser: torch.optim.Optimizer, module: nn.Module, longest:
         optimiser.step()
 
 
-def rate_at(progress: float, iteration: int, peak: float, warmup: int = 300, floor: float = 0.01) -> float:
+def warmup_length(iterations: float) -> float:
+    """Iterations of warm-up in a run of so many: ``WARMUP_SHARE`` of it, ``MAX_WARMUP`` at most."""
+    return min(MAX_WARMUP, WARMUP_SHARE * iterations)
+
+
+def rate_at(progress: float, iteration: int, peak: float, warmup: float = MAX_WARMUP, floor: float = 0.01) -> float:
     """Linear warm-up over ``warmup`` iterations, then a cosine from ``peak`` to ``floor * peak`` at progress 1."""
     cosine = 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
     return peak * min(1.0, (iteration + 1) / warmup) * (floor + (1 - floor) * cosine)
 
 
 @torch.no_grad()
-def update_average(average: Iterable[Tensor], current: Iterable[Tensor], iteration: int, decay: float = 0.999) -> None:
-    """Move an exponential average of the weights towards the current ones; short memory at the start."""
-    keep = min(decay, (1 + iteration) / (10 + iteration))
-    torch._foreach_lerp_(list(average), list(current), 1 - keep)
+def update_average(average: nn.Module, current: nn.Module, iteration: int, decay: float = 0.999) -> None:
+    """Move an exponential average of a network's weights towards the current ones; short memory at the start.
+
+    The statistics of batch normalisation are averaged like the weights, and counters are copied: the average would
+    otherwise normalise by the statistics of the start.
+    """
+    share = 1 - min(decay, (1 + iteration) / (10 + iteration))
+    torch._foreach_lerp_(list(average.parameters()), list(current.parameters()), share)
+    for kept, buffer in zip(average.buffers(), current.buffers(), strict=True):
+        if buffer.is_floating_point():
+            kept.lerp_(buffer, share)
+        else:
+            kept.copy_(buffer)

@@ -1,9 +1,10 @@
-"""Several processes training one network, each on its own crops: `torchrun ... -m deblurcli train ...`."""
+"""Several processes that train one network, each on its own crops: `torchrun ... -m deblurcli train ...`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -12,15 +13,15 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class Workers:
-    """This process among those that train together; one of one without torchrun."""
+class Peers:
+    """This process among those that train together; the only one without torchrun."""
 
     rank: int = 0
     count: int = 1
 
     @property
     def leads(self) -> bool:
-        """Whether this one validates, writes and reports."""
+        """Whether this process validates, writes and reports."""
         return self.rank == 0
 
     def seed(self, seed: int) -> int:
@@ -28,7 +29,7 @@ class Workers:
         return seed + 1_000_003 * self.rank
 
     def average_gradients(self, module: nn.Module) -> None:
-        """Replace every gradient by its mean over the processes. All of them must call this in the same order."""
+        """Replace every gradient by its mean over the processes, which must all call this in the same order."""
         if self.count == 1:
             return
         gradients = [p.grad for p in module.parameters() if p.grad is not None]
@@ -57,12 +58,24 @@ def _device() -> torch.device:
     return torch.device("cuda") if dist.get_backend() == "nccl" else torch.device("cpu")
 
 
-def join(device: torch.device) -> Workers:
-    """Join the processes that torchrun started (on one host or several), each with a device of its own."""
+@contextmanager
+def joined(device: torch.device) -> Iterator[Peers]:
+    """Join the processes that torchrun started, on one host or several, and leave them at the end.
+
+    Each has a device of its own. They leave together, since one that left while another is within its last exchange
+    would abort it; after an error the others are not waited for.
+    """
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
-        return Workers()
+        yield Peers()
+        return
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    if not dist.is_initialized():
+    if mine := not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return Workers(dist.get_rank(), dist.get_world_size())
+    try:
+        yield Peers(dist.get_rank(), dist.get_world_size())
+        if mine:
+            dist.barrier()
+    finally:
+        if mine:
+            dist.destroy_process_group()

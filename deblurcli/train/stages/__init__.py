@@ -1,22 +1,23 @@
-"""The training stages: what each network learns from, and with which losses; one file for each."""
+"""The training stages: the material, the losses and the scores of each; one file per stage."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from deblurcli.train.stages.deblur import train_deblur
-from deblurcli.train.stages.fusion import train_fusion
-from deblurcli.train.stages.joint import train_joint
-from deblurcli.train.stages.meta import train_meta
-from deblurcli.train.stages.module import train_module
-from deblurcli.train.stages.reblur import train_reblur
+from deblurcli.train.recipe import Recipe
+from deblurcli.train.stages.deblur import deblur_recipe
+from deblurcli.train.stages.fusion import fusion_recipe
+from deblurcli.train.stages.joint import joint_recipe
+from deblurcli.train.stages.meta import meta_recipe
+from deblurcli.train.stages.module import module_recipe
+from deblurcli.train.stages.reblur import reblur_recipe
 
-STAGES: dict[str, Callable[..., dict[str, Any]]] = {
-    "deblur": train_deblur,
-    "joint": train_joint,
-    "module": train_module,
-    "meta": train_meta,
-    "fusion": train_fusion,
-    "reblur": train_reblur,
+STAGES: dict[str, Callable[..., Recipe]] = {
+    "deblur": deblur_recipe,
+    "joint": joint_recipe,
+    "module": module_recipe,
+    "meta": meta_recipe,
+    "fusion": fusion_recipe,
+    "reblur": reblur_recipe,
 }
+"""(options of the stage, setting) -> its recipe."""

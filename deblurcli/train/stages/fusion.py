@@ -1,34 +1,30 @@
-"""The stage of the fusion: what a video network takes from neighbouring frames."""
+"""The stage of the fusion: the part of a video network that takes detail from neighbouring frames."""
 
 from __future__ import annotations
 
-from typing import Any
+import copy
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deblurcli.console import Reporter
 from deblurcli.device import Device
 from deblurcli.errors import UsageError
 from deblurcli.losses import LOSSES
 from deblurcli.networks.spec import NetworkSpec
-from deblurcli.options import TrainOptions
+from deblurcli.options.train import FusionTraining
 from deblurcli.synth import BlurRange
 from deblurcli.train.data import Material, Source, centred, clips, load_material
-from deblurcli.train.loop import Stage, run_stage
 from deblurcli.train.optimiser import Muon
-from deblurcli.train.parallel import Workers
+from deblurcli.train.recipe import Recipe, Setting, Trainee, card, chosen_spec, training_device
 from deblurcli.train.ring import CropRing
-from deblurcli.train.start import card, chosen_spec
 from deblurcli.train.validation import VALIDATION_SEED, compared, validator
-from deblurcli.weights.choose import load_chosen
 
 BASE = "plain-unet"
 """The single-frame network that fusions are built on."""
 
 
-def restored(draw: Source, base: nn.Module, device: Device) -> Source:
+def prepared_clips(draw: Source, base: nn.Module, device: Device) -> Source:
     """A source whose blurred frames come with the picture that ``base`` restores: count x T x 6 x H x W."""
 
     def drawn(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -42,74 +38,70 @@ def restored(draw: Source, base: nn.Module, device: Device) -> Source:
 
 
 def fuse(network: nn.Module, prepared: Tensor) -> Tensor:
-    """The restored centre frames of clips that :func:`restored` has prepared, N x 3 x H x W."""
+    """The restored centre frames of clips that :func:`prepared_clips` draws, N x 3 x H x W."""
     return network.fuse([network.encoded(frame[:, :3], frame[:, 3:]) for frame in prepared.unbind(1)])  # type: ignore
 
 
-def fusion_to_train(options: TrainOptions, spec: NetworkSpec) -> tuple[nn.Module, dict[str, Any], str]:
-    """A video network as :func:`train_fusion` starts, with its config, and its origin for the card.
+def fusion_trainee(options: FusionTraining, spec: NetworkSpec, setting: Setting) -> Trainee:
+    """The video network at the start: its fusion new or from ``--from``, its single-frame part from either option.
 
     Raises: UsageError, WeightsError.
     """
+    device = training_device(spec, setting.worker.device)
     named = options.start or options.deblurring or "default"
-    start = load_chosen(named, "video" if options.start else "image", "deblur")
+    start = setting.worker.place(named, "video" if options.start else "image", "deblur")
     goes_on = start.network == options.network
     if goes_on and not options.deblurring:
-        return start.module, start.config, start.origin
+        module = copy.deepcopy(start.module).requires_grad_(True)
+        return Trainee(spec, module, start.loaded.config, start.loaded.origin, device)
     if options.start and options.deblurring and not goes_on:
         raise UsageError("--from and --deblurring name two single-frame networks", "give one")
-    base = load_chosen(options.deblurring, "image", "deblur") if goes_on and options.deblurring else start
+    base = setting.worker.place(options.deblurring, "image", "deblur") if goes_on and options.deblurring else start
     if base.network != BASE:
         raise UsageError(f"{base.name} holds a {base.network}", f"a fusion builds on a {BASE}")
-    config = dict(start.config if goes_on else spec.config or {}) | {"base": base.config}
+    config = dict(start.loaded.config if goes_on else spec.config or {}) | {"base": base.loaded.config}
     torch.manual_seed(options.seed)
-    module = spec.build(**config)
+    module, origin = spec.build(**config), base.loaded.origin
     module.base.load_state_dict(base.module.state_dict())  # type: ignore[union-attr]
-    if not goes_on:
-        return module, config, base.origin
-    module.fusion.load_state_dict(start.module.fusion.state_dict())  # type: ignore[union-attr]
-    return module, config, f"{start.origin}, its single-frame part from {base.origin}"
+    if goes_on:
+        module.fusion.load_state_dict(start.module.fusion.state_dict())  # type: ignore[union-attr]
+        origin = f"{start.loaded.origin}, its single-frame part from {origin}"
+    return Trainee(spec, device.place(module), config, origin, device)
 
 
-def train_fusion(
-    options: TrainOptions, device: Device, workers: Workers, report: Reporter, command: str
-) -> dict[str, Any]:
-    """Train what a video network takes from neighbouring frames; its single-frame part stays as it is.
+def fusion_recipe(options: FusionTraining, setting: Setting) -> Recipe:
+    """Train the fusion of a video network; its single-frame part stays as it is.
 
     Frames are restored once, when the crops are prepared, so that an iteration costs the fusion alone. ``--from`` names
-    weights of a video network, or those of a single-frame network to build on (if not given, the default's). With the
+    weights of a video network, or of a single-frame network to build on (the default's where it is not given). With the
     former, ``--deblurring`` puts another single-frame network in the place of its own. "Input" in the log is the
     single-frame result.
 
-    Raises: as :func:`train_deblur`; UsageError: the network has no fusion, or there are two single-frame networks.
+    Raises: as :func:`deblur_recipe`; UsageError: the network has no fusion, or there are two single-frame networks.
     """
     spec = chosen_spec(options, "deblur")
     if not spec.encodes:
         raise UsageError(f"{options.network} has no fusion to train", "give --network video-unet")
     material, held_out = load_material(options.data).split()
-    module, config, origin = fusion_to_train(options, spec)
-    module = device.place(module)
-    module.base.requires_grad_(False)
+    start = fusion_trainee(options, spec, setting)
+    device, base, fusion = start.device, start.module.base, start.module.fusion
+    base.requires_grad_(False)
     criterion, ranges, largest = LOSSES[spec.loss], BlurRange(), max(options.crops)
 
     def source(of: Material) -> Source:
         drawn = centred(clips(of, spec.window, largest, ranges, device.where))
-        return restored(drawn, module.base, device)  # type: ignore[arg-type]
+        return prepared_clips(drawn, base, device)  # type: ignore[arg-type]
 
     pairs = source(held_out)(48, np.random.default_rng(VALIDATION_SEED))
-    stage = Stage(
-        network=options.network,
-        module=module,
-        config=config,
-        optimiser=Muon(module.fusion, options.rate),  # type: ignore[arg-type]
+    return Recipe(
+        start,
+        optimiser=Muon(fusion, options.rate),  # type: ignore[arg-type]
         ring=CropRing(
             source(material),
-            capacity=options.ring, group=6, every=6, first=min(64, options.ring // 6), seed=workers.seed(options.seed),
+            capacity=options.ring, group=6, every=6, first=min(64, options.ring // 6),
+            seed=setting.peers.seed(options.seed),
         ),
         loss=lambda net, prepared, sharp: criterion(fuse(net, prepared), sharp),
         validate=validator(pairs, device, lambda net, b, s: compared(fuse(net, b), b[:, spec.window // 2, 3:], s)),
-        card=card(options, material, origin, command),
-        export=options.out / f"{options.network}.safetensors",
-        workers=workers,
+        card=card(options, setting, material, start.origin),
     )  # fmt: skip
-    return run_stage(stage, options, device, report)

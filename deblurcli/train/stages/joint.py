@@ -1,4 +1,4 @@
-"""Joint training: a deblurring network M_D and a reblurring module M_R that finds the blur which M_D has left.
+"""Joint training: a deblurring network M_D and a reblurring module M_R, which finds the blur that M_D leaves.
 
 Source: "Clean images are hard to reblur" (ICLR 2022), section 3. B is a blurred picture, S the sharp one, L = M_D(B),
 S^ = M_D(S) the pseudo-sharp one. In each iteration M_D lowers its own loss plus lambda |M_R(L) - M_R(S)| with M_R fixed
@@ -7,44 +7,39 @@ S^ = M_D(S) the pseudo-sharp one. In each iteration M_D lowers its own loss plus
 What differs from the paper:
 
 - M_R looks at a corner of the crop, a quarter of its pixels: its 5 x 5 convolutions at full resolution cost twice as
-  much for a pixel as the whole default network, and three pictures go through it, two of them back as well. Crops are
-  turned at random, so that it is any of the corners. S^ is restored there, of every second crop, which is enough for
+  much per pixel as the whole default network, and three pictures go through it, two of them back as well. Crops are
+  turned at random, so that any corner may be seen. S^ is restored there, for every second crop, which is enough for
   a module that has to leave it alone. So an iteration takes twice as long as one without M_R, not eight times.
 - L and M_R(L) are computed once for both steps, which is exact: neither network has changed in between.
 - Muon with a cosine schedule instead of Adam at 1e-4 in steps, as in the other stages.
-- The loss of M_D is its network's own, which for the default one is L1 and as much again in frequency.
+- M_D's loss is its network's own, which for the default one is L1 and as much again in frequency.
 - The optional terms are LPIPS with VGG16 for the perceptual loss, whose layers the paper does not name, and a
   Wasserstein critic of patches. They look at the same corner.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import copy
 
 import torch
 from torch import Tensor, nn
 
-from deblurcli.console import Reporter
-from deblurcli.device import Device
 from deblurcli.errors import UsageError
 from deblurcli.losses import l1
 from deblurcli.networks import NETWORKS
 from deblurcli.networks.spec import outputs
-from deblurcli.options import TrainOptions
-from deblurcli.train.companion import CRITIC, Companion, judged, new_critic
-from deblurcli.train.loop import run_stage
+from deblurcli.options.train import JointTraining, ModuleTraining, TrainOptions
+from deblurcli.train.companion import CRITIC, Companion, adversarial_loss, new_critic
 from deblurcli.train.optimiser import Muon
-from deblurcli.train.parallel import Workers
-from deblurcli.train.stages.deblur import deblur_stage
-from deblurcli.train.start import chosen_loss, chosen_spec, picture_of
+from deblurcli.train.recipe import Recipe, Setting, Trainee, chosen_loss, chosen_spec, picture_of, training_device
+from deblurcli.train.stages.deblur import deblur_recipe
 from deblurcli.train.validation import compared
-from deblurcli.weights.choose import load_chosen
 from deblurcli.weights.load import load_network
 
 REBLURRING = "reblurring-module"
 
 REBLUR_RATE = TrainOptions.rate
-"""Peak rate of M_R, whatever that of M_D: one may start from nothing while the other is fine-tuned."""
+"""Peak rate of M_R whatever M_D's is: one may start from nothing while the other is fine-tuned."""
 
 
 def corner(pictures: Tensor) -> Tensor:
@@ -59,7 +54,8 @@ def reblur_loss(module: nn.Module, restored: Tensor, held: Tensor, reblurred: Te
     Args:
         module: M_R.
         restored: L with the graph that made it, N x 3 x h x w.
-        held: L as a leaf, of which ``reblurred`` is M_R's result. That graph stays, for M_R's own loss.
+        held: L as a leaf.
+        reblurred: M_R(``held``), whose graph stays for M_R's own loss.
         sharp: S.
     """
     # After M_R(L), since autocast would keep weights for it that were first used here, without gradients.
@@ -76,44 +72,43 @@ def reblurring_loss(module: nn.Module, reblurred: Tensor, blurred: Tensor, pseud
     return l1(reblurred, blurred) + l1(module(pseudo_sharp), pseudo_sharp)
 
 
-def started_module(start: str | None, options: TrainOptions, device: Device) -> tuple[Companion, str]:
-    """M_R, new or from the weights ``start``, and its origin for the card. Raises WeightsError."""
+def module_trainee(start: str | None, options: JointTraining | ModuleTraining, setting: Setting) -> Trainee:
+    """M_R, new or from the weights ``start``. Raises WeightsError."""
+    spec = NETWORKS[REBLURRING]
+    device = training_device(spec, setting.worker.device)
     if start:
-        loaded = load_chosen(start, "tta", "reblur-image")
-        module, config, origin = loaded.module, loaded.config, loaded.origin
-    else:
-        spec = NETWORKS[REBLURRING]
-        config, origin = dict(spec.config or {}), "random weights"
-        if options.reblur_blocks:
-            config["blocks"] = options.reblur_blocks
-        torch.manual_seed(options.seed)
-        module = spec.build(**config)
-    module = device.place(module)
-    return Companion(module, Muon(module, REBLUR_RATE), config), origin
+        placed = setting.worker.place(start, "tta", "reblur-image")
+        module = copy.deepcopy(placed.module).requires_grad_(True)
+        return Trainee(spec, module, placed.loaded.config, placed.loaded.origin, device)
+    config = dict(spec.config or {})
+    if options.reblur_blocks:
+        config["blocks"] = options.reblur_blocks
+    torch.manual_seed(options.seed)
+    return Trainee(spec, device.place(spec.build(**config)), config, "random weights", device)
 
 
-def train_joint(
-    options: TrainOptions, device: Device, workers: Workers, report: Reporter, command: str
-) -> dict[str, Any]:
-    """Train a single-frame deblurring network and a reblurring module with each other.
+def joint_recipe(options: JointTraining, setting: Setting) -> Recipe:
+    """Train a single-frame deblurring network and a reblurring module with each other, to one file each.
 
-    The weights land in ``options.out``, one file for each. Without weight on the reblurring loss the deblurring network
-    goes exactly the way that :func:`train_deblur` takes it, and the module learns from what it leaves.
+    Without weight on the reblurring loss the deblurring network learns exactly as by itself (:func:`deblur_recipe`),
+    and the module learns from what it leaves.
 
-    Raises: as :func:`train_deblur`, and
+    Raises: as :func:`deblur_recipe`, and
         UsageError: the network takes several frames.
-        WeightsError: no usable weights for the reblurring module, or none of the network of the perceptual loss here.
+        WeightsError: no usable weights for the reblurring module, or none here for the perceptual loss.
     """
     spec = chosen_spec(options, "deblur")
     if spec.window > 1:
         raise UsageError(f"{options.network} takes {spec.window} frames", "give a network of one frame")
-    criterion = chosen_loss(options, spec)
-    reblurrer, reblurring_origin = started_module(options.reblur_start, options, device)
-    origins, perceptual, critic = {"reblurring_start": reblurring_origin}, None, None
+    criterion, peers = chosen_loss(options, spec), setting.peers
+    module = module_trainee(options.reblur_start, options, setting)
+    reblurrer = Companion(module.module, Muon(module.module, REBLUR_RATE), module.config)
+    origins, perceptual, critic = {"reblurring_start": module.origin}, None, None
+    device = setting.worker.device
     if options.perceptual_weight:
         judge = load_network(options.perceptual, role="metric")
         perceptual, origins["perceptual"] = device.place(judge.module).requires_grad_(False), judge.origin
-    if adversarial_weight := options.adversarial_weight or 0.0:
+    if options.adversarial_weight:
         critic = new_critic(device)
 
     def loss(net: nn.Module, blurred: Tensor, sharp: Tensor) -> Tensor:
@@ -126,11 +121,12 @@ def train_joint(
         reblurred = reblurrer.module(held)
         if options.reblur_weight:
             total = total + options.reblur_weight * reblur_loss(reblurrer.module, restored, held, reblurred, sharp)
-        reblurrer.step(reblurring_loss(reblurrer.module, reblurred, blurred, pseudo_sharp), workers)
+        reblurrer.step(reblurring_loss(reblurrer.module, reblurred, blurred, pseudo_sharp), peers)
         if perceptual:
-            total = total + options.perceptual_weight * perceptual(restored, sharp).float().mean()
+            with torch.autocast(device.where.type, enabled=False):  # in bfloat16 the distance is another
+                total = total + options.perceptual_weight * perceptual(restored.float(), sharp).float().mean()
         if critic:
-            total = total + adversarial_weight * judged(critic, sharp, restored, workers)
+            total = total + options.adversarial_weight * adversarial_loss(critic, sharp, restored, peers)
         return total
 
     def scored(net: nn.Module, blurred: Tensor, sharp: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
@@ -138,9 +134,9 @@ def train_joint(
         reblurred = reblurrer.module(restored)
         return compared(restored, blurred, sharp) | {"validation_reblur_psnr": (reblurred, blurred)}
 
-    stage = deblur_stage(options, device, workers, command, loss, scored)
-    stage.card.update(origins)
-    stage.companions[REBLURRING] = reblurrer
+    recipe = deblur_recipe(options, setting, loss, scored)
+    recipe.card.update(origins)
+    recipe.companions[REBLURRING] = reblurrer
     if critic:
-        stage.companions[CRITIC] = critic
-    return run_stage(stage, options, device, report)
+        recipe.companions[CRITIC] = critic
+    return recipe

@@ -14,8 +14,7 @@ update has come.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -23,17 +22,15 @@ from torch import Tensor, nn
 
 from deblurcli.adapt.pairs import deblur_loss, pseudo_sharp
 from deblurcli.adapt.update import update
-from deblurcli.console import Reporter
 from deblurcli.device import Device
 from deblurcli.errors import UsageError
 from deblurcli.losses import LOSSES
 from deblurcli.networks.spec import NetworkSpec, outputs
-from deblurcli.options import AdaptOptions, TrainOptions
+from deblurcli.options.meta import MetaOptions
+from deblurcli.options.train import MetaTraining
 from deblurcli.train.data import load_material
-from deblurcli.train.loop import Stage, run_stage
 from deblurcli.train.optimiser import Muon
-from deblurcli.train.parallel import Workers
-from deblurcli.train.start import card, chosen_spec, started
+from deblurcli.train.recipe import Recipe, Setting, card, chosen_spec, trainee
 from deblurcli.train.tasks import SIDE, Task, TaskRing, draw_task
 from deblurcli.train.validation import VALIDATION_SEED, Scores, mean_psnr
 
@@ -46,15 +43,17 @@ def adapted_to(
     """A copy of the network after so many updates on the task's support set, with Adam at this rate."""
     adapted = copy.deepcopy(network).requires_grad_(True).eval()
     optimiser = torch.optim.Adam(adapted.parameters(), lr=rate)
-    rng, usual = np.random.default_rng(seed), AdaptOptions()
+    rng, usual = np.random.default_rng(seed), MetaOptions()
     targets = [pseudo_sharp(network, spec, patch, usual, device) for patch in task.support]
     torch.clear_autocast_cache()  # of weights without gradients
-    for step in range(steps):
+
+    def losses(step: int) -> Iterator[Tensor]:
         index = step % len(task.support)
         window = task.support[index].clip(device.where)
         pair = task.camera.blur(targets[index], rng, noisy=not usual.restores_patches)
-        update(optimiser, [deblur_loss(adapted, spec, window, *pair, device)], 1)
-        torch.clear_autocast_cache()  # within the loop's autocast, it would go on with the weights of the first step
+        yield deblur_loss(adapted, spec, window, *pair, device)
+
+    update(optimiser, steps, losses)
     return adapted
 
 
@@ -70,15 +69,13 @@ def outer_loss(network: nn.Module, adapted: nn.Module, loss: Callable[[nn.Module
     return value.detach() + sum(((p - p.detach()) * slope).sum() for p, slope in pairs if slope is not None)
 
 
-def train_meta(
-    options: TrainOptions, device: Device, workers: Workers, report: Reporter, command: str
-) -> dict[str, Any]:
-    """Meta-train a single-frame deblurring network; the weights land in ``options.out / NETWORK.safetensors``.
+def meta_recipe(options: MetaTraining, setting: Setting) -> Recipe:
+    """Meta-train a single-frame deblurring network.
 
-    The score is the PSNR of true pairs of held-out tasks after adaptation. Logged beside it are those of the weights
+    The score is the PSNR of true pairs of held-out tasks after adaptation. Beside it the log has that of the weights
     that training started from, unadapted ("input") and adapted, and of the present weights unadapted.
 
-    Raises: as :func:`deblurcli.train.stages.deblur.train_deblur`; UsageError: the network takes several frames.
+    Raises: as :func:`deblur_recipe`; UsageError: the network takes several frames, or the crops are too large.
     """
     spec = chosen_spec(options, "deblur")
     if spec.window > 1:
@@ -87,9 +84,10 @@ def train_meta(
         )
     if max(options.crops) > SIDE:
         raise UsageError(f"--crops {max(options.crops)} is more than a task's video has", f"give {SIDE} at most")
-    module, config, origin = started(options, device, "deblur")
+    start = trainee(options, setting, "deblur")
+    device = start.device
     material, held_out = load_material(options.data).split()
-    criterion, seed = LOSSES[spec.loss], workers.seed(options.seed)
+    criterion, seed = LOSSES[spec.loss], setting.peers.seed(options.seed)
     ring = TaskRing(lambda index: draw_task(material, [seed, 3, index], device.where), options.outer_steps, seed)
     tasks = [draw_task(held_out, [VALIDATION_SEED, index], device.where) for index in range(VALIDATION_TASKS)]
 
@@ -108,10 +106,11 @@ def train_meta(
         unadapted, adapted = zip(*found, strict=True)
         return sum(unadapted) / len(tasks), sum(adapted) / len(tasks)
 
-    before = scores(module.eval())
+    before, beginning = scores(start.module.eval()), copy.deepcopy(start.module.state_dict())
 
     def validate(network: nn.Module) -> Scores:
-        unadapted, adapted = scores(network)
+        moved = any(not torch.equal(value, beginning[name]) for name, value in network.state_dict().items())
+        unadapted, adapted = scores(network) if moved else before  # which takes minutes
         return {
             "validation_psnr": adapted,
             "validation_input_psnr": before[0],
@@ -132,16 +131,11 @@ def train_meta(
         after, share = outer_loss(network, kept[ring.index], of), options.unadapted_weight
         return (1 - share) * after + share * of(network) if share else after
 
-    stage = Stage(
-        network=options.network,
-        module=module,
-        config=config,
-        optimiser=Muon(module, options.rate),
+    return Recipe(
+        start,
+        optimiser=Muon(start.module, options.rate),
         ring=ring,
         loss=loss,
         validate=validate,
-        card=card(options, material, origin, command),
-        export=options.out / f"{options.network}.safetensors",
-        workers=workers,
+        card=card(options, setting, material, start.origin),
     )
-    return run_stage(stage, options, device, report)

@@ -47,6 +47,7 @@ DMPHN_FILES = tuple(f"{part}_lv{level}" for part in ("encoder", "decoder") for l
 VARIANTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("deblurgan", {"dropout": False}),
     ("flownet-s", {"batch_norm": True}),
+    *(("residual-unet", {"blocks": blocks}) for blocks in (4, 16, 32)),
     *(("reblurring-module", {"blocks": blocks}) for blocks in (1, 3, 4)),
 )
 """Configurations other than a network's own that published files have."""

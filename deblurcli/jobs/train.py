@@ -1,0 +1,82 @@
+"""The job of `deblur train`: one stage, on this process alone or together with those that torchrun started."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import torch
+
+from deblurcli.console import Reporter
+from deblurcli.errors import UsageError
+from deblurcli.options.compute import ComputeOptions
+from deblurcli.options.option import spelling
+from deblurcli.options.train import STAGES as OPTIONS
+from deblurcli.options.train import TrainOptions
+from deblurcli.restore.worker import Worker
+from deblurcli.train.checkpoint import read_facts, refuse_changes
+from deblurcli.train.loop import progress_of, state_file, train
+from deblurcli.train.parallel import joined
+from deblurcli.train.recipe import Setting
+from deblurcli.train.stages import STAGES
+
+
+def stage_options(stage: str, given: dict[str, Any]) -> TrainOptions:
+    """The options of a stage from those that were given, each by its field's name.
+
+    Raises:
+        UsageError: the stage is unknown, an option is another stage's or nobody's, or a value is out of range.
+    """
+    if stage not in OPTIONS:
+        raise UsageError(f"unknown training stage {stage}", f"give one of {', '.join(OPTIONS)}")
+    known = {
+        name: {field.name: spelling(field.name, field.metadata["option"]) for field in fields(kind)}
+        for name, kind in OPTIONS.items()
+    }
+    for name in given:
+        if name not in known[stage]:
+            owners = [owner for owner, names in known.items() if name in names]
+            option = known[owners[0]][name] if owners else f"--{name.replace('_', '-')}"
+            train = f", or train {' or '.join(owners)}" if owners else ""
+            raise UsageError(f"{option} means nothing to deblur train {stage}", f"leave it out{train}")
+    return OPTIONS[stage](**given)
+
+
+def run(
+    stage: str, options: TrainOptions, compute: ComputeOptions, console: Reporter | None = None, command: str = ""
+) -> dict[str, Any]:
+    """Run a training stage; the weights land in ``options.out``, one file for each network.
+
+    A run that stopped goes on, with the options that it was started with; one that is finished is left as it is.
+
+    Args:
+        stage: a name in :data:`deblurcli.train.stages.STAGES`; ``options`` are those of this stage.
+        console: where progress and messages go; only the leading process speaks.
+        command: the command line, for the card of the weights.
+
+    Returns:
+        the iterations, the seconds and the learning curve of the run (iteration, minutes, PSNR), its seed and options.
+
+    Raises:
+        UsageError: the network or ``--from`` do not fit the stage, or the folder holds another run.
+        InputError: no usable training pictures, a damaged state, or a loss that is not finite any more.
+        WeightsError, OfflineError: weights to start or learn from are missing or refused.
+        DeviceError: the device is not present.
+        OutputError: the run folder cannot be written.
+    """
+    worker = Worker(compute, console)
+    if worker.device.dtype == torch.float16:
+        # Half-precision gradients underflow without loss scaling.
+        worker = Worker(replace(compute, dtype="fp32"), console)
+    with joined(worker.device.where) as peers:
+        if not peers.leads:
+            worker.console = Reporter.silent()
+        if (earlier := read_facts(state_file(options.out))) is not None:
+            refuse_changes(earlier, options)
+            if progress_of(earlier, options) >= 1:
+                budget = "--iterations" if options.iterations else "--minutes"
+                found = f"{options.out}: already finished after {earlier['iteration']} iterations"
+                worker.console.note(f"{found}; give a larger {budget} or another --out")
+                return earlier
+        setting = Setting(worker, peers, command or f"deblur train {stage}")
+        return train(STAGES[stage](options, setting), options, peers, worker.console)

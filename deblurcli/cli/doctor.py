@@ -10,9 +10,9 @@ from deblurcli.cli.session import Session
 
 def doctor(session: Session) -> None:
     """Show what will be used on this machine, and why."""
-    from deblurcli import api
+    from deblurcli.jobs.doctor import findings
 
-    rows = api.doctor()
+    rows = findings()
     width = max(len(what) for what, _ in rows)
     for what, found in rows:
         session.console.result(f"{what:{width}}  {found}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -60,12 +60,13 @@ def inspect(
     """
     if not source or shown.output == "":
         raise UsageError("-o is empty" if source else "the input is empty", "give a file")
-    from deblurcli.api import inspect as look
+    from deblurcli.jobs.inspect import InspectJob
     from deblurcli.reports.inspection import BLOCKS, LETTERS
+    from deblurcli.restore.worker import Worker
 
     console = session.console
     picture = None if shown.output is None else Path(shown.output)
-    found = look(source, picture, overwrite=shown.overwrite, report=console, device=compute.device, **asdict(options))
+    found = InspectJob(Path(source), picture, options, shown.overwrite).run(Worker(compute, console))
     written = {} if picture is None else {"picture": str(picture)}
     console.event("summary", source=source, destination=picture, differences=[], frames=found.survey.frames)
     if shown.form == "json":

@@ -16,7 +16,7 @@ import typer
 from deblurcli.cli.parameters import command
 from deblurcli.cli.session import Session
 from deblurcli.console import Reporter, one_line
-from deblurcli.errors import DeviceError, InputError, UsageError, WeightsError
+from deblurcli.errors import InputError, UsageError
 from deblurcli.jobs.batch import finish
 from deblurcli.jobs.plan import expand
 from deblurcli.media.inputs import is_pattern
@@ -91,20 +91,20 @@ def _measured(
     pairs: list[tuple[Path, Path | None]], report: Reporter, options: MetricsOptions
 ) -> tuple[dict[str, Scores], list[int]]:
     """Scores by file name, and the codes of what could not be measured."""
-    from deblurcli.jobs.measure import measured
+    from deblurcli.jobs.measure import Measurement
 
+    measurement = Measurement(options, compare=pairs[0][1] is not None)
     scores: dict[str, Scores] = {}
     codes = []
     for count, (mine, theirs) in enumerate(pairs):
         # Of one file the frames are counted, of several the files.
-        single = report if len(pairs) == 1 else Reporter.silent()
-        if single is not report:
+        single = report if len(pairs) == 1 else None
+        if single is None:
             report.progress("measuring", count, len(pairs))
         try:
-            scores[mine.name] = measured(mine, theirs, options, single)
+            scores[mine.name] = measurement(mine, theirs, single)
         except Exception as error:
-            # What is wrong with an option or with weights is wrong for every file.
-            if len(pairs) == 1 or isinstance(error, UsageError | WeightsError | DeviceError):
+            if len(pairs) == 1:
                 raise
             codes.append(report.failure(error, about=mine.name))
     return scores, codes

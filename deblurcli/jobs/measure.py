@@ -1,4 +1,4 @@
-"""The quality of a file: its pictures, and its reference's, through the measures that were asked for."""
+"""The scores of files: pictures and their references through the measures that were asked for."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from typing import Any
 
 from torch import Tensor
 
-from deblurcli import metrics
 from deblurcli.console import Reporter
 from deblurcli.device import pick_device
 from deblurcli.errors import InputError, UsageError, WeightsError
 from deblurcli.media.images import IMAGE_SUFFIXES, read_image
 from deblurcli.media.reader import VideoReader
 from deblurcli.media.shots import CutDetector
-from deblurcli.metrics.naturalness import bundled_model, read_model
+from deblurcli.metrics.fidelity import psnr, rounded, ssim
+from deblurcli.metrics.naturalness import bundled_model, niqe, read_model
+from deblurcli.metrics.perceptual import lpips
 from deblurcli.metrics.registration import aligned_fidelity
 from deblurcli.metrics.self_shift import self_shift_score
 from deblurcli.metrics.series import Means, Measure, Scores, frame_scores
-from deblurcli.options import LPIPS_TRUNKS, MetricsOptions
+from deblurcli.options.metrics import LPIPS_TRUNKS, MetricsOptions
 from deblurcli.weights import registry, store
 from deblurcli.weights.load import LoadedNetwork, load_network
 
@@ -28,21 +29,42 @@ AUTOMATIC = "lpips-alex"
 """The weights that ``--lpips auto`` uses if they are there."""
 
 
-def measured(restored: Path, reference: Path | None, options: MetricsOptions, report: Reporter) -> dict[str, Any]:
-    """The scores of one file, see :func:`deblurcli.api.measure`."""
-    measures = _measures(options, reference is not None)
-    frames = _alone(restored) if reference is None else _side_by_side(restored, reference)
-    means, rows = Means(), []
-    for scores in frame_scores(frames, measures, CutDetector()):
-        means.add(scores)
-        if options.per_frame:
-            rows.append(scores)
-        report.progress(f"measuring {restored.name}", means.frames, None)
-    return means.scores() | ({"per_frame": rows} if options.per_frame else {})
+class Measurement:
+    """Measures one file after the other; networks and models are loaded once.
+
+    Args:
+        options: what is measured, by which conventions.
+        compare: whether the files have references.
+
+    Raises:
+        UsageError: an option compares with a reference, and there is none.
+        WeightsError: the network of LPIPS is not there, or refused.
+        InputError: the model of NIQE is not there, or unusable.
+        DeviceError: the device for LPIPS is not present.
+    """
+
+    def __init__(self, options: MetricsOptions, compare: bool) -> None:
+        self.per_frame = options.per_frame
+        self.measures = _measures(options, compare)
+
+    def __call__(self, restored: Path, reference: Path | None, report: Reporter | None = None) -> dict[str, Any]:
+        """Scores of one file, as :func:`deblurcli.api.measure` says.
+
+        Raises:
+            InputError: a file is unusable, or the two differ in size or length.
+        """
+        frames = _alone(restored) if reference is None else _side_by_side(restored, reference)
+        means, rows = Means(), []
+        for scores in frame_scores(frames, self.measures, CutDetector()):
+            means.add(scores)
+            if self.per_frame:
+                rows.append(scores)
+            if report is not None:
+                report.progress(f"measuring {restored.name}", means.frames, None)
+        return means.scores() | ({"per_frame": rows} if self.per_frame else {})
 
 
 def _measures(options: MetricsOptions, compare: bool) -> list[Measure]:
-    """What is taken of each frame."""
     measures: list[Measure] = []
     if compare:
         measures.append(_aligned if options.align else _fidelity(options.ssim_mode))
@@ -53,18 +75,16 @@ def _measures(options: MetricsOptions, compare: bool) -> list[Measure]:
         raise UsageError(f"{option} compares with a reference", "give one, or leave it out")
     if options.niqe or options.niqe_model or not compare:
         model = read_model(options.niqe_model) if options.niqe_model else bundled_model()
-        measures.append(lambda picture, _: {"niqe": metrics.niqe(picture, model, options.niqe_mode)})
+        measures.append(lambda picture, _: {"niqe": niqe(picture, model, options.niqe_mode)})
     if not compare:
-        measures.append(
-            lambda picture, _: {"self_shift": float(self_shift_score(metrics.rounded(picture)[None] / 255))}
-        )
+        measures.append(lambda picture, _: {"self_shift": float(self_shift_score(rounded(picture)[None] / 255))})
     return measures
 
 
 def _fidelity(mode: str) -> Measure:
     return lambda picture, reference: {
-        "psnr": metrics.psnr(picture, reference),
-        "ssim": metrics.ssim(picture, reference, mode),
+        "psnr": psnr(picture, reference),
+        "ssim": ssim(picture, reference, mode),
     }
 
 
@@ -75,7 +95,7 @@ def _aligned(picture: Tensor, reference: Tensor) -> Scores:
 
 def _perceptual(network: LoadedNetwork, device: str) -> Measure:
     module, smallest = pick_device(device, "fp32").place(network.module), network.spec.min_size
-    return lambda picture, reference: {"lpips": metrics.lpips(picture, reference, module, smallest)}
+    return lambda picture, reference: {"lpips": lpips(picture, reference, module, smallest)}
 
 
 def _perceptual_network(wanted: str) -> LoadedNetwork | None:

@@ -194,24 +194,38 @@ def _orientation_at(exif: bytes) -> tuple[int, ByteOrder] | None:
 def write_image(path: Path, image: Image, *, overwrite: bool = False, source: Path | None = None) -> list[str]:
     """Write one image; its name appears only when it is complete. Returns what could not be kept, a line each.
 
-    `source` is the input, which must not be the output. Raises UsageError (exists, or is the input) and OutputError
-    (suffix unknown, depth or alpha that the format cannot hold, folder missing or not writable).
+    Args:
+        source: the input, which must not be the output.
+
+    Raises:
+        UsageError: the output exists, or is the input.
+        OutputError: the format cannot hold the image, or the folder is missing or not writable.
     """
     path = Path(path)
-    suffix = path.suffix.lower()
+    content, differences = encoded(image, path.name)
+    with OutputFile(path, inputs=[source] if source else [], overwrite=overwrite) as output:
+        output.file.write(content)
+    return differences
+
+
+def encoded(image: Image, name: str) -> tuple[bytes, list[str]]:
+    """The content of an image file, and what it does not keep, a line each. The format is that of the name's suffix.
+
+    Raises:
+        OutputError: unknown suffix, or a depth or alpha that the format cannot hold.
+    """
+    suffix = Path(name).suffix.lower()
     if suffix not in IMAGE_SUFFIXES:
-        raise OutputError(f"{path.name} has no known image suffix", f"use one of {' '.join(sorted(IMAGE_SUFFIXES))}")
+        raise OutputError(f"{name} has no known image suffix", f"use one of {' '.join(sorted(IMAGE_SUFFIXES))}")
     if image.depth > 8 and suffix in ONLY_8_BIT:
         raise OutputError(f"{suffix} holds 8 bits, the image has {image.depth}", "use .png or .tiff")
     if image.alpha is not None and suffix in JPEG:
         raise OutputError(f"{suffix} holds no alpha", "use .png or .webp")
     try:
-        with OutputFile(path, inputs=[source] if source else [], overwrite=overwrite) as output:
-            content, kept = _encode(image, suffix)
-            output.file.write(content)
+        content, kept = _encode(image, suffix)
     except cv2.error as error:
-        raise OutputError(f"{path.name} cannot be written: {reason(error)}", "free space or use .png") from error
-    return [] if kept else [f"metadata (EXIF, XMP, colour profile) is not kept in {suffix}; use .png or .jpg"]
+        raise OutputError(f"{name} cannot be written: {reason(error)}", "free space or use .png") from error
+    return content, [] if kept else [f"metadata (EXIF, XMP, colour profile) is not kept in {suffix}; use .png or .jpg"]
 
 
 def _encode(image: Image, suffix: str) -> tuple[bytes, bool]:

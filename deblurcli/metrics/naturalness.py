@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deblurcli.errors import InputError, WeightsError
+from deblurcli.files import OutputFile
 from deblurcli.metrics.fidelity import LUMA, Planes, gaussian_window, luma, rounded, smoothed
 
 BLOCK = 96
@@ -130,9 +131,10 @@ def read_model(path: Path) -> NaturalModel:
 
 
 def write_model(path: Path, model: NaturalModel) -> None:
-    """Write a file that :func:`read_model` reads."""
+    """Write a file that :func:`read_model` reads. Raises OutputError."""
     card = np.array(json.dumps(model.card))
-    np.savez(path, mu_pris_param=model.mean[None], cov_pris_param=model.covariance, card=card)
+    with OutputFile(path, overwrite=True) as output:
+        np.savez(output.file, mu_pris_param=model.mean[None], cov_pris_param=model.covariance, card=card)
 
 
 @cache

@@ -11,9 +11,7 @@ from torch import Tensor
 from deblurcli.metrics.flicker import warping_errors
 
 Scores = dict[str, float]
-Frame = tuple[Tensor, Tensor | None]
-"""A picture, 3 x H x W in [0, 1], and its reference if there is one."""
-
+"""Numbers by the name of the measure."""
 Measure = Callable[[Tensor, Tensor], Scores]
 """From a picture and its reference, or twice the picture without one; NaN where the picture is too small."""
 
@@ -22,12 +20,12 @@ ROOT_MEAN_SQUARE = ("flicker", "flicker_reference")
 
 
 def frame_scores(
-    frames: Iterable[Frame], measures: Sequence[Measure], is_cut: Callable[[Tensor], bool]
+    frames: Iterable[tuple[Tensor, Tensor | None]], measures: Sequence[Measure], is_cut: Callable[[Tensor], bool]
 ) -> Iterator[Scores]:
     """The scores of each picture; what it is too small for is left out.
 
     Args:
-        frames: all with a reference, or none.
+        frames: pictures, 3 x H x W in [0, 1], all with a reference or all without.
         measures: what is taken of each picture, in this order.
         is_cut: whether a cut lies between this picture and the one before.
 

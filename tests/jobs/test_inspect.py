@@ -20,13 +20,15 @@ from clips import make_clip, zero_span
 from torch import Tensor
 
 import deblurcli
-from deblurcli import api, options
-from deblurcli.adapt.survey import Survey, survey
-from deblurcli.cli import app, run
-from deblurcli.jobs.inspect import BLOCKS, LETTERS, Inspection, draw, spark
+from deblurcli import api
+from deblurcli.adapt.survey import HELD_OUT, Survey, survey
+from deblurcli.cli.app import app, run
 from deblurcli.files import OutputFile
 from deblurcli.media.clips import ClipWriter
-from deblurcli.methods.meta import HELD_OUT
+from deblurcli.media.images import write_image
+from deblurcli.options.compute import ComputeOptions
+from deblurcli.options.survey import SurveyOptions
+from deblurcli.reports.inspection import BLOCKS, LETTERS, Inspection, drawn, spark
 
 SHARP, CUT = 5, 9
 QUICK = {"patches": 3, "patch_size": 64, "seed": 2}
@@ -201,7 +203,7 @@ def test_terminals_without_blocks_get_letters(small: Path, monkeypatch: pytest.M
 def test_its_options_are_those_of_the_video_command() -> None:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     ours, theirs = ({param.name: param for param in commands[name].params} for name in ("inspect", "video"))
-    fields = {f.name: f for kind in (options.AdaptOptions, options.DeviceOptions) for f in dataclasses.fields(kind)}
+    fields = {f.name: f for kind in (SurveyOptions, ComputeOptions) for f in dataclasses.fields(kind)}
     shared = set(ours) & set(fields)
     assert shared == {"patches", "patch_size", "seed", "device"}
     for name in shared:
@@ -234,8 +236,8 @@ def test_the_picture_shows_the_crops(clip: Path, tmp_path: Path, capsys: pytest.
 @matplotlib
 def test_the_picture_without_a_camera_has_a_row_less(found: Inspection, tmp_path: Path) -> None:
     none = dataclasses.replace(found, camera=None, no_camera="nothing moves")
-    draw(found, tmp_path / "with.png")
-    draw(none, tmp_path / "without.png")
+    write_image(tmp_path / "with.png", drawn(found))
+    write_image(tmp_path / "without.png", drawn(none))
     (height, width, red), (less, same, fewer) = reds(tmp_path / "with.png"), reds(tmp_path / "without.png")
     assert same == width and less < height - 100 and fewer * less * same < 0.9 * red * height * width
 
@@ -288,7 +290,7 @@ def test_without_matplotlib_the_cure_comes_before_the_work(
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *more: None if name == "matplotlib" else real(name, *more)
     )
-    monkeypatch.setattr(api, "VideoReader", None)
+    monkeypatch.setattr("deblurcli.jobs.inspect.VideoReader", None)
     assert run(["inspect", "in.mp4", "-o", str(tmp_path / "report.png")]) == 2
     cure = "deblur: drawing report.png needs matplotlib; run: pip install 'deblurcli[plot]'\n"
     assert capsys.readouterr() == ("", cure) and not [*tmp_path.iterdir()]

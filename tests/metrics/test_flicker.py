@@ -13,7 +13,7 @@ from scenes import scene
 from torch import Tensor
 
 from deblurcli import api
-from deblurcli.cli import run
+from deblurcli.cli.app import run
 from deblurcli.jobs import measure as quality
 from deblurcli.media.images import Image, write_image
 from deblurcli.metrics import warping_error

@@ -12,7 +12,7 @@ import torch
 from clips import make_clip, read_planes
 
 from deblurcli import api
-from deblurcli.cli import run
+from deblurcli.cli.app import run
 from deblurcli.networks.alignment import warp
 from deblurcli.synth import (
     BlurRange,
@@ -306,3 +306,32 @@ def test_pairs_are_refused_in_one_line(photo: Path, tmp_path: Path, capsys: pyte
     assert run(["synth", str(photo), "-o", out, "-q"]) == 0
     assert run(["synth", str(photo), "-o", out, "-q"]) == 2
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_pair_is_whole_or_not_there(photo: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / "sharp").mkdir(parents=True)
+    for words, name in (([], "photo.png"), (["--frames", "3"], "photo.mkv")):
+        (out / "sharp" / name).write_text("taken")
+        assert run(["synth", str(photo), "-o", str(out), "-q", *words]) == 2
+        assert list(out.rglob(f"*{name}*")) == [out / "sharp" / name]
+        assert (out / "sharp" / name).read_text() == "taken"
+        assert run(["synth", str(photo), "-o", str(out), "-q", "--overwrite", *words]) == 0
+        assert {path.parent.name for path in out.rglob(name)} == {"blurred", "sharp"}
+        assert (out / "sharp" / name).read_bytes() != b"taken"
+
+
+def test_a_pair_never_takes_the_place_of_its_source(photo: Path, tmp_path: Path) -> None:
+    for kind in ("blurred", "sharp"):
+        source = tmp_path / kind / "photo.png"
+        source.parent.mkdir(exist_ok=True)
+        source.write_bytes(photo.read_bytes())
+        assert run(["synth", str(source), "-o", str(tmp_path), "-q", "--overwrite"]) == 2
+        assert source.read_bytes() == photo.read_bytes() and list(tmp_path.rglob("*.p*")) == [photo, source]
+        source.unlink()
+
+
+def test_clips_without_frames_leave_nothing(tmp_path: Path) -> None:
+    make_clip(tmp_path / "in.mkv", size=(96, 80), frames=2)
+    assert run(["synth", str(tmp_path / "in.mkv"), "-o", str(tmp_path / "out"), "-q"]) == 5
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]

@@ -1,0 +1,93 @@
+"""A pair of blurred and sharp pictures or clips from a sharp photo or video: both files appear, or neither."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from torch import Tensor
+
+from deblurcli.errors import InputError, OutputError
+from deblurcli.files import OutputFile, output_files
+from deblurcli.jobs.result import Result
+from deblurcli.media.clips import ClipWriter
+from deblurcli.media.images import IMAGE_SUFFIXES, Image, encoded, read_image
+from deblurcli.media.reader import VideoReader
+from deblurcli.options.synth import SynthOptions
+from deblurcli.restore.worker import Worker
+from deblurcli.synth.pairs import MARGIN, integrated, shaken
+
+USUAL_RATE = Fraction(25)
+"""Frames per second of a clip from a video without a known rate."""
+
+Pairs = Iterator[tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class SynthJob:
+    """A sharp photo or video, and where its blurred version goes: ``FOLDER/blurred/NAME.png`` or ``.mkv``.
+
+    The sharp version gets the same name in ``FOLDER/sharp``.
+    """
+
+    source: Path
+    destination: Path
+    options: SynthOptions
+
+    @property
+    def sharp(self) -> Path:
+        """Where the sharp version goes."""
+        return self.destination.parent.parent / "sharp" / self.destination.name
+
+    def run(self, worker: Worker) -> Result:
+        """Make the pair.
+
+        Raises:
+            InputError: the source is no photo or video, or too small.
+            UsageError: one of the two exists, or is the source.
+            OutputError: one of the two cannot be written.
+        """
+        with ExitStack() as stack:
+            pairs, rate, total = self._pairs(stack)
+            try:
+                self.sharp.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                found = f"folder {self.sharp.parent} cannot be made: {error.strerror}"
+                raise OutputError(found, "give another -o") from error
+            paths = [self.destination, self.sharp]
+            outputs = stack.enter_context(output_files(paths, inputs=[self.source], overwrite=self.options.overwrite))
+            if self.destination.suffix == ".png":
+                for output, picture in zip(outputs, next(pairs), strict=True):
+                    _write_still(output, picture)
+                count, made = 1, ""
+            else:
+                clips = [stack.enter_context(ClipWriter(output, rate)) for output in outputs]
+                for count, pair in enumerate(pairs, 1):
+                    for clip, picture in zip(clips, pair, strict=True):
+                        clip.write(picture)
+                    worker.console.progress("blurring", count, total)
+                count = clips[0].frames
+                made = f"{count} frames: "
+        return Result(self.destination, lines=[f"{made}{self.destination} and {self.sharp}"], facts={"frames": count})
+
+    def _pairs(self, stack: ExitStack) -> tuple[Pairs, Fraction, int | None]:
+        """Blurred and sharp pictures, their rate, and how many to expect."""
+        chosen = self.options
+        if self.source.suffix.lower() in IMAGE_SUFFIXES:
+            photo = read_image(self.source).rgb()
+            if min(photo.shape[-2:]) < 4 * MARGIN:
+                raise InputError(f"{self.source} is smaller than {4 * MARGIN} pixels", "give a larger photo")
+            pairs = shaken(photo, chosen.frames, chosen.rate, chosen.blur, chosen.seed, chosen.gamma, chosen.noise)
+            return pairs, Fraction(chosen.rate).limit_denominator(1001), chosen.frames
+        reader = stack.enter_context(VideoReader(self.source))
+        pictures = (frame.rgb() for frame in reader.frames())
+        pairs = integrated(pictures, chosen.shutter, chosen.seed, chosen.gamma, chosen.noise)
+        return pairs, reader.info.video.rate or USUAL_RATE, reader.info.expected_frames
+
+
+def _write_still(output: OutputFile, picture: Tensor) -> None:
+    samples = (picture * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
+    output.file.write(encoded(Image(samples), output.destination.name)[0])

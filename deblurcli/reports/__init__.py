@@ -1,0 +1,1 @@
+"""What is shown of results: take dataclasses, give text or a picture."""

@@ -259,7 +259,7 @@ class Reporter:
 
     def detail(self, text: str) -> None:
         """Several lines for whoever asked with ``--verbose``: a traceback, a plan."""
-        if self.verbose:
+        if self.verbose and not self.quiet:
             self._say("detail", text)
 
     def event(self, kind: str, /, **facts: Any) -> None:

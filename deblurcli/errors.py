@@ -12,7 +12,7 @@ EXIT_CODES = {
     4: "The input is unusable.",
     5: "The output cannot be written.",
     6: "Weights are missing or refused.",
-    7: "The internet is needed but unavailable.",
+    7: "A connection is needed but unavailable.",
     8: "Device: not present, or out of memory at the smallest tile.",
     129: "Hung up (SIGHUP).",
     130: "Interrupted (SIGINT).",
@@ -65,7 +65,7 @@ class WeightsError(DeblurError):
 
 
 class OfflineError(DeblurError):
-    """The internet is needed but unavailable."""
+    """A connection is needed but unavailable."""
 
     code = 7
 

@@ -17,7 +17,7 @@ class Outputs:
     """Where outputs go, and which files of a folder are inputs."""
 
     output: str = option(
-        help="File to write; a folder for several.", panel="Result", metavar="OUT", flags=("--output", "-o")
+        help="File to write; a folder for several.", panel="Result", metavar="OUT", flags=("-o", "--output")
     )
     recursive: bool = option(
         False,

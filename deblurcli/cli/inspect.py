@@ -23,7 +23,7 @@ class Shown:
     """How what was found is shown."""
 
     output: str | None = option(
-        None, help="Picture of what was found, to write.", panel="Result", metavar="PNG", flags=("--output", "-o")
+        None, help="Picture of what was found, to write.", panel="Result", metavar="PNG", flags=("-o", "--output")
     )
     form: str = option(
         "table",

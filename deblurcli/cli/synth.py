@@ -23,7 +23,7 @@ class Folder:
     """Where pairs go, and which files of a folder are inputs."""
 
     output: str = option(
-        help="Where blurred/ and sharp/ go.", panel="Result", metavar="FOLDER", flags=("--output", "-o")
+        help="Where blurred/ and sharp/ go.", panel="Result", metavar="FOLDER", flags=("-o", "--output")
     )
     recursive: bool = option(False, help="Take the folders in a folder, too.", panel="Result", flags=("--recursive",))
 

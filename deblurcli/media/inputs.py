@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import os
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
@@ -14,7 +13,16 @@ _SIGNS = frozenset("*?[")
 
 def is_pattern(text: str) -> bool:
     """Whether an input stands for what it matches: it has a sign of a pattern, and nothing has its name."""
-    return bool(_SIGNS & set(text)) and not os.path.lexists(text)
+    return bool(_SIGNS & set(text)) and not _exists(Path(text))
+
+
+def _exists(path: Path) -> bool:
+    """Whether something has this name. Raises OSError: it cannot be a name, or the folder cannot be searched."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def expand(inputs: Iterable[str | Path], suffixes: Collection[str], recursive: bool = False) -> list[Path]:
@@ -51,7 +59,7 @@ def expand_below(
 
 
 def _below(given: Path, suffixes: Collection[str], recursive: bool) -> Iterator[tuple[Path, Path]]:
-    for found in [given] if os.path.lexists(given) else _matches(Path(given.anchor), given.parts[bool(given.anchor) :]):
+    for found in [given] if _exists(given) else _matches(Path(given.anchor), given.parts[bool(given.anchor) :]):
         if not found.is_dir():
             yield found, Path(found.name)
             continue
@@ -67,7 +75,7 @@ def _matches(folder: Path, parts: tuple[str, ...]) -> Iterator[Path]:
         yield folder
         return
     part, rest = parts[0], parts[1:]
-    if os.path.lexists(folder / part):
+    if _exists(folder / part):
         yield from _matches(folder / part, rest)
     elif part == "**":
         for inside in _folders(folder):

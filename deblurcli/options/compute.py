@@ -36,7 +36,7 @@ class ComputeOptions:
         complete="auto off",
     )
     offline: bool = option(
-        False, help="Never use the internet, not even for missing weights.", panel="Network and device"
+        False, help="Never open a connection, not even for missing weights.", panel="Network and device"
     )
 
     def __post_init__(self) -> None:

@@ -68,7 +68,7 @@ class DeblurTraining(TrainOptions):
     loss: str = option("own", help=_LOSS, panel="Method", choices=LOSSES)
     blocks: int | None = option(
         None,
-        help="Residual blocks of a new network that has a number of them: 4, 8, 16 or 32 in the paper of residual-unet.",
+        help="Residual blocks of a new network that has a number of them; 4, 8, 16 or 32 in residual-unet's paper.",
         panel="Network and device",
         metavar="N",
         least=1,

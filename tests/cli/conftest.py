@@ -1,32 +1,53 @@
-"""What the tests of the command line share: a fake Python interface behind it, and a folder with files."""
+"""What the tests of the command line share: fake jobs behind it, and a folder with files."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import make_dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
-
-import deblurcli
+from fake_jobs import FIELDS, Worker, result
 
 
 @pytest.fixture
-def api(monkeypatch):
-    """A module in the place of `deblurcli.api`; its functions note their calls."""
-    fake = ModuleType("deblurcli.api")
-    fake.calls = []
+def jobs(monkeypatch):
+    """What stands in the place of the jobs: `calls` has the jobs that ran; their `run(job, worker)` can be changed."""
+    fake = SimpleNamespace(calls=[], workers=[])
 
-    def restore(source, destination, *, report, **keywords):
-        fake.calls.append((source, destination, keywords))
-        destination.write_text(f"restored {source.name}")
-        return SimpleNamespace(
-            destination=destination, differences=[], lines=["restored 3 frames"], facts={"frames": 3}
+    def run(job, worker):
+        fake.calls.append(job)
+        fake.workers.append(worker)
+        job.destination.write_text(f"restored {job.source.name}")
+        return result(job.destination, lines=["restored 3 frames"], facts={"frames": 3})
+
+    def module(name, **contents):
+        made = ModuleType(name)
+        vars(made).update(contents)
+        monkeypatch.setitem(sys.modules, name, made)
+
+    def job(name):
+        return make_dataclass(
+            name, FIELDS[name], frozen=True, namespace={"run": lambda self, worker: fake.run(self, worker)}
         )
 
-    fake.deblur_video = fake.deblur_image = restore
-    monkeypatch.setitem(sys.modules, "deblurcli.api", fake)
-    monkeypatch.setattr(deblurcli, "api", fake, raising=False)
+    def train(stage, options, compute, console, command):
+        return fake.train(stage, options, compute, console, command)
+
+    fake.run, fake.train, fake.measure, fake.findings = run, None, None, lambda: []
+    module("deblurcli.restore.worker", Worker=Worker)
+    module("deblurcli.jobs.video", VideoJob=job("VideoJob"))
+    module("deblurcli.jobs.image", ImageJob=job("ImageJob"))
+    module("deblurcli.jobs.synth", SynthJob=job("SynthJob"))
+    module("deblurcli.jobs.train", run=train)
+    module("deblurcli.jobs.doctor", findings=lambda: fake.findings())
+    module(
+        "deblurcli.jobs.measure",
+        Measurement=lambda options, compare: lambda a, b, report: fake.measure(a, b),
+        AUTOMATIC="lpips-alex",
+        lpips_is_here=lambda: True,
+    )
     return fake
 
 

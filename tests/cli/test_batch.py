@@ -3,13 +3,13 @@
 import json
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+from fake_jobs import result
 
 from deblurcli import errors
-from deblurcli.cli import run
-from deblurcli.cli.batch import expand, plan
+from deblurcli.cli.app import run
+from deblurcli.jobs.plan import expand, plan
 
 SUFFIXES = {".mp4", ".mov"}
 
@@ -24,18 +24,18 @@ def clips(folder):
 
 
 @pytest.fixture
-def failing(api):
-    """The API with a list of what goes wrong, by the name of the input."""
-    works, errors_by_name = api.deblur_video, {}
+def failing(jobs):
+    """The jobs with a list of what goes wrong, by the name of the input."""
+    works, errors_by_name = jobs.run, {}
 
-    def restore(source, destination, **keywords):
-        if error := errors_by_name.get(source.name):
+    def restore(job, worker):
+        if error := errors_by_name.get(job.source.name):
             raise error
-        return works(source, destination, **keywords)
+        return works(job, worker)
 
-    api.deblur_video = restore
-    api.errors = errors_by_name
-    return api
+    jobs.run = restore
+    jobs.errors = errors_by_name
+    return jobs
 
 
 def names(paths):
@@ -54,7 +54,7 @@ def test_what_matches_nothing_stays_to_fail(clips):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits as on POSIX")
-def test_a_path_that_cannot_be_is_an_unusable_input(clips, api, capsys):
+def test_a_path_that_cannot_be_is_an_unusable_input(clips, jobs, capsys):
     assert run(["video", "x" * 300, "a.mp4", "-o", "out/"]) == 4
     assert "too long" in capsys.readouterr().err
 
@@ -86,13 +86,13 @@ def test_several_inputs_do_not_go_into_a_file(clips, capsys, output):
     assert "one file for several inputs" in capsys.readouterr().err
 
 
-def test_two_inputs_of_one_name_are_refused_before_any_work(clips, api, capsys):
+def test_two_inputs_of_one_name_are_refused_before_any_work(clips, jobs, capsys):
     assert run(["video", "clips", "more/1.mp4", "-o", "out/"]) == 2
     assert "would both be written as" in capsys.readouterr().err
-    assert not api.calls and not Path("out").exists()
+    assert not jobs.calls and not Path("out").exists()
 
 
-def test_all_done(clips, api, capsys):
+def test_all_done(clips, jobs, capsys):
     assert run(["video", "clips", "-o", "out/deep/"]) == 0
     out, err = capsys.readouterr()
     assert out.splitlines() == [str(Path("out/deep", name)) for name in ("1.mp4", "2.mp4", "3.MP4")]
@@ -124,34 +124,29 @@ def test_all_failed_for_one_reason_is_that_code(clips, failing):
     assert run(["video", "clips", "-o", "out/"]) == 3
 
 
-def test_differences_of_some_are_3(clips, api, capsys):
-    def restore(source, destination, **_):
-        return SimpleNamespace(destination=destination, differences=["1 stream lost"], lines=[], facts={})
-
-    api.deblur_video = restore
+def test_differences_of_some_are_3(clips, jobs, capsys):
+    jobs.run = lambda job, worker: result(job.destination, differences=["1 stream lost"])
     assert run(["video", "-q", "clips", "-o", "out/"]) == 3
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 3
     assert err.splitlines()[-1] == "deblur: of 3 files 3 with differences; the lines above say why"
 
 
-def test_an_empty_folder_is_a_failure_and_the_rest_goes_on(clips, api, capsys):
+def test_an_empty_folder_is_a_failure_and_the_rest_goes_on(clips, jobs, capsys):
     assert run(["video", "-q", "empty", "a.mp4", "-o", "out/"]) == 3
     assert "folder empty has no files to restore" in capsys.readouterr().err
     assert run(["video", "-q", "empty", "-o", "out/"]) == 4
 
 
-def test_skipped_files_are_not_results(clips, api, capsys):
-    api.deblur_video = lambda source, destination, **_: SimpleNamespace(
-        destination=destination, differences=[], lines=["exists, skipped"], facts={"skipped": True}
-    )
+def test_skipped_files_are_not_results(clips, jobs, capsys):
+    jobs.run = lambda job, worker: result(job.destination, lines=["exists, skipped"], facts={"skipped": True})
     assert run(["video", "clips", "-o", "out/", "--skip-existing"]) == 0
     assert capsys.readouterr().out == ""
 
 
-def test_a_folder_that_cannot_be_made_is_5(clips, api, capsys):
+def test_a_folder_that_cannot_be_made_is_5(clips, jobs, capsys):
     assert run(["video", "clips", "-o", "notes.txt/inside/"]) == 5
-    assert not api.calls
+    assert not jobs.calls
 
 
 def test_an_interrupt_stops_the_batch(clips, failing):
@@ -160,7 +155,7 @@ def test_an_interrupt_stops_the_batch(clips, failing):
     assert [path.name for path in Path("out").iterdir()] == ["1.mp4"]
 
 
-def test_images_go_the_same_way(clips, api, capsys):
+def test_images_go_the_same_way(clips, jobs, capsys):
     for name in ("p/1.png", "p/2.jpg", "p/3.mp4"):
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).touch()

@@ -1,19 +1,31 @@
-"""The command line: options, messages, exit codes. The API behind it is a fake one."""
+"""The command line: options, messages, exit codes. The jobs behind it are fake ones."""
+
+from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import re
 import warnings
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from commands import fields_of, options_of_command
+from fake_jobs import FIELDS, result
 
 import deblurcli
-from deblurcli import errors, options
-from deblurcli.cli import run
-from deblurcli.cli.man import EXIT_STATUS
+from deblurcli import errors
+from deblurcli.cli.app import run
+from deblurcli.errors import EXIT_CODES
+from deblurcli.methods import METHODS
+from deblurcli.options.compute import ComputeOptions
+from deblurcli.options.image import ImageOptions
+from deblurcli.options.meta import MetaOptions
+from deblurcli.options.option import PANELS
+from deblurcli.options.synth import SynthOptions
+from deblurcli.options.train import STAGES
+from deblurcli.options.tta import TtaOptions
+from deblurcli.options.video import VideoOptions
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = ["video", "image", "weights", "metrics", "inspect", "synth", "train", "doctor"]
@@ -28,67 +40,117 @@ def raising(error):
 
 # One option = one keyword = one field
 
+OF_METHODS = [entry.options for entry in METHODS.values()]
+
 
 @pytest.mark.parametrize(
     ("name", "kinds", "without"),
     [
-        ("video", (options.VideoOptions, options.AdaptOptions, options.TtaOptions, options.DeviceOptions), set()),
-        ("image", (options.ImageOptions, options.TtaOptions, options.DeviceOptions), set()),
-        ("synth", (options.SynthOptions,), set()),
-        ("train", (options.TrainOptions, options.DeviceOptions), {"tile"}),
+        ("video", (VideoOptions, *OF_METHODS, ComputeOptions), set()),
+        ("image", (ImageOptions, TtaOptions, ComputeOptions), {"steps", "tta_frames", "adapt_per"}),
+        ("synth", (SynthOptions,), set()),
+        *((f"train {stage}", (kind, ComputeOptions), {"tile", "offline"}) for stage, kind in STAGES.items()),
     ],
 )
 def test_options_are_the_fields(name, kinds, without):
     ours, fields = options_of_command(name), fields_of(*kinds)
     assert set(ours) == set(fields) - without
+    unless_given = {field for kind in OF_METHODS for field in fields_of(kind)} if name in ("video", "image") else set()
     for key, param in ours.items():
         flag = "--" + {"start": "from", "reblur_start": "reblur-from"}.get(key, key).replace("_", "-")
         assert flag in param.opts
-        assert param.help
-        if key not in ("network", "crops") or name != "train":
-            default = fields[key].default
+        assert param.help.startswith(fields[key].metadata["option"].help[:9]) or key in unless_given
+        default = fields[key].default
+        if key == "crops":
+            assert param.default == ",".join(map(str, default))
+        elif key in unless_given:
+            assert param.default is None
+        else:
             assert param.required if default is dataclasses.MISSING else param.default == default
 
 
-def test_every_field_is_documented():
-    source = Path(options.__file__).read_text()
-    for kind in filter(dataclasses.is_dataclass, vars(options).values()):
-        body = source[source.index(f"class {kind.__name__}") :]
-        for name in fields_of(kind):
-            assert re.search(rf'\n    {name}: [^\n]*\n    """', body), f"{kind.__name__}.{name}"
+def test_the_help_of_a_method_s_option_says_whose_it_is():
+    ours = options_of_command("video")
+    assert ours["patches"].help == "meta: Sharpest patches of the video to look for. Default: 20."
+    assert ours["rate"].help.startswith("meta, tta: ") and ours["rate"].help.endswith("8e-6 (tta).")
+    assert ours["adapt_per"].metavar == "video|shot|frame"
+    assert "Default: 5." in ours["steps"].help and "divided" not in ours["tta_frames"].help
 
 
-def test_values_reach_the_api_by_their_names(api, folder):
-    line = "video a.mp4 -o o.mp4 --method none --patches 3 --patch-size 96 --steps 0 --seed 9 --crf 20.5 --tile 64"
-    assert run([*line.split(), "--freeze-deblur-in-cycle", "--codec", "ffv1", "--overwrite"]) == 0
-    [(source, destination, keywords)] = api.calls
-    assert (source, destination) == (Path("a.mp4"), Path("o.mp4"))
-    given = {"method": "none", "patches": 3, "patch_size": 96, "steps": 0, "seed": 9, "crf": 20.5, "tile": "64"}
-    given |= {"freeze_deblur_in_cycle": True, "codec": "ffv1", "overwrite": True}
-    kinds = (options.VideoOptions, options.AdaptOptions, options.TtaOptions, options.DeviceOptions)
-    assert keywords == {name: field.default for name, field in fields_of(*kinds).items()} | given
+HELP = ["", *COMMANDS, *(f"train {stage}" for stage in STAGES), "weights pull", "weights import"]
 
 
-def test_train_passes_its_options(api, folder, capsys):
-    api.train = lambda stage, **keywords: api.calls.append((stage, keywords)) or {}
+@pytest.mark.parametrize("name", HELP)
+def test_a_help_page_has_headings_and_examples_and_leaks_no_types(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run([*name.split(), "--help"]) == 0
+    page = capsys.readouterr().out
+    headings = [line[:-1] for line in page.splitlines() if re.match(r"[A-Z].*:$", line)]
+    assert [heading for heading in headings if heading in PANELS] == [p for p in PANELS if p in headings]
+    assert set(headings) <= {*PANELS, "Commands", "Examples"} and "Messages" in headings
+    assert name.startswith("weights ") or headings[-1] == "Examples"
+    assert max(map(len, page.splitlines())) <= 80
+    assert not re.search(r"TEXT|INTEGER|FLOAT|PATH|list\[|<|\[default|\[required|Default: (None|False|True)", page)
+
+
+def test_the_help_of_video_has_every_heading(capsys):
+    assert run(["video", "--help"]) == 0
+    page = capsys.readouterr().out
+    assert re.findall(r"^([A-Z].*):$", page, re.MULTILINE) == [*PANELS, "Examples"]
+
+
+def test_values_reach_the_job_by_their_names(jobs, folder):
+    line = "video a.mp4 -o o.mp4 --patches 3 --patch-size 96 --steps 0 --seed 9 --crf 20.5 --tile 64"
+    assert run([*line.split(), "--move-deblur-in-cycle", "--codec", "ffv1", "--overwrite"]) == 0
+    [job] = jobs.calls
+    assert (job.source, job.destination) == (Path("a.mp4"), Path("o.mp4"))
+    assert job.options == VideoOptions(crf=20.5, codec="ffv1", overwrite=True)
+    assert job.method == MetaOptions(patches=3, patch_size=96, steps=0, seed=9, freeze_deblur_in_cycle=False)
+    assert job.compute == ComputeOptions(tile="64") == jobs.workers[0].compute
+
+
+@pytest.mark.parametrize(("method", "entry"), METHODS.items())
+def test_a_method_gets_its_defaults_and_its_options(jobs, folder, method, entry):
+    assert run(["video", "a.mp4", "-o", "o.mp4", "--method", method]) == 0
+    assert jobs.calls[-1].method == entry.options()
+    if "rate" in fields_of(entry.options):
+        assert run(f"video a.mp4 -o o.mp4 --method {method} --rate 1e-7 --steps 3".split()) == 0
+        assert jobs.calls[-1].method == entry.options(rate=1e-7, steps=3)
+
+
+def test_an_image_adapts_as_asked_for(jobs, folder):
+    line = "image a.png -o o.png --tta-steps 3 --rate 1e-6 --tta-pixels 5000 --tta-reblur x"
+    assert run(line.split()) == 0
+    [job] = jobs.calls
+    assert job.options == ImageOptions(tta_steps=3)
+    assert job.tta == TtaOptions(steps=3, rate=1e-6, tta_pixels=5000, tta_reblur="x")
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_the_fake_jobs_are_like_the_jobs(name):
+    kind = getattr(importlib.import_module(f"deblurcli.jobs.{name.removesuffix('Job').lower()}"), name)
+    assert list(fields_of(kind)) == FIELDS[name] and callable(kind.run)
+
+
+def test_train_passes_its_options(jobs, folder, capsys):
+    calls = []
+    jobs.train = lambda *given: calls.append(given) or {}
     line = "train reblur --data photos --out run --iterations 5 --crops 64,96 --from default --device cpu"
     assert run(line.split()) == 0
-    [(stage, keywords)] = api.calls
-    assert stage == "reblur"
-    assert keywords.pop("command") == "deblur " + line
-    keywords.pop("report")
-    assert set(keywords) == set(fields_of(options.TrainOptions, options.DeviceOptions))
-    assert keywords["crops"] == (64, 96) and keywords["start"] == "default"
-    assert keywords["network"] == options.STAGES["reblur"] and keywords["data"] == Path("photos")
-    assert capsys.readouterr().out.strip() == str(Path("run", f"{keywords['network']}.safetensors"))
+    [(stage, options, compute, _, command)] = calls
+    assert (stage, command) == ("reblur", "deblur " + line)
+    assert type(options) is STAGES["reblur"] and compute == ComputeOptions(device="cpu")
+    assert options.crops == (64, 96) and options.start == "default"
+    assert options.network == STAGES["reblur"].network and options.data == Path("photos")
+    assert capsys.readouterr().out.strip() == str(Path("run", f"{options.network}.safetensors"))
 
 
 def test_training_stages_and_their_networks_exist():
     from deblurcli.networks import NETWORKS
-    from deblurcli.train.stages import STAGES
+    from deblurcli.train import stages
 
-    assert set(options.STAGES) == set(STAGES)
-    roles = {stage: NETWORKS[network].role for stage, network in options.STAGES.items()}
+    assert set(STAGES) == set(stages.STAGES)
+    roles = {stage: NETWORKS[kind.network].role for stage, kind in STAGES.items()}
     deblurring = dict.fromkeys(("deblur", "joint", "meta", "fusion"), "deblur")
     assert roles == deblurring | {"module": "reblur-image", "reblur": "reblur"}
 
@@ -99,35 +161,38 @@ ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and i
 
 
 @pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
-def test_every_error_has_its_code_and_one_line(api, folder, capsys, kind):
-    api.deblur_video = raising(kind("a.mp4 is\nodd", "do better"))
+def test_every_error_has_its_code_and_one_line(jobs, folder, capsys, kind):
+    jobs.run = raising(kind("a.mp4 is\nodd", "do better"))
     assert run(["video", "a.mp4", "-o", "o.mp4"]) == kind.code
     assert capsys.readouterr() == ("", "deblur: a.mp4 is odd; do better\n")
 
 
 def test_the_documented_codes_are_the_codes():
-    assert set(EXIT_STATUS) == {0, errors.SIGINT_CODE, errors.SIGTERM_CODE} | {kind.code for kind in ERRORS}
-    readme = (ROOT / "README.md").read_text(encoding="utf-8").partition("| Exit code |")[2].partition("\n\n")[0]
-    assert {int(code) for code in re.findall(r"^\| (\d+) \|", readme, re.MULTILINE)} == set(EXIT_STATUS)
+    assert set(EXIT_CODES) == {0, 129, 130, 131, 141, 143} | {kind.code for kind in ERRORS}
+    guide = (ROOT / "docs" / "scripts.md").read_text(encoding="utf-8").partition("## Exit codes")[2].partition("##")[0]
+    table = re.findall(r"^\| (\d+) \| (.*) \|$", guide, re.MULTILINE)
+    assert {int(code): meaning for code, meaning in table} == {
+        code: meaning[0].lower() + meaning[1:].rstrip(".") for code, meaning in EXIT_CODES.items()
+    }
 
 
-def test_an_unexpected_error_is_one_line(api, folder, capsys):
-    api.deblur_video = raising(ValueError("odd\nthing"))
+def test_an_unexpected_error_is_one_line(jobs, folder, capsys):
+    jobs.run = raising(ValueError("odd\nthing"))
     assert run(["video", "a.mp4", "-o", "o.mp4"]) == 1
     err = capsys.readouterr().err
     assert err == "deblur: unexpected error: ValueError: odd thing; run again with --verbose for the traceback\n"
 
 
 @pytest.mark.parametrize("args", [["-v", "video"], ["video", "-v"]])
-def test_verbose_shows_the_traceback(api, folder, capsys, args):
-    api.deblur_video = raising(ValueError("odd"))
+def test_verbose_shows_the_traceback(jobs, folder, capsys, args):
+    jobs.run = raising(ValueError("odd"))
     assert run([*args, "a.mp4", "-o", "o.mp4"]) == 1
     err = capsys.readouterr().err
     assert "Traceback" in err and "ValueError: odd" in err
 
 
-def test_an_interrupt_is_130(api, folder, capsys):
-    api.deblur_video = raising(KeyboardInterrupt())
+def test_an_interrupt_is_130(jobs, folder, capsys):
+    jobs.run = raising(KeyboardInterrupt())
     assert run(["video", "a.mp4", "-o", "o.mp4"]) == 130
     assert capsys.readouterr().err == "deblur: interrupted; run the same command again\n"
 
@@ -146,6 +211,18 @@ def test_an_interrupt_is_130(api, folder, capsys):
         ("video a.mp4 -o out.mp4 --log xml", "--log xml is unknown; give one of text, json"),
         ("--log xml video a.mp4 -o out.mp4", "--log xml is unknown"),
         ("image a.png -o out.png --dtype int8", "--dtype int8 is unknown"),
+        (
+            "video a.mp4 -o out.mp4 --method tta --patches 3",
+            "--patches means nothing to --method tta; leave it out, or",
+        ),
+        ("video a.mp4 -o out.mp4 --method none --rate 1", "leave it out, or give --method meta or tta"),
+        ("video a.mp4 -o out.mp4 --adapt-per frame", "--adapt-per frame is unknown; give one of video, shot"),
+        ("video a.mp4 -o out.mp4 --steps -1", "--steps -1 is negative"),
+        ("image a.png -o out.png --rate 1e-6", "--rate means nothing without --tta-steps"),
+        ("train deblur --data d --out o --minutes 1 --inner-steps 3", "train deblur; leave it out, or train meta"),
+        ("train meta --data d --out o --minutes 1 --cycle-weight=3", "train meta; leave it out, or train reblur"),
+        ("clip.mp4", "give deblur video clip.mp4 -o OUT"),
+        ("photo.JPG -o out.png", "give deblur image photo.JPG -o OUT"),
         ("train deblur --data d --out o", "give --minutes or --iterations"),
         ("train deblur --data d --out o --minutes 1 --crops big", "--crops big is not a list of sizes"),
         (
@@ -155,23 +232,22 @@ def test_an_interrupt_is_130(api, folder, capsys):
         ("weights", "see deblur weights --help"),
     ],
 )
-def test_usage_errors_are_2_and_say_what_to_do(api, folder, capsys, line, said):
+def test_usage_errors_are_2_and_say_what_to_do(jobs, folder, capsys, line, said):
     assert run(line.split()) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("deblur: ") and err.count("\n") == 1
     assert said in err
-    assert not api.calls
+    assert not jobs.calls
 
 
 @pytest.mark.parametrize("given", ["video '' -o out/", "video a.mp4 -o ''"])
-def test_unset_variables_of_a_script_are_refused(api, folder, capsys, given):
+def test_unset_variables_of_a_script_are_refused(jobs, folder, capsys, given):
     assert run(["" if word == "''" else word for word in given.split()]) == 2
-    assert "empty" in capsys.readouterr().err and not api.calls
+    assert "empty" in capsys.readouterr().err and not jobs.calls
 
 
-def test_differences_are_3_and_are_told_even_quietly(api, folder, capsys):
-    summary = SimpleNamespace(destination=Path("o.mp4"), differences=["a stream was lost"], lines=[], facts={})
-    api.deblur_video = lambda *_, **__: summary
+def test_differences_are_3_and_are_told_even_quietly(jobs, folder, capsys):
+    jobs.run = lambda job, worker: result(job.destination, differences=["a stream was lost"])
     assert run(["video", "-q", "a.mp4", "-o", "o.mp4"]) == 3
     assert capsys.readouterr() == ("o.mp4\n", "deblur: o.mp4 is written, but: a stream was lost\n")
 
@@ -180,7 +256,7 @@ def test_differences_are_3_and_are_told_even_quietly(api, folder, capsys):
 
 
 @pytest.mark.parametrize("args", [["--log", "json", "video"], ["video", "--log=json"]])
-def test_the_json_log_ends_with_the_exit(api, folder, capsys, args):
+def test_the_json_log_ends_with_the_exit(jobs, folder, capsys, args):
     assert run([*args, "a.mp4", "-o", "o.mp4"]) == 0
     out, err = capsys.readouterr()
     assert out == "o.mp4\n"
@@ -198,20 +274,20 @@ def test_errors_of_parsing_are_in_the_json_log_too(capsys, more):
     assert lines[1]["code"] == 2 and lines[0]["message"] == lines[1]["message"]
 
 
-def test_an_unexpected_error_in_the_json_log(api, folder, capsys):
-    api.deblur_video = raising(ValueError("odd"))
+def test_an_unexpected_error_in_the_json_log(jobs, folder, capsys):
+    jobs.run = raising(ValueError("odd"))
     assert run(["video", "--log", "json", "-qv", "a.mp4", "-o", "o.mp4"]) == 1
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [line["type"] for line in lines] == ["error", "exit"]
 
 
 @pytest.mark.parametrize(("flags", "seen"), [(["--log", "json"], 0), (["--log", "json", "-v"], 1)])
-def test_warnings_of_libraries_are_details(api, folder, capsys, flags, seen):
-    def restore(source, destination, **_):
+def test_warnings_of_libraries_are_details(jobs, folder, capsys, flags, seen):
+    def restore(job, worker):
         warnings.warn("for developers", UserWarning, stacklevel=1)
-        return SimpleNamespace(destination=destination, differences=[], lines=[], facts={})
+        return result(job.destination)
 
-    api.deblur_video = restore
+    jobs.run = restore
     assert run(["video", *flags, "a.mp4", "-o", "o.mp4"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [line["message"] for line in lines if line["type"] == "detail"] == ["UserWarning: for developers"] * seen
@@ -239,14 +315,14 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"deblur {deblurcli.__version__}\n"
 
 
-def test_doctor_is_a_table(api, capsys):
-    api.doctor = lambda: [("device", "cpu fp32"), ("av", "1")]
+def test_doctor_is_a_table(jobs, capsys):
+    jobs.findings = lambda: [("device", "cpu fp32"), ("av", "1")]
     assert run(["doctor"]) == 0
     assert capsys.readouterr().out == "device  cpu fp32\nav      1\n"
 
 
-def test_metrics_of_two_files(api, folder, capsys):
-    api.measure = lambda a, b, **_: {"psnr": 31.23456, "ssim": 0.91236, "frames": 12}
+def test_metrics_of_two_files(jobs, folder, capsys):
+    jobs.measure = lambda a, b: {"psnr": 31.23456, "ssim": 0.91236, "frames": 12}
     assert run(["metrics", "a.mp4", "b.MOV"]) == 0
     header, row = capsys.readouterr().out.splitlines()
     assert header.split() == ["PSNR", "dB", "SSIM", "frames"]
@@ -260,8 +336,8 @@ def two_folders(folder):
         Path(name).touch()
 
 
-def test_metrics_of_folders_match_by_name(api, two_folders, capsys):
-    api.measure = lambda a, b, **_: (
+def test_metrics_of_folders_match_by_name(jobs, two_folders, capsys):
+    jobs.measure = lambda a, b: (
         {"psnr": 30.0 + 2 * int(a.stem), "ssim": 0.9, "frames": 1} | {} if a.name == b.name else {}
     )
     assert run(["metrics", "mine", "theirs"]) == 0
@@ -273,21 +349,21 @@ def test_metrics_of_folders_match_by_name(api, two_folders, capsys):
     ]
 
 
-def test_metrics_for_machines(api, two_folders, capsys):
-    api.measure = lambda a, b, **_: {"psnr": float("inf"), "ssim": 1.0, "frames": 1}
+def test_metrics_for_machines(jobs, two_folders, capsys):
+    jobs.measure = lambda a, b: {"psnr": float("inf"), "ssim": 1.0, "frames": 1}
     assert run(["metrics", "mine", "theirs", "--format", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["items"][1] == {"name": "2.png", "psnr": None, "ssim": 1.0, "frames": 1}
     assert found["mean"] == {"psnr": None, "ssim": 1.0, "frames": 2}
 
 
-def test_metrics_go_on_after_a_failure(api, two_folders, capsys):
-    def measure(a, b, **_):
+def test_metrics_go_on_after_a_failure(jobs, two_folders, capsys):
+    def measure(a, b):
         if not b.exists():
             raise errors.InputError(f"{b} does not exist", "give another")
         return {"psnr": 30.0, "ssim": 0.9, "frames": 1}
 
-    api.measure = measure
+    jobs.measure = measure
     assert run(["metrics", "theirs", "mine", "-q"]) == 3
     out, err = capsys.readouterr()
     assert [line.split()[0] for line in out.splitlines()[1:]] == ["1.png", "2.png", "mean"]
@@ -299,7 +375,7 @@ def test_metrics_go_on_after_a_failure(api, two_folders, capsys):
     assert run(["metrics", "theirs/1.png", "gone.png"]) == 4
 
 
-def test_metrics_of_what_does_not_match(api, two_folders, folder):
+def test_metrics_of_what_does_not_match(jobs, two_folders, folder):
     assert run(["metrics", "mine", "a.mp4"]) == 4
     assert run(["metrics", "a.mp4", "mine"]) == 4
     Path("empty").mkdir()

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import typer
 
-from deblurcli.cli import app
-from deblurcli.cli.man import EXAMPLES, pages
+from deblurcli.cli.app import app
+from deblurcli.cli.examples import EXAMPLES
+from deblurcli.cli.man import pages
 
 ROOT = Path(__file__).parents[2]
 

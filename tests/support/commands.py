@@ -6,15 +6,19 @@ import dataclasses
 
 import typer
 
-from deblurcli.cli import app
+from deblurcli.cli.app import app
 
 
 def command_of(name):
-    return typer.main.get_command(app).commands[name]
+    """The command of these words, such as ``train deblur``."""
+    found = typer.main.get_command(app)
+    for word in name.split():
+        found = found.commands[word]
+    return found
 
 
 def options_of_command(name):
-    ours = {"inputs", "output", "stage", "quiet", "verbose", "log"}
+    ours = {"inputs", "output", "recursive", "quiet", "verbose", "log"}
     return {param.name: param for param in command_of(name).params if param.name not in ours}
 
 

@@ -21,6 +21,7 @@ from deblurcli.adapt.guard import Diverged, require_finite
 from deblurcli.adapt.survey import WINDOW, SupportPatch
 from deblurcli.metrics.self_shift import self_shift_score
 from deblurcli.networks.alignment import dense_flow
+from deblurcli.synth.exposure import expose_paths, view_at
 from deblurcli.synth.light import Response, Sensor
 
 KNOTS = 5
@@ -85,7 +86,7 @@ class Camera:
         count = int(np.clip(_length(path) * SAMPLES_PER_PIXEL, 3, MOST_SAMPLES)) | 1
         grain = self.sensor.capture(picture, rng) - picture if noisy else torch.zeros_like(picture)
         light = self.response.linear(picture + grain)
-        blurred = self.response.display(expose(light, path.expand(len(picture), -1, -1), count))
+        blurred = self.response.display(expose_paths(light, path.expand(len(picture), -1, -1), count))
         sensor = replace(self.sensor, noise=self.sensor.noise * float(rng.uniform(*LOUDNESS)))
         return sensor.capture(blurred, rng), picture - grain, math.ceil(float(path.abs().max()))
 
@@ -107,28 +108,6 @@ def _length(path: Tensor) -> float:
     return float(path.diff(dim=-2).norm(dim=-1).sum())
 
 
-def _view(picture: Tensor, corner: Tensor, size: tuple[int, int]) -> Tensor:
-    """The piece of each picture (N x C x H x W) at its ``corner`` (N x 2 pixels, x first); the border repeats."""
-    h, w = picture.shape[-2:]
-    y = torch.arange(size[0], dtype=corner.dtype, device=corner.device) + 0.5
-    x = torch.arange(size[1], dtype=corner.dtype, device=corner.device) + 0.5
-    at_x = ((x + corner[:, :1]) * (2 / w) - 1)[:, None, :].expand(-1, size[0], -1)
-    at_y = ((y + corner[:, 1:]) * (2 / h) - 1)[:, :, None].expand(-1, -1, size[1])
-    grid = torch.stack([at_x, at_y], -1)
-    return F.grid_sample(picture, grid, mode="bilinear", padding_mode="border", align_corners=False)
-
-
-def expose(light: Tensor, paths: Tensor, samples: int, size: tuple[int, int] | None = None) -> Tensor:
-    """The mean of ``samples`` views of N x 3 x H x W linear light along N x KNOTS x 2 paths in pixels, x first.
-
-    A path is where the upper left corner of the view lies; ``size`` is the view's, the picture's if not given.
-    """
-    total: Tensor | float = 0.0
-    for corner in F.interpolate(paths.transpose(1, 2), samples, mode="linear", align_corners=True).unbind(-1):
-        total = total + _view(light, corner, size or (light.shape[-2], light.shape[-1]))
-    return torch.as_tensor(total) / samples
-
-
 def _cut(pictures: Tensor, corners: Tensor, side: int) -> Tensor:
     """Pieces of P x 3 x S x S at whole corners (K x 2, x first), each of ``side`` pixels: (P * K) x 3 x side x side."""
     cut = [pictures[..., y : y + side, x : x + side] for x, y in corners.int().tolist()]
@@ -147,7 +126,7 @@ def _offsets(fixed: Tensor, moved: Tensor, corners: Tensor, side: int) -> Tensor
     found = []
     for corner, near, piece in zip(corners, flow.flatten(2).median(2).values, pieces, strict=True):
         candidates = torch.stack([near, far, torch.zeros_like(near)])
-        views = _view(moved.expand(len(candidates), -1, -1, -1), corner + candidates, (side, side))
+        views = view_at(moved.expand(len(candidates), -1, -1, -1), corner + candidates, (side, side))
         found.append(candidates[int((views - piece).abs().mean((1, 2, 3)).argmin())])
     return torch.stack(found)
 
@@ -240,7 +219,7 @@ class Alignment:
             K x 3 x S/2 x S/2, and where that lies within the sharp patch, K x 1 x S/2 x S/2 bool.
         """
         corners, side = self.paths[chosen, KNOTS // 2], self.moments.sharp.shape[-1]
-        sharp = _view(self.moments.sharp[chosen // QUARTERS], corners, self.moments.size)
+        sharp = view_at(self.moments.sharp[chosen // QUARTERS], corners, self.moments.size)
         y, x = (torch.arange(n, device=corners.device) for n in self.moments.size)
         at_x, at_y = x + corners[:, :1], y + corners[:, 1:]
         inside_x, inside_y = ((at >= 0) & (at <= side - 1) for at in (at_x, at_y))
@@ -286,7 +265,7 @@ def camera_of(found: Alignment) -> Camera:
     response, explained = found.response, found.explained
     paths, pieces = found.paths[explained], found.moments.pieces[explained]
     light = response.linear(found.moments.sharp).repeat_interleave(QUARTERS, 0)[explained]
-    residual = pieces - response.display(expose(light, paths, SAMPLES, found.moments.size))
+    residual = pieces - response.display(expose_paths(light, paths, SAMPLES, found.moments.size))
     return Camera(response, paths - paths[:, KNOTS // 2 : KNOTS // 2 + 1], _noise(residual, pieces))
 
 
@@ -320,7 +299,7 @@ def descend(moments: Moments) -> tuple[Response, Tensor, Tensor]:
     for step in range(STEPS):
         response = _response(numbers)
         light = response.linear(small).repeat_interleave(QUARTERS, 0)
-        seen = response.display(expose(light, paths, SAMPLES, size).clamp(min=DARKEST**2))
+        seen = response.display(expose_paths(light, paths, SAMPLES, size).clamp(min=DARKEST**2))
         difference = (seen - wanted)[inner]
         apart = difference.abs().mean((1, 2, 3))
         if step == STEPS // 2:

@@ -9,9 +9,11 @@ All of it is torch and batched: the same code fills a ring of crops on a CPU and
 between the frames of a video (:mod:`deblurcli.synth.motion`) adds what no camera path shows.
 """
 
+from __future__ import annotations
+
 from deblurcli.synth.light import Response, Sensor, compress
 from deblurcli.synth.paths import BlurRange, camera_paths, hand_path, motion_path, path_lengths
-from deblurcli.synth.scenes import Scenes, expose, render_clip
+from deblurcli.synth.scenes import Scenes, render_clip
 
 __all__ = [
     "BlurRange",
@@ -20,7 +22,6 @@ __all__ = [
     "Sensor",
     "camera_paths",
     "compress",
-    "expose",
     "hand_path",
     "motion_path",
     "path_lengths",

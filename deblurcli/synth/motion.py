@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from deblurcli.networks.alignment import warp
+from deblurcli.synth.exposure import expose
 from deblurcli.synth.light import Response, Sensor, draw_softness, soften
 from deblurcli.synth.paths import BlurRange
 
@@ -57,10 +58,12 @@ def expose_motion(
     count = int(np.clip(longest / PIXELS_PER_SAMPLE, 3, MAX_SAMPLES))
     # Evenly spaced from the middle frame, which both halves of the exposure share.
     times = torch.arange(1, count + 1) * (shutter / 2 / count)
-    total = light[1].clone()
-    for neighbour, (there, back) in zip((light[0], light[2]), flows, strict=True):
-        total += between(light[1], neighbour, there, back, times).sum(0)
-    blurred, sharp = response.display(torch.stack([total / (1 + 2 * count), light[1]]))
+    halves = [
+        between(light[1], neighbour, there, back, times).sum(0)
+        for neighbour, (there, back) in zip((light[0], light[2]), flows, strict=True)
+    ]
+    mean, _ = expose([light[1], *halves], 1 + 2 * count)
+    blurred, sharp = response.display(torch.stack([mean, light[1]]))
     return blurred, sharp
 
 

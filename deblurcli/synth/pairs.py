@@ -13,7 +13,7 @@ from torch import Tensor
 from deblurcli.synth.light import Response, Sensor
 from deblurcli.synth.motion import expose_motion
 from deblurcli.synth.paths import BlurRange, hand_path, motion_path, path_lengths
-from deblurcli.synth.scenes import expose
+from deblurcli.synth.scenes import expose_scenes
 
 MARGIN = 32
 """Pixels cut off each side of a photo: the camera sees some of them as it moves, the rest is mirrored."""
@@ -71,7 +71,7 @@ def shaken(
         track = hand_path(times, length / exposure, rng).reshape(frames, samples, 4)
     nothing, nowhere = torch.zeros(0, 4, *light.shape[-2:]), torch.zeros(0, dtype=torch.long)
     for points in torch.from_numpy(track.astype(np.float32)):
-        mean, middle = expose(light, nothing, nowhere, points[None], points[None], size, torch.ones(1, *size))
+        mean, middle = expose_scenes(light, nothing, nowhere, points[None], points[None], size, torch.ones(1, *size))
         yield sensor.capture(response.display(mean), rng)[0], response.display(middle)[0]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from deblurcli.synth.exposure import expose, view_from
 from deblurcli.synth.light import Response, Sensor, draw_softness, soften
 from deblurcli.synth.paths import BlurRange, camera_paths, path_lengths
 
@@ -26,19 +28,6 @@ class Scenes:
     layered: np.ndarray
 
 
-def _grid(path: Tensor, size: tuple[int, int], source: tuple[int, int], uneven: Tensor) -> Tensor:
-    """Sampling grids (B x H x W x 2, -1..1 of the source) for one point of each path (B x 4); ``uneven`` B x H x W."""
-    h, w = size
-    y = torch.arange(h, device=path.device, dtype=torch.float32) - (h - 1) / 2
-    x = torch.arange(w, device=path.device, dtype=torch.float32) - (w - 1) / 2
-    yy, xx = torch.meshgrid(y, x, indexing="ij")
-    dx, dy, angle, zoom = (path[:, i, None, None] for i in range(4))
-    cos, sin = torch.cos(angle) * torch.exp(zoom), torch.sin(angle) * torch.exp(zoom)
-    u = cos * xx - sin * yy + dx * uneven
-    v = sin * xx + cos * yy + dy * uneven
-    return torch.stack([u * (2 / source[1]), v * (2 / source[0])], -1)
-
-
 def _unevenness(count: int, size: tuple[int, int], ranges: BlurRange, rng: np.random.Generator) -> Tensor:
     """A smooth factor on each scene's translation over the picture (count x H x W), 1 everywhere for most scenes."""
     coarse = torch.from_numpy(rng.standard_normal((count, 1, 4, 4)).astype(np.float32))
@@ -47,7 +36,7 @@ def _unevenness(count: int, size: tuple[int, int], ranges: BlurRange, rng: np.ra
     return 1 + strength[:, None, None] * smooth
 
 
-def expose(
+def expose_scenes(
     light: Tensor,
     layer: Tensor,
     layered: Tensor,
@@ -71,27 +60,23 @@ def expose(
     Returns:
         mean, middle: B x 3 x height x width.
     """
-    source = (light.shape[-2], light.shape[-1])
-    even = torch.ones(len(layered), *size, device=light.device)
-    total = torch.zeros(len(light), 3, *size, device=light.device)
-    middle = torch.zeros_like(total)
     samples = camera.shape[1]
+    even = torch.ones(len(layered), *size, device=light.device)
     # How much of each sample's share of the exposure lies within the shorter one.
     short = torch.zeros(len(light)) if finite is None else finite
     away = (torch.arange(samples) - samples // 2).abs()
     within = ((short[:, None] * samples).clamp(min=1) / 2 + 0.5 - away).clamp(0, 1)
     within = (within / within.sum(1, keepdim=True)).to(light.device)
-    for sample in range(samples):
-        grid = _grid(camera[:, sample], size, source, uneven)
-        seen = F.grid_sample(light, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-        if len(layered):
-            grid = _grid(moving[layered, sample], size, source, even)
-            front = F.grid_sample(layer, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-            seen[layered] = seen[layered] * (1 - front[:, 3:]) + front[:, :3]
-        total += seen
-        if within[:, sample].any():
-            middle += seen * within[:, sample, None, None, None]
-    return total / samples, middle
+
+    def views() -> Iterator[Tensor]:
+        for pose, front_pose in zip(camera.unbind(1), moving.unbind(1), strict=True):
+            seen = view_from(light, pose, size, uneven, "reflection")
+            if len(layered):
+                front = view_from(layer, front_pose[layered], size, even, "zeros")
+                seen[layered] = seen[layered] * (1 - front[:, 3:]) + front[:, :3]
+            yield seen
+
+    return expose(views(), samples, within)
 
 
 def render_clip(
@@ -135,7 +120,7 @@ def render_clip(
     blurred, sharp = [], []
     for frame in range(frames):
         paths = camera[:, frame], moving[:, frame]
-        mean, middle = expose(light, layer, layered, *paths, (size, size), uneven, finite)
+        mean, middle = expose_scenes(light, layer, layered, *paths, (size, size), uneven, finite)
         blurred.append(response.display(mean))
         sharp.append(response.display(middle))
     sensor = Sensor.draw(count, ranges, rng)

@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deblurcli.adapt.camera import KNOTS, Camera, descend, expose, find_moments, fit_camera
+from deblurcli.adapt.camera import KNOTS, Camera, descend, find_moments, fit_camera
 from deblurcli.adapt.guard import Diverged
 from deblurcli.adapt.survey import Survey, survey
+from deblurcli.synth.exposure import expose_paths
 from deblurcli.synth.light import Response, Sensor
 from deblurcli.synth.pairs import shaken
 
@@ -53,7 +54,7 @@ def test_the_fit_aligns_the_sharp_moment_with_the_blurred_one() -> None:
     moments = find_moments(found.patches, CPU)
     _, paths, explained = descend(moments)
     middle = paths[:, KNOTS // 2 : KNOTS // 2 + 1].expand(-1, KNOTS, -1)
-    target = expose(moments.sharp.repeat_interleave(4, 0), middle, 1, moments.size)
+    target = expose_paths(moments.sharp.repeat_interleave(4, 0), middle, 1, moments.size)
     better = []
     for index in torch.nonzero(explained).flatten().tolist():
         patch, quarter = found.patches[index // 4], index % 4

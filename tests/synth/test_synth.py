@@ -20,7 +20,6 @@ from deblurcli.synth import (
     Scenes,
     Sensor,
     compress,
-    expose,
     hand_path,
     motion_path,
     path_lengths,
@@ -29,6 +28,7 @@ from deblurcli.synth import (
 from deblurcli.synth.light import SRGB_OFFSET
 from deblurcli.synth.motion import between, expose_motion, motion_clips, motion_stills, optical_flow
 from deblurcli.synth.patterns import patterns
+from deblurcli.synth.scenes import expose_scenes
 
 CLEAN = BlurRange(noisy=0, compressed=0, uneven=0, layered=0, rotation=0, zoom=0, soft=0, offset=0, finite=0)
 
@@ -82,7 +82,7 @@ def test_a_straight_exposure_is_the_mean_of_shifts() -> None:
     path[0, :, 0] = torch.arange(5.0) - 2
     none = torch.zeros(0, dtype=torch.long)
     even = torch.ones(1, 64, 64)
-    mean, middle = expose(light, torch.zeros(0, 4, 160, 160), none, path, path, (64, 64), even)
+    mean, middle = expose_scenes(light, torch.zeros(0, 4, 160, 160), none, path, path, (64, 64), even)
     wanted = torch.stack([light[:, :, 48:112, 48 + dx : 112 + dx] for dx in range(-2, 3)]).mean(0)
     assert (mean - wanted).abs().max() < 1e-4
     assert (middle - light[:, :, 48:112, 48:112]).abs().max() < 1e-4
@@ -93,7 +93,7 @@ def test_sharp_frames_of_finite_exposure() -> None:
     path = torch.zeros(1, 11, 4)
     path[0, :, 0] = torch.arange(11.0) - 5
     nothing, none, even = torch.zeros(0, 4, 160, 160), torch.zeros(0, dtype=torch.long), torch.ones(1, 64, 64)
-    _, middle = expose(light, nothing, none, path, path, (64, 64), even, torch.tensor([2 / 11]))
+    _, middle = expose_scenes(light, nothing, none, path, path, (64, 64), even, torch.tensor([2 / 11]))
     shifted = [light[:, :, 48:112, 48 + dx : 112 + dx] for dx in (-1, 0, 1)]
     assert (middle - (shifted[0] / 4 + shifted[1] / 2 + shifted[2] / 4)).abs().max() < 1e-4
 

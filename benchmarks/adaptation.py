@@ -25,7 +25,7 @@ from benchmarks.results import Table
 from deblurcli import metrics
 from deblurcli.adapt import guard
 from deblurcli.adapt.agreement import Agreement
-from deblurcli.adapt.camera import QUARTERS, SAMPLES, Alignment, align, expose
+from deblurcli.adapt.camera import QUARTERS, SAMPLES, Alignment, align
 from deblurcli.adapt.guard import Diverged
 from deblurcli.adapt.pairs import restored
 from deblurcli.adapt.survey import Survey, survey
@@ -37,6 +37,7 @@ from deblurcli.methods.adapted import initial_weights
 from deblurcli.methods.meta import HELD_OUT, adapt
 from deblurcli.options import AdaptOptions
 from deblurcli.restore.tiles import Restorer
+from deblurcli.synth.exposure import expose_paths
 from deblurcli.synth.pairs import MARGIN, shaken
 from deblurcli.weights.choose import load_chosen
 from deblurcli.weights.load import LoadedNetwork
@@ -128,7 +129,7 @@ class Signals:
         """PSNR of the blurred pieces against the restored sharp moment, exposed along its path."""
         moments, response = self.aligned.moments, self.aligned.response
         light = response.linear(self._restored(network, moments.sharp)).repeat_interleave(QUARTERS, 0)
-        seen = response.display(expose(light, self.aligned.paths, SAMPLES, moments.size))
+        seen = response.display(expose_paths(light, self.aligned.paths, SAMPLES, moments.size))
         apart = (seen - moments.pieces)[self.aligned.explained][..., 16:-16, 16:-16]
         return float(-10 * apart.square().mean((1, 2, 3)).log10().mean())
 

@@ -21,8 +21,9 @@ from torch import Tensor
 
 from benchmarks.results import Table
 from deblurcli import api
-from deblurcli.adapt.camera import KNOTS, expose
+from deblurcli.adapt.camera import KNOTS
 from deblurcli.synth import BlurRange
+from deblurcli.synth.exposure import expose_paths
 from deblurcli.train.data import load_material, reblur_clips
 from deblurcli.train.validation import mean_psnr
 from deblurcli.weights.load import load_network
@@ -49,7 +50,7 @@ def straight(sharp: Tensor, blurred: Tensor) -> tuple[float, float, bool]:
         for angle in np.arange(ANGLES if length else 1) * math.pi / ANGLES:
             along = torch.linspace(-length / 2, length / 2, KNOTS)[:, None]
             path = along * torch.tensor([math.cos(angle), math.sin(angle)], dtype=torch.float32)
-            seen = expose(sharp[None], path[None], 2 * (length // 2) + 1)
+            seen = expose_paths(sharp[None], path[None], 2 * (length // 2) + 1)
             error = float((seen[0] - blurred)[..., 20:-20, 20:-20].square().mean())
             none = min(none, error) if not length else none
             if error < least:

@@ -15,6 +15,6 @@ def frames(path: str) -> Iterator[NDArray[np.uint8]]:
             yield frame.to_ndarray(format="rgb24")
 
 
-network = deblurcli.load("default")  # looks at three frames to restore the middle one
+network = deblurcli.load(command="video")  # looks at three frames to restore the middle one
 for number, sharp in enumerate(network.frames(frames("in.mp4"))):
     print(number, sharp.shape)

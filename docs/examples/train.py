@@ -1,8 +1,11 @@
 """Make pairs, and train a network on sharp pictures."""
 
-from deblurcli import synth, train
+from pathlib import Path
 
-synth("photo.png", "pairs/blurred/photo.png", blur=12, overwrite=True)
+from deblurcli import make_pairs, train_network
 
-weights = train("deblur", data="photos", out="runs/mine", iterations=4, batch=1, crops=(64,), ring=4)
-print(weights)
+Path("pairs/blurred").mkdir(parents=True, exist_ok=True)
+make_pairs("photo.png", "pairs/blurred/photo.png", blur=12, overwrite=True)
+
+facts = train_network("deblur", "photos", "runs/mine", iterations=4, batch=1, crops=(64,), ring=4)
+print(facts["iteration"], "iterations; the weights are runs/mine/plain-unet.safetensors")

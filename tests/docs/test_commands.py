@@ -12,7 +12,7 @@ import pytest
 import typer
 from documents import DOCUMENTS, ROOT, command_lines, name_of, text_of
 
-from deblurcli.cli import app
+from deblurcli.cli.app import app
 
 LINES = sorted({line for path in DOCUMENTS for line in command_lines(path)})
 PRESENT = [path for path in DOCUMENTS if path.name != "CHANGELOG.md"]
@@ -20,7 +20,7 @@ PLANNED = {"--resume", "--start", "--duration", "--dry-run", "--report", "--comp
 """Named where the README says what is not there yet."""
 OTHERS = {"--nproc-per-node", "--check", "--cost", "--ignore-vcs"}
 """Options of other programs and of benchmarks."""
-COMMON = {"--help", "--version", "--install-completion", "--show-completion"}
+COMMON = {"--help"}
 
 
 def commands(command: Any = None, name: str = "deblur") -> Iterator[tuple[str, Any]]:
@@ -71,8 +71,10 @@ def _words(file: Path) -> set[str]:
     return set(re.findall(r"--[a-z][a-z0-9-]*", text_of(file)))
 
 
-@pytest.mark.parametrize(("name", "command"), commands(), ids=[name for name, _ in commands()])
+@pytest.mark.parametrize(("name", "command"), list(commands()), ids=[name for name, _ in commands()])
 def test_every_option_is_described_in_a_document(name, command):
     text = "\n".join(text_of(path) for path in PRESENT)
     for words in options(command):
+        if "--show-completion" in words:  # prints what --install-completion installs
+            continue
         assert any(re.search(rf"{word}(?![\w-])", text) for word in words), f"{name} {words}: in no document"

@@ -41,7 +41,7 @@ def folder(tmp_path, monkeypatch):
         shutil.copy(tmp_path / "in.mp4", tmp_path / name)
     (tmp_path / "photos").mkdir()
     for name in ("photo.png", "photos/one.png"):
-        cv2.imwrite(str(tmp_path / name), frames[0][..., ::-1])
+        cv2.imwrite(str(tmp_path / name), frames[0][:208, 100:332, ::-1])
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -40,8 +40,8 @@ def folder(tmp_path, monkeypatch):
     for name in ("out.mp4", "sharp.mp4"):
         shutil.copy(tmp_path / "in.mp4", tmp_path / name)
     (tmp_path / "photos").mkdir()
-    for name in ("photo.png", "photos/one.png"):
-        cv2.imwrite(str(tmp_path / name), frames[0][:208, 100:332, ::-1])
+    cv2.imwrite(str(tmp_path / "photo.png"), frames[0][:208, 100:332, ::-1])
+    cv2.imwrite(str(tmp_path / "photos" / "one.png"), frames[0][..., ::-1])
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -30,7 +30,7 @@ from deblurcli.losses import l1
 from deblurcli.metrics import psnr
 from deblurcli.networks.plain_unet import PlainUNet
 from deblurcli.networks.reblurring import ReblurringModule
-from deblurcli.synth import BlurRange
+from deblurcli.synth.paths import BlurRange
 from deblurcli.train.data import Material, load_material, stills
 from deblurcli.train.ring import CropRing
 from deblurcli.train.validation import VALIDATION_SEED

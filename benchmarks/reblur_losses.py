@@ -22,8 +22,8 @@ from torch import Tensor
 from benchmarks.results import Table
 from deblurcli import api
 from deblurcli.adapt.camera import KNOTS
-from deblurcli.synth import BlurRange
 from deblurcli.synth.exposure import expose_paths
+from deblurcli.synth.paths import BlurRange
 from deblurcli.train.data import load_material, reblur_clips
 from deblurcli.train.validation import mean_psnr
 from deblurcli.weights.load import load_network

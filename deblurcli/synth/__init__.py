@@ -8,22 +8,3 @@ exposure.
 All of it is torch and batched: the same code fills a ring of crops on a CPU and every batch on a GPU. Real motion
 between the frames of a video (:mod:`deblurcli.synth.motion`) adds what no camera path shows.
 """
-
-from __future__ import annotations
-
-from deblurcli.synth.light import Response, Sensor, compress
-from deblurcli.synth.paths import BlurRange, camera_paths, hand_path, motion_path, path_lengths
-from deblurcli.synth.scenes import Scenes, render_clip
-
-__all__ = [
-    "BlurRange",
-    "Response",
-    "Scenes",
-    "Sensor",
-    "camera_paths",
-    "compress",
-    "hand_path",
-    "motion_path",
-    "path_lengths",
-    "render_clip",
-]

@@ -78,30 +78,6 @@ class Response:
         return _moebius(value, -tone)
 
 
-LENS_RADIUS = 4
-"""Pixels to each side that the lens's blur reaches."""
-
-
-def draw_softness(count: int, ranges: BlurRange, rng: np.random.Generator) -> Tensor:
-    """Standard deviation of the lens's blur in pixels, one per scene, 0 where it is sharp."""
-    soft = rng.uniform(0.3, ranges.softness, count) * (rng.random(count) < ranges.soft)
-    return torch.from_numpy(soft.astype(np.float32))
-
-
-def soften(light: Tensor, sigma: Tensor) -> Tensor:
-    """Blur B x C x H x W linear light by Gaussians of ``sigma`` (B) pixels, as lenses and focus do.
-
-    What is learnt from such scenes is to leave softness that is not from motion as it is.
-    """
-    b, c, h, w = light.shape
-    at = torch.arange(-LENS_RADIUS, LENS_RADIUS + 1, dtype=light.dtype, device=light.device)
-    kernels = torch.exp(-0.5 * (at / sigma.to(light.device).clamp(min=0.05)[:, None]) ** 2)
-    kernels = (kernels / kernels.sum(1, keepdim=True)).repeat_interleave(c, 0)[:, None]
-    padded = F.pad(light, (LENS_RADIUS,) * 4, mode="replicate").reshape(1, b * c, h + 2 * LENS_RADIUS, -1)
-    rows = F.conv2d(padded, kernels[..., None], groups=b * c)
-    return F.conv2d(rows, kernels[:, :, None], groups=b * c).reshape(b, c, h, w)
-
-
 _LUMA = torch.tensor(  # quantisation steps of the JPEG standard, table K.1, at quality 50
     [
         [16, 11, 10, 16, 24, 40, 51, 61],

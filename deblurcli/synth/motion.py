@@ -8,7 +8,8 @@ from torch import Tensor
 
 from deblurcli.networks.alignment import warp
 from deblurcli.synth.exposure import expose
-from deblurcli.synth.light import Response, Sensor, draw_softness, soften
+from deblurcli.synth.lens import draw_softness, soften
+from deblurcli.synth.light import Response, Sensor
 from deblurcli.synth.paths import BlurRange
 
 PIXELS_PER_SAMPLE = 1.5

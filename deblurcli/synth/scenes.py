@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deblurcli.synth.exposure import expose, view_from
-from deblurcli.synth.light import Response, Sensor, draw_softness, soften
+from deblurcli.synth.lens import draw_softness, soften
+from deblurcli.synth.light import Response, Sensor
 from deblurcli.synth.paths import BlurRange, camera_paths, path_lengths
 
 

@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deblurcli.synth import BlurRange, Scenes, render_clip
 from deblurcli.synth.motion import motion_clips, motion_stills
+from deblurcli.synth.paths import BlurRange
+from deblurcli.synth.scenes import Scenes, render_clip
 from deblurcli.train.moments import detail, read_moments
 
 MARGIN = 48

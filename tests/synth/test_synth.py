@@ -14,21 +14,11 @@ from clips import make_clip, read_planes
 from deblurcli import api
 from deblurcli.cli.app import run
 from deblurcli.networks.alignment import warp
-from deblurcli.synth import (
-    BlurRange,
-    Response,
-    Scenes,
-    Sensor,
-    compress,
-    hand_path,
-    motion_path,
-    path_lengths,
-    render_clip,
-)
-from deblurcli.synth.light import SRGB_OFFSET
+from deblurcli.synth.light import SRGB_OFFSET, Response, Sensor, compress
 from deblurcli.synth.motion import between, expose_motion, motion_clips, motion_stills, optical_flow
+from deblurcli.synth.paths import BlurRange, hand_path, motion_path, path_lengths
 from deblurcli.synth.patterns import patterns
-from deblurcli.synth.scenes import expose_scenes
+from deblurcli.synth.scenes import Scenes, expose_scenes, render_clip
 
 CLEAN = BlurRange(noisy=0, compressed=0, uneven=0, layered=0, rotation=0, zoom=0, soft=0, offset=0, finite=0)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from deblurcli.networks.spec import outputs
 from deblurcli.options.train import DeblurTraining, JointTraining
-from deblurcli.synth import BlurRange
+from deblurcli.synth.paths import BlurRange
 from deblurcli.train.data import Material, Source, centred, clips, load_material, stills
 from deblurcli.train.optimiser import Muon
 from deblurcli.train.recipe import Recipe, Setting, card, chosen_loss, trainee

@@ -13,7 +13,7 @@ from deblurcli.errors import UsageError
 from deblurcli.losses import LOSSES
 from deblurcli.networks.spec import NetworkSpec
 from deblurcli.options.train import FusionTraining
-from deblurcli.synth import BlurRange
+from deblurcli.synth.paths import BlurRange
 from deblurcli.train.data import Material, Source, centred, clips, load_material
 from deblurcli.train.optimiser import Muon
 from deblurcli.train.recipe import Recipe, Setting, Trainee, card, chosen_spec, training_device

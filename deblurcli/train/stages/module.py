@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from deblurcli.device import Device
 from deblurcli.errors import UsageError
 from deblurcli.options.train import ModuleTraining
-from deblurcli.synth import BlurRange
+from deblurcli.synth.paths import BlurRange
 from deblurcli.train.data import Material, Source, load_material, stills
 from deblurcli.train.optimiser import Muon
 from deblurcli.train.recipe import Recipe, Setting, card, chosen_spec

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from deblurcli.losses import charbonnier
 from deblurcli.options.train import ReblurTraining
-from deblurcli.synth import BlurRange
+from deblurcli.synth.paths import BlurRange
 from deblurcli.train.companion import CRITIC, adversarial_loss, new_critic
 from deblurcli.train.data import load_material, reblur_clips
 from deblurcli.train.optimiser import Muon

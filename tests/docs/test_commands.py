@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,15 @@ import typer
 from documents import DOCUMENTS, ROOT, command_lines, name_of, text_of
 
 from deblurcli.cli.app import app
+from deblurcli.options.compute import ComputeOptions
+from deblurcli.options.image import ImageOptions
+from deblurcli.options.meta import MetaOptions
+from deblurcli.options.metrics import MetricsOptions
+from deblurcli.options.option import spelling
+from deblurcli.options.synth import SynthOptions
+from deblurcli.options.train import STAGES
+from deblurcli.options.tta import TtaOptions
+from deblurcli.options.video import VideoOptions
 
 LINES = sorted({line for path in DOCUMENTS for line in command_lines(path)})
 PRESENT = [path for path in DOCUMENTS if path.name != "CHANGELOG.md"]
@@ -78,3 +88,21 @@ def test_every_option_is_described_in_a_document(name, command):
         if "--show-completion" in words:  # prints what --install-completion installs
             continue
         assert any(re.search(rf"{word}(?![\w-])", text) for word in words), f"{name} {words}: in no document"
+
+
+def defaults() -> dict[str, set[float]]:
+    """The numbers that are defaults of the options of each spelling, whoever has them."""
+    kinds = [ComputeOptions, ImageOptions, MetaOptions, MetricsOptions, SynthOptions, TtaOptions, VideoOptions]
+    found: dict[str, set[float]] = {}
+    for field in (field for kind in [*kinds, *STAGES.values()] for field in fields(kind)):
+        if isinstance(field.default, int | float) and not isinstance(field.default, bool):
+            found.setdefault(spelling(field.name, field.metadata["option"]), set()).add(float(field.default))
+    return found
+
+
+@pytest.mark.parametrize("path", PRESENT, ids=name_of)
+def test_the_numbers_in_tables_of_options_are_the_defaults(path):
+    known = defaults()
+    for option, number in re.findall(r"^\| `(--[a-z-]+)[^|]*\| ([\d.e-]+) \|", text_of(path), re.MULTILINE):
+        if option in known:
+            assert float(number) in known[option], f"{option}: {number}"

@@ -13,7 +13,8 @@ from pathlib import Path
 from torch import Tensor
 
 from benchmarks.results import Table
-from deblurcli.media.images import IMAGE_SUFFIXES, read_image
+from deblurcli.media.images import read_image
+from deblurcli.media.inputs import IMAGE_SUFFIXES
 from deblurcli.metrics.naturalness import pristine_model, write_model
 
 CARD = {

@@ -22,6 +22,9 @@ EXIT_CODES = {
 }
 """What each code means. From 128 on: 128 and the number of the signal, as shells show it."""
 
+SIGNALS = {129: "hung up", 130: "interrupted", 131: "quit", 143: "terminated"}
+"""What is said of the signals that end the program, by exit code."""
+
 
 class DeblurError(Exception):
     """What was found and where, and what to do about it, in one line."""

@@ -10,8 +10,8 @@ import signal
 import sys
 from typing import Any, NoReturn
 
-ENDINGS = {129: "hung up", 130: "interrupted", 131: "quit", 143: "terminated"}
-"""What is said of the signals that end the program, by exit code."""
+from deblurcli.errors import SIGNALS
+
 _SIGNALS = [getattr(signal, name) for name in ("SIGHUP", "SIGQUIT", "SIGTERM") if hasattr(signal, name)]
 
 
@@ -33,5 +33,5 @@ def main() -> NoReturn:
         code = run(sys.argv[1:])
     except KeyboardInterrupt:
         code = 130
-        print(f"deblur: {ENDINGS[code]}; run the same command again", file=sys.stderr)
+        print(f"deblur: {SIGNALS[code]}; run the same command again", file=sys.stderr)
     sys.exit(code)

@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
-from deblurcli.cli import ENDINGS, doctor, image, inspect, metrics, synth, train, video, weights
+from deblurcli.cli import doctor, image, inspect, metrics, synth, train, video, weights
 from deblurcli.cli.pages import Pages
 from deblurcli.cli.parameters import with_fields
 from deblurcli.cli.session import Session
 from deblurcli.console import abandon_stdout
-from deblurcli.errors import UsageError, described
+from deblurcli.errors import SIGNALS, UsageError, described
 from deblurcli.version import __version__
 
 app = typer.Typer(
@@ -78,7 +78,7 @@ def _outcome(args: list[str], session: Session) -> tuple[int, str]:
     except KeyboardInterrupt:
         return _ended(130, session)
     except SystemExit as end:
-        if end.code in ENDINGS:
+        if end.code in SIGNALS:
             return _ended(int(end.code), session)
         return end.code if isinstance(end.code, int) else int(end.code is not None), "done"
     except BrokenPipeError:
@@ -92,8 +92,8 @@ def _outcome(args: list[str], session: Session) -> tuple[int, str]:
 
 
 def _ended(code: int, session: Session) -> tuple[int, str]:
-    session.console.error(f"{ENDINGS[code]}; run the same command again")
-    return code, ENDINGS[code]
+    session.console.error(f"{SIGNALS[code]}; run the same command again")
+    return code, SIGNALS[code]
 
 
 def _usage(error: Any) -> UsageError | None:

@@ -10,6 +10,7 @@ from deblurcli.cli.session import Session
 from deblurcli.errors import UsageError
 from deblurcli.jobs.batch import run_batch
 from deblurcli.jobs.plan import plan
+from deblurcli.media.inputs import IMAGE_SUFFIXES
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.image import ImageOptions
 from deblurcli.options.tta import TtaOptions
@@ -41,8 +42,6 @@ def image(
         name = next(iter(values)).replace("_", "-")
         raise UsageError(f"--{name} means nothing without --tta-steps", "leave it out, or give --tta-steps 5")
     tta = TtaOptions(steps=options.tta_steps, **values)
-    from deblurcli.media.images import IMAGE_SUFFIXES
-
     planned = plan(inputs, outputs.output, IMAGE_SUFFIXES, outputs.recursive)
     from deblurcli.jobs.image import ImageJob
     from deblurcli.restore.worker import Worker

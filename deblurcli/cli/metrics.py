@@ -18,8 +18,7 @@ from deblurcli.cli.session import Session
 from deblurcli.console import Reporter, one_line
 from deblurcli.errors import InputError, UsageError
 from deblurcli.jobs.batch import finish
-from deblurcli.jobs.plan import expand
-from deblurcli.media.inputs import is_pattern
+from deblurcli.media.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand, is_pattern
 from deblurcli.options.metrics import MetricsOptions
 from deblurcli.options.option import check, option
 
@@ -67,9 +66,6 @@ def _several(text: str) -> bool:
 
 def _files(text: str) -> dict[str, Path]:
     """The files of an argument by name. Raises InputError, UsageError."""
-    from deblurcli.media.images import IMAGE_SUFFIXES
-    from deblurcli.media.probe import VIDEO_SUFFIXES
-
     found = expand([text], IMAGE_SUFFIXES | VIDEO_SUFFIXES)
     if found == [Path(text)] and found[0].is_dir():
         raise InputError(f"folder {text} has no images or videos", "give another folder")

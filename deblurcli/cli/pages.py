@@ -10,6 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from deblurcli.cli.examples import EXAMPLES
 from deblurcli.errors import UsageError
+from deblurcli.media.inputs import IMAGE_SUFFIXES
 from deblurcli.options.option import PANELS
 
 
@@ -90,8 +91,6 @@ class Pages(TyperGroup):
 
     def _meant(self, ctx: Any, word: str) -> str:
         if ctx.parent is None and (Path(word).suffix or Path(word).exists()):
-            from deblurcli.media.images import IMAGE_SUFFIXES
-
             meant = "image" if Path(word).suffix.lower() in IMAGE_SUFFIXES else "video"
             return f"to restore it, give deblur {meant} {word} -o OUT"
         if close := get_close_matches(word, self.commands, 1):

@@ -12,7 +12,7 @@ from deblurcli.cli.parameters import command
 from deblurcli.cli.session import Session
 from deblurcli.errors import UsageError
 from deblurcli.jobs.batch import run_batch
-from deblurcli.jobs.plan import expand
+from deblurcli.media.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.option import check, option
 from deblurcli.options.synth import SynthOptions
@@ -46,9 +46,6 @@ def synth(
     of the exposure. FOLDER/blurred and FOLDER/sharp hold files of equal names, as `deblur metrics` takes them: PNG
     for stills, lossless .mkv for clips. The paths of the blurred files go to stdout.
     """
-    from deblurcli.media.images import IMAGE_SUFFIXES
-    from deblurcli.media.probe import VIDEO_SUFFIXES
-
     if not folder.output:
         raise UsageError("-o is empty", "give a folder")
     pairs: dict[Path, Path] = {}

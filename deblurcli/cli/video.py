@@ -10,6 +10,7 @@ from deblurcli.cli.session import Session
 from deblurcli.errors import UsageError
 from deblurcli.jobs.batch import run_batch
 from deblurcli.jobs.plan import plan
+from deblurcli.media.inputs import VIDEO_SUFFIXES
 from deblurcli.methods import METHODS, method_options
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.video import VideoOptions
@@ -36,8 +37,6 @@ def video(
     failure does not stop the rest, and a summary ends it. The paths of the written files go to stdout.
     """
     method = method_options(options.method, given(of_method))
-    from deblurcli.media.probe import VIDEO_SUFFIXES
-
     planned = plan(inputs, outputs.output, VIDEO_SUFFIXES, outputs.recursive)
     if options.save_adapted is not None and len(planned.pairs) > 1:
         raise UsageError("--save-adapted with several videos", "give one video")

@@ -12,7 +12,8 @@ from torch import Tensor
 from deblurcli.console import Reporter
 from deblurcli.device import pick_device
 from deblurcli.errors import InputError, UsageError, WeightsError
-from deblurcli.media.images import IMAGE_SUFFIXES, read_image
+from deblurcli.media.images import read_image
+from deblurcli.media.inputs import IMAGE_SUFFIXES
 from deblurcli.media.reader import VideoReader
 from deblurcli.media.shots import CutDetector
 from deblurcli.metrics.fidelity import psnr, rounded, ssim

@@ -48,6 +48,8 @@ def plan(inputs: list[str], output: str, suffixes: Collection[str], recursive: b
     inside = recursive and target.is_dir() and target.resolve()
     if inside and not any(Path(text).resolve() == inside for text in inputs):
         found = {source: below for source, below in found.items() if inside not in source.resolve().parents}
+    if not found:
+        raise InputError(f"folder {inputs[0]} has no files to restore", "give files, or another folder")
     sources = list(found)
     folder = target.is_dir() or output.endswith(("/", os.sep))
     if not folder and len(sources) == 1 and not any(Path(text).is_dir() for text in inputs):

@@ -14,7 +14,8 @@ from deblurcli.errors import InputError, OutputError
 from deblurcli.files import OutputFile, output_files
 from deblurcli.jobs.result import Result
 from deblurcli.media.clips import ClipWriter
-from deblurcli.media.images import IMAGE_SUFFIXES, Image, encoded, read_image
+from deblurcli.media.images import Image, encoded, read_image
+from deblurcli.media.inputs import IMAGE_SUFFIXES
 from deblurcli.media.reader import VideoReader
 from deblurcli.options.synth import SynthOptions
 from deblurcli.restore.worker import Worker

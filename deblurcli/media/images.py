@@ -1,7 +1,5 @@
 """Still images: any path, 8 and 16 bits, alpha and metadata kept, EXIF orientation applied once."""
 
-import glob
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,18 +9,18 @@ import numpy as np
 
 from deblurcli.errors import InputError, OutputError
 from deblurcli.files import OutputFile, reason
+from deblurcli.media.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand
 
 if TYPE_CHECKING:
     import torch
 
 ByteOrder = Literal["little", "big"]
 
-__all__ = ["IMAGE_SUFFIXES", "Image", "expand_images", "read_image", "read_pictures", "write_image"]
+__all__ = ["Image", "read_image", "read_pictures", "write_image"]
 
 # A damaged file is told once, by us.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
 JPEG = frozenset({".jpg", ".jpeg"})
 ONLY_8_BIT = JPEG | {".webp", ".bmp"}
 FINEST_JPEG = (
@@ -73,26 +71,6 @@ class Image:
         return replace(self, samples=(change.round() + source).clamp_(0, top).to(source.dtype).numpy())
 
 
-def expand_images(paths: Iterable[Path | str]) -> list[Path]:
-    """The image files meant by files, folders (not recursive) and glob patterns, in order, each once.
-
-    Raises InputError for a folder or pattern that holds none.
-    """
-    found: dict[Path, None] = {}
-    for path in map(Path, paths):
-        if path.is_dir():
-            inside = sorted(child for child in path.iterdir() if child.suffix.lower() in IMAGE_SUFFIXES)
-        elif not path.exists() and glob.has_magic(str(path)):
-            names = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - the pattern may be absolute
-            inside = [Path(name) for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES]
-        else:
-            inside = [path]
-        if not inside:
-            raise InputError(f"{path} holds no images", f"images end in {' '.join(sorted(IMAGE_SUFFIXES))}")
-        found.update(dict.fromkeys(inside))
-    return list(found)
-
-
 def read_image(path: Path) -> Image:
     """Read one image. Raises InputError if it is missing, empty, truncated, not an image or not 8 or 16 bits."""
     path = Path(path)
@@ -126,8 +104,11 @@ def read_pictures(folder: Path) -> "list[tuple[str, torch.Tensor]]":
     """Name and samples of each image in a folder: uint8, C x H x W, RGB[A]. Raises InputError as `read_image` does."""
     import torch
 
+    paths = expand([folder], IMAGE_SUFFIXES)
+    if paths == [folder] and folder.is_dir():
+        raise InputError(f"{folder} holds no images", f"images end in {' '.join(sorted(IMAGE_SUFFIXES))}")
     named = []
-    for path in expand_images([folder]):
+    for path in paths:
         image = read_image(path)
         samples = np.broadcast_to(np.atleast_3d(image.samples), (*image.samples.shape[:2], 3))
         pixels = samples if image.alpha is None else np.dstack((samples, image.alpha))
@@ -148,7 +129,8 @@ def _decode(data: bytes, path: Path) -> tuple[np.ndarray, tuple[tuple[int, bytes
     except cv2.error:
         stored = None
     if stored is None or not stored.size:
-        raise InputError(f"{path.name} is not an image that can be read, or is truncated", "convert it to .png")
+        cure = "use deblur video" if path.suffix.lower() in VIDEO_SUFFIXES else "convert it to .png"
+        raise InputError(f"{path.name} is not an image that can be read, or is truncated", cure)
     return stored, metadata
 
 

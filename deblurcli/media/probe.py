@@ -12,12 +12,8 @@ from deblurcli.errors import InputError
 from deblurcli.files import reason
 from deblurcli.media.layout import Colour, layout_of
 
-__all__ = ["VIDEO_SUFFIXES", "Colour", "MediaInfo", "StreamInfo", "VideoInfo", "open_input", "probe"]
+__all__ = ["Colour", "MediaInfo", "StreamInfo", "VideoInfo", "open_input", "probe"]
 
-VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".flv"}
-    | {".wmv", ".asf", ".3gp", ".3g2", ".mxf", ".nut", ".ogv", ".y4m", ".mjpeg", ".mjpg"}
-)
 MAX_PIXELS = 1 << 28  # 16384 x 16384; checked before a frame is allocated
 
 # Demuxers that read text or pictures as video, or that follow references to other files and addresses.

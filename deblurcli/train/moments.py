@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from deblurcli.media.inputs import VIDEO_SUFFIXES, expand
+
 REDUCTION = 2
 """Footage is compressed: at half its size, blocks and ringing are mostly gone."""
 MAX_FRAMES = 120
@@ -34,10 +36,8 @@ def read_moments(folder: Path) -> dict[str, Tensor]:
     Raises:
         InputError: a video that cannot be read.
     """
-    from deblurcli.media.probe import VIDEO_SUFFIXES
-
     moments: dict[str, Tensor] = {}
-    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES):
+    for path in filter(Path.is_file, expand([folder], VIDEO_SUFFIXES)):
         moments |= {f"{path.name}#{index}": moment for index, moment in _sharp_moments(path).items()}
     return moments
 

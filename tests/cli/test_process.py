@@ -6,30 +6,41 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-# Imported by the child before the command runs: an API that works for a minute, or prints much.
+# Imported by the child before the command runs: jobs that work for a minute, or print much.
 FAKE = textwrap.dedent(
     """
     import signal, sys, time, types
+    from dataclasses import make_dataclass
     # A shell starts background jobs with SIGINT ignored, and children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    api = types.ModuleType("deblurcli.api")
 
-    def deblur_video(source, destination, *, report, **options):
-        part = destination.with_suffix(".part")
+    def module(name, **contents):
+        sys.modules[name] = types.ModuleType(name)
+        vars(sys.modules[name]).update(contents)
+
+    class Worker:
+        def __init__(self, compute, console):
+            self.console = console
+
+    def run(job, worker):
+        part = job.destination.with_suffix(".part")
         part.touch()
         try:
-            report.note("working")
+            worker.console.note("working")
             time.sleep(60)
         finally:
             time.sleep(0.3)
             part.unlink()
 
-    api.deblur_video = deblur_video
-    api.doctor = lambda: [("row", "x" * 100)] * 10000
-    sys.modules["deblurcli.api"] = api
+    names = ["source", "destination", "options", "method", "compute"]
+    module("deblurcli.restore.worker", Worker=Worker)
+    module("deblurcli.jobs.video", VideoJob=make_dataclass("VideoJob", names, namespace={"run": run}))
+    module("deblurcli.jobs.doctor", findings=lambda: [("row", "x" * 100)] * 10000)
     from deblurcli.cli import main
     main()
     """
@@ -50,6 +61,8 @@ def start(*args: str, **keywords: object) -> subprocess.Popen:
         (signal.SIGINT, 1, 130, "interrupted"),
         (signal.SIGTERM, 1, 143, "terminated"),
         (signal.SIGTERM, 2, 143, "terminated"),
+        (signal.SIGHUP, 1, 129, "hung up"),
+        (signal.SIGQUIT, 1, 131, "quit"),
     ],
 )
 def test_signals_clean_up_and_have_their_codes(tmp_path, number, times, code, said):
@@ -62,6 +75,77 @@ def test_signals_clean_up_and_have_their_codes(tmp_path, number, times, code, sa
     out, err = run.communicate(timeout=30)
     assert (run.returncode, out, err) == (code, "", f"deblur: {said}; run the same command again\n")
     assert not list(tmp_path.iterdir())
+
+
+INTERRUPTED = textwrap.dedent(
+    """
+    import os, signal, sys
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    class Interrupting:
+        def find_spec(self, name, *_):
+            if name == sys.argv[-1]:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    sys.meta_path.insert(0, Interrupting())
+    from deblurcli.cli import main
+    main()
+    """
+)
+
+
+@POSIX
+@pytest.mark.parametrize("module", ["deblurcli.cli.app", "typer", "deblurcli.options.option", "deblurcli.cli.train"])
+def test_an_interrupt_while_importing_is_130_without_a_traceback(module):
+    run = subprocess.run([sys.executable, "-c", INTERRUPTED, module], capture_output=True, text=True, timeout=60)
+    assert (run.returncode, run.stderr) == (130, "deblur: interrupted; run the same command again\n")
+
+
+@POSIX
+def test_nohup_is_kept(tmp_path):
+    run = start("video", "a.mp4", "-o", str(tmp_path / "out.mp4"), preexec_fn=lambda: signal.signal(1, signal.SIG_IGN))
+    assert run.stderr.readline() == "working\n"
+    run.send_signal(signal.SIGHUP)
+    time.sleep(0.3)
+    assert run.poll() is None
+    run.send_signal(signal.SIGTERM)
+    run.communicate(timeout=30)
+    assert run.returncode == 143
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("words", ["doctor", "--help", "video --help", "--version"])
+def test_a_full_disk_behind_stdout_is_5_and_one_line(words):
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(
+            [sys.executable, "-c", FAKE, *words.split()], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    assert run.returncode == 5 and run.stderr.startswith("deblur: ") and run.stderr.count("\n") == 1
+    assert "No space left" in run.stderr and "unexpected" not in run.stderr
+
+
+@POSIX
+@pytest.mark.parametrize(
+    ("words", "codes"),
+    [
+        ("video {long}.mp4 -o out.mp4", {4}),
+        ("image in.png -o {long}.png", {2, 5}),
+        ("image in.png -o {long}/", {2, 5}),
+        ("image in.png -o out.png --network {long}.safetensors", {2, 6}),
+        ("metrics in.png {long}.png", {2, 4}),
+        ("weights import {long}.pth --network mimo-unet", {2, 4, 6}),
+        ("weights info {long}", {2, 6}),
+        ("synth in.png -o {long}", {2, 5}),
+        ("train deblur --data {long} --out out --iterations 1", {2, 4}),
+        ("train deblur --data . --out {long} --iterations 1", {2, 4, 5}),
+    ],
+)
+def test_a_name_that_is_too_long_is_one_line(tmp_path, words, codes):
+    cv2 = pytest.importorskip("cv2")
+    cv2.imwrite(str(tmp_path / "in.png"), np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8))
+    command = [sys.executable, "-m", "deblurcli", *words.format(long="x" * 300).split(), "-q"]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert run.returncode in codes and run.stderr.count("\n") == 1 and "unexpected" not in run.stderr, run.stderr
 
 
 @POSIX
@@ -94,8 +178,8 @@ def test_help_loads_nothing_heavy():
     code = textwrap.dedent(
         """
         import sys
-        from deblurcli.cli import run
-        for words in ("", "video", "image", "weights list", "metrics", "inspect", "synth", "train", "doctor"):
+        from deblurcli.cli.app import run
+        for words in ("", "video", "image", "weights list", "metrics", "inspect", "synth", "train meta", "doctor"):
             assert run([*words.split(), "--help"]) == 0
         heavy = {"torch", "av", "cv2", "numpy", "kornia", "safetensors", "deblurcli.api"}
         print(sorted(heavy & set(sys.modules)), file=sys.stderr)

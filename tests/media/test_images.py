@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from deblurcli.errors import InputError, OutputError, UsageError
-from deblurcli.media.images import Image, expand_images, read_image, read_pictures, write_image
+from deblurcli.media.images import Image, read_image, read_pictures, write_image
 
 RNG = np.random.default_rng(3)
 
@@ -196,16 +196,16 @@ def test_any_name(tmp_path: Path, name: str) -> None:
     assert (read_image(tmp_path / name).samples == image.samples).all()
 
 
-def test_expand_images(tmp_path: Path) -> None:
-    for name in ("b.png", "a.JPG", "notes.txt", "[odd].png"):
-        (tmp_path / name).touch()
-    found = expand_images([tmp_path / "b.png", tmp_path, tmp_path / "*.png"])
-    assert [p.name for p in found] == ["b.png", "[odd].png", "a.JPG"]
-    assert expand_images([tmp_path / "[odd].png"]) == [tmp_path / "[odd].png"]
+def test_a_folder_without_images_is_said(tmp_path: Path) -> None:
     (tmp_path / "void").mkdir()
-    for empty in (tmp_path / "void", tmp_path / "*.webp"):
-        with pytest.raises(InputError, match="holds no images"):
-            expand_images([empty])
+    with pytest.raises(InputError, match="holds no images"):
+        read_pictures(tmp_path / "void")
+
+
+def test_a_video_is_told_from_a_broken_image(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").write_bytes(b"\0\0\0\x18ftypmp42")
+    with pytest.raises(InputError, match="use deblur video"):
+        read_image(tmp_path / "clip.mp4")
 
 
 def test_read_pictures(tmp_path: Path) -> None:

@@ -1,18 +1,50 @@
 """Remove motion blur from one video at a time, by adapting networks to that video.
 
-The public names are imported on first use, so that importing this package loads neither torch nor av.
+The names below are imported on first use, so that importing this package loads neither torch nor av.
 """
 
-from typing import Any
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from deblurcli.version import __version__
 
-__all__ = ["__version__", "deblur_image", "deblur_video", "inspect", "measure"]
+if TYPE_CHECKING:
+    # isort: off
+    from deblurcli.api import adapt, deblur_image, deblur_video, doctor, import_weights, inspect, load, make_pairs
+    from deblurcli.api import measure, pull_weights, train_network
+
+    # isort: on
+    from deblurcli.console import Reporter
+    from deblurcli.errors import DeblurError
+    from deblurcli.jobs.arrays import Network
+    from deblurcli.jobs.result import Result
+    from deblurcli.options.compute import ComputeOptions
+    from deblurcli.restore.worker import Worker
+
+__all__ = [
+    "ComputeOptions", "DeblurError", "Network", "Reporter", "Result", "Worker", "__version__", "adapt", "deblur_image",
+    "deblur_video", "doctor", "import_weights", "inspect", "load", "make_pairs", "measure", "pull_weights",
+    "train_network",
+]  # fmt: skip
+
+_HOMES = {
+    "ComputeOptions": "options.compute",
+    "DeblurError": "errors",
+    "Network": "jobs.arrays",
+    "Reporter": "console",
+    "Result": "jobs.result",
+    "Worker": "restore.worker",
+}
+"""Where the names are that :mod:`deblurcli.api` does not define."""
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from deblurcli import api
-
-        return getattr(api, name)
+        return getattr(import_module(f"deblurcli.{_HOMES.get(name, 'api')}"), name)
     raise AttributeError(f"module 'deblurcli' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,176 +1,422 @@
-"""What the commands do, callable from Python: every command line option is a keyword here."""
+"""What the commands do, for Python: every option of the command line is a keyword here, under the same name.
+
+Files: :func:`deblur_video`, :func:`deblur_image`, :func:`measure`, :func:`inspect`, :func:`make_pairs` (``deblur
+synth``) and :func:`train_network` (``deblur train``). Pictures in memory: :func:`load` and :func:`adapt`. Weights:
+:func:`pull_weights`, :func:`import_weights`.
+
+All raise the errors of :mod:`deblurcli.errors`, each with its cure. A keyword that is None was not given: the method,
+the stage or the file decides. ``worker`` keeps networks from call to call (:class:`Worker`), and then ``device``,
+``dtype``, ``tile`` and ``offline`` are its own; ``console`` says where progress and messages go, which is nowhere if
+not given.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import torch
+import numpy as np
+from torch import Tensor
 
 from deblurcli.console import Reporter
-from deblurcli.device import pick_device
 from deblurcli.errors import UsageError
+from deblurcli.jobs.arrays import Network, adapted
 from deblurcli.jobs.doctor import findings
 from deblurcli.jobs.image import ImageJob
-from deblurcli.jobs.inspect import InspectJob
+from deblurcli.jobs.inspect import Inspection, InspectJob
 from deblurcli.jobs.measure import Measurement
 from deblurcli.jobs.result import Result
-from deblurcli.jobs.train import run as run_training
-from deblurcli.jobs.train import stage_options
 from deblurcli.jobs.synth import SynthJob
+from deblurcli.jobs.train import run, stage_options
 from deblurcli.jobs.video import VideoJob
-from deblurcli.methods import method_options
-from deblurcli.options import DeviceOptions, TrainOptions
+from deblurcli.methods import METHODS, method_options
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.image import ImageOptions
 from deblurcli.options.metrics import MetricsOptions
 from deblurcli.options.survey import SurveyOptions
 from deblurcli.options.synth import SynthOptions
+from deblurcli.options.train import STAGES
 from deblurcli.options.tta import TtaOptions
 from deblurcli.options.video import VideoOptions
-from deblurcli.reports.inspection import Inspection
 from deblurcli.restore.worker import Worker
+from deblurcli.weights import registry
+from deblurcli.weights.pull import import_files, pull
 
-PathLike = str | Path
-
-
-def _split(keywords: dict[str, Any], *kinds: type[Any]) -> list[Any]:
-    """One instance of each options class from flat keywords; a keyword that none knows is a mistake of the caller."""
-    known = {f.name for kind in kinds for f in fields(kind)}
-    if unknown := sorted(set(keywords) - known):
-        raise UsageError(f"unknown option {unknown[0]}", f"give some of {', '.join(sorted(known))}")
-    return [kind(**{f.name: keywords[f.name] for f in fields(kind) if f.name in keywords}) for kind in kinds]
+FilePath = str | Path
+Options = TypeVar("Options")
 
 
-def deblur_video(source: PathLike, destination: PathLike, *, report: Reporter | None = None, **options: Any) -> Result:
+def _pick(kind: type[Options], given: Mapping[str, Any]) -> Options:
+    """The options of one class among the keywords of a function."""
+    return kind(**{f.name: given[f.name] for f in fields(kind) if f.name in given})  # type: ignore[arg-type]
+
+
+def _given(known: Iterable[type[Any]], keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Those keywords of options classes that were given: the others are None."""
+    names = {f.name for kind in known for f in fields(kind)}
+    return {name: value for name, value in keywords.items() if name in names and value is not None}
+
+
+def deblur_video(
+    source: FilePath,
+    destination: FilePath,
+    *,
+    method: str = "meta",
+    network: str | Path = "default",
+    save_adapted: FilePath | None = None,
+    codec: str | None = None,
+    crf: float | None = None,
+    preset: str | None = None,
+    overwrite: bool = False,
+    skip_existing: bool = False,
+    steps: int | None = None,
+    rate: float | None = None,
+    adapt_per: str | None = None,
+    seed: int | None = None,
+    patches: int | None = None,
+    patch_size: int | None = None,
+    batch: int | None = None,
+    reblurring: str | None = None,
+    pseudo_sharp: str | None = None,
+    initial: str | Path | None = None,
+    guard: str | None = None,
+    part: str | None = None,
+    weighting: str | None = None,
+    critic: str | Path | None = None,
+    real_sample: str | None = None,
+    cycle_weight: float | None = None,
+    freeze_deblur_in_cycle: bool | None = None,
+    dropout: bool | None = None,
+    reblur_rate: float | None = None,
+    critic_rate: float | None = None,
+    tta_frames: int | None = None,
+    tta_pixels: int | None = None,
+    tta_reblur: str | Path | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    tile: str | int = "auto",
+    offline: bool = False,
+    worker: Worker | None = None,
+    console: Reporter | None = None,
+) -> Result:
     """Restore a video; every stream, timestamp and tag except the pixels stays as it was.
 
     Args:
         source: the blurred video.
-        destination: the file to write; it appears only when complete.
-        report: where progress and messages go; silent by default.
-        **options: fields of :class:`VideoOptions`, of the method's options and of :class:`ComputeOptions`.
+        destination: the file to write; it appears only when it is complete.
+        method: ``meta``, ``tta`` or ``none``; the keywords from ``steps`` to ``tta_reblur`` are options of methods.
+
+    Returns:
+        the destination, what differs from the source besides the pixels, and what was done, in lines and facts.
 
     Raises:
-        UsageError, InputError, OutputError, WeightsError, DeviceError: see :mod:`deblurcli.errors`.
+        UsageError: an option is out of range, or not one of the method's.
+        InputError, OutputError, WeightsError, OfflineError, DeviceError: see :mod:`deblurcli.errors`.
     """
-    shared = {field.name for kind in (VideoOptions, ComputeOptions) for field in fields(kind)}
-    chosen, compute = _split({k: v for k, v in options.items() if k in shared}, VideoOptions, ComputeOptions)
-    method = method_options(chosen.method, {k: v for k, v in options.items() if k not in shared})
-    return VideoJob(Path(source), Path(destination), chosen, method, compute).run(Worker(compute, report))
+    keywords = locals()
+    given = _given((entry.options for entry in METHODS.values()), keywords)
+    job = VideoJob(
+        Path(source),
+        Path(destination),
+        _pick(VideoOptions, keywords),
+        method_options(method, given),
+        _pick(ComputeOptions, keywords),
+    )
+    return job.run(worker or Worker(job.compute, console))
 
 
-def deblur_image(source: PathLike, destination: PathLike, *, report: Reporter | None = None, **options: Any) -> Result:
+def deblur_image(
+    source: FilePath,
+    destination: FilePath,
+    *,
+    network: str | Path = "default",
+    tta_steps: int | None = None,
+    rate: float | None = None,
+    tta_pixels: int | None = None,
+    tta_reblur: str | Path | None = None,
+    overwrite: bool = False,
+    skip_existing: bool = False,
+    device: str = "auto",
+    dtype: str = "auto",
+    tile: str | int = "auto",
+    offline: bool = False,
+    worker: Worker | None = None,
+    console: Reporter | None = None,
+) -> Result:
     """Restore one image at its own depth; alpha, EXIF and colour profile are kept where the format can hold them.
 
     Args:
-        source, destination: image files; the output appears only when complete.
-        report: where messages go; silent by default.
-        **options: fields of :class:`ImageOptions`, :class:`TtaOptions` and :class:`ComputeOptions`.
+        source, destination: image files; the output appears only when it is complete.
+        tta_steps: updates of the network on the image before it restores it; ``rate``, ``tta_pixels`` and
+            ``tta_reblur`` are options of these.
 
-    Raises:
-        UsageError, InputError, OutputError, WeightsError, DeviceError: see :mod:`deblurcli.errors`.
+    Raises: as :func:`deblur_video`.
     """
-    chosen, tta, compute = _split(options, ImageOptions, TtaOptions, ComputeOptions)
-    return ImageJob(Path(source), Path(destination), chosen, tta, compute).run(Worker(compute, report))
+    keywords = locals()
+    tuning = _given([TtaOptions], keywords)
+    job = ImageJob(
+        Path(source),
+        Path(destination),
+        _pick(ImageOptions, keywords),
+        TtaOptions(steps=tta_steps, **tuning),
+        _pick(ComputeOptions, keywords),
+    )
+    return job.run(worker or Worker(job.compute, console))
 
 
-def synth(source: PathLike, destination: PathLike, *, report: Reporter | None = None, **options: Any) -> Result:
-    """Make a blurred and a sharp version of a sharp photo or video, for tests and training.
-
-    The blurred one is written to ``destination``, the sharp one under the same name into the folder ``sharp`` beside
-    the destination's folder. Photos become PNG stills or, with ``frames`` above 1, clips shaken by hand; videos get a
-    longer exposure, their real motion integrated in linear light. Clips are lossless (FFV1).
+def load(
+    network: str | Path = "default",
+    *,
+    command: str = "image",
+    device: str = "auto",
+    dtype: str = "auto",
+    tile: str | int = "auto",
+    offline: bool = False,
+    worker: Worker | None = None,
+    console: Reporter | None = None,
+) -> Network:
+    """A deblurring network for pictures in memory: ``load()(picture)``, ``load(command="video").frames(pictures)``.
 
     Args:
-        source: a sharp photo or video.
-        destination: ``FOLDER/blurred/NAME.png`` or ``.mkv``.
-        report: where progress goes; silent by default.
-        **options: fields of :class:`SynthOptions`.
+        network: a name of ``deblur weights list``, a file of weights, or ``default``.
+        command: whose default ``default`` is: ``image`` (one frame) or ``video`` (three frames).
 
     Raises:
-        UsageError, InputError, OutputError: see :mod:`deblurcli.errors`.
+        WeightsError, OfflineError, DeviceError: see :mod:`deblurcli.errors`.
     """
-    (chosen,) = _split(options, SynthOptions)
-    return SynthJob(Path(source), Path(destination), chosen).run(Worker(ComputeOptions(device="cpu"), report))
+    worker = worker or Worker(_pick(ComputeOptions, locals()), console)
+    placed = worker.place(str(network), command, "deblur")
+    return adapted((), placed, METHODS["none"].options(), worker)
+
+
+def adapt(
+    pictures: Iterable[np.ndarray] | Iterable[Tensor],
+    *,
+    method: str = "meta",
+    network: str | Path = "default",
+    steps: int | None = None,
+    rate: float | None = None,
+    adapt_per: str | None = None,
+    seed: int | None = None,
+    patches: int | None = None,
+    patch_size: int | None = None,
+    batch: int | None = None,
+    reblurring: str | None = None,
+    pseudo_sharp: str | None = None,
+    initial: str | Path | None = None,
+    guard: str | None = None,
+    part: str | None = None,
+    weighting: str | None = None,
+    critic: str | Path | None = None,
+    real_sample: str | None = None,
+    cycle_weight: float | None = None,
+    freeze_deblur_in_cycle: bool | None = None,
+    dropout: bool | None = None,
+    reblur_rate: float | None = None,
+    critic_rate: float | None = None,
+    tta_frames: int | None = None,
+    tta_pixels: int | None = None,
+    tta_reblur: str | Path | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    tile: str | int = "auto",
+    offline: bool = False,
+    worker: Worker | None = None,
+    console: Reporter | None = None,
+) -> Network:
+    """A network adapted to frames in memory; they are looked through once, and need not all be in memory together.
+
+    Args:
+        pictures: the frames of one video in order, each as :meth:`Network.__call__` takes them.
+        method, and its options: as in :func:`deblur_video`. One adaptation for all frames, or ``adapt_per="frame"``.
+
+    Returns:
+        the network; its ``outcome`` tells whether the adaptation was kept.
+
+    Raises: as :func:`deblur_video`.
+    """
+    keywords = locals()
+    options = method_options(method, _given((entry.options for entry in METHODS.values()), keywords))
+    if getattr(options, "adapt_per", "") == "shot":
+        raise UsageError("adapt_per='shot' needs a video file", "adapt to the frames of each shot by themselves")
+    worker = worker or Worker(_pick(ComputeOptions, keywords), console)
+    return adapted(pictures, worker.place(str(network), "video", "deblur"), options, worker)
 
 
 def measure(
-    restored: PathLike, reference: PathLike | None = None, *, report: Reporter | None = None, **options: Any
+    restored: FilePath,
+    reference: FilePath | None = None,
+    *,
+    ssim_mode: str = "channel",
+    align: bool = False,
+    lpips: str | Path = "auto",
+    niqe: bool = False,
+    niqe_mode: str = "matlab",
+    niqe_model: FilePath | None = None,
+    per_frame: bool = False,
+    device: str = "auto",
+    console: Reporter | None = None,
 ) -> dict[str, Any]:
     """Scores of an image or a video, means over its frames, all on 8-bit RGB without cutting borders.
 
     Args:
         restored: what to measure.
         reference: its sharp original, of equal size and length.
-        report: where progress goes; silent by default.
-        **options: fields of :class:`MetricsOptions`.
 
     Returns:
-        the number of ``frames`` and, with a reference, ``psnr`` (dB), ``ssim`` and, see the options, ``lpips`` and
-        ``niqe``; without one ``niqe`` and ``self_shift`` (:func:`deblurcli.metrics.self_shift.self_shift_score` of the
-        whole picture, in dB, lower is sharper). For videos also ``flicker``, the warping error between frames
-        (:func:`deblurcli.metrics.warping_errors`) along the reference's motion, as root mean square in 8-bit code
-        values, and ``flicker_reference``, that of the reference itself: more than this is flicker, less is lost
-        detail; without a reference, the motion is the video's own. Pairs of frames with a cut between them do not
-        count. A score that the pictures are too small for is left out. ``per_frame`` is a list of the same scores for
-        each frame, if asked for.
+        the number of ``frames`` and, with a reference, ``psnr`` (dB), ``ssim`` and, as asked for, ``lpips`` and
+        ``niqe``; without one ``niqe`` and ``self_shift`` (:mod:`deblurcli.metrics.self_shift`, in dB, lower is
+        sharper). Videos also have ``flicker``, the warping error between frames along the reference's motion (the
+        video's own without a reference), as root mean square in 8-bit code values, and ``flicker_reference``, the
+        reference's own: more is flicker, less is lost detail. Pairs of frames with a cut between them do not count. A
+        score that the pictures are too small for is left out. ``per_frame``: a list of the scores of each frame.
 
     Raises:
-        UsageError: an option is unknown or out of range.
+        UsageError: an option is out of range, or needs a reference.
         InputError: a file is unusable, or the two differ in size or number of frames.
         WeightsError: the network of LPIPS or the model of NIQE is not there, or refused.
         DeviceError: the device for LPIPS is not present.
     """
-    (chosen,) = _split(options, MetricsOptions)
-    against = None if reference is None else Path(reference)
-    return Measurement(chosen, reference is not None)(Path(restored), against, report)
+    measurement = Measurement(_pick(MetricsOptions, locals()), reference is not None)
+    return measurement(Path(restored), None if reference is None else Path(reference), console)
 
 
 def inspect(
-    source: PathLike,
-    destination: PathLike | None = None,
+    source: FilePath,
+    destination: FilePath | None = None,
     *,
+    patches: int = SurveyOptions.patches,
+    patch_size: int = SurveyOptions.patch_size,
+    seed: int = SurveyOptions.seed,
     overwrite: bool = False,
-    report: Reporter | None = None,
-    **options: Any,
+    device: str = "auto",
+    worker: Worker | None = None,
+    console: Reporter | None = None,
 ) -> Inspection:
     """Look through a video as the meta method does before it adapts: what is found, what would be used.
 
     Args:
         source: a video.
-        destination: a PNG to draw it into; it appears only when complete.
-        overwrite: replace a picture that exists.
-        report: where progress goes; silent by default.
-        **options: fields of :class:`SurveyOptions` and :class:`ComputeOptions`.
+        destination: a PNG to draw it into; it appears only when it is complete.
 
     Raises:
         UsageError, InputError, OutputError, DeviceError: see :mod:`deblurcli.errors`.
     """
-    chosen, compute = _split(options, SurveyOptions, ComputeOptions)
-    picture = None if destination is None else Path(destination)
-    return InspectJob(Path(source), picture, chosen, overwrite).run(Worker(compute, report))
+    keywords = locals()
+    job = InspectJob(
+        Path(source),
+        None if destination is None else Path(destination),
+        _pick(SurveyOptions, keywords),
+        overwrite,
+    )
+    return job.run(worker or Worker(_pick(ComputeOptions, keywords), console))
 
 
-def train(stage: str, *, report: Reporter | None = None, command: str = "", **options: Any) -> dict[str, Any]:
+def make_pairs(
+    source: FilePath,
+    destination: FilePath,
+    *,
+    frames: int = 1,
+    rate: float = 25.0,
+    blur: float | None = None,
+    shutter: float | None = None,
+    gamma: float | None = None,
+    noise: float | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    worker: Worker | None = None,
+    console: Reporter | None = None,
+) -> Result:
+    """Make a blurred and a sharp version of a sharp photo or video, for tests and training.
+
+    Args:
+        source: a sharp photo or video.
+        destination: ``FOLDER/blurred/NAME.png`` or ``.mkv``; the sharp one goes to ``FOLDER/sharp`` under that name.
+
+    Raises:
+        UsageError, InputError, OutputError: see :mod:`deblurcli.errors`.
+    """
+    job = SynthJob(Path(source), Path(destination), _pick(SynthOptions, locals()))
+    return job.run(worker or Worker(ComputeOptions(device="cpu"), console))
+
+
+def train_network(
+    stage: str,
+    data: FilePath,
+    out: FilePath,
+    *,
+    network: str | None = None,
+    start: str | Path | None = None,
+    minutes: float | None = None,
+    iterations: int | None = None,
+    batch: int | None = None,
+    crops: tuple[int, ...] | None = None,
+    rate: float | None = None,
+    seed: int | None = None,
+    save_every: float | None = None,
+    ring: int | None = None,
+    loss: str | None = None,
+    blocks: int | None = None,
+    reblur_weight: float | None = None,
+    perceptual_weight: float | None = None,
+    perceptual: str | Path | None = None,
+    adversarial_weight: float | None = None,
+    cycle_weight: float | None = None,
+    deblurring: str | Path | None = None,
+    reblur_blocks: int | None = None,
+    reblur_start: str | Path | None = None,
+    inner_steps: int | None = None,
+    inner_rate: float | None = None,
+    outer_steps: int | None = None,
+    unadapted_weight: float | None = None,
+    adapt_anew: bool | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    offline: bool = False,
+    console: Reporter | None = None,
+) -> dict[str, Any]:
     """Run one training stage: ``deblur``, ``joint``, ``module``, ``meta``, ``fusion`` or ``reblur``.
 
     Args:
         stage: which network is trained, and how (:mod:`deblurcli.train.stages`).
-        command: the command line, for the card of the weights.
-        **options: fields of the stage's options (:data:`deblurcli.options.train.STAGES`) and :class:`ComputeOptions`.
+        data: a folder of sharp pictures.
+        out: a folder for weights, state and log; a run that was interrupted goes on.
+        minutes, iterations: the budget, one of the two; iterations make the run reproducible.
 
     Returns:
         iterations, seconds and the learning curve of the run.
 
     Raises:
-        UsageError, InputError, WeightsError, DeviceError: see :mod:`deblurcli.errors`.
+        UsageError, InputError, OutputError, WeightsError, DeviceError: see :mod:`deblurcli.errors`.
     """
-    shared = {field.name for field in fields(ComputeOptions)}
-    training = stage_options(stage, {k: v for k, v in options.items() if k not in shared})
-    (compute,) = _split({k: v for k, v in options.items() if k in shared}, ComputeOptions)
-    return run_training(stage, training, compute, report, command)
+    keywords = locals() | {"data": Path(data), "out": Path(out)}
+    options = stage_options(stage, _given(STAGES.values(), keywords))
+    return run(stage, options, _pick(ComputeOptions, keywords), console, f"deblurcli.train_network({stage!r}, ...)")
+
+
+def pull_weights(name: str, *, accept_licence: bool = False, console: Reporter | None = None) -> Path:
+    """Fetch weights into the cache and verify them; nothing is fetched that is there and whole.
+
+    Raises:
+        WeightsError: no such weights, a licence that was not accepted, or a file that is not the registry's.
+        OfflineError: the connection is forbidden or fails.
+    """
+    return pull(registry.find(name), console or Reporter.silent(), accept_licence=accept_licence)
+
+
+def import_weights(
+    files: Iterable[FilePath], network: str, destination: FilePath | None = None, *, console: Reporter | None = None
+) -> Path:
+    """Convert weights as their authors published them, into the cache or a file of one's own.
+
+    Raises:
+        WeightsError: the files are not the network's.
+        UsageError, OutputError: the destination exists, or cannot be written.
+    """
+    target = None if destination is None else Path(destination)
+    return import_files([Path(file) for file in files], network, console or Reporter.silent(), target)
 
 
 def doctor() -> list[tuple[str, str]]:

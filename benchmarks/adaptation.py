@@ -27,20 +27,18 @@ from deblurcli.adapt import guard
 from deblurcli.adapt.agreement import Agreement
 from deblurcli.adapt.camera import QUARTERS, SAMPLES, Alignment, align
 from deblurcli.adapt.guard import Diverged
-from deblurcli.adapt.pairs import restored
-from deblurcli.adapt.survey import Survey, survey
+from deblurcli.adapt.pairs import restore_clips
+from deblurcli.adapt.survey import HELD_OUT, Survey, survey
 from deblurcli.console import Reporter
-from deblurcli.device import pick_device
 from deblurcli.media.images import read_image
 from deblurcli.media.shots import windows
-from deblurcli.methods.adapted import initial_weights
-from deblurcli.methods.meta import HELD_OUT, adapt
-from deblurcli.options import AdaptOptions
+from deblurcli.methods.meta import adapt, initial_weights
+from deblurcli.options.compute import ComputeOptions
+from deblurcli.options.meta import MetaOptions
 from deblurcli.restore.tiles import Restorer
+from deblurcli.restore.worker import Placed, Worker
 from deblurcli.synth.exposure import expose_paths
 from deblurcli.synth.pairs import MARGIN, shaken
-from deblurcli.weights.choose import load_chosen
-from deblurcli.weights.load import LoadedNetwork
 
 VIDEOS: dict[str, dict[str, float]] = {
     "boofcv_triple_bobcats_01": {"blur": 26, "gamma": 1.0, "noise": 0.020},
@@ -72,8 +70,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "camera, patches as they are": {"pseudo_sharp": "video"},
     "camera, 2 patches a step": {"batch": 2, "steps": 40},
     "camera, weighted by contrast": {"weighting": "contrast"},
-    "camera, biases only, rate 3e-4": {"part": "biases", "deblur_rate": 3e-4},
-    "camera, rate 1e-3 (too fast)": {"deblur_rate": 1e-3},
+    "camera, biases only, rate 3e-4": {"part": "biases", "rate": 3e-4},
+    "camera, rate 1e-3 (too fast)": {"rate": 1e-3},
 }
 
 
@@ -84,7 +82,7 @@ def shake(photo: Path, index: int, frames: int) -> tuple[list[Tensor], list[Tens
     piece = picture[:, top : top + HEIGHT, left : left + WIDTH]
     piece = piece[:, :, : 2 * MARGIN + (piece.shape[2] - 2 * MARGIN) // 32 * 32]
     options = VIDEOS[photo.stem]
-    pairs = islice(shaken(piece, frames, 25, seed=index, **options), frames)  # type: ignore[arg-type]
+    pairs = islice(shaken(piece, frames, 25, seed=index, **options), frames)
     blurred, sharp = zip(*pairs, strict=True)
     return [metrics.rounded(p) / 255 for p in blurred], [metrics.rounded(p) / 255 for p in sharp]
 
@@ -104,15 +102,15 @@ class Signals:
 
     NAMES = ("held-out pseudo pairs", "agreement", "agreement, held-out patches", "consistency")
 
-    def __init__(self, found: Survey, network: LoadedNetwork, base: nn.Module) -> None:
-        self.device, self.spec = pick_device(), network.spec
+    def __init__(self, found: Survey, network: Placed) -> None:
+        self.device, self.spec = network.device, network.spec
         self.aligned = align(found.patches, self.device.where)
         kept_out = torch.zeros_like(self.aligned.explained)
         kept_out[-QUARTERS * HELD_OUT :] = True
         chosen = self.aligned.explained & kept_out
         few = Alignment(self.aligned.moments, self.aligned.response, self.aligned.paths, chosen)
         self.agreements = [Agreement(self.aligned)] + ([Agreement(few)] if chosen.any() else [])
-        self.before = self._measured(base)
+        self.before = self._measured(network.module)
 
     @torch.no_grad()
     def _restored(self, network: nn.Module, pictures: Tensor) -> Tensor:
@@ -121,7 +119,7 @@ class Signals:
 
     @torch.no_grad()
     def _measured(self, network: nn.Module) -> list[float]:
-        agreed = [a.loss(lambda clips: restored(network, self.spec, clips, self.device)) for a in self.agreements]
+        agreed = [a.loss(lambda clips: restore_clips(network, self.spec, clips, self.device)) for a in self.agreements]
         found = [-10 * float(np.log10(loss)) for loss in agreed]
         return found + [float("nan")] * (2 - len(found)) + [self._consistency(network)]
 
@@ -141,7 +139,8 @@ class Signals:
 def rank_correlation(one: list[float], other: list[float]) -> float:
     """Spearman's, over the pairs without NaN."""
     pairs = np.array([pair for pair in zip(one, other, strict=True) if not np.isnan(pair).any()])
-    return float(np.corrcoef(pairs.argsort(0).argsort(0).T)[0, 1])
+    one_rank, other_rank = pairs.argsort(0).argsort(0).T
+    return float(np.corrcoef(one_rank, other_rank)[0, 1])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -153,11 +152,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> list[Table]:
-    device, network = pick_device(), load_chosen(args.network, "video", "deblur")
-    base = device.place(network.module)
-    reblur, critic = (device.place(load_chosen("default", "meta", r).module) for r in ("reblur", "critic"))  # type: ignore[arg-type]
+    worker = Worker(ComputeOptions())
+    network = worker.place(args.network, "video", "deblur")
+    learnt = {"reblur": worker.place("default", "meta", "reblur"), "critic": worker.place("default", "meta", "critic")}
     if args.signals:
-        guard.WORTH["pairs"] = float("-inf")
+        guard.MIN_GAIN["pairs"] = float("-inf")
     photos = {path.stem: path for path in sorted((args.data / "photos").iterdir())}
     rows: dict[str, list[float]] = {name: [] for name in args.only}
     seconds: dict[str, list[float]] = {name: [] for name in args.only}
@@ -165,24 +164,26 @@ def run(args: argparse.Namespace) -> list[Table]:
     trials: list[tuple[float, ...]] = []
     for index, name in enumerate(VIDEOS):
         blurred, sharp = shake(photos[name], index, args.frames)
-        unadapted = psnr(Restorer(base, network.spec, device), blurred, sharp)
+        unadapted = psnr(Restorer(network.module, network.spec, network.device), blurred, sharp)
         before.append((fmean(map(metrics.psnr, blurred[1::2], sharp[1::2])), unadapted))
         for variant in args.only:
-            options = AdaptOptions(**VARIANTS[variant] | ({"guard": "pairs"} if args.signals else {}))
+            options = MetaOptions(**VARIANTS[variant] | ({"guard": "pairs"} if args.signals else {}))
             found = survey(blurred, patches=options.patches + HELD_OUT, size=options.patch_size, seed=options.seed)
-            learnt = (reblur, critic) if options.reblurring == "network" else (None, None)
-            learned = initial_weights(network, options)
-            initial = None if learned is None else device.place(learned.module)
+            used = dict(learnt) if options.reblurring == "network" else {}
+            if initial := initial_weights(network, options, worker):
+                used["initial"] = initial
+            modules = {name: placed.module for name, placed in used.items()}
             started = time.perf_counter()
-            adapted, done = adapt(base, network.spec, *learnt, found, options, device, Reporter.silent(), initial)
+            adapted, done = adapt(network, found, options, Reporter.silent(), **modules)
             seconds[variant].append(time.perf_counter() - started)
-            gain = psnr(Restorer(adapted, network.spec, device), blurred, sharp) - unadapted if done.kept else 0.0
+            restorer = Restorer(adapted, network.spec, network.device)
+            gain = psnr(restorer, blurred, sharp) - unadapted if done.kept else 0.0
             rows[variant].append(gain)
-            fallen = 1 - done.loss_after / done.loss_before
+            fallen = 1 - done.facts["loss_after"] / done.facts["loss_before"]
             line = f"{name}, {variant}: {gain:+.3f} dB, loss {-fallen:+.2%}, {done.reason}"
             if args.signals and done.kept:
                 try:
-                    told = Signals(found, network, base).gains(adapted)
+                    told = Signals(found, network).gains(adapted)
                 except Diverged as error:
                     line += f"; {error}"
                 else:

@@ -19,20 +19,19 @@ import torch.nn.functional as F
 
 from benchmarks.clips import drifting, encode
 from benchmarks.results import Table
-from deblurcli.adapt.survey import survey
+from deblurcli.adapt.survey import HELD_OUT, survey
 from deblurcli.console import Reporter
-from deblurcli.device import pick_device
-from deblurcli.media.reader import VideoReader
-from deblurcli.methods.adapted import frames_of
-from deblurcli.methods.meta import HELD_OUT, adapt
-from deblurcli.options import AdaptOptions
+from deblurcli.media.footage import VideoFootage
+from deblurcli.methods.meta import adapt
+from deblurcli.options.compute import ComputeOptions
+from deblurcli.options.meta import MetaOptions
 from deblurcli.restore.tiles import Restorer
+from deblurcli.restore.worker import Worker
 from deblurcli.synth.pairs import shaken
-from deblurcli.weights.load import load_network
 
 ROUNDS = 3
 SURVEY_COLUMNS = {"survey (ms a frame)": ".1f", "decoding to RGB (ms a frame)": ".1f", "ratio": ".2f"}
-OPTIONS = AdaptOptions()
+OPTIONS = MetaOptions()
 LOCATIONS = OPTIONS.patches + HELD_OUT
 
 
@@ -67,12 +66,11 @@ def survey_seconds(make: Callable[[Path, int], None], frames: int) -> tuple[floa
         make(clip, frames)
         for _ in range(ROUNDS):
             started = time.perf_counter()
-            with VideoReader(clip) as reader:
-                for frame in reader.frames():
-                    frame.rgb()
+            for _ in VideoFootage(clip).pictures():
+                pass
             decoding.append(time.perf_counter() - started)
             started = time.perf_counter()
-            survey(frames_of(clip, Reporter.silent(), None), patches=LOCATIONS, size=256, seed=1)
+            survey(VideoFootage(clip).previews(), patches=LOCATIONS, size=256, seed=1)
             surveying.append(time.perf_counter() - started)
         rate = clip.stat().st_size * 8 * 25 / frames / 1e6
     return median(decoding), median(surveying), rate
@@ -80,17 +78,16 @@ def survey_seconds(make: Callable[[Path, int], None], frames: int) -> tuple[floa
 
 def adaptation_seconds(weights: str) -> tuple[float, float]:
     """Seconds of adapting a network with the default options, and of restoring 60 frames with it."""
-    device, loaded = pick_device(), load_network(weights, role="deblur")
-    module = device.place(loaded.module)
+    network = Worker(ComputeOptions()).place(weights, "video", "deblur")
     coarse = torch.rand(1, 3, 98, 168, generator=torch.Generator().manual_seed(1))
     picture = F.interpolate(coarse, (784, 1344), mode="bicubic")[0].clamp(0, 1)
     frames = [blurred for blurred, _ in shaken(picture, 9, 25, 14, 1, 3.0, 0.02)]
     found = survey(frames, patches=LOCATIONS, size=256, seed=1)
     started = time.perf_counter()
-    _, done = adapt(module, loaded.spec, None, None, found, OPTIONS, device, Reporter.silent())
+    _, done = adapt(network, found, OPTIONS, Reporter.silent())
     adapting = time.perf_counter() - started
-    assert len(done.deblur_losses) == OPTIONS.updates, done.reason
-    restorer = Restorer(module, loaded.spec, device)
+    assert len(done.losses["deblur_losses"]) == OPTIONS.updates, done.reason
+    restorer = Restorer(network.module, network.spec, network.device)
     reach = restorer.window // 2
     window = [frames[0]] * (2 * reach + 1)
     started = time.perf_counter()

@@ -50,7 +50,7 @@ def shaken(rng: np.random.Generator, size: tuple[int, int], frames: int) -> Iter
         views = []
         for s in np.linspace(-0.5, 0.5, 9):
             u = t + s * (0.15 + np.sin(t * 0.9) ** 2)
-            shift = np.float32([[1, 0, -64 + 30 * np.sin(u / 2.2)], [0, 1, -64 + 24 * np.cos(u / 3.1)]])
+            shift = np.array([[1, 0, -64 + 30 * np.sin(u / 2.2)], [0, 1, -64 + 24 * np.cos(u / 3.1)]], np.float32)
             views.append(cv2.warpAffine(world, shift, size, flags=cv2.INTER_LINEAR))
         yield (np.mean(views, 0) * 255).round().astype(np.uint8)
 
@@ -95,8 +95,14 @@ def frames_hash(path: Path) -> str:
                 rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
                 deep = 2 if frame.format.components[0].bits > 8 else 1
                 packed = 4 if frame.format.name in ("bgr0", "rgb0", "bgra") else 1
-                found.update(np.ascontiguousarray(rows[: plane.height, : plane.width * deep * packed]))
+                found.update(rows[: plane.height, : plane.width * deep * packed].tobytes())
     return found.hexdigest()[:20]
+
+
+def pixels(path: Path) -> bytes:
+    picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert picture is not None
+    return picture.tobytes()
 
 
 def weights_hash(path: Path) -> str:
@@ -187,7 +193,7 @@ def run(chosen: argparse.Namespace) -> list[Any]:
                 elif suffix == ".mkv":
                     digest = frames_hash(out)
                 elif suffix:
-                    digest = hashlib.sha256(cv2.imread(str(out), cv2.IMREAD_UNCHANGED).tobytes()).hexdigest()[:20]
+                    digest = hashlib.sha256(pixels(out)).hexdigest()[:20]
                 else:
                     digest = weights_hash(out / f"{job.split()[-1]}.safetensors")
                 found[key] = [digest, seconds]

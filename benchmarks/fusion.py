@@ -11,6 +11,7 @@ import copy
 import time
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,15 +20,15 @@ from benchmarks.results import Table
 from deblurcli.device import pick_device
 from deblurcli.losses import l1_fft
 from deblurcli.networks.video_unet import VideoUNet
-from deblurcli.synth import BlurRange
-from deblurcli.train.data import centred, clips, load_material
+from deblurcli.synth.paths import BlurRange
+from deblurcli.train.data import Material, Source, centred, clips, load_material
 from deblurcli.train.optimiser import Muon, rate_at, update_average
 from deblurcli.train.ring import CropRing
-from deblurcli.train.stages import fuse, restored
+from deblurcli.train.stages.fusion import fuse, prepared_clips
 from deblurcli.train.validation import VALIDATION_SEED, mean_psnr
 from deblurcli.weights.choose import load_chosen
 
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "no steps along the motion": {"steps": ()},
     "four steps": {"steps": (0.25, 0.5, 0.75, 1.0)},
@@ -70,8 +71,8 @@ def run(args: argparse.Namespace) -> list[Table]:
     base = device.place(single.module)
     train, held_out = load_material(args.data).split()
 
-    def source(material):
-        return restored(centred(clips(material, FRAMES, SIZE, BlurRange(), device.where)), base, device)
+    def source(material: Material) -> Source:
+        return prepared_clips(centred(clips(material, FRAMES, SIZE, BlurRange(), device.where)), base, device)
 
     ring = CropRing(source(train), capacity=args.crops, group=6, every=0, first=args.crops // 6, seed=1)
     ring.advance(0)
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> list[Table]:
         torch.manual_seed(1)
         network = VideoUNet(**({"base": single.config} | changes))
         network.base.load_state_dict(base.state_dict())
-        network = device.place(network).train()
+        device.place(network).train()  # in place
         network.base.requires_grad_(False)
         frames = changes.get("frames", 3)
         average, optimiser = copy.deepcopy(network), Muon(network.fusion, RATE)
@@ -96,7 +97,7 @@ def run(args: argparse.Namespace) -> list[Table]:
             loss.backward()
             if torch.isfinite(torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)):
                 optimiser.step()
-            update_average(average.parameters(), network.parameters(), iteration)
+            update_average(average, network, iteration)
             iteration += 1
         average.eval()
         with torch.no_grad(), device.autocast():

@@ -15,7 +15,7 @@ from benchmarks.results import Table
 SIZE = (640, 360)
 MEASURED = """
 import resource, sys
-from deblurcli.cli import run
+from deblurcli.cli.app import run
 code = run(sys.argv[1:])
 print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "KiB")
 sys.exit(code)

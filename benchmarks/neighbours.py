@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from benchmarks.results import Table
-from deblurcli.api import deblur_video, measure, synth
+from deblurcli.api import deblur_video, make_pairs, measure
 from deblurcli.errors import DeblurError
 from deblurcli.files import OutputFile
 from deblurcli.media.clips import ClipWriter
@@ -47,10 +47,10 @@ def clips(data: Path, work: Path, frames: int) -> list[tuple[str, Path, Path]]:
     for index, source in enumerate([*photos[::every], *held_out(data / "videos")]):
         blurred = work / "blurred" / f"{source.stem}.mkv"
         if source.parent.name == "videos":
-            synth(excerpt(source, work / f"{source.stem}.mkv", frames + 2), blurred, seed=index, shutter=1.4)
+            make_pairs(excerpt(source, work / f"{source.stem}.mkv", frames + 2), blurred, seed=index, shutter=1.4)
         else:
             try:
-                synth(source, blurred, seed=index, frames=frames, blur=BLURS[index % len(BLURS)])
+                make_pairs(source, blurred, seed=index, frames=frames, blur=BLURS[index % len(BLURS)])
             except DeblurError as error:
                 print(f"left out: {error}")
                 continue

@@ -14,21 +14,22 @@ import math
 import tempfile
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from benchmarks.results import Table
-from deblurcli import api
 from deblurcli.adapt.camera import KNOTS
+from deblurcli.api import train_network
 from deblurcli.synth.exposure import expose_paths
 from deblurcli.synth.paths import BlurRange
 from deblurcli.train.data import load_material, reblur_clips
 from deblurcli.train.validation import mean_psnr
 from deblurcli.weights.load import load_network
 
-LOSSES = {
+LOSSES: dict[str, dict[str, Any]] = {
     "Charbonnier": {"adversarial_weight": 0.0},
     "Charbonnier + adversarial (default)": {},
     "Charbonnier + cycle": {"adversarial_weight": 0.0, "cycle_weight": 0.5},
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace) -> list[Table]:
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder)
             if not args.bundled:
-                api.train(
+                train_network(
                     "reblur", data=args.data, out=out, network="videoadapt-small", minutes=args.minutes,
                     batch=4, crops=(128,), ring=256, rate=0.003, save_every=60, **options,
                 )  # fmt: skip

@@ -27,7 +27,7 @@ from deblurcli.device import Device, pick_device
 from deblurcli.losses import l1_fft, psnr_loss
 from deblurcli.networks import NETWORKS
 from deblurcli.networks.plain_unet import PlainUNet
-from deblurcli.synth import BlurRange
+from deblurcli.synth.paths import BlurRange
 from deblurcli.train.data import load_material, stills
 from deblurcli.train.optimiser import Muon, rate_at, update_average
 from deblurcli.train.ring import CropRing
@@ -126,7 +126,7 @@ def train(
         loss.backward()
         if torch.isfinite(nn.utils.clip_grad_norm_(module.parameters(), 1.0)):
             optimiser.step()
-        update_average(average.parameters(), module.parameters(), iteration)
+        update_average(average, module, iteration)
         iteration += 1
     return average, iteration
 

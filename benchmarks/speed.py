@@ -16,21 +16,22 @@ import torch
 from benchmarks.clips import drifting
 from benchmarks.results import Table
 from deblurcli import deblur_video
-from deblurcli.device import pick_device
+from deblurcli.options.compute import ComputeOptions
 from deblurcli.restore.tiles import Restorer
-from deblurcli.weights.load import load_network
+from deblurcli.restore.worker import Worker
 
 NETWORKS = {"single frame": "plain-unet", "video": "video-unet"}
 
 
 def network_seconds(rounds: int = 7) -> dict[str, float]:
     """Median seconds per frame of a video by network and precision."""
-    runs, times = {}, {}
+    runs: dict[str, Restorer] = {}
+    times: dict[str, list[float]] = {}
     for name, weights in NETWORKS.items():
-        for device in (pick_device("auto", "fp32"), pick_device()):
-            loaded = load_network(weights, role="deblur")
-            row = f"{name} network, {device}"
-            runs[row], times[row] = Restorer(device.place(loaded.module), loaded.spec, device), []
+        for dtype in ("fp32", "auto"):
+            network = Worker(ComputeOptions(dtype=dtype)).place(weights, "video", "deblur")
+            row = f"{name} network, {network.device}"
+            runs[row], times[row] = Restorer(network.module, network.spec, network.device), []
     frames = list(torch.rand(rounds + 3, 3, 720, 1280))
     for start in range(rounds + 1):
         for row, run in runs.items():

@@ -1,6 +1,6 @@
 """What test-time adaptation does to the development stills, step by step, and what it costs.
 
-EVAL holds gopro_stills/X.png with X_gt.png. Both take --pixels and --rate, that is `--tta-pixels` and `--tta-lr`. LPIPS
+EVAL holds gopro_stills/X.png with X_gt.png. Both take --pixels and --rate, that is `--tta-pixels` and `--rate`. LPIPS
 is measured where its weights are on this machine, or with those of FILE. --cost times what `deblur image` does to a
 picture of 1280x720 with 5 steps, and a forward pass of the same network, in turn, so that the ratio holds on a noisy
 machine.
@@ -22,12 +22,11 @@ import torch.nn.functional as F
 from benchmarks.results import Table
 from benchmarks.stills import SCORES, pairs
 from deblurcli import deblur_image, measure
-from deblurcli.adapt.samples import Adapter
-from deblurcli.device import pick_device
-from deblurcli.methods.tta import EachPicture
-from deblurcli.options import TtaOptions
+from deblurcli.methods.tta import Adapter, EachPicture
+from deblurcli.options.compute import ComputeOptions
+from deblurcli.options.tta import TtaOptions
 from deblurcli.restore.tiles import Restorer
-from deblurcli.weights.choose import load_chosen
+from deblurcli.restore.worker import Worker
 
 STEPS = (0, 1, 3, 5, 10, 20)
 ROUNDS = 5
@@ -53,13 +52,12 @@ def quality(folder: Path, steps: list[int], lpips: str, options: dict[str, Any])
 
 def cost(weights: str, reblur: str, pixels: int) -> Table:
     """Seconds of a forward pass, and of all that adapting and restoring a picture takes."""
-    device = pick_device()
-    network, module_r = load_chosen(weights, "image", "deblur"), load_chosen(reblur, "tta", "reblur-image")
-    module = device.place(network.module)
+    worker = Worker(ComputeOptions())
+    network, module_r = worker.place(weights, "image", "deblur"), worker.place(reblur, "tta", "reblur-image")
     coarse = torch.rand(1, 3, 90, 160, generator=torch.Generator().manual_seed(1))
     picture = F.interpolate(coarse, (720, 1280), mode="bicubic")[0].clamp(0, 1)
-    options = TtaOptions(tta_steps=5, tta_pixels=pixels)
-    plain = Restorer(module, network.spec, device)
+    options = TtaOptions(steps=5, tta_pixels=pixels, adapt_per="frame")
+    plain = Restorer(network.module, network.spec, network.device)
     times: dict[str, list[float]] = {"forward pass": [], "5 steps": []}
     for number in range(ROUNDS + 1):
         for name, found in times.items():
@@ -68,15 +66,15 @@ def cost(weights: str, reblur: str, pixels: int) -> Table:
             if name == "forward pass":
                 plain([picture.clone()] * plain.window)
             else:
-                adapter = Adapter(network, module, module_r, options, device)
-                EachPicture(adapter, module, device, "auto", "the picture")([picture] * plain.window)
+                adapter = Adapter(network, module_r, options)
+                EachPicture(adapter, "the picture")([picture] * plain.window)
             found.append(time.perf_counter() - started)
         if number:
             print({name: round(found[-1], 3) for name, found in times.items()}, file=sys.stderr)
     forward, adapted = (median(found[1:]) for found in times.values())
     numbers = {"forward pass (s)": ".3f", "with 5 steps (s)": ".2f", "forward passes": ".1f"}
     table = Table("cost", {"picture": ""} | numbers)
-    table.add(f"1280x720, {network.name}, {device}", forward, adapted, adapted / forward)
+    table.add(f"1280x720, {network.name}, {network.device}", forward, adapted, adapted / forward)
     return table
 
 

@@ -98,8 +98,8 @@ def undone_without_memory() -> Iterator[None]:
 
 
 def adaptation_device(device: Device) -> Device:
-    """The device with the precision that a network adapts in: float32 for float16, in which gradients underflow."""
-    return Device(device.where, torch.float32, device.why) if device.dtype == torch.float16 else device
+    """The device with the precision that a network adapts in: never float16, in which gradients underflow."""
+    return device.limited_to(("fp32", "bf16"))
 
 
 def set_dropout(network: nn.Module, active: bool) -> None:

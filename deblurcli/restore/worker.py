@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from deblurcli.console import Reporter
@@ -87,10 +86,9 @@ class Worker:
         return self._placed[key]
 
     def _place(self, loaded: LoadedNetwork) -> Placed:
-        device = self.device
-        if device.precision not in loaded.spec.dtypes:
-            self.console.note(f"{loaded.name} runs in fp32: its results in {device.precision} are not the same")
-            device = Device(device.where, torch.float32, device.why)
+        device = self.device.limited_to(loaded.spec.dtypes)
+        if device != self.device:
+            self.console.note(f"{loaded.name} runs in fp32: its results in {self.device.precision} are not the same")
         return Placed(loaded, device.place(loaded.module).eval().requires_grad_(False), device)
 
 

@@ -9,10 +9,11 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from small_networks import Blurs, same, weights
+from small_networks import Blurs, placed, same, weights
 from torch import Tensor, nn
 
 from deblurcli.adapt.camera import Camera
+from deblurcli.adapt.outcome import Outcome
 from deblurcli.adapt.pairs import deblur_loss
 from deblurcli.adapt.survey import Survey, survey
 from deblurcli.console import Reporter
@@ -22,7 +23,7 @@ from deblurcli.methods import meta
 from deblurcli.methods.meta import adapt
 from deblurcli.networks import NETWORKS
 from deblurcli.networks.spec import outputs
-from deblurcli.options import AdaptOptions
+from deblurcli.options.meta import MetaOptions
 from deblurcli.synth.pairs import shaken
 
 CPU = pick_device("cpu", "fp32")
@@ -44,7 +45,7 @@ TINY = {
     "deblurgan": {"blocks": 1, "dropout": True},
 }  # fmt: skip
 """Less than the registered configuration, where the network can be less."""
-OPTIONS = AdaptOptions(patches=4, patch_size=64, steps=2, deblur_rate=1e-4, guard="off")
+OPTIONS = MetaOptions(patches=4, patch_size=64, steps=2, rate=1e-4, guard="off")
 
 
 def built(name: str) -> nn.Module:
@@ -72,11 +73,12 @@ def run(found: Survey, camera: tuple[object, Camera], monkeypatch: pytest.Monkey
     monkeypatch.setattr(meta, "align", lambda *_: camera[0])
     monkeypatch.setattr(meta, "camera_of", lambda _: camera[1])
 
-    def adapted(name: str, network: nn.Module, options: AdaptOptions) -> tuple[nn.Module, meta.Adaptation]:
+    def adapted(name: str, network: nn.Module, options: MetaOptions) -> tuple[nn.Module, Outcome]:
         torch.manual_seed(7)
-        with_network = options.reblurring == "network"
-        judges = (Blurs(), NETWORKS["patch-critic"].build(channels=8)) if with_network else (None, None)
-        return adapt(network, NETWORKS[name], *judges, found, options, CPU, Reporter.silent())
+        modules = {}
+        if options.reblurring == "network":
+            modules = {"reblur": Blurs(), "critic": NETWORKS["patch-critic"].build(channels=8)}
+        return adapt(placed(network, name), found, options, Reporter.silent(), **modules)
 
     return adapted
 
@@ -87,8 +89,9 @@ def test_every_network_adapts_to_the_blur_of_the_camera(name: str, run: Callable
     before = weights(network)
     adapted, done = run(name, network, OPTIONS)
     again, redone = run(name, network, OPTIONS)
-    assert done.kept and len(done.deblur_losses) == 2 and all(map(math.isfinite, done.deblur_losses))
-    assert done.deblur_losses == redone.deblur_losses and same(weights(adapted), weights(again))
+    losses = done.losses["deblur_losses"]
+    assert done.kept and len(losses) == 2 and all(map(math.isfinite, losses))
+    assert losses == redone.losses["deblur_losses"] and same(weights(adapted), weights(again))
     assert not same(weights(adapted), before) and same(weights(network), before)
     assert not adapted.training and adapted is not network
 
@@ -99,15 +102,39 @@ def test_every_network_adapts_to_what_the_reblurring_network_learns(name: str, r
     before = weights(network)
     options = replace(OPTIONS, reblurring="network", steps=1, guard="pairs", freeze_deblur_in_cycle=False)
     adapted, done = run(name, network, options)
-    assert len(done.reblur_losses) == len(done.deblur_losses) == 1
-    assert all(map(math.isfinite, (*done.reblur_losses, *done.deblur_losses, done.loss_before, done.loss_after)))
+    losses = [*done.losses["reblur_losses"], *done.losses["deblur_losses"]]
+    assert [len(found) for found in done.losses.values()] == [1, 1]
+    assert all(map(math.isfinite, (*losses, done.facts["loss_before"], done.facts["loss_after"])))
     assert done.kept == (adapted is not network) and same(weights(network), before)
 
 
 @pytest.mark.parametrize("name", ["mimo-unet-plus", "cdvd-tsp", "deblurgan"])
 def test_with_dropout_the_result_is_one_picture_as_well(name: str, run: Callable[..., tuple]) -> None:
     adapted, done = run(name, built(name), replace(OPTIONS, dropout=True, steps=1, guard="agreement"))
-    assert len(done.deblur_losses) == 1 and math.isfinite(done.loss_before) and not adapted.training
+    assert len(done.losses["deblur_losses"]) == 1 and math.isfinite(done.facts["loss_before"]) and not adapted.training
+
+
+def statistics(network: nn.Module) -> dict[str, Tensor]:
+    """Running statistics of norms."""
+    return {name: value.clone() for name, value in network.named_buffers() if "running_" in name}
+
+
+WITH_STATISTICS = [
+    name for name in DEBLUR if statistics(NETWORKS[name].build(**TINY.get(name, NETWORKS[name].config or {})))
+]
+
+
+@pytest.mark.parametrize("dropout", [False, True])
+@pytest.mark.parametrize("name", ["dbn"])
+def test_running_statistics_stay_as_they_were_trained(name: str, run: Callable[..., tuple], dropout: bool) -> None:
+    network = built(name)
+    before = statistics(network)
+    assert before
+    adapted, done = run(name, network, replace(OPTIONS, dropout=dropout, steps=1, guard="agreement"))
+    assert len(done.losses["deblur_losses"]) == 1
+    for module in (adapted, network):
+        after = statistics(module)
+        assert after.keys() == before.keys() and all(torch.equal(after[key], before[key]) for key in before)
 
 
 @pytest.mark.parametrize("name", DEBLUR)

@@ -104,7 +104,7 @@ def frames_of(*seeds: int) -> list[Frame]:
 
 def restored(frames: list[Frame], restorer: Restorer) -> tuple[list[Frame], Restoration]:
     written: list[Frame] = []
-    done = restore_video(frames, written.append, restorer, Reporter.silent())
+    done = restore_video(frames, written.append, [restorer], Reporter.silent())
     assert done.frames == len(frames) and not done.replaced
     return written, done
 

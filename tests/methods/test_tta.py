@@ -13,38 +13,32 @@ import pytest
 import torch
 from clips import make_clip, read_planes, read_times
 from skimage.exposure import match_histograms
+from small_networks import randomised, same, weights
 from torch import Tensor, nn
 
 from deblurcli import api
-from deblurcli.adapt.samples import Adapter, Sample, split
+from deblurcli.adapt.outcome import PreparedNetwork
+from deblurcli.adapt.samples import Sample, evenly, split
 from deblurcli.adapt.tone_curves import ToneCurves, matched
-from deblurcli.cli import run
+from deblurcli.cli.app import run
 from deblurcli.console import Reporter
 from deblurcli.device import pick_device
 from deblurcli.errors import DeblurError
 from deblurcli.files import OutputFile
 from deblurcli.media.clips import ClipWriter
+from deblurcli.media.footage import VideoFootage
 from deblurcli.media.reader import VideoReader
-from deblurcli.methods.tta import EachPicture, WholeVideo, evenly
+from deblurcli.methods.tta import Adapter, EachPicture, adapted_to_all
 from deblurcli.networks import NETWORKS
-from deblurcli.options import TtaOptions
+from deblurcli.options.tta import TtaOptions
 from deblurcli.restore.tiles import Restorer
-from deblurcli.weights.load import LoadedNetwork, load_network, save_network
+from deblurcli.restore.worker import Placed
+from deblurcli.weights.load import LoadedNetwork, load_network, save_adapted, save_network
 
 CPU = pick_device("cpu", "fp32")
 TINY = {"width": 16, "deep_width": 16, "blocks": [1, 1, 1], "fold": 4, "scales": 1}
-OPTIONS = TtaOptions(tta_steps=3, tta_lr=1e-4)
+OPTIONS = TtaOptions(steps=3, rate=1e-4)
 SILENT = Reporter.silent()
-
-
-def randomised(module: nn.Module, seed: int, scale: float = 1.0) -> nn.Module:
-    """Small random weights everywhere: an untrained network of ours changes nothing."""
-    generator = torch.Generator().manual_seed(seed)
-    for parameter in module.parameters():
-        fan = parameter[0].numel() if parameter.ndim > 1 else 100
-        with torch.no_grad():
-            parameter.copy_(scale * torch.randn(parameter.shape, generator=generator) / fan**0.5)
-    return module.eval()
 
 
 def loaded(module: nn.Module, network: str) -> LoadedNetwork:
@@ -76,19 +70,11 @@ def picture(height: int, width: int, seed: int = 0) -> Tensor:
 
 
 def adapter(deblur: LoadedNetwork, reblur: LoadedNetwork, options: TtaOptions = OPTIONS, tile: str = "off") -> Adapter:
-    return Adapter(deblur, deblur.module, reblur, options, CPU, tile)
+    return Adapter(Placed(deblur, deblur.module, CPU), Placed(reblur, reblur.module, CPU), options, tile)
 
 
 def each_picture(deblur: LoadedNetwork, reblur: LoadedNetwork, options: TtaOptions = OPTIONS) -> EachPicture:
-    return EachPicture(adapter(deblur, reblur, options), deblur.module, CPU, "off", "the picture")
-
-
-def weights(module: nn.Module) -> list[Tensor]:
-    return [p.detach().clone() for p in module.parameters()]
-
-
-def same(one: list[Tensor], other: list[Tensor]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    return EachPicture(adapter(deblur, reblur, options), "the picture")
 
 
 @pytest.mark.parametrize("levels", [None, 12])
@@ -165,7 +151,7 @@ def test_the_loss_of_the_pieces_is_that_of_the_whole_picture(deblur: LoadedNetwo
 def test_steps_go_through_the_pieces_the_most_detailed_ones_first(deblur: LoadedNetwork, reblur: LoadedNetwork) -> None:
     shown = picture(96, 128)
     shown[:, :, :64] = 0.5 + 0.1 * shown[:, :, :64]
-    tuner = adapter(deblur, reblur, replace(OPTIONS, tta_steps=5, tta_pixels=4096))
+    tuner = adapter(deblur, reblur, replace(OPTIONS, steps=5, tta_pixels=4096))
     samples = tuner.samples([shown])
     assert len(samples) == 4 and sum(sample.pixels for sample in samples) == 96 * 128
     spread = [float(sample.cut(sample.frames).std()) for sample in samples]
@@ -185,7 +171,7 @@ def test_steps_go_through_the_pieces_the_most_detailed_ones_first(deblur: Loaded
 
 def test_the_loss_falls_and_the_original_stays(deblur: LoadedNetwork, reblur: LoadedNetwork) -> None:
     before = weights(deblur.module)
-    tuner = adapter(deblur, reblur, replace(OPTIONS, tta_steps=4, tta_lr=3e-4))
+    tuner = adapter(deblur, reblur, replace(OPTIONS, steps=4, rate=3e-4))
     samples = tuner.samples([picture(64, 96)])
     losses = tuner.adapt(samples, 1)
     assert len(losses) == 4 and losses[-1] < 0.99 * losses[0] and losses == sorted(losses, reverse=True)
@@ -197,17 +183,18 @@ def test_the_loss_falls_and_the_original_stays(deblur: LoadedNetwork, reblur: Lo
 
 def test_equal_inputs_give_equal_results_in_the_unadapted_colours(deblur: LoadedNetwork, reblur: LoadedNetwork) -> None:
     shown = picture(70, 93)
-    restorer = each_picture(deblur, reblur, replace(OPTIONS, tta_lr=1e-3))
+    restorer = each_picture(deblur, reblur, replace(OPTIONS, rate=1e-3))
     plain, first = restorer.plain([shown]).clamp(0, 1), restorer([shown])
     restorer([picture(64, 64, seed=5)])  # leaves no trace
     assert torch.equal(restorer([shown]), first) and torch.equal(
-        each_picture(deblur, reblur, replace(OPTIONS, tta_lr=1e-3))([shown]), first
+        each_picture(deblur, reblur, replace(OPTIONS, rate=1e-3))([shown]), first
     )
     assert (first - plain).abs().mean() > 1e-3
     assert (first.mean((1, 2)) - plain.mean((1, 2))).abs().max() < 0.5 / 255
     assert (first.flatten(1).sort().values - plain.flatten(1).sort().values).abs().mean() < 0.1 / 255
-    assert restorer.done.kept and restorer.done.adaptations == 3 and len(restorer.done.losses) == 3
-    json.dumps(restorer.done.facts())
+    done = restorer.outcome
+    assert done.kept and done.facts["adaptations"] == 3 and len(done.losses["losses"]) == 3
+    json.dumps(done.record())
 
 
 class Breaks(nn.Module):
@@ -229,10 +216,11 @@ def test_what_fails_leaves_the_unadapted_result(
     """A loss that is no number, and a rate that breaks the network."""
     broken = replace(reblur, module=Breaks()) if word else reblur
     shown = picture(64, 64)
-    restorer = each_picture(deblur, broken, replace(OPTIONS, tta_lr=rate))
+    restorer = each_picture(deblur, broken, replace(OPTIONS, rate=rate))
     assert torch.equal(restorer([shown]), restorer.plain([shown]).clamp(0, 1))
-    assert not restorer.done.kept and restorer.done.undone == 1 and word in restorer.done.reason
-    assert "undone" in restorer.done.line() and restorer.done.facts()["kept"] is False
+    done = restorer.outcome
+    assert not done.kept and done.facts["undone"] == 1 and word in done.reason
+    assert "undone" in done.line() and done.record()["kept"] is False
 
 
 @pytest.mark.parametrize("name", [name for name, spec in NETWORKS.items() if spec.role == "deblur"])
@@ -257,10 +245,12 @@ def test_every_deblurring_network_can_adapt(name: str, reblur: LoadedNetwork) ->
     if spec.alone:
         randomised(module.get_submodule(spec.alone), 3, 0.3)
     before = weights(module)
-    tuner = adapter(network, reblur, replace(OPTIONS, tta_steps=1))
+    tuner = adapter(network, reblur, replace(OPTIONS, steps=1))
     window = [picture(64, 64, seed) for seed in range(spec.window)]
     (loss,) = tuner.adapt(tuner.samples(window), 1)
     assert 0 < loss < 10 and same(weights(module), before) and not same(weights(tuner.module), before)
+    statistics = dict(module.named_buffers())
+    assert all(torch.equal(value, statistics[key]) for key, value in tuner.module.named_buffers()), "they stay"
 
 
 def test_images_adapt_one_by_one_in_a_batch(
@@ -271,7 +261,7 @@ def test_images_adapt_one_by_one_in_a_batch(
     for seed in (1, 2):
         samples = (picture(60, 76, seed) * 255).byte().permute(1, 2, 0).numpy()
         cv2.imwrite(str(folder / f"{seed}.png"), samples)
-    chosen = ["--network", files["network"], "--tta-reblur", files["tta_reblur"], "--tta-lr", "1e-3", "--log", "json"]
+    chosen = ["--network", files["network"], "--tta-reblur", files["tta_reblur"], "--rate", "1e-3", "--log", "json"]
     for steps in (0, 2):
         assert run(["image", str(folder), "-o", f"{tmp_path / str(steps)}/", "--tta-steps", str(steps), *chosen]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
@@ -306,7 +296,7 @@ LOSSLESS = {"codec": "ffv1", "dtype": "fp32", "overwrite": True}
 @pytest.mark.parametrize("per", ["video", "frame"])
 def test_a_video_adapts_once_or_frame_by_frame(files: dict[str, str], tmp_path: Path, per: str) -> None:
     source, out = write_clip(tmp_path / "in.mkv"), tmp_path / "out.mkv"
-    options = {"method": "tta", "tta_per": per, "tta_steps": 3, "tta_lr": 1e-3, **files, **LOSSLESS}
+    options = {"method": "tta", "adapt_per": per, "steps": 3, "rate": 1e-3, **files, **LOSSLESS}
     summary = api.deblur_video(source, out, tta_frames=4, **options)
     api.deblur_video(source, tmp_path / "plain.mkv", method="none", network=files["network"], **LOSSLESS)
     (done,) = summary.facts["adaptations"]
@@ -324,28 +314,28 @@ def test_a_video_adapts_once_or_frame_by_frame(files: dict[str, str], tmp_path: 
 
 def test_a_frame_adapted_alone_is_that_picture_adapted(files: dict[str, str], tmp_path: Path) -> None:
     source = write_clip(tmp_path / "in.mkv", 3)
-    options = {"tta_steps": 2, "tta_lr": 1e-3, **files}
-    api.deblur_video(source, tmp_path / "out.mkv", method="tta", tta_per="frame", **options, **LOSSLESS)
+    options = {"steps": 2, "rate": 1e-3, **files}
+    api.deblur_video(source, tmp_path / "out.mkv", method="tta", adapt_per="frame", **options, **LOSSLESS)
     frame, result = pictures(source)[1], pictures(tmp_path / "out.mkv")[1]
     d, r = (load_network(files[k], role=role) for k, role in (("network", "deblur"), ("tta_reblur", "reblur-image")))  # type: ignore[arg-type]
-    alone = each_picture(d, r, TtaOptions(tta_steps=2, tta_lr=1e-3))([frame])
+    alone = each_picture(d, r, TtaOptions(steps=2, rate=1e-3))([frame])
     assert (alone - result).abs().max() < 2.5 / 255
 
 
 def test_no_steps_give_the_plain_video(files: dict[str, str], tmp_path: Path) -> None:
     source = write_clip(tmp_path / "in.mkv", 3)
-    api.deblur_video(source, tmp_path / "a.mkv", method="tta", tta_steps=0, **files, **LOSSLESS)
+    api.deblur_video(source, tmp_path / "a.mkv", method="tta", steps=0, **files, **LOSSLESS)
     api.deblur_video(source, tmp_path / "b.mkv", method="none", network=files["network"], **LOSSLESS)
     assert read_planes(tmp_path / "a.mkv") == read_planes(tmp_path / "b.mkv")
 
 
 def test_an_adaptation_to_a_video_is_saved(files: dict[str, str], tmp_path: Path) -> None:
     source, saved = write_clip(tmp_path / "in.mkv", 4), tmp_path / "adapted.safetensors"
-    options = {"method": "tta", "tta_lr": 1e-3, "save_adapted": saved, **files, **LOSSLESS}
+    options = {"method": "tta", "rate": 1e-3, "save_adapted": saved, **files, **LOSSLESS}
     summary = api.deblur_video(source, tmp_path / "out.mkv", **options)
     assert summary.differences == [] and str(saved) in " ".join(summary.lines)
     found, original = load_network(saved, role="deblur"), load_network(files["network"], role="deblur")
-    assert found.card["adapted_to"] == "in.mkv" and found.card["adaptation"]["options"]["tta_lr"] == 1e-3
+    assert found.card["adapted_to"] == "in.mkv" and found.card["adaptation"]["options"]["rate"] == 1e-3
     assert not same(weights(found.module), weights(original.module))
 
 
@@ -354,10 +344,9 @@ def test_an_adaptation_to_a_video_that_fails_is_said_and_not_saved(
 ) -> None:
     frame, source = picture(64, 80), write_clip(tmp_path / "in.mkv", 3)
     for rate, judge, word in ((1e-4, Breaks(), "nan"), (0.5, reblur.module, "broken")):
-        tuner = adapter(deblur, replace(reblur, module=judge), replace(OPTIONS, tta_lr=rate))
-        restorer = WholeVideo(tuner, deblur.module, CPU, "off")
-        restorer.look(source, 2, SILENT)
-        assert not restorer.done.kept and word in restorer.done.line()
+        tuner = adapter(deblur, replace(reblur, module=judge), replace(OPTIONS, rate=rate, tta_frames=2))
+        restorer = adapted_to_all(tuner, VideoFootage(source), SILENT)
+        assert not restorer.outcome.kept and word in restorer.outcome.line()
         assert torch.equal(restorer([frame]), Restorer(deblur.module, deblur.spec, CPU)([frame]))
 
 
@@ -365,13 +354,13 @@ def test_a_network_of_several_frames_adapts_its_single_frame_part(reblur: Loaded
     module = NETWORKS["video-unet"].build(width=8, deep_width=8, blocks=[0, 1, 0], base=TINY)
     network = loaded(randomised(module, 4, 0.2), "video-unet")
     frames = [picture(64, 80, seed) for seed in (1, 2, 3)]
-    alone = each_picture(network, reblur, replace(OPTIONS, tta_lr=1e-3))
+    alone = each_picture(network, reblur, replace(OPTIONS, rate=1e-3))
     assert (alone(frames) - alone.plain(frames)).abs().mean() > 1e-3
     fusion = alone.adapter.module.get_submodule("fusion")
     assert same(weights(fusion), weights(network.module.get_submodule("fusion")))
-    together = WholeVideo(adapter(network, reblur), network.module, CPU, "off")
-    together.look(write_clip(tmp_path / "in.mkv"), 3, SILENT)
-    assert together.done.kept and together(frames).shape == frames[0].shape
+    footage = VideoFootage(write_clip(tmp_path / "in.mkv"))
+    together = adapted_to_all(adapter(network, reblur, replace(OPTIONS, tta_frames=3)), footage, SILENT)
+    assert together.outcome.kept and together(frames).shape == frames[0].shape
 
 
 @pytest.mark.parametrize("name", ["plain-unet", "video-unet"])
@@ -380,31 +369,31 @@ def test_of_several_scales_all_weights_adapt(name: str, reblur: LoadedNetwork, t
     if name == "video-unet":
         config = {"width": 8, "deep_width": 8, "blocks": [0, 1, 0], "base": config}
     network = replace(loaded(randomised(NETWORKS[name].build(**config), 5, 0.2), name), config=config)
-    together = WholeVideo(adapter(network, reblur, replace(OPTIONS, tta_lr=1e-3)), network.module, CPU, "off")
     source, saved = write_clip(tmp_path / "in.mkv"), tmp_path / "adapted.safetensors"
-    together.look(source, 3, SILENT)
-    before, after = network.module.state_dict(), together.adapter.module.state_dict()
+    tuner = adapter(network, reblur, replace(OPTIONS, rate=1e-3, tta_frames=3))
+    together = adapted_to_all(tuner, VideoFootage(source), SILENT)
+    before, after = network.module.state_dict(), together.module.state_dict()
     assert before.keys() == after.keys()
     for key, value in before.items():
         assert torch.equal(after[key], value) == key.startswith("fusion."), key
-    together.save(saved, network, source)
+    save_adapted(saved, together.state(), network, source, {})
     frames = [picture(64, 80, seed) for seed in range(together.window)]
     found = load_network(saved, role="deblur")
-    restored = Restorer(found.module, found.spec, CPU)(frames)
-    assert torch.allclose(restored, together.adapted(frames).clamp(0, 1), atol=2e-3), "weights are kept as fp16"
-    assert not torch.allclose(restored, together.plain(frames), atol=2e-3)
+    again, plain = (PreparedNetwork(Placed(other, other.module, CPU), "off") for other in (found, network))
+    assert torch.equal(again(frames), together(frames)), "weights are kept as they are, curves too"
+    assert not torch.allclose(again(frames), plain(frames), atol=2e-3)
 
 
 @pytest.mark.parametrize(
     ("options", "code", "word"),
     [
-        ({"tta_steps": -1}, 2, "--tta-steps"),
-        ({"tta_lr": 2}, 2, "--tta-lr"),
+        ({"steps": -1}, 2, "--steps"),
+        ({"rate": 2}, 2, "--rate"),
         ({"tta_pixels": 10}, 2, "--tta-pixels"),
-        ({"tta_per": "shot"}, 2, "--tta-per"),
+        ({"adapt_per": "shot"}, 2, "--adapt-per"),
         ({"tta_frames": 0}, 2, "--tta-frames"),
-        ({"tta_per": "frame", "save_adapted": "a.safetensors"}, 2, "adapt per video"),
-        ({"tta_steps": 0, "save_adapted": "a.safetensors"}, 2, "--tta-steps 0"),
+        ({"adapt_per": "frame", "save_adapted": "a.safetensors"}, 2, "adapt per video"),
+        ({"steps": 0, "save_adapted": "a.safetensors"}, 2, "--steps 0"),
         ({"tta_reblur": "nothing.safetensors"}, 6, "nothing.safetensors"),
         ({"tta_reblur": "plain-unet"}, 6, "reblur-image"),
     ],

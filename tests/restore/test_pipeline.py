@@ -44,7 +44,7 @@ def same(one: Frame, other: Frame) -> bool:
 def test_identity_passes_every_item_in_order(frames: list[Frame]) -> None:
     items = [frames[0], "packet 1", *frames[1:7], "packet 2", *frames[7:], "packet 3"]
     written: list[object] = []
-    done = restore_video(items, written.append, Identity(), SILENT)
+    done = restore_video(items, written.append, [Identity()], SILENT)
     assert done.frames == 12 and done.replaced == 0
     assert [i for i in written if isinstance(i, str)] == ["packet 1", "packet 2", "packet 3"]
     kept = [i for i in written if isinstance(i, Frame)]
@@ -67,7 +67,7 @@ def test_a_broken_result_is_tried_in_full_precision_then_replaced(frames: list[F
             return frames[0] * (float("inf") if self.calls in (4, 5) else 1)
 
     written: list[Frame] = []
-    done = restore_video(frames, written.append, Broken(), SILENT)
+    done = restore_video(frames, written.append, [Broken()], SILENT)
     assert done.replaced == 1 and done.frames == 12
     assert all(same(a, b) for a, b in zip(written, frames, strict=True))
 
@@ -107,7 +107,7 @@ def test_a_failure_in_any_stage_stops_all_and_is_raised(frames: list[Frame], sta
 
     started, before = time.monotonic(), threading.active_count()
     with pytest.raises(OSError, match=f"{stage} failed"):
-        restore_video(items(), write, Fails(), SILENT)
+        restore_video(items(), write, [Fails()], SILENT)
     assert time.monotonic() - started < 10
     assert threading.active_count() == before
 
@@ -130,7 +130,7 @@ def test_few_frames_wait_between_stages() -> None:
         encoded += 1
         ahead.append(decoded - encoded)
 
-    restore_video(items(), write, Identity(), SILENT)
+    restore_video(items(), write, [Identity()], SILENT)
     assert encoded == 80
     assert max(ahead) <= 2 * QUEUE_FRAMES + 4
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from deblurcli.device import Device, pick_device
+from deblurcli.networks import NETWORKS
 from deblurcli.networks.lpips import LPIPS
+from deblurcli.restore.worker import Placed
+from deblurcli.weights.load import LoadedNetwork
 
 
 class Blurs(nn.Module):
@@ -35,9 +41,25 @@ def random_lpips(trunk: str) -> LPIPS:
     return network
 
 
+def randomised(module: nn.Module, seed: int, scale: float = 1.0) -> nn.Module:
+    """Small random weights everywhere: an untrained network of ours changes nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in module.parameters():
+        fan = parameter[0].numel() if parameter.ndim > 1 else 100
+        with torch.no_grad():
+            parameter.copy_(scale * torch.randn(parameter.shape, generator=generator) / fan**0.5)
+    return module.eval()
+
+
 def weights(module: nn.Module) -> list[Tensor]:
     return [p.detach().clone() for p in module.parameters()]
 
 
 def same(one: list[Tensor], other: list[Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def placed(module: nn.Module, network: str, device: Device | None = None, **changed: Any) -> Placed:
+    """A network of a test as a worker would hold it. ``changed``: fields of its LoadedNetwork."""
+    loaded = LoadedNetwork(module, NETWORKS[network], {}, network, "", network, {})
+    return Placed(replace(loaded, **changed), module, device or pick_device("cpu", "fp32"))

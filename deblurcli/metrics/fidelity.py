@@ -53,7 +53,7 @@ def ssim(restored: Tensor, reference: Tensor, mode: str = "channel") -> float:
 
     Args:
         restored, reference: 3 x H x W in [0, 1].
-        mode: one of :data:`deblurcli.options.SSIM_MODES`.
+        mode: one of :data:`deblurcli.options.metrics.SSIM_MODES`.
 
     Returns:
         the mean over the picture, at most 1; NaN where no window fits into it.

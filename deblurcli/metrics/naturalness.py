@@ -62,7 +62,7 @@ def niqe(picture: Tensor, model: NaturalModel | None = None, mode: str = "matlab
     Args:
         picture: 3 x H x W in [0, 1].
         model: what to compare with; default: the package's.
-        mode: one of :data:`deblurcli.options.NIQE_MODES`. ``matlab``: luma rounded to 8 bits, halved by MATLAB's
+        mode: ``matlab`` or ``nafnet``. ``matlab``: luma rounded to 8 bits, halved by MATLAB's
             ``imresize`` (bicubic, antialiased). ``nafnet``: luma as it is, halved by the mean of 2 x 2, as in the
             programs of NAFNet and Restormer.
 

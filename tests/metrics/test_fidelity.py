@@ -13,7 +13,7 @@ from torch import Tensor
 from deblurcli import metrics
 from deblurcli.errors import InputError
 from deblurcli.metrics.registration import aligned_fidelity
-from deblurcli.options import SSIM_MODES
+from deblurcli.options.metrics import SSIM_MODES
 
 GAUSSIAN = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
 

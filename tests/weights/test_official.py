@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from parity import FOLDER, case, distance
 
-from deblurcli.cli import run
+from deblurcli.cli.app import run
 from deblurcli.errors import WeightsError
 from deblurcli.media.images import read_image
 from deblurcli.metrics import psnr

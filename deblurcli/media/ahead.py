@@ -1,4 +1,4 @@
-"""Threads that work ahead: bounded queues between stages, the first failure of one of which stops all."""
+"""Threads that work ahead: stages with bounded queues between them; the first failure stops all of them."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ class Pipe:
 
 
 def ahead(items: Iterable[Any]) -> Generator[Any, None, None]:
-    """The same items, made on a thread of their own while the caller works on those before.
+    """The same items, made on a thread of their own while the caller works on earlier ones.
 
-    Some at most wait. What goes wrong in making them is raised here.
+    At most ``QUEUE_FRAMES`` wait. An error in making them is raised here.
     """
     stop = threading.Event()
     made = Pipe(stop)

@@ -1,36 +1,39 @@
 """YCbCr <-> RGB, explicit in matrix, range, depth and chroma siting (ITU-T H.273, BT.601, BT.709, BT.2020)."""
 
+from __future__ import annotations
+
 from functools import cache
 
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
 
 from deblurcli.media.layout import PlaneLayout
 
-# Luma weights of red and blue; green has the rest.
-WEIGHTS: dict[str, tuple[float, float]] = {
+LUMA_WEIGHTS: dict[str, tuple[float, float]] = {
     "bt601": (0.299, 0.114),
     "bt709": (0.2126, 0.0722),
     "bt2020": (0.2627, 0.0593),
     "smpte240m": (0.212, 0.087),
     "fcc": (0.30, 0.11),
 }
+"""Luma weights of red and blue; green has the rest."""
 
 
 @cache
-def matrix(name: str) -> torch.Tensor:
-    """The 3 x 3 float32 matrix from RGB in [0,1] to Y in [0,1] and Cb, Cr in [-0.5,0.5]."""
+def matrix(name: str) -> Tensor:
+    """The 3 x 3 float32 matrix from RGB in [0, 1] to Y in [0, 1] and Cb, Cr in [-0.5, 0.5]."""
     if name == "ycgco":
         return torch.tensor([[0.25, 0.5, 0.25], [-0.25, 0.5, -0.25], [0.5, 0.0, -0.5]])
-    red, blue = WEIGHTS.get(name, WEIGHTS["bt709"])  # grey of an RGB source: any weights that sum to 1
+    red, blue = LUMA_WEIGHTS.get(name, LUMA_WEIGHTS["bt709"])  # grey of an RGB source: any weights that sum to 1
     luma = np.array([red, 1 - red - blue, blue])
     rows = [luma, (np.eye(3)[2] - luma) / (2 * (1 - blue)), (np.eye(3)[0] - luma) / (2 * (1 - red))]
     return torch.from_numpy(np.stack(rows).astype(np.float32))
 
 
 @cache
-def _chroma_to_rgb(name: str) -> torch.Tensor:
+def _chroma_to_rgb(name: str) -> Tensor:
     """The 3 x 2 matrix A of RGB = Y + A (Cb, Cr)."""
     return torch.linalg.inv(matrix(name).double())[:, 1:].float()
 
@@ -55,7 +58,7 @@ def _double_rows(plane: np.ndarray) -> np.ndarray:
 
 
 def _double_columns(plane: np.ndarray, centred: bool) -> np.ndarray:
-    """As `_double_rows`; samples lie between two columns of the result if `centred`, else on the even ones."""
+    """As ``_double_rows``; samples lie between two columns of the result if ``centred``, else on the even ones."""
     height, width = plane.shape
     even, odd = (np.empty_like(plane), np.empty_like(plane)) if centred else (plane, np.empty_like(plane))
     near, far = (0.75, 0.25) if centred else (0.5, 0.5)
@@ -67,8 +70,8 @@ def _double_columns(plane: np.ndarray, centred: bool) -> np.ndarray:
     return cv2.merge((even, odd)).reshape(height, 2 * width)
 
 
-def _halve(x: torch.Tensor, dim: int, centred: bool) -> torch.Tensor:
-    """Averaging by 2 along `dim`, onto the same positions `_double` starts from; an odd last sample is repeated."""
+def _halve(x: Tensor, dim: int, centred: bool) -> Tensor:
+    """Average pairs along ``dim``, onto the positions that doubling starts from; an odd last sample is repeated."""
     if x.shape[dim] % 2:
         x = torch.cat((x, x.narrow(dim, x.shape[dim] - 1, 1)), dim)
     pairs = x.unflatten(dim, (x.shape[dim] // 2, 2))
@@ -82,21 +85,21 @@ def _halve(x: torch.Tensor, dim: int, centred: bool) -> torch.Tensor:
     return out
 
 
-def to_rgb(planes: tuple[np.ndarray, ...], layout: PlaneLayout) -> torch.Tensor:
-    """Planes in code values to float32 RGB, 3 x H x W in [0,1], contiguous; alpha is left out."""
+def to_rgb(planes: tuple[np.ndarray, ...], layout: PlaneLayout) -> Tensor:
+    """Planes in code values to float32 RGB, 3 x H x W in [0, 1], contiguous; alpha is left out."""
     rgb = np.empty((3, *planes[0].shape), np.float32)
     return torch.from_numpy(_write_rgb(planes, layout, rgb, 1.0).clip(0, 1, out=rgb))
 
 
-def to_rgb8(planes: tuple[np.ndarray, ...], layout: PlaneLayout) -> torch.Tensor:
-    """As `to_rgb`, rounded to 8 bits: uint8, 3 x H x W, contiguous."""
+def to_rgb8(planes: tuple[np.ndarray, ...], layout: PlaneLayout) -> Tensor:
+    """As ``to_rgb``, rounded to 8 bits: uint8, 3 x H x W, contiguous."""
     return torch.from_numpy(_write_rgb(planes, layout, np.empty((3, *planes[0].shape), np.uint8), 255.0))
 
 
 def _write_rgb(planes: tuple[np.ndarray, ...], layout: PlaneLayout, rgb: np.ndarray, peak: float) -> np.ndarray:
-    """Fill `rgb` with values that are 0 for black and `peak` for white; bytes are rounded and limited.
+    """Fill ``rgb``: 0 for black, ``peak`` for white; bytes are rounded and limited.
 
-    OpenCV on one thread, a plane at a time: this runs beside decoding and inference, which keep the cores busy.
+    A plane at a time, by OpenCV on one thread: decoding and inference keep the cores busy meanwhile.
     """
     offset, scale, c_offset, c_scale = _codes(layout)
     kind = cv2.CV_8U if rgb.dtype == np.uint8 else cv2.CV_32F
@@ -117,14 +120,14 @@ def _write_rgb(planes: tuple[np.ndarray, ...], layout: PlaneLayout, rgb: np.ndar
     return rgb
 
 
-def _shifted(plane: np.ndarray, change: torch.Tensor, top: int) -> np.ndarray:
+def _shifted(plane: np.ndarray, change: Tensor, top: int) -> np.ndarray:
     """The plane plus the change in code values, rounded and clipped."""
     source = torch.from_numpy(plane)
     return change.round_().add_(source).clamp_(0, top).to(source.dtype).numpy()
 
 
-def add_change(planes: tuple[np.ndarray, ...], layout: PlaneLayout, change: torch.Tensor) -> tuple[np.ndarray, ...]:
-    """Add an RGB difference (float, 3 x H x W, in units of the [0,1] range) to planes in code values.
+def add_change(planes: tuple[np.ndarray, ...], layout: PlaneLayout, change: Tensor) -> tuple[np.ndarray, ...]:
+    """Add an RGB difference (float, 3 x H x W, where 1 is the whole range) to planes in code values.
 
     The transform is linear and only its result is rounded, so a zero change returns the same samples bit for bit.
     """

@@ -1,11 +1,12 @@
 """What a written file lost against its source, found by reading it back."""
 
+from __future__ import annotations
+
 from collections import Counter
 from fractions import Fraction
 
 from deblurcli.media.probe import MediaInfo
 
-# Tags that describe the file, not its content; each muxer writes its own.
 STRUCTURAL_TAGS = frozenset(
     {"encoder", "major_brand", "minor_version", "compatible_brands", "duration", "number_of_frames", "number_of_bytes"}
     | {
@@ -17,15 +18,16 @@ STRUCTURAL_TAGS = frozenset(
         "handler_name",
     }
 )
+"""Tags that describe the file, not its content; each muxer writes its own."""
 
 
 def content_tags(tags: dict[str, str]) -> dict[str, str]:
-    """The tags that say something about the content."""
+    """The tags that describe the content."""
     return {key: value for key, value in tags.items() if key.lower().removesuffix("-eng") not in STRUCTURAL_TAGS}
 
 
 def lost(source: MediaInfo, result: MediaInfo, dropped: set[int], muxer: str, cure: str) -> list[str]:
-    """One line for each property of `source` that `result` does not have, `dropped` streams aside."""
+    """One line for each property of ``source`` that ``result`` does not have, ``dropped`` streams aside."""
     before, after = source.video, result.video
     lines = []
 

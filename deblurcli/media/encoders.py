@@ -1,5 +1,7 @@
 """Which encoder, sample layout and options an output gets: literal tables, and the choice made from them."""
 
+from __future__ import annotations
+
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,6 @@ from deblurcli.errors import OutputError, UsageError
 from deblurcli.media.layout import PlaneLayout, repacks
 from deblurcli.media.probe import VideoInfo
 
-# The encoder for each input codec; a name in this table is also accepted where an encoder is asked for.
 FAMILY = {
     "h264": "libx264",
     "hevc": "libx265",
@@ -29,10 +30,12 @@ FAMILY = {
     "png": "png",
     "rawvideo": "rawvideo",
 }
+"""The encoder for each input codec; ``--codec`` takes both names."""
 LOSSLESS = frozenset({"ffv1", "huffyuv", "ffvhuff", "utvideo", "magicyuv", "qtrle", "png", "rawvideo"})
 FALLBACKS = ("libx264", "libx264rgb", "libx265", "libvpx-vp9", "ffv1", "ffvhuff", "mpeg2video")
 
-# Visually lossless settings. Quality scales count in lambda units: 118 per step.
+LAMBDA = 118
+"""Units of FFmpeg's quality scales per step."""
 QUALITY: dict[str, dict[str, str]] = {
     "libx264": {"crf": "14"},
     "libx264rgb": {"crf": "14"},
@@ -40,26 +43,26 @@ QUALITY: dict[str, dict[str, str]] = {
     "libvpx": {"crf": "8", "b": "50M", "cpu-used": "2"},  # VP8 has no mode without a target rate
     "libvpx-vp9": {"crf": "15", "b": "0", "cpu-used": "2", "row-mt": "1"},
     "libsvtav1": {"crf": "18"},
-    "mpeg2video": {"flags": "+qscale", "global_quality": str(2 * 118)},
-    "mpeg4": {"flags": "+qscale", "global_quality": str(2 * 118)},
-    "mjpeg": {"flags": "+qscale", "global_quality": str(2 * 118)},
+    "mpeg2video": {"flags": "+qscale", "global_quality": str(2 * LAMBDA)},
+    "mpeg4": {"flags": "+qscale", "global_quality": str(2 * LAMBDA)},
+    "mjpeg": {"flags": "+qscale", "global_quality": str(2 * LAMBDA)},
 }
-# Where --crf 0 alone would not be lossless at every depth.
+"""Visually lossless settings."""
 LOSSLESS_AT_ZERO = {
     "libx264": ("qp", "0"),
     "libx264rgb": ("qp", "0"),
     "libx265": ("x265-params", "lossless=1"),
     "libvpx-vp9": ("lossless", "1"),
 }
+"""What ``--crf 0`` stands for where it alone would not be lossless at every depth."""
 PRORES = {"Proxy": "proxy", "LT": "lt", "Standard": "standard", "HQ": "hq", "4444": "4444", "XQ": "4444xq"}
 
-# These encoders refuse an odd width or height where chroma is subsampled.
 EVEN_ONLY = frozenset({"libx264", "libx265", "prores_ks", "huffyuv", "ffvhuff", "utvideo"})
-# These write the frame rate into the stream and accept no other clock.
+"""Encoders that refuse an odd width or height where chroma is subsampled."""
 RATE_CLOCKED = frozenset({"mpeg1video", "mpeg2video", "mpeg4", "h263", "msmpeg4", "wmv2", "dnxhd"})
+"""Encoders that write the frame rate into the stream and accept no other clock."""
 
 _PLAYED = "libx264 libx264rgb libx265 libvpx-vp9 libsvtav1 mpeg4 mpeg2video"
-# Output suffix -> FFmpeg's muxer, and the encoders that are chosen for it without being asked for.
 CONTAINERS: dict[str, tuple[str, frozenset[str]]] = {
     suffix: (muxer, frozenset(encoders.split()))
     for suffixes, muxer, encoders in [
@@ -76,6 +79,7 @@ CONTAINERS: dict[str, tuple[str, frozenset[str]]] = {
     ]
     for suffix in suffixes.split()
 }
+"""Output suffix -> FFmpeg's muxer, and the encoders that are chosen for it without being asked for."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,12 @@ def choose(
 ) -> Encoding:
     """Decide muxer, encoder, sample layout and options.
 
-    Without `codec`: the input's family if the container holds it, else the first of `FALLBACKS` that takes the depth
-    and subsampling unchanged. Raises OutputError if there is none, UsageError for an option the encoder lacks.
+    Without ``codec``: the input's family if the container holds it, else the first of ``FALLBACKS`` that takes the
+    depth and subsampling unchanged.
+
+    Raises:
+        OutputError: no encoder keeps the samples, or this build has none of that name.
+        UsageError: an option that the encoder lacks.
     """
     suffix = destination.suffix.lower()
     if suffix not in CONTAINERS:
@@ -124,7 +132,7 @@ def choose(
 
 
 def available_encoders() -> list[str]:
-    """The encoders this build has, of those the tables name."""
+    """The encoders of the tables above that this build has."""
     return [name for name in dict.fromkeys((*FALLBACKS, *FAMILY.values(), "mjpeg", "h264_nvenc")) if _exists(name)]
 
 
@@ -145,7 +153,7 @@ def _shape(video: VideoInfo, layout: PlaneLayout) -> str:
 
 
 def _formats(codec: str, layout: PlaneLayout) -> list[str]:
-    """The layouts an encoder takes that hold these samples exactly, those without alpha last."""
+    """The layouts that an encoder takes and that hold these samples exactly, without alpha last."""
     offered = [form.name for form in av.Codec(codec, "w").video_formats or []]
     planar = layout.pix_fmt
     wanted = repacks(planar)
@@ -184,7 +192,7 @@ def _options(codec: str, video: VideoInfo, crf: float | None, preset: str | None
         elif "crf" in known:
             options["crf"] = f"{crf:g}"
         elif "qscale" in options.get("flags", ""):
-            options["global_quality"] = str(round(crf * 118))
+            options["global_quality"] = str(round(crf * LAMBDA))
         else:
             raise UsageError(f"{codec} has no --crf", "leave it out, or use --codec libx264")
     if preset is not None:

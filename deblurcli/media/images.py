@@ -1,5 +1,7 @@
 """Still images: any path, 8 and 16 bits, alpha and metadata kept, EXIF orientation applied once."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,11 +14,9 @@ from deblurcli.files import OutputFile, reason
 from deblurcli.media.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
 
 ByteOrder = Literal["little", "big"]
-
-__all__ = ["Image", "read_image", "read_pictures", "write_image"]
 
 # A damaged file is told once, by us.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -29,33 +29,36 @@ FINEST_JPEG = (
 )
 LOSSLESS_WEBP = (cv2.IMWRITE_WEBP_QUALITY, 101)
 ENCODING = {".jpg": FINEST_JPEG, ".jpeg": FINEST_JPEG, ".webp": LOSSLESS_WEBP}
-# EXIF orientation -> quarter turns counter-clockwise, then whether to mirror left to right.
 UPRIGHT = {1: (0, False), 2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True)}
 UPRIGHT[8] = (1, False)
+"""EXIF orientation -> quarter turns counter-clockwise, then whether to mirror left to right."""
 
 
 @dataclass(frozen=True, eq=False)
 class Image:
-    """A still image. `samples` are uint8 or uint16, H x W x 3 in RGB order or H x W if grey; `alpha` is H x W."""
+    """A still image."""
 
     samples: np.ndarray
+    """uint8 or uint16, H x W x 3 in RGB order, or H x W if grey."""
     alpha: np.ndarray | None = None
-    metadata: tuple[tuple[int, bytes], ...] = ()  # (cv2 metadata type, bytes): EXIF, XMP, ICC
+    """H x W, of the samples' type."""
+    metadata: tuple[tuple[int, bytes], ...] = ()
+    """OpenCV's type of metadata (EXIF, XMP, ICC) and its content."""
 
     @property
     def depth(self) -> int:
         """Bits per sample, 8 or 16."""
         return 8 * self.samples.dtype.itemsize
 
-    def rgb(self) -> "torch.Tensor":
-        """Float32 RGB, 3 x H x W in [0,1], contiguous."""
+    def rgb(self) -> Tensor:
+        """Float32 RGB, 3 x H x W in [0, 1], contiguous."""
         import torch
 
         planes = torch.from_numpy(np.atleast_3d(self.samples)).to(torch.float32).permute(2, 0, 1)
         return planes.div((1 << self.depth) - 1).expand(3, -1, -1).contiguous()
 
-    def with_change(self, change: "torch.Tensor") -> "Image":
-        """A new image with an RGB difference added (restored - `rgb()`): float, 3 x H x W.
+    def with_change(self, change: Tensor) -> Image:
+        """A new image with an RGB difference added (restored - ``rgb()``): float, 3 x H x W.
 
         A zero change gives the same samples bit for bit; alpha is not touched.
         """
@@ -72,7 +75,11 @@ class Image:
 
 
 def read_image(path: Path) -> Image:
-    """Read one image. Raises InputError if it is missing, empty, truncated, not an image or not 8 or 16 bits."""
+    """Read one image.
+
+    Raises:
+        InputError: the file is missing, empty, truncated, no image, or not of 8 or 16 bits.
+    """
     path = Path(path)
     try:
         data = path.read_bytes()
@@ -100,8 +107,12 @@ def read_image(path: Path) -> Image:
     return Image(np.ascontiguousarray(samples), alpha, metadata)
 
 
-def read_pictures(folder: Path) -> "list[tuple[str, torch.Tensor]]":
-    """Name and samples of each image in a folder: uint8, C x H x W, RGB[A]. Raises InputError as `read_image` does."""
+def read_pictures(folder: Path) -> list[tuple[str, Tensor]]:
+    """Name and samples of each image in a folder: uint8, C x H x W, RGB[A].
+
+    Raises:
+        InputError: the folder holds no images, or one cannot be read.
+    """
     import torch
 
     paths = expand([folder], IMAGE_SUFFIXES)

@@ -1,5 +1,7 @@
 """How a frame's samples lie in memory: planar layouts, and the packed ones that are exact repacks of them."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import av
@@ -12,15 +14,17 @@ from deblurcli.errors import InputError
 class Colour:
     """The colour of a stream as tagged, and what is assumed where it is untagged.
 
-    `matrix` is a key of `colour.WEIGHTS`, "ycgco" or "rgb". `guessed` says that matrix or range was not tagged.
-    `siting` is where chroma samples lie horizontally: "left" (MPEG-2) or "centre" (JPEG).
-    The `*_tag` fields are the integers of ITU-T H.273, 2 (range: 0) where unspecified; they are written back unchanged.
+    The ``*_tag`` fields are the integers of ITU-T H.273, 2 (range: 0) where unspecified; they are written back
+    unchanged.
     """
 
     matrix: str
+    """A key of ``colour.LUMA_WEIGHTS``, "ycgco" or "rgb"."""
     full_range: bool
     guessed: bool
+    """Matrix or range was not tagged."""
     siting: str = "left"
+    """Where chroma samples lie horizontally: "left" (MPEG-2) or "centre" (JPEG)."""
     primaries_tag: int = 2
     transfer_tag: int = 2
     matrix_tag: int = 2
@@ -29,16 +33,16 @@ class Colour:
 
 @dataclass(frozen=True)
 class PlaneLayout:
-    """What is needed to read the planes of a `Frame`.
-
-    `pix_fmt` names the planar layout (FFmpeg's name), `kind` is "yuv", "rgb" or "grey", `depth` is in bits per sample,
-    `shift` the log2 of the chroma subsampling (horizontal, vertical).
-    """
+    """How to read the planes of a frame."""
 
     pix_fmt: str
+    """FFmpeg's name of the planar layout."""
     kind: str
+    """One of "yuv", "rgb" and "grey"."""
     depth: int
+    """Bits per sample."""
     shift: tuple[int, int]
+    """Binary logarithm of the chroma subsampling: horizontal, vertical."""
     alpha: bool
     colour: Colour
 
@@ -50,15 +54,17 @@ class PlaneLayout:
 
 @dataclass(frozen=True)
 class Packing:
-    """A packed layout: for each plane of `planar`, the (plane, offset, step) in samples where its samples lie."""
+    """A packed layout that holds the samples of the planar one."""
 
     planar: str
     where: tuple[tuple[int, int, int], ...]
-    shift: int = 0  # unused low bits below each sample
+    """Plane, offset and step, in samples, of each plane of the planar layout."""
+    shift: int = 0
+    """Unused low bits below each sample."""
 
 
 def _interleaved(planar: str, order: str) -> Packing:
-    """A single-plane layout holding the samples in `order` ("0" pads); the planar one is G, B, R[, A]."""
+    """A single-plane layout holding the samples in ``order`` ("0" pads); the planar one is G, B, R[, A]."""
     return Packing(planar, tuple((0, order.index(c), len(order)) for c in "gbra" if c in order))
 
 
@@ -110,15 +116,16 @@ def planar_name(pix_fmt: str) -> str:
 
 
 def repacks(pix_fmt: str) -> list[str]:
-    """Every layout this package can write the samples of the planar layout `pix_fmt` in, itself first."""
+    """Every layout that can hold the samples of the planar layout ``pix_fmt`` exactly, itself first."""
     others = [name for name, packing in PACKED.items() if packing.planar == pix_fmt and name not in (pix_fmt, "pal8")]
     return [pix_fmt, pix_fmt.replace("yuv4", "yuvj4"), pix_fmt.removesuffix("le") + "be", *others]
 
 
 def layout_of(pix_fmt: str, colour: Colour) -> PlaneLayout:
-    """Describe the planar layout for a source's `pix_fmt`.
+    """The planar layout for a source's ``pix_fmt``.
 
-    Raises InputError for layouts whose samples are not whole integers per component (float, Bayer, bit-packed).
+    Raises:
+        InputError: samples are not whole integers per component (float, Bayer, bit-packed).
     """
     name = planar_name(pix_fmt)
     form = av.VideoFormat(name, 64, 64)
@@ -183,7 +190,7 @@ def _unpack_palette(frame: av.VideoFrame) -> tuple[np.ndarray, ...]:
 
 
 def pack(planes: tuple[np.ndarray, ...], layout: PlaneLayout, pix_fmt: str) -> av.VideoFrame:
-    """Build an encoder's frame in `pix_fmt` from the planes of `layout`; alpha is left out if `pix_fmt` has none."""
+    """An encoder's frame in ``pix_fmt`` from the planes of ``layout``; without alpha if ``pix_fmt`` has none."""
     height, width = planes[0].shape
     frame = av.VideoFrame(width, height, pix_fmt)
     dtype = _sample_type(pix_fmt, layout.depth)

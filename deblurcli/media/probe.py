@@ -1,5 +1,7 @@
 """What a video file holds: streams, colour, timing. Refusals of unusable inputs live here."""
 
+from __future__ import annotations
+
 import struct
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -14,9 +16,9 @@ from deblurcli.media.layout import Colour, layout_of
 
 __all__ = ["Colour", "MediaInfo", "StreamInfo", "VideoInfo", "open_input", "probe"]
 
-MAX_PIXELS = 1 << 28  # 16384 x 16384; checked before a frame is allocated
+MAX_PIXELS = 1 << 28
+"""16384 x 16384; checked before a frame is allocated."""
 
-# Demuxers that read text or pictures as video, or that follow references to other files and addresses.
 REFUSED = {
     "tty": "text",
     "image2": "a picture",
@@ -25,8 +27,9 @@ REFUSED = {
     "concat": "a playlist",
     "sdp": "a session description",
 }
-# Bare JPEGs one after the other, which by their content could be a picture.
+"""Demuxers that read text or pictures as video, or that follow references to other files and addresses."""
 BY_SUFFIX = {".mjpeg": "mjpeg", ".mjpg": "mjpeg"}
+"""Demuxers of bare JPEGs one after the other, which by their content could be one picture."""
 MATRICES = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 8: "ycgco", 9: "bt2020", 10: "bt2020"}
 UNSPECIFIED = 2
 ATTACHED = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
@@ -37,7 +40,8 @@ class StreamInfo:
     """A stream that is copied, not decoded."""
 
     index: int
-    kind: str  # "video" | "audio" | "subtitle" | "data" | "attachment"
+    kind: str
+    """One of "video", "audio", "subtitle", "data" and "attachment"."""
     codec: str
     language: str | None
     attached_picture: bool = False
@@ -45,7 +49,7 @@ class StreamInfo:
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """The video stream that is decoded. Times are in `time_base` units of seconds unless said otherwise."""
+    """The video stream that is decoded."""
 
     index: int
     codec: str
@@ -53,29 +57,39 @@ class VideoInfo:
     width: int
     height: int
     pix_fmt: str
-    depth: int  # bits per sample
+    depth: int
+    """Bits per sample."""
     sample_aspect_ratio: Fraction | None
-    rotation: int  # degrees, counter-clockwise
+    rotation: int
+    """Degrees, counter-clockwise."""
     display_matrix: tuple[int, ...] | None
-    rate: Fraction | None  # average frames per second
+    rate: Fraction | None
+    """Average frames per second."""
     time_base: Fraction
-    start: int  # pts of the first frame
-    duration: Fraction | None  # seconds, as the header claims
-    frames: int | None  # as the header claims
+    """Seconds."""
+    start: int
+    """Presentation time of the first frame, in units of ``time_base``."""
+    duration: Fraction | None
+    """Seconds, as the header claims."""
+    frames: int | None
+    """Number of frames, as the header claims."""
     interlaced: bool
-    side_data: tuple[str, ...]  # carried by frames, not by tags: "mastering display", "content light level" ...
-    hdr10: str  # mastering display and light level in x265's notation, else empty
+    side_data: tuple[str, ...]
+    """What frames carry besides tags: "mastering display", "content light level" ..."""
+    hdr10: str
+    """Mastering display and light level in x265's notation, or empty."""
     colour: Colour
     language: str | None = None
 
 
 @dataclass(frozen=True)
 class MediaInfo:
-    """What `probe` found. `duration` is in seconds."""
+    """What :func:`probe` finds in a file."""
 
     path: Path
     container: str
     duration: Fraction | None
+    """Seconds."""
     video: VideoInfo
     others: tuple[StreamInfo, ...]
     chapters: int
@@ -90,15 +104,16 @@ class MediaInfo:
 
 
 def library_versions() -> str:
-    """Which PyAV and FFmpeg read and write."""
+    """Versions of PyAV and FFmpeg."""
     return f"PyAV {av.__version__}, FFmpeg {av.ffmpeg_version_info}"
 
 
 def probe(path: Path) -> MediaInfo:
     """Read the headers and the first frame.
 
-    Raises InputError if the file is missing, a directory, empty, not a video, audio only, truncated, too large in
-    pixels, or of a pixel format that cannot be kept exactly.
+    Raises:
+        InputError: the file is missing, a folder, empty, no video, audio only, truncated, too large in pixels, or of a
+            pixel format that cannot be kept exactly.
     """
     path = Path(path)
     with open_input(path) as container:

@@ -1,5 +1,7 @@
 """Streaming decoding: one frame at a time, with the source's own samples and times."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -16,23 +18,23 @@ from deblurcli.media.layout import PlaneLayout, layout_of, unpack
 from deblurcli.media.probe import MediaInfo, open_input, probe, time_of
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
 
-FAILURES_IN_A_ROW = 100
+MAX_FAILURES = 100
+"""Damaged packets in a row after which a file is given up."""
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture in the source's own samples.
-
-    `planes` are uint8 or uint16 arrays, H x W, chroma as stored, in the order Y, U, V[, A] or G, B, R[, A] or grey.
-    `pts` and `duration` are in units of `time_base` seconds.
-    """
+    """One picture in the source's own samples."""
 
     planes: tuple[np.ndarray, ...]
+    """uint8 or uint16, H x W, chroma as stored, in the order Y, U, V[, A] or G, B, R[, A] or grey."""
     layout: PlaneLayout
     pts: int
+    """Presentation time in units of ``time_base``, as ``duration`` is."""
     time_base: Fraction
+    """Seconds."""
     duration: int
 
     @property
@@ -43,20 +45,20 @@ class Frame:
     def height(self) -> int:
         return int(self.planes[0].shape[0])
 
-    def rgb(self) -> "torch.Tensor":
-        """Float32 RGB, 3 x H x W in [0,1], contiguous."""
+    def rgb(self) -> Tensor:
+        """Float32 RGB, 3 x H x W in [0, 1], contiguous."""
         from deblurcli.media.colour import to_rgb
 
         return to_rgb(self.planes, self.layout)
 
-    def preview(self) -> "torch.Tensor":
-        """RGB to look at, in less time than `rgb()`: uint8, 3 x H x W, rounded; of more than 8 bits, `rgb()` itself."""
+    def preview(self) -> Tensor:
+        """RGB to look at, faster than ``rgb()``: uint8, 3 x H x W, rounded; ``rgb()`` itself for more than 8 bits."""
         from deblurcli.media.colour import to_rgb8
 
         return to_rgb8(self.planes, self.layout) if self.layout.depth <= 8 else self.rgb()
 
-    def with_change(self, change: "torch.Tensor") -> "Frame":
-        """A new frame with an RGB difference added (restored - `rgb()`): float, 3 x H x W.
+    def with_change(self, change: Tensor) -> Frame:
+        """A new frame with an RGB difference added (restored - ``rgb()``): float, 3 x H x W.
 
         A zero change gives the same samples bit for bit; alpha is not touched.
         """
@@ -68,13 +70,19 @@ class Frame:
 class VideoReader:
     """Decodes one video stream, in constant memory. Use as a context manager; read through once.
 
-    `decode_failures` counts packets that were damaged or missing, `nudged` the frames whose time was absent or not
-    after the frame before (each is moved by as little as possible).
-    Raises InputError as `probe` does.
+    Args:
+        path: the video.
+        copied: ``items`` also yields the packets of the other streams.
+
+    Attributes:
+        decode_failures: packets that were damaged or missing.
+        nudged: frames whose time was absent or not after the frame before; each is moved by as little as possible.
+
+    Raises:
+        InputError: the file is unusable, as :func:`deblurcli.media.probe.probe` says.
     """
 
     def __init__(self, path: Path, *, copied: bool = False) -> None:
-        """`copied`: `items` also yields the packets of the other streams."""
         self.info: MediaInfo = probe(path)
         self.container = open_input(self.info.path)
         self.stream = self.container.streams[self.info.video.index]
@@ -84,7 +92,7 @@ class VideoReader:
         self.nudged = 0
         self.copied = copied
 
-    def __enter__(self) -> "VideoReader":
+    def __enter__(self) -> VideoReader:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -100,7 +108,7 @@ class VideoReader:
                 yield item
 
     def items(self) -> Iterator[Frame | av.Packet]:
-        """Frames and, if `copied`, the other streams' packets, in the order of the file."""
+        """Frames and, if ``copied``, the other streams' packets, in the order of the file."""
         # A frame is held back until the next one tells how long it lasts.
         held: Frame | None = None
         for item in self._decoded():
@@ -145,9 +153,9 @@ class VideoReader:
 
     def _failed(self, in_a_row: int, error: Exception) -> int:
         self.decode_failures += 1
-        if in_a_row + 1 < FAILURES_IN_A_ROW:
+        if in_a_row + 1 < MAX_FAILURES:
             return in_a_row + 1
-        found = f"{self.info.path.name}: {FAILURES_IN_A_ROW} damaged packets in a row ({reason(error)})"
+        found = f"{self.info.path.name}: {MAX_FAILURES} damaged packets in a row ({reason(error)})"
         raise InputError(found, "copy it again, or cut out the damaged part") from error
 
     def _demux(self) -> Iterator[av.Packet]:

@@ -15,36 +15,36 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
-THUMBNAIL = 600
-"""Pixels of the pictures that are compared, about: 33 x 18 of a wide video."""
+THUMBNAIL_PIXELS = 600
+"""Approximate size of the pictures that are compared: 33 x 18 for a wide video."""
 
-REACH = 0.25
-"""Motion between two frames that is followed, of the height and width."""
+MAX_MOTION = 0.25
+"""Motion between two frames that is followed, as a share of height and width."""
 
-BLOCK = 4
-"""Side, in pixels of the thumbnail, of the squares that are looked for in the frame before."""
+BLOCK_SIDE = 4
+"""Pixels of the thumbnail: side of the squares that are looked for in the frame before."""
 
-FAINT = 0.04
-"""Contrast, of the full scale, below which a difference counts less: noise and the end of a fade are no content."""
+MIN_CONTRAST = 0.04
+"""Share of the full scale below which a difference counts less: noise and the end of a fade are no content."""
 
-BAR = 0.25
-"""Unlikeness of two frames above which they are of two shots. On real footage it is below 0.18 within a shot, above
+MIN_CUT = 0.25
+"""Unlikeness of two frames above which they belong to two shots. On real footage it is below 0.18 within a shot, above
 0.28 between two, and sometimes as low as 0.2 between two dark or colourless ones."""
 
-RESTLESS = 2.0
-"""In footage that changes much from frame to frame, a cut is this many times as much."""
+MIN_CUT_RATIO = 2.0
+"""Unlikeness at a cut as a multiple of the usual change, for footage that changes much from frame to frame."""
 
-MEMORY = 8
+AVERAGED_FRAMES = 8
 """Frames over which the usual change is averaged."""
 
-EXPECTED = 0.2
+INITIAL_CHANGE = 0.2
 """The usual change before any is known: a second cut right behind a cut must be a clear one."""
 
 
 def thumbnail(picture: Tensor) -> np.ndarray:
-    """3 x H x W, in [0, 1] or bytes, to 3 x h x w in [0, 1]: about ``THUMBNAIL`` pixels, each the mean of a square."""
+    """3 x H x W, in [0, 1] or bytes, to 3 x h x w in [0, 1]: means of squares, about ``THUMBNAIL_PIXELS`` of them."""
     _, height, width = picture.shape
-    side = min(max(1, round(math.sqrt(height * width / THUMBNAIL))), 257)  # as many bytes sum up to 16 bits
+    side = min(max(1, round(math.sqrt(height * width / THUMBNAIL_PIXELS))), 257)  # as many bytes sum up to 16 bits
     tall, wide = min(side, height), min(side, width)
     h, w = height // tall, width // wide
     kind, top = (np.uint16, 255) if picture.dtype == torch.uint8 else (np.float32, 1)
@@ -54,42 +54,42 @@ def thumbnail(picture: Tensor) -> np.ndarray:
 
 
 def unfamiliar(picture: np.ndarray, before: np.ndarray) -> float:
-    """How little of a thumbnail is found anywhere near in the one before: 0 where everything is.
+    """How little of a thumbnail is found near its place in the one before: 0 where all of it is.
 
     Brightness and contrast are taken out; then every block is compared with all places it may have come from.
     """
     new, old = (p - p.mean((1, 2), keepdims=True) for p in (picture, before))
-    new, old = (p / (np.sqrt(np.square(p).mean()) + FAINT) for p in (new, old))
+    new, old = (p / (np.sqrt(np.square(p).mean()) + MIN_CONTRAST) for p in (new, old))
     h, w = new.shape[1:]
-    dy, dx = round(REACH * h), round(REACH * w)
+    dy, dx = round(MAX_MOTION * h), round(MAX_MOTION * w)
     around = np.pad(old, ((0, 0), (dy, dy), (dx, dx)), mode="edge")
     places = sliding_window_view(around, (h, w), (1, 2))
-    difference = np.zeros((*places.shape[1:3], h + -h % BLOCK, w + -w % BLOCK), np.float32)
+    difference = np.zeros((*places.shape[1:3], h + -h % BLOCK_SIDE, w + -w % BLOCK_SIDE), np.float32)
     for channel, looked_for in zip(places, new, strict=True):
         apart = channel - looked_for
         difference[:, :, :h, :w] += np.abs(apart, out=apart)
-    rows = functools.reduce(np.add, (difference[:, :, i::BLOCK] for i in range(BLOCK)))
-    blocks = functools.reduce(np.add, (rows[..., i::BLOCK] for i in range(BLOCK)))
-    tall, wide = (np.minimum(BLOCK, length - np.arange(0, length, BLOCK)) for length in (h, w))
+    rows = functools.reduce(np.add, (difference[:, :, i::BLOCK_SIDE] for i in range(BLOCK_SIDE)))
+    blocks = functools.reduce(np.add, (rows[..., i::BLOCK_SIDE] for i in range(BLOCK_SIDE)))
+    tall, wide = (np.minimum(BLOCK_SIDE, length - np.arange(0, length, BLOCK_SIDE)) for length in (h, w))
     return float((blocks.min((0, 1)) / (3 * np.outer(tall, wide))).mean())
 
 
 def recoloured(picture: np.ndarray, before: np.ndarray) -> float:
     """How much the distributions of brightness and of two colour differences have changed: 0 for not at all.
 
-    It is the earth mover's distance, small for a small change of light, in units of how wide the distributions are.
+    The earth mover's distance, small for a small change of light, in units of the width of the distributions.
     """
     red, green, blue = np.stack([picture, before], 1).reshape(3, 2, -1)
     values = np.sort(np.stack([(red + green + blue) / 3, red - blue, green - (red + blue) / 2]))
     new, old = values.swapaxes(0, 1)
     spread = values.std(-1).mean(1).sum()
-    return float(np.abs(new - old).mean(1).sum() / (spread + FAINT))
+    return float(np.abs(new - old).mean(1).sum() / (spread + MIN_CONTRAST))
 
 
 def unlikeness(picture: np.ndarray, before: np.ndarray) -> float:
-    """Of two thumbnails: high where neither what is seen nor its colours are those of the picture before.
+    """How unlike two thumbnails are: high where both content and colours are new.
 
-    Motion brings new things but keeps the colours, a change of light keeps the things: only a cut has both.
+    Motion brings new content but keeps the colours, a change of light keeps the content: only a cut changes both.
     """
     return (unfamiliar(picture, before) ** 2 * recoloured(picture, before)) ** (1 / 3)
 
@@ -97,14 +97,14 @@ def unlikeness(picture: np.ndarray, before: np.ndarray) -> float:
 class CutDetector:
     """Tells, frame by frame, where shots begin; remembers one thumbnail and the usual change within the shot.
 
-    It says the same of a shot whatever came before it. Fast pans, shake, large moving objects, flicker, dissolves and
-    fades are not cuts. A flash that drowns the picture is one where it begins, and often where it ends: what follows
-    is not known when it is told.
+    A shot is judged alike whatever came before it. Fast pans, shake, large moving objects, flicker, dissolves and fades
+    are not cuts. A flash that drowns the picture is a cut where it begins, and often where it ends, since nothing is
+    known of what follows.
     """
 
     def __init__(self) -> None:
         self.before: np.ndarray | None = None
-        self.usual, self.known = EXPECTED, 1
+        self.usual, self.known = INITIAL_CHANGE, 1
 
     def __call__(self, picture: Tensor) -> bool:
         """Whether a cut lies between this picture (3 x H x W, in [0, 1] or bytes) and the one before, if any."""
@@ -113,10 +113,10 @@ class CutDetector:
         if before is None:
             return False
         change = unlikeness(seen, before)
-        if change > max(BAR, RESTLESS * self.usual):
-            self.usual, self.known = EXPECTED, 1
+        if change > max(MIN_CUT, MIN_CUT_RATIO * self.usual):
+            self.usual, self.known = INITIAL_CHANGE, 1
             return True
-        self.known = min(self.known + 1, MEMORY)
+        self.known = min(self.known + 1, AVERAGED_FRAMES)
         self.usual += (change - self.usual) / self.known
         return False
 

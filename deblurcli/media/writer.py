@@ -1,5 +1,7 @@
 """Streaming encoding: new pixels, everything else as it was. The output name appears only when the file is complete."""
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import io
@@ -14,29 +16,35 @@ from av.stream import Disposition
 from deblurcli.errors import DeblurError, OutputError, UsageError
 from deblurcli.files import OutputFile, reason
 from deblurcli.media.differences import content_tags, lost
-from deblurcli.media.encoders import RATE_CLOCKED, Encoding, available_encoders, choose
+from deblurcli.media.encoders import RATE_CLOCKED, Encoding, choose
 from deblurcli.media.layout import pack
 from deblurcli.media.probe import copied_streams, open_input, probe
 from deblurcli.media.reader import Frame, VideoReader
 
-__all__ = ["VideoWriter", "available_encoders"]
-
-# Tags the mp4 family has fields for; any other needs the freer, less widely read form.
 MP4_TAGS = frozenset(
     {"title", "artist", "album_artist", "album", "composer", "date", "comment", "genre", "copyright"}
     | {"grouping", "lyrics", "description", "synopsis", "show", "episode_id", "network", "keywords"}
     | {"creation_time"}
 )
+"""Tags the mp4 family has fields for; any other needs the freer, less widely read form."""
 MP4_FAMILY = frozenset({"mp4", "mov", "3gp"})
 PICTURES = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
+"""Name and type of cover art in Matroska, by codec."""
+MAX_PACKETS = 500
+"""Packets from the beginning of a file among which the first of each copied stream is looked for."""
 
 
 class VideoWriter:
-    """Writes what a `VideoReader` yields. Use as a context manager: a clean exit commits, an exception leaves nothing.
+    """Writes what a reader yields. Use as a context manager: a clean exit commits, an exception leaves nothing.
 
     The encoder is open, every stream mapped and the header written when the constructor returns.
-    `differences` says, one line each, what could not be kept; those known only at the end are added on exit.
-    Raises UsageError (output exists, or is the input) and OutputError.
+
+    Attributes:
+        differences: what could not be kept, a line each; those known only at the end are added on exit.
+
+    Raises:
+        UsageError: the output exists, or is the input; an option is not one of the encoder's.
+        OutputError: no encoder or container keeps the samples, or the file cannot be written.
     """
 
     def __init__(
@@ -69,7 +77,7 @@ class VideoWriter:
             self._discard()
             raise
 
-    def __enter__(self) -> "VideoWriter":
+    def __enter__(self) -> VideoWriter:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -82,7 +90,8 @@ class VideoWriter:
     def write(self, item: Frame | av.Packet) -> None:
         """Encode a frame, or copy a packet of another stream; packets of dropped streams are ignored.
 
-        Raises OutputError if the file cannot be written.
+        Raises:
+            OutputError: the file cannot be written.
         """
         try:
             if isinstance(item, Frame):
@@ -187,7 +196,7 @@ class VideoWriter:
         return streams
 
     def _cure(self) -> str:
-        """Where what this container cannot hold can go."""
+        """What to do about something that this container cannot hold."""
         source = self._source.info.path.suffix
         return "use .mkv" if self._encoding.muxer != "matroska" else f"use {source or '.mp4'}, as the input"
 
@@ -208,7 +217,7 @@ class VideoWriter:
             self._mux(packet)
 
     def _mux(self, packet: av.Packet | None) -> None:
-        """Mux an encoded packet one later than it comes, so that the last one is known."""
+        """Mux the packet before this one, so that the last is known when it is muxed."""
         if packet is not None:
             counted = packet.pts
             packet.pts, packet.duration = self._times.pop(counted)
@@ -281,9 +290,9 @@ class VideoWriter:
             raise OutputError(f"{self.destination.name} does not read back: {error.found}", "use .mkv") from error
 
     def _failed(self, error: Exception) -> DeblurError:
-        name = self.destination.name
         if getattr(error, "errno", 0) == errno.EINVAL:
-            return OutputError(f"{self._encoding.muxer} refused the streams or their timing: {name}", "use .mkv")
+            found = f"{self._encoding.muxer} refused the streams or their timing: {self.destination.name}"
+            return OutputError(found, "use .mkv")
         return self._output.failed(error)
 
     def _discard(self) -> None:
@@ -293,14 +302,14 @@ class VideoWriter:
 
 
 def _first_packets(source: VideoReader) -> dict[int, av.Packet]:
-    """One packet of each copied stream, as far as the beginning of the file has one."""
+    """The first packet of each copied stream that has one near the beginning of the file."""
     wanted = {other.index for other in source.info.others}
     found: dict[int, av.Packet] = {}
     if not wanted:
         return found
     with open_input(source.info.path) as container:
         packets = container.demux([container.streams[index] for index in sorted(wanted)])
-        for packet in itertools.islice(packets, 500):
+        for packet in itertools.islice(packets, MAX_PACKETS):
             if packet.size:
                 found.setdefault(packet.stream_index, packet)
             if len(found) == len(wanted):

@@ -8,3 +8,5 @@ exposure.
 All of it is torch and batched: the same code fills a ring of crops on a CPU and every batch on a GPU. Real motion
 between the frames of a video (:mod:`deblurcli.synth.motion`) adds what no camera path shows.
 """
+
+from __future__ import annotations

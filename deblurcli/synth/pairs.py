@@ -1,4 +1,4 @@
-"""Blurred and sharp versions of whole pictures and videos, frame by frame: what `deblur synth` writes."""
+"""Blurred and sharp versions of whole pictures and videos, frame by frame: what ``deblur synth`` writes."""
 
 from __future__ import annotations
 

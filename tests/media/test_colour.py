@@ -13,7 +13,7 @@ from deblurcli.media import colour as maths
 from deblurcli.media.layout import PACKED, Colour, PlaneLayout, layout_of, pack, repacks, unpack
 from deblurcli.media.reader import Frame
 
-MATRICES = [*maths.WEIGHTS, "ycgco"]
+MATRICES = [*maths.LUMA_WEIGHTS, "ycgco"]
 
 
 def layout(pix_fmt: str, matrix: str = "bt709", full: bool = False, siting: str = "left") -> PlaneLayout:
@@ -35,7 +35,7 @@ def rgb_to_codes(rgb: torch.Tensor, shape: PlaneLayout) -> list[torch.Tensor]:
     if shape.colour.matrix == "ycgco":
         y, u, v = red / 4 + green / 2 + blue / 4, -red / 4 + green / 2 - blue / 4, red / 2 - blue / 2
     else:
-        kr, kb = maths.WEIGHTS[shape.colour.matrix]
+        kr, kb = maths.LUMA_WEIGHTS[shape.colour.matrix]
         y = kr * red + (1 - kr - kb) * green + kb * blue
         u, v = (blue - y) / (2 - 2 * kb), (red - y) / (2 - 2 * kr)
     if shape.colour.full_range:

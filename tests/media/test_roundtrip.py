@@ -302,7 +302,7 @@ def test_endless_damage_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     data = clip.read_bytes()
     first = data.find(b"\x89PNG", data.find(b"\x89PNG") + 4)
     clip.write_bytes(data[:first] + data[first:].replace(b"\x89PNG", b"\0\0\0\0"))
-    monkeypatch.setattr(reading, "FAILURES_IN_A_ROW", 20)
+    monkeypatch.setattr(reading, "MAX_FAILURES", 20)
     with VideoReader(clip) as reader, pytest.raises(InputError, match="20 damaged packets in a row"):
         list(reader.frames())
 

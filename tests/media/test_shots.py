@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from scenes import HEIGHT, WIDTH, scene
 from torch import Tensor
 
-from deblurcli.media.shots import THUMBNAIL, CutDetector, thumbnail
+from deblurcli.media.shots import THUMBNAIL_PIXELS, CutDetector, thumbnail
 
 
 def cuts(pictures: Iterable[Tensor]) -> list[int]:
@@ -104,7 +104,7 @@ def test_a_shot_is_judged_without_what_came_before() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 90), (7, 3), (16, 16), (32, 2000), (720, 1280)])
 def test_any_size(size: tuple[int, int]) -> None:
     assert cuts([torch.rand(3, *size)] * 2) == []
-    assert thumbnail(torch.rand(3, *size))[0].size < 2 * THUMBNAIL
+    assert thumbnail(torch.rand(3, *size))[0].size < 2 * THUMBNAIL_PIXELS
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 300), (180, 320), (6000, 7000)])

@@ -5,6 +5,8 @@
 The photo is coffee.png of the scikit-image package (CC0). Path, exposure and tone are made here.
 """
 
+from __future__ import annotations
+
 import sys
 from fractions import Fraction
 
@@ -13,7 +15,8 @@ import cv2
 import numpy as np
 import torch
 
-from deblurcli.synth import Response, Sensor, expose
+from deblurcli.synth.light import Response, Sensor
+from deblurcli.synth.scenes import expose_scenes
 
 SIZE, FRAMES, RATE, SAMPLES = (256, 448), 60, 25, 25
 SHUTTER = 0.8
@@ -45,7 +48,7 @@ def main(photo: str, destination: str) -> None:
             times = (index + SHUTTER * np.linspace(-0.5, 0.5, SAMPLES)) / RATE
             camera = torch.from_numpy(hand_path(times)).float()[None]
             none, even = torch.zeros(0, dtype=torch.long), torch.ones(1, *SIZE)
-            mean, _ = expose(light, torch.zeros(0, 4, *light.shape[-2:]), none, camera, camera, SIZE, even)
+            mean, _ = expose_scenes(light, torch.zeros(0, 4, *light.shape[-2:]), none, camera, camera, SIZE, even)
             shot = sensor.capture(response.display(mean), rng)
             pixels = (shot[0] * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
             output.mux(video.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))

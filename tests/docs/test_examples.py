@@ -52,6 +52,11 @@ def test_an_example_runs(path, folder, capsys):
     assert capsys.readouterr().out
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+def test_what_a_script_imports_is_there(path):
+    runpy.run_path(str(path), run_name="imported")
+
+
 def test_python_in_documents_is_an_example_or_runs(folder):
     scripts = {path.read_text(encoding="utf-8") for path in EXAMPLES}
     quoted = set()

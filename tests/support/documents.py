@@ -7,7 +7,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/README.md")),
+    *(
+        ROOT / name
+        for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/README.md", "benchmarks/README.md")
+    ),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 """Every document that people read; CHANGELOG.md alone speaks of other versions."""
@@ -36,8 +39,10 @@ def prose(path: Path) -> str:
 
 
 def command_lines(path: Path) -> list[str]:
-    """Every ``deblur ...`` in the shell blocks of a document, without comments and redirections."""
+    """Every ``deblur ...`` in the shell blocks of a document: variables put in, without comments and redirections."""
     code = "\n".join(blocks(path, "sh", "bash")).replace("\\\n", " ")
+    for name, value in re.findall(r"^([A-Z]+)=\"(.*)\"$", code, re.MULTILINE):
+        code = code.replace(f"${name}", value)
     return [_REDIRECTION.sub("", line).strip() for line in _COMMAND.findall(code)]
 
 

@@ -17,6 +17,7 @@ from deblurcli.cli.app import app
 from deblurcli.cli.examples import EXAMPLES
 from deblurcli.cli.pages import described, usage
 from deblurcli.errors import EXIT_CODES
+from deblurcli.files import OutputFile
 from deblurcli.version import __version__
 
 COMPLETION = ("install_completion", "show_completion")
@@ -103,4 +104,5 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "man")
     folder.mkdir(parents=True, exist_ok=True)
     for file, page in pages().items():
-        (folder / file).write_text(page, encoding="utf-8", newline="\n")
+        with OutputFile(folder / file, overwrite=True) as output:
+            output.file.write(page.encode())

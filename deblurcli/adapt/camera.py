@@ -1,9 +1,10 @@
-"""The camera of one video, fitted to it: the reblurring of the meta method by physics instead of a network.
+"""The camera of one video, fitted to it: the meta method's model of blur by physics instead of a network.
 
-Where a video is sharp for a moment, the frames beside that moment show the same things blurred: the camera's response
-and the paths that turn the one into the other are found by gradient descent. With them, any patch can be given the blur
-that this camera makes. The model is that of :mod:`deblurcli.synth`: views along a path, averaged in linear light; the
-supervision by neighbours follows Reblur2Deblur (Chen et al., ICCP 2018), with a free path in place of optical flow.
+Where a video is sharp for a moment, the frames beside that moment show the same things blurred. Gradient descent finds
+the camera's response, and the paths that turn the sharp moment into the blurred frames. With them, any patch can be
+given the blur that this camera makes. The model is :mod:`deblurcli.synth`'s: views along a path, averaged in linear
+light. Supervision by neighbours in time follows Reblur2Deblur (Chen et al., ICCP 2018), with a free path in place of
+optical flow.
 """
 
 from __future__ import annotations
@@ -33,61 +34,62 @@ SAMPLES = 15
 STEPS = 60
 PATH_RATE, RESPONSE_RATE = 0.25, 0.05
 """Adam rates: pixels of the reduced patches, and units of the three numbers of the response."""
-OPENING = 0.6
-"""Share of the frame interval that the shutter is taken to be open for at the start."""
-USUAL = (math.log(1.8), 0.0, 0.5)
-DOUBT = (0.5, 0.6, 1.0)
-"""Mean and standard deviation of what is expected of a response: logarithm of gamma, tone, boost."""
-PRIOR, BEND = 2e-4, 1e-4
-"""Weights of these expectations, and of a path's being straight and even, against the mean absolute difference."""
-OUTLIER = 1.5
-"""A piece that is explained this many times worse than the median does not count in the second half of the fit."""
-DARKEST = 2e-3
+EXPOSURE = 0.6
+"""Share of the frame interval in which the shutter is open, as a first guess."""
+EXPECTED_RESPONSE, RESPONSE_DEVIATION = (math.log(1.8), 0.0, 0.5), (0.5, 0.6, 1.0)
+"""Mean and standard deviation of responses: logarithm of gamma, tone, boost."""
+RESPONSE_WEIGHT, BEND_WEIGHT = 2e-4, 1e-4
+"""Weights, against the mean absolute difference, of a response's deviation from the expected one, and of the bends and
+changes of speed of a path."""
+OUTLIER_RATIO = 1.5
+"""A piece whose error is this many times the median one does not count in the second half of the fit."""
+MIN_VALUE = 2e-3
 """Display value below which the slope of a response has no bound."""
-SAMPLES_PER_PIXEL = 0.6
-MOST_SAMPLES = 41
-BLOCK = 8
-"""Side of the squares that noise is looked for in, in pixels."""
-UNEXPLAINED = 0.5
-"""Share of a piece's structure that may be missed; above, its path means nothing."""
-LEAST = 1.0
-"""Pixels; a shorter path is no blur to learn from."""
-LOUDNESS = (0.2, 1.0)
-"""Share of the camera's noise that a blurred picture gets. What was taken for noise may be fine structure or what
-compression left; a network that has seen quieter pictures as well does not smooth that away."""
-FEWEST = 4
+SAMPLES_PER_PIXEL, MAX_SAMPLES = 0.6, 41
+"""Views that are averaged to blur a picture: by the length of the path, and at most."""
+NOISE_BLOCK = 8
+"""Side of the squares in which noise is measured, in pixels."""
+MAX_UNEXPLAINED = 0.5
+"""Largest share of a piece's structure that may be missed; above, its path means nothing."""
+MIN_PATH = 1.0
+"""Length of a path, in pixels, below which there is no blur to learn from."""
+NOISE_SHARES = (0.2, 1.0)
+"""Range of a blurred picture's noise, relative to the camera's. The measured noise may be fine structure, or left by
+compression; a network that has seen quieter pictures as well does not smooth that away."""
+MIN_EXPLAINED = 4
 """Pieces that must be explained for the camera to be known."""
 
 
 @dataclass(frozen=True)
 class Camera:
-    """What blurs a video: a response (of one scene), paths (P x KNOTS x 2 pixels, zero in the middle), the noise."""
+    """The cause of a video's blur: response (of one scene), paths (P x KNOTS x 2 pixels, zero in the middle), noise."""
 
     response: Response
     paths: Tensor
     sensor: Sensor
 
     def blur(self, picture: Tensor, rng: np.random.Generator, *, noisy: bool = True) -> tuple[Tensor, Tensor, int]:
-        """A picture as this camera sees it along one of its paths, varied a little, and what to restore it to.
+        """Blur a picture as this camera does along one of its paths, varied a little.
 
         The picture (N x 3 x H x W in [0, 1]) may be ``noisy`` itself. If it were both blurred and the target, the
         network would learn to restore its noise, of which the blurred version keeps some. So more noise of the same
-        kind is added before the blur and taken off the target. That makes the noise of the two independent, and to
-        restore it does not pay (recorrupted-to-recorrupted, Pang et al., CVPR 2021).
+        kind is added before the blur and taken off the target. Then the noise of the two is independent, and restoring
+        it does not pay (recorrupted-to-recorrupted, Pang et al., CVPR 2021).
 
         Returns:
-            the blurred picture, the target, and the width of the border that shows what lies outside of the picture.
+            The blurred picture and the target (N x 3 x H x W each), and the width of the border, in pixels, that
+            depends on what lies outside of the picture.
         """
         path = self.paths[rng.integers(len(self.paths))]
         # Another moment's shake is longer or shorter, and as likely to go the other way.
         path = path * float(np.exp(0.4 * rng.standard_normal()) * rng.choice([-1, 1]))
         reach = min(picture.shape[-2:]) / 5
         path = path * min(1.0, reach / max(float(path.abs().max()), 1e-6))
-        count = int(np.clip(_length(path) * SAMPLES_PER_PIXEL, 3, MOST_SAMPLES)) | 1
+        count = int(np.clip(_length(path) * SAMPLES_PER_PIXEL, 3, MAX_SAMPLES)) | 1
         grain = self.sensor.capture(picture, rng) - picture if noisy else torch.zeros_like(picture)
         light = self.response.linear(picture + grain)
         blurred = self.response.display(expose_paths(light, path.expand(len(picture), -1, -1), count))
-        sensor = replace(self.sensor, noise=self.sensor.noise * float(rng.uniform(*LOUDNESS)))
+        sensor = replace(self.sensor, noise=self.sensor.noise * float(rng.uniform(*NOISE_SHARES)))
         return sensor.capture(blurred, rng), picture - grain, math.ceil(float(path.abs().max()))
 
     def facts(self) -> dict[str, Any]:
@@ -157,7 +159,7 @@ def _start(window: Tensor, blurred: int, corners: Tensor, side: int) -> Tensor:
     ends = [_offsets(window[frame], sharp, corners, side) for frame in (before, after)]
     speed = (ends[1] - ends[0]) / (after - before)
     times = torch.linspace(-0.5, 0.5, KNOTS, device=window.device)[:, None]
-    return now[:, None] + OPENING * speed[:, None] * times
+    return now[:, None] + EXPOSURE * speed[:, None] * times
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ class Moments:
 
     @property
     def sharp(self) -> Tensor:
-        """P x 3 x S x S."""
+        """The sharp moments, P x 3 x S x S."""
         return self.windows[:, WINDOW // 2]
 
     @property
@@ -188,7 +190,7 @@ class Moments:
     def clips(self, chosen: Tensor) -> Tensor:
         """Pieces (K of their indices) with the frames around them: K x 5 x 3 x S/2 x S/2, the piece in the middle.
 
-        Those that lie outside of the window repeat its first or last frame.
+        Frames outside the window repeat its first or last one.
         """
         side, reach = self.size[0], WINDOW // 2
         clips = []
@@ -213,7 +215,7 @@ class Alignment:
     explained: Tensor
 
     def views(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        """What pieces (K of their indices) show, as the sharp patches have it: seen from the middle of the path.
+        """The sharp patches' view of some pieces (K of their indices), from the middle of the path.
 
         Returns:
             K x 3 x S/2 x S/2, and where that lies within the sharp patch, K x 1 x S/2 x S/2 bool.
@@ -244,7 +246,7 @@ def find_moments(patches: list[SupportPatch], device: torch.device) -> Moments:
 
 
 def align(patches: list[SupportPatch], device: torch.device) -> Alignment:
-    """Find response and paths whose exposures of the pseudo-sharp patches look like their blurred neighbours in time.
+    """Find the response and the paths along which pseudo-sharp patches look like their blurred neighbours in time.
 
     One response is shared by all; each quarter of a patch has a path of its own, so that turning cameras and depth do
     little harm. Pieces that stay unexplained, since something moves in them or the alignment failed, are left out.
@@ -254,8 +256,8 @@ def align(patches: list[SupportPatch], device: torch.device) -> Alignment:
     """
     moments = find_moments(patches, device)
     response, paths, fits = descend(moments)
-    explained = fits & (paths.diff(dim=1).norm(dim=-1).sum(1) > LEAST)
-    if int(explained.sum()) < FEWEST:
+    explained = fits & (paths.diff(dim=1).norm(dim=-1).sum(1) > MIN_PATH)
+    if int(explained.sum()) < MIN_EXPLAINED:
         raise Diverged("the sharp moments do not explain the blurred ones beside them")
     return Alignment(moments, response, paths, explained)
 
@@ -286,9 +288,9 @@ def descend(moments: Moments) -> tuple[Response, Tensor, Tensor]:
         Diverged: a number stopped being finite.
     """
     scale = 2 if moments.size[0] >= 64 else 1  # blur hides what halving the resolution loses
-    small, wanted = (F.avg_pool2d(p, scale).clamp(min=DARKEST) for p in (moments.sharp, moments.pieces))
+    small, wanted = (F.avg_pool2d(p, scale).clamp(min=MIN_VALUE) for p in (moments.sharp, moments.pieces))
     paths = (moments.paths / scale).requires_grad_(True)
-    usual, doubt = (torch.tensor(v, device=small.device) for v in (USUAL, DOUBT))
+    usual, doubt = (torch.tensor(v, device=small.device) for v in (EXPECTED_RESPONSE, RESPONSE_DEVIATION))
     numbers = usual.clone().requires_grad_(True)
     groups = [{"params": [paths], "lr": PATH_RATE}, {"params": [numbers], "lr": RESPONSE_RATE}]
     optimiser = torch.optim.Adam(groups, betas=(0.8, 0.99))
@@ -299,20 +301,20 @@ def descend(moments: Moments) -> tuple[Response, Tensor, Tensor]:
     for step in range(STEPS):
         response = _response(numbers)
         light = response.linear(small).repeat_interleave(QUARTERS, 0)
-        seen = response.display(expose_paths(light, paths, SAMPLES, size).clamp(min=DARKEST**2))
+        seen = response.display(expose_paths(light, paths, SAMPLES, size).clamp(min=MIN_VALUE**2))
         difference = (seen - wanted)[inner]
         apart = difference.abs().mean((1, 2, 3))
         if step == STEPS // 2:
             found = apart.detach()
-            kept = found <= OUTLIER * found.median()
+            kept = found <= OUTLIER_RATIO * found.median()
         unusual = ((numbers - usual) / doubt).square().sum()
         bend = paths.diff(n=2, dim=1).square().mean()
-        loss = apart[kept].mean() + PRIOR * unusual + BEND * bend
+        loss = apart[kept].mean() + RESPONSE_WEIGHT * unusual + BEND_WEIGHT * bend
         require_finite(loss, "camera")
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    fits = _unexplained(difference.detach(), wanted[inner]) < UNEXPLAINED
+    fits = _unexplained(difference.detach(), wanted[inner]) < MAX_UNEXPLAINED
     return _response(numbers.detach()), paths.detach() * scale, fits
 
 
@@ -326,13 +328,13 @@ def _unexplained(difference: Tensor, picture: Tensor) -> Tensor:
 def _quiet(residual: Tensor, picture: Tensor) -> tuple[float, float]:
     """Standard deviation of the fine part of N x C x H x W residuals, and its correlation with the next column's.
 
-    Both are those of the quietest fifth of the blocks: noise is everywhere, edges that were not explained are not.
-    Blocks near black and white, where noise is clipped, do not count.
+    Both are measured in the quietest fifth of the blocks: noise is everywhere, unexplained edges are not. Blocks near
+    black and white, where noise is clipped, do not count.
     """
     fine = (residual - F.avg_pool2d(residual, 5, 1, 2, count_include_pad=False))[..., 8:-8, 8:-8]
-    powers = F.avg_pool2d(fine.square(), BLOCK).mean(1)
-    products = F.avg_pool2d(fine[..., :-1] * fine[..., 1:], (BLOCK, BLOCK - 1), BLOCK).mean(1)
-    grey = F.avg_pool2d(picture[..., 8:-8, 8:-8], BLOCK).mean(1)
+    powers = F.avg_pool2d(fine.square(), NOISE_BLOCK).mean(1)
+    products = F.avg_pool2d(fine[..., :-1] * fine[..., 1:], (NOISE_BLOCK, NOISE_BLOCK - 1), NOISE_BLOCK).mean(1)
+    grey = F.avg_pool2d(picture[..., 8:-8, 8:-8], NOISE_BLOCK).mean(1)
     counted = (grey > 0.05) & (grey < 0.95)
     if not counted.any():
         return 0.0, 0.0

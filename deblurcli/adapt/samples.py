@@ -13,7 +13,7 @@ from torch import Tensor
 
 from deblurcli.metrics.self_shift import self_shift_score
 from deblurcli.networks import NetworkSpec
-from deblurcli.restore.tiles import SMALLEST_TILE, Region
+from deblurcli.restore.tiles import MIN_TILE, Region
 
 Item = TypeVar("Item")
 Kept = TypeVar("Kept")
@@ -109,7 +109,7 @@ class Splitter:
         pixels: most pixels of a piece that count.
         area: most pixels of a piece with its surroundings. Below 16 times the square of ``context``, there is less
             context: a piece that is mostly surroundings would never end.
-        reduced: the same for the parts of samples, once memory has run out.
+        reduced: the same for the pieces of samples, once memory has run out.
     """
 
     spec: NetworkSpec
@@ -143,7 +143,7 @@ class Splitter:
             found.append((float(self_shift_score(piece[None])) if min(piece.shape[1:]) > 1 else 0.0, sample))
         return [sample for _, sample in sorted(found, key=lambda scored: scored[0])]
 
-    def parts(self, sample: Sample) -> list[Sample]:
+    def pieces(self, sample: Sample) -> list[Sample]:
         """The sample itself or, once memory has run out, smaller ones that count the same pixels together."""
         if sample.area <= self.reduced:
             return [sample]
@@ -152,9 +152,9 @@ class Splitter:
         return [Sample(sample.frames[..., y : y + h, x : x + w], counted) for (y, x, h, w), counted in regions]
 
     def smaller(self, samples: list[Sample]) -> bool:
-        """Halve the area of the parts of these samples; False where it would be too small."""
+        """Halve the area of the pieces of these samples; False where it would be too small."""
         reduced = min(self.reduced, max(sample.area for sample in samples)) / 2
-        if not self.spec.tileable or reduced < SMALLEST_TILE**2:
+        if not self.spec.tileable or reduced < MIN_TILE**2:
             return False
         self.reduced = reduced
         return True

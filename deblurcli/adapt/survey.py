@@ -1,4 +1,4 @@
-"""One streaming pass over a video: its shots, its sharpness over time, its sharpest patches and its blurriest ones."""
+"""One streaming pass over a video: its shots, its sharpness over time, its sharpest and its blurriest patches."""
 
 from __future__ import annotations
 
@@ -54,20 +54,20 @@ class SupportPatch:
 
 @dataclass
 class Survey:
-    """What the pass found."""
+    """The findings of the pass."""
 
     patches: list[SupportPatch] = field(default_factory=list)
     size: int = 0
     """Side of the patches in pixels, a multiple of 32."""
     sharpness: array[float] = field(default_factory=lambda: array("f"))
-    """Of each frame: the mean over the locations of the self-shift score, averaged over its four directions, in dB.
+    """For each frame, the mean over the locations of the self-shift score, averaged over its four directions, in dB.
     Lower is sharper."""
     cuts: list[int] = field(default_factory=list)
     """Indices of the frames that begin a new shot, without the first frame."""
 
     @property
     def frames(self) -> int:
-        """How many there were."""
+        """Number of frames."""
         return len(self.sharpness)
 
 
@@ -94,7 +94,7 @@ def unit(pixels: Tensor) -> Tensor:
 
 
 def draw_corners(count: int, size: int, height: int, width: int, seed: int) -> np.ndarray:
-    """``count`` uniformly random top-left corners (y, x) of patches that lie inside the frame; shape (count, 2)."""
+    """Uniformly random top-left corners (y, x) of ``count`` patches that lie inside the frame; shape (count, 2)."""
     rng = np.random.default_rng(seed)
     return np.stack([rng.integers(height - size + 1, size=count), rng.integers(width - size + 1, size=count)], 1)
 
@@ -103,8 +103,8 @@ def survey(pictures: Iterable[Tensor], *, patches: int, size: int, seed: int) ->
     """Score the same random locations in every frame and keep the sharpest crop of each with its neighbours in time.
 
     Memory holds five frames and, per location, six crops, whatever the length. Windows never cross a cut. As in the
-    paper, the first and the last two frames of a shot, whose windows repeat a frame, are no candidates for the
-    sharpest; only where every shot is shorter than five frames they are.
+    paper, the first and the last two frames of a shot are no candidates for the sharpest, since their windows repeat a
+    frame; they are only where every shot is shorter than five frames.
 
     Args:
         pictures: the frames in order, 3 x H x W in [0, 1], or in bytes, which is faster.

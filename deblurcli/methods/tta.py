@@ -87,7 +87,7 @@ class Adapter:
         self.device = adaptation_device(network.device)
         self.original = network.module.get_submodule(self.spec.alone)
         self.module = copy.deepcopy(network.module).eval()
-        self.part = self.module.get_submodule(self.spec.alone)
+        self.adapting = self.module.get_submodule(self.spec.alone)
         self.frames = 1 if self.spec.alone else self.spec.window
         self.reblur, self.reblur_reach = reblur.module, reblur.spec.overlap
         self.weights = {reblur.name: reblur.sha256}
@@ -117,26 +117,26 @@ class Adapter:
                 self.loss(Sample(torch.zeros(shape), (0, 0, side, side)))
             return sum(storages.values())
 
-        self.part.requires_grad_(True)
+        self.adapting.requires_grad_(True)
         small, large = (kept(side) for side in PROBES)
-        self.part.requires_grad_(False)
+        self.adapting.requires_grad_(False)
         return max(large - small, 1) / (PROBES[1] ** 2 - PROBES[0] ** 2)
 
     def samples(self, frames: list[Tensor]) -> list[Sample]:
         """The pieces of the middle one of a window of frames (3 x H x W each), the most detailed ones first."""
         return self.splitter.samples(frames if self.frames > 1 else [frames[len(frames) // 2]])
 
-    def restored(self, part: nn.Module, sample: Sample) -> Tensor:
-        """The result of the network, or of its part that adapts, on a sample: 1 x 3 x h x w, not clamped."""
+    def restore(self, module: nn.Module, sample: Sample) -> Tensor:
+        """Restore a sample with the network, or its submodule that adapts: 1 x 3 x h x w, not clamped."""
         h, w = sample.frames.shape[-2:]
         batch = padded(sample.frames[None], self.spec.multiple_of, self.spec.min_size).to(self.device.where)
         batch = batch.contiguous() if batch.dim() == 5 else batch.contiguous(memory_format=torch.channels_last)
         with self.device.autocast():
-            return part(batch)[..., :h, :w]
+            return module(batch)[..., :h, :w]
 
     def loss(self, sample: Sample) -> Tensor:
         """The sum of | M_R(L) - L | over the counted pixels and channels of a sample (eq. 6, there the mean)."""
-        restored = self.restored(self.part, sample)
+        restored = self.restore(self.adapting, sample)
         y, x, h, w = sample.counted
         top, left = max(0, y - self.reblur_reach), max(0, x - self.reblur_reach)
         seen = restored[..., top : y + h + self.reblur_reach, left : x + w + self.reblur_reach]
@@ -158,16 +158,16 @@ class Adapter:
         Raises:
             Diverged: a loss or a weight is not finite, or memory has run out.
         """
-        self.part.load_state_dict(self.original.state_dict())
-        moving = list(self.part.requires_grad_(True).parameters())
+        self.adapting.load_state_dict(self.original.state_dict())
+        moving = list(self.adapting.requires_grad_(True).parameters())
         trace: list[float] = []
 
         def losses(step: int) -> Iterator[Tensor]:
             batch = [samples[(step * together + i) % len(samples)] for i in range(together)]
             values = 3 * sum(sample.pixels for sample in batch)
             for sample in batch:
-                for part in self.splitter.parts(sample):
-                    yield self.loss(part) / values
+                for piece in self.splitter.pieces(sample):
+                    yield self.loss(piece) / values
 
         try:
             update(
@@ -180,8 +180,8 @@ class Adapter:
                 smaller=lambda: self.splitter.smaller(samples),
             )
         finally:
-            self.part.requires_grad_(False)
-        require_finite_weights(self.part, "deblurring")
+            self.adapting.requires_grad_(False)
+        require_finite_weights(self.adapting, "deblurring")
         return trace
 
     def outcome(self, what: str) -> Outcome:
@@ -213,7 +213,7 @@ def adapted_to_all(adapter: Adapter, footage: Footage, console: Reporter) -> Pre
             if not samples:
                 raise Diverged("there are no frames")
             outcome.losses["losses"] = adapter.adapt(samples, len(samples), console)
-            after, before = (_results(adapter, part, samples) for part in (adapter.part, adapter.original))
+            after, before = (_results(adapter, which, samples) for which in (adapter.adapting, adapter.original))
             changes = [(new - old).abs().mean() for new, old in zip(after, before, strict=True)]
             if not float(torch.stack(changes).mean()) <= ABSURD_CHANGE:
                 raise Diverged(BROKEN)
@@ -231,13 +231,10 @@ def adapted_to_all(adapter: Adapter, footage: Footage, console: Reporter) -> Pre
 
 
 @torch.no_grad()
-def _results(adapter: Adapter, part: nn.Module, samples: list[Sample]) -> list[Tensor]:
-    """The counted pixels of each sample (3 x h x w) as a network, or its part that adapts, restores them."""
-    return [
-        sample.cut(adapter.restored(part, sample))[0].float().cpu()
-        for whole in samples
-        for sample in adapter.splitter.parts(whole)
-    ]
+def _results(adapter: Adapter, module: nn.Module, samples: list[Sample]) -> list[Tensor]:
+    """The counted pixels of each sample (3 x h x w) as a network, or its submodule that adapts, restores them."""
+    pieces = [piece for sample in samples for piece in adapter.splitter.pieces(sample)]
+    return [piece.cut(adapter.restore(module, piece))[0].float().cpu() for piece in pieces]
 
 
 class EachPicture:

@@ -1,4 +1,4 @@
-"""From a network with its size rules to a function on frames of any size: padding, tiles, blending, memory."""
+"""A network with size rules becomes a function on frames of any size: padding, tiles, blending, memory."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from torch import Tensor, nn
 from deblurcli.device import Device
 from deblurcli.errors import DeviceError
 from deblurcli.networks import NetworkSpec
-from deblurcli.networks.spec import padded as padded  # stands here until its callers look there
+from deblurcli.networks.spec import padded
 
 MEMORY_BUDGET = 2 << 30
-"""Bytes a tile's inference may take at most, however much is free."""
+"""Most bytes that a tile's inference may take, however much is free."""
 
-SMALLEST_TILE = 64
+MIN_TILE = 64
+"""Side in pixels."""
 
 Region = tuple[int, int, int, int]
 """Top, left, height and width in pixels."""
 
 
 def tile_spans(length: int, tile: int, overlap: int, step: int = 1) -> list[tuple[int, int]]:
-    """Where tiles begin that cover ``length``, and their sizes; neighbours share at least ``2 * overlap``.
+    """Begin and size of the tiles that cover ``length`` pixels; neighbours share at least ``2 * overlap``.
 
-    All begin at multiples of ``step``, the network's own grid: off it a network does not do the same. Where ``step``
-    divides neither ``length`` nor ``tile``, the last one is the smaller.
+    Tiles start at multiples of ``step``, the network's grid: strided networks are not shift-invariant off it. Where
+    ``step`` divides neither ``length`` nor ``tile``, the last one is smaller.
     """
     if tile >= length:
         return [(0, length)]
@@ -38,9 +39,9 @@ def tile_spans(length: int, tile: int, overlap: int, step: int = 1) -> list[tupl
 
 
 def ramp(length: int, size: int, start: int, overlap: int) -> Tensor:
-    """Blending weight along one axis of a tile (``size`` values): rising from 0 where it has neighbours, else 1.
+    """Blending weights along one axis of a tile (``size`` values): they rise from 0 where it has neighbours, else 1.
 
-    The outermost quarter of the overlap, where the tile lacks context most, has no say.
+    The outermost quarter of the overlap, where the tile lacks most context, does not count.
     """
     distance = torch.arange(size) + 0.5
     rise = ((distance - overlap / 2) / (1.5 * overlap)).clamp(1e-6, 1) if overlap else torch.ones(size)
@@ -71,9 +72,9 @@ def release_memory() -> None:
 class Restorer:
     """A deblurring network as a function on frames of any size.
 
-    Tiles are as large as memory allows; when it runs out, their side is halved, the same tile is done again, and the
-    smaller size is kept for the frames that follow. What a network computes of one frame alone is kept for the next
-    call, since consecutive windows share frames; the module's weights must therefore not change in between.
+    Tiles are as large as memory allows. When it runs out, their side is halved, the same tile is done again, and the
+    smaller size stays for the frames that follow. A frame's encodings are kept for the next call, since consecutive
+    windows share frames; the module's weights must not change in between.
 
     Args:
         module: the network, in eval mode, on ``device``.
@@ -89,7 +90,7 @@ class Restorer:
         self.side: int | None = None
         if spec.tileable and tile != "off":
             self.side = int(tile) if tile != "auto" else self._affordable()
-        # Frames of the latest window by identity, each with its encodings by region and precision. The frame itself is
+        # The latest window's frames by identity, each with its encodings by region and precision. The frame itself is
         # held so that no other can take over its identity.
         self.kept: dict[int, tuple[Tensor, dict[tuple[Region, bool], tuple[Tensor, ...]]]] = {}
 
@@ -100,7 +101,7 @@ class Restorer:
 
     def _affordable(self) -> int:
         budget = min(self.device.free_memory() // 2, MEMORY_BUDGET)
-        return max(SMALLEST_TILE, int(math.sqrt(budget / (self.spec.bytes_per_pixel * self.spec.window))))
+        return max(MIN_TILE, int(math.sqrt(budget / (self.spec.bytes_per_pixel * self.spec.window))))
 
     def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
         """A window of frames in (each 3 x H x W in [0, 1]), the restored centre frame out (3 x H x W float32, CPU).
@@ -122,7 +123,7 @@ class Restorer:
 
     def _shrink(self, longest: int) -> None:
         smaller = min(self.side or longest, longest) // 2
-        if not self.spec.tileable or smaller < SMALLEST_TILE:
+        if not self.spec.tileable or smaller < MIN_TILE:
             raise DeviceError(
                 f"out of memory on {self.device.where} at the smallest tile", "free memory or choose another --device"
             )
@@ -160,7 +161,7 @@ class Restorer:
         return restored[0, :, :h, :w].float().clamp(*self.range).cpu()
 
     def _encoded(self, frame: Tensor, region: Region, precise: bool) -> tuple[Tensor, ...]:
-        """What the network computes of a region of one frame alone; at the second time, from memory."""
+        """The network's encodings of a region of one frame; at the second time, from memory."""
         _, encodings = self.kept[id(frame)]
         if (region, precise) not in encodings:
             encodings[region, precise] = self.module.encode(self._batch(frame, region))  # type: ignore[operator]

@@ -135,13 +135,13 @@ def test_the_loss_of_the_pieces_is_that_of_the_whole_picture(deblur: LoadedNetwo
     samples = [Sample(whole[:, y : y + h, x : x + w], counted) for (y, x, h, w), counted in pieces]
     found = []
     for some in (samples, [Sample(whole, (0, 0, 37, 201))]):
-        near.part.requires_grad_(True).zero_grad()
+        near.adapting.requires_grad_(True).zero_grad()
         total = torch.zeros(())
         for sample in some:
             loss = near.loss(sample)
             loss.backward()
             total += loss.detach()
-        found.append((float(total), [p.grad.clone() for p in near.part.parameters()]))  # type: ignore[union-attr]
+        found.append((float(total), [p.grad.clone() for p in near.adapting.parameters()]))  # type: ignore[union-attr]
     (tiled, tiled_gradients), (one, one_gradients) = found
     assert tiled == pytest.approx(one, rel=1e-5)
     for a, b in zip(tiled_gradients, one_gradients, strict=True):

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from deblurcli.device import Device, pick_device
 from deblurcli.errors import DeviceError
 from deblurcli.networks import NETWORKS, NetworkSpec
-from deblurcli.restore.tiles import SMALLEST_TILE, Restorer, padded, ramp, tile_spans
+from deblurcli.networks.spec import padded
+from deblurcli.restore.tiles import MIN_TILE, Restorer, is_out_of_memory, ramp, tile_spans
 
 FP32 = pick_device("cpu", "fp32")
 
@@ -144,7 +145,7 @@ def test_out_of_memory_halves_the_tile_and_keeps_the_size() -> None:
 
 def test_out_of_memory_at_the_smallest_tile_is_one_error() -> None:
     with pytest.raises(DeviceError, match="smallest tile"):
-        Restorer(FailsAbove(SMALLEST_TILE**2 // 2), spec(overlap=8), FP32, "off")([torch.rand(3, 300, 200)])
+        Restorer(FailsAbove(MIN_TILE**2 // 2), spec(overlap=8), FP32, "off")([torch.rand(3, 300, 200)])
 
 
 def test_other_errors_are_not_taken_for_memory() -> None:
@@ -166,3 +167,18 @@ def test_bf16_agrees_with_fp32_to_8_bit_rounding() -> None:
     half = Restorer(loaded.module, loaded.spec, Device(torch.device("cpu"), torch.bfloat16, "test"))([picture])
     assert (exact - half).abs().mean() < 0.5 / 255
     assert (exact - half).abs().quantile(0.999) < 2 / 255
+
+
+@pytest.mark.parametrize(
+    ("error", "is_one"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (MemoryError(), True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate"), True),
+        (RuntimeError("could not create a primitive"), True),
+        (RuntimeError("shapes do not match"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_errors_that_mean_too_little_memory(error: BaseException, is_one: bool) -> None:
+    assert is_out_of_memory(error) == is_one

@@ -14,13 +14,13 @@ from torch import Tensor
 
 Planes = NDArray[np.float64]
 
-LUMA = (65.481, 128.553, 24.966)
+LUMA_WEIGHTS = (65.481, 128.553, 24.966)
 """Weights of R, G and B, each 0..1, in the luma 16..235 of ITU-R BT.601 (to which 16 is added)."""
-LUMA_256 = (65.738, 129.057, 25.064)
-"""The same for code values 0..255 divided by 256, as the meta-transferring paper's code has it."""
+LUMA_WEIGHTS_256 = (65.738, 129.057, 25.064)
+"""The same for code values 0..255 divided by 256, as in the meta-transferring paper's code."""
 
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-"""What keeps SSIM's two quotients steady: (K L)^2 of K1, K2 and the range L of 8 bits."""
+"""Constants that keep SSIM's two quotients steady: (K L)^2 of K1, K2 and the range L of 8 bits."""
 
 
 def rounded(picture: Tensor) -> Tensor:
@@ -42,10 +42,10 @@ def psnr(restored: Tensor, reference: Tensor) -> float:
 def ssim(restored: Tensor, reference: Tensor, mode: str = "channel") -> float:
     """Structural similarity (Wang et al., "Image quality assessment", TIP 2004), K1 0.01, K2 0.03, in float64.
 
-    Publications differ in the window and in what colour is to it; the ``mode`` must be told with a figure:
+    Publications differ in the window and in how they treat colour; a figure means little without its ``mode``:
 
     - ``channel``: Gaussian window 11 x 11 of sigma 1.5, per channel, averaged; windows that would leave the picture
-      are not used. What the test-time adaptation paper and CDVD-TSP report.
+      are not used. The test-time adaptation paper and CDVD-TSP report this.
     - ``luma``: the same on the luma alone, as the meta-transferring paper's code does.
     - ``uniform7``: flat window 7 x 7 and sample covariance, per channel, averaged: scikit-image's default.
     - ``volume3d``: Gaussian window 11 x 11 x 11 over the picture as a volume of depth 3, its border repeated, as
@@ -60,7 +60,7 @@ def ssim(restored: Tensor, reference: Tensor, mode: str = "channel") -> float:
     """
     x, y = (rounded(p).cpu().double().numpy() for p in (restored, reference))
     if mode == "luma":
-        x, y = (luma(p, LUMA_256, 256)[None] for p in (x, y))
+        x, y = (luma(p, LUMA_WEIGHTS_256, 256)[None] for p in (x, y))
     window, unbiased = gaussian_window(11, 1.5), 1.0
     if mode == "uniform7":
         window, unbiased = np.full(7, 1 / 7), 49 / 48
@@ -105,12 +105,12 @@ def gaussian_window(size: int, sigma: float) -> Planes:
 
 
 def smoothed(planes: Planes, window: Planes) -> Planes:
-    """The mean of C x H x W under a window along height and width, the border repeated; of the same size."""
+    """Weighted means of C x H x W under a window along height and width, the border repeated; of the same size."""
     return np.stack([cv2.sepFilter2D(p, -1, window, window, borderType=cv2.BORDER_REPLICATE) for p in planes])
 
 
 def _spread(planes: Planes, window: Planes) -> Planes:
-    """The mean of C x H x W under a window along the channels, the outer ones repeated."""
+    """Weighted means of C x H x W under a window along the channels, the outer ones repeated."""
     count, reach = len(planes), len(window) // 2
     weights = np.zeros((count, count))
     for channel in range(count):

@@ -27,41 +27,42 @@ from torch import Tensor
 
 from deblurcli.errors import InputError, WeightsError
 from deblurcli.files import OutputFile
-from deblurcli.metrics.fidelity import LUMA, Planes, gaussian_window, luma, rounded, smoothed
+from deblurcli.metrics.fidelity import LUMA_WEIGHTS, Planes, gaussian_window, luma, rounded, smoothed
 
-BLOCK = 96
-"""Side of the blocks, in pixels of the full resolution."""
+BLOCK_SIDE = 96
+"""Pixels of the full resolution."""
 SCALES = 2
 """Full and half resolution."""
 SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))
-"""Rows and columns between the neighbours whose products are looked at."""
+"""Rows and columns between neighbours whose products are taken."""
 FEATURES = SCALES * (2 + 4 * len(SHIFTS))
-SHARP = 0.75
-"""Blocks of at least this sharpness, of the photo's sharpest, make the pristine model."""
+MIN_SHARPNESS = 0.75
+"""Sharpness of the blocks that make the pristine model, as a share of the photo's sharpest."""
 MAX_BYTES = 1 << 20
-"""A model has 11 kB; much larger files are refused unread."""
+"""Size of a model's file beyond which it is refused unread; a model has 11 kB."""
 
 BUNDLED = Path(__file__).parents[1] / "bundled" / "niqe.npz"
 
 
 @dataclass(frozen=True)
 class NaturalModel:
-    """The features of sharp photos: their mean, ``FEATURES`` numbers, and their covariance; where they come from."""
+    """The features of sharp photos: ``FEATURES`` means and their covariance."""
 
     mean: NDArray[np.float64]
     covariance: NDArray[np.float64]
     card: dict[str, Any] = field(default_factory=dict)
+    """Where the model comes from."""
 
 
 def niqe(picture: Tensor, model: NaturalModel | None = None, mode: str = "matlab") -> float:
     """The distance of a picture from sharp photos: 3 (good) to 20 or more; lower is better.
 
-    It is taken on the luma of 8-bit RGB (ITU-R BT.601), in blocks of 96 x 96 from the top left corner; what is left
-    over at the right and at the bottom does not count. Programs differ in two details, see ``mode``.
+    Computed on the luma of 8-bit RGB (ITU-R BT.601), in blocks of 96 x 96 from the top left corner; the remainder at
+    the right and at the bottom does not count. Programs differ in two details, see ``mode``.
 
     Args:
         picture: 3 x H x W in [0, 1].
-        model: what to compare with; default: the package's.
+        model: the model to compare with; default: the package's.
         mode: ``matlab`` or ``nafnet``. ``matlab``: luma rounded to 8 bits, halved by MATLAB's
             ``imresize`` (bicubic, antialiased). ``nafnet``: luma as it is, halved by the mean of 2 x 2, as in the
             programs of NAFNet and Restormer.
@@ -91,7 +92,7 @@ def pristine_model(photos: Iterable[Tensor], card: dict[str, Any] | None = None)
     for photo in photos:
         features, sharpness = block_features(photo)
         if len(features):
-            chosen.append(features[sharpness >= SHARP * sharpness.max()])
+            chosen.append(features[sharpness >= MIN_SHARPNESS * sharpness.max()])
     features = np.concatenate(chosen)
     features = features[~np.isnan(features).any(1)]
     if len(features) <= FEATURES:
@@ -104,7 +105,7 @@ def pristine_model(photos: Iterable[Tensor], card: dict[str, Any] | None = None)
 def read_model(path: Path) -> NaturalModel:
     """A model from a NumPy archive of ``mu_pris_param`` (36 numbers) and ``cov_pris_param`` (36 x 36).
 
-    That is the form in which the original model is passed on as ``niqe_pris_params.npz``.
+    The original model is passed on in this form as ``niqe_pris_params.npz``.
 
     Raises:
         WeightsError: the file cannot be read, or is not such a model.
@@ -150,11 +151,11 @@ def block_features(picture: Tensor, mode: str = "matlab") -> tuple[Planes, Plane
     each of four neighbours the shape, the mean and the spreads to the left and right. Sharpness is the mean of the
     local standard deviation. N x ``FEATURES`` and N; blocks without any texture have NaNs.
     """
-    grey = luma(rounded(picture).cpu().double().numpy(), LUMA, 255)
+    grey = luma(rounded(picture).cpu().double().numpy(), LUMA_WEIGHTS, 255)
     if mode == "matlab":
         grey = grey.round()
-    rows, columns = (size // BLOCK for size in grey.shape)
-    grey = grey[: rows * BLOCK, : columns * BLOCK]
+    rows, columns = (size // BLOCK_SIDE for size in grey.shape)
+    grey = grey[: rows * BLOCK_SIDE, : columns * BLOCK_SIDE]
     found = np.empty((rows * columns, SCALES, FEATURES // SCALES))
     sharpness = np.empty(rows * columns)
     window = gaussian_window(7, 7 / 6)
@@ -197,7 +198,7 @@ def halved(plane: Planes, mode: str) -> Planes:
 
 @cache
 def _shapes() -> tuple[Planes, Planes, Planes, Planes]:
-    """The shapes that are tried, and for each the ratio r of moments, the spread by deviation, and the lean."""
+    """The shapes that are tried, and for each the ratio r of moments, the spread per deviation, and the lean."""
     shapes = np.arange(200, 10001) / 1000
     g1, g2, g3 = (np.array([math.gamma(k / shape) for shape in shapes]) for k in (1, 2, 3))
     return shapes, g2**2 / (g1 * g3), np.sqrt(g1 / g3), g2 / g1
@@ -206,7 +207,7 @@ def _shapes() -> tuple[Planes, Planes, Planes, Planes]:
 def _asymmetric_fit(blocks: Planes) -> tuple[Planes, Planes, Planes, Planes]:
     """An asymmetric generalised Gaussian fitted to the values of each block by moments (Lasmar et al., ICIP 2009).
 
-    N x h x w to four times N: shape, spread to the left and to the right, and the factor of their difference that is
+    N x h x w to four times N: shape, spread to the left and to the right, and the factor by which their difference is
     the mean. A block with no value on one side has NaNs.
     """
     values = blocks.reshape(len(blocks), -1)

@@ -1,4 +1,4 @@
-"""How unlike two pictures look: LPIPS, by a network that is handed in."""
+"""How unlike two pictures look: LPIPS, by a given network."""
 
 from __future__ import annotations
 

@@ -16,18 +16,25 @@ from deblurcli.errors import InputError
 from deblurcli.metrics.fidelity import gaussian_window, rounded, similarity_map
 
 ITERATIONS = 100
-BLUR = 5
-"""Side of the Gaussian window, in pixels, that the alignment looks through."""
+BLUR_SIDE = 5
+"""Pixels: side of the Gaussian window that the alignment looks through."""
 
 
 def aligned_fidelity(restored: Tensor, reference: Tensor) -> tuple[float, float]:
-    """PSNR in dB and SSIM of a restored picture that is brought to the brightness and the place of its reference.
+    """PSNR in dB and SSIM of a restored picture after matching brightness and position to its reference.
 
     The brightness is scaled to the least squared difference, then a homography is found by maximising the correlation
-    (Evangelidis & Psarakis, TPAMI 2008). What it leaves without a source counts in neither score. SSIM is that of
-    :func:`deblurcli.metrics.ssim`, averaged over the windows around the pixels that count.
+    (Evangelidis & Psarakis, TPAMI 2008). Pixels that it leaves without a source count in neither score. SSIM is
+    :func:`deblurcli.metrics.fidelity.ssim`, averaged over the windows around the pixels that count.
 
-    Both 3 x H x W in [0, 1]; NaN for SSIM if smaller than 11 x 11. Raises InputError if they are not of one scene.
+    Args:
+        restored, reference: 3 x H x W in [0, 1].
+
+    Returns:
+        PSNR and SSIM; SSIM is NaN for pictures smaller than 11 x 11.
+
+    Raises:
+        InputError: the pictures are not of one scene.
     """
     picture, wanted = (
         np.ascontiguousarray((rounded(p).cpu() / 255).permute(1, 2, 0).numpy()) for p in (restored, reference)
@@ -54,12 +61,12 @@ def aligned_fidelity(restored: Tensor, reference: Tensor) -> tuple[float, float]
 
 
 def _homography(picture: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float32]:
-    """From the pixels of ``wanted`` to where they lie in ``picture``, H x W x 3 both. Raises InputError."""
+    """The homography from pixels of ``wanted`` to ``picture``, H x W x 3 both. Raises InputError."""
     target, source = (cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) for p in (wanted, picture))
     stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, ITERATIONS, 0)
     start = np.eye(3, dtype=np.float32)
     try:
-        _, matrix = cv2.findTransformECC(target, source, start, cv2.MOTION_HOMOGRAPHY, stop, None, BLUR)
+        _, matrix = cv2.findTransformECC(target, source, start, cv2.MOTION_HOMOGRAPHY, stop, None, BLUR_SIDE)
     except cv2.error as error:
         raise _unlike() from error
     return matrix

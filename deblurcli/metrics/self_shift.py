@@ -11,12 +11,12 @@ from torch import Tensor
 SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))
 """Rows and columns of the four one-pixel shifts: horizontal, vertical, both diagonals."""
 
-IDENTICAL = 100.0
+IDENTICAL_PSNR = 100.0
 """The PSNR, in dB, that counts for two equal areas."""
 
 
 def self_shift_score(crop: Tensor) -> Tensor:
-    """Score crops N x 3 x h x w, float in [0,1]: N scores in dB, lower is sharper.
+    """Score crops N x 3 x h x w, float in [0, 1]: N scores in dB, lower is sharper.
 
     A score is the sum of the PSNRs between the crop and itself shifted in four directions, over the overlapping area
     and all channels, at peak 1 (which equals peak 255 of values 0..255); a direction without any change counts 100.
@@ -34,7 +34,7 @@ def score_locations(frame: Tensor, corners: Tensor, size: int) -> Tensor:
     """Score the ``size`` x ``size`` crops of one frame at many corners, as :func:`self_shift_score` would.
 
     Args:
-        frame: 3 x H x W on the CPU, float32 in [0,1] or uint8, which is more than twice as fast.
+        frame: 3 x H x W on the CPU, float32 in [0, 1] or uint8, which is more than twice as fast.
         corners: M x 2 integers, (top, left) of each crop.
         size: side of the crops in pixels.
 
@@ -44,8 +44,8 @@ def score_locations(frame: Tensor, corners: Tensor, size: int) -> Tensor:
     Raises:
         ValueError: a crop does not lie inside the frame.
 
-    OpenCV on one thread: where the decoder keeps the cores busy, waiting for torch's threads takes longer than this.
-    It squares and sums in one go, which makes up for what crops that overlap could share.
+    OpenCV on one thread: while the decoder keeps the cores busy, waiting for torch's threads takes longer. It squares
+    and sums in one go, which outweighs what overlapping crops could share.
     """
     import cv2  # not where training runs with torch and numpy alone
 
@@ -73,4 +73,4 @@ def _overlap(height: int, width: int, shift: tuple[int, int]) -> tuple[tuple[sli
 
 def _score(mse: Tensor) -> Tensor:
     """N x 4 mean squared errors to N sums of PSNRs."""
-    return torch.where(mse == 0, IDENTICAL, -10 * mse.log10()).sum(-1)
+    return torch.where(mse == 0, IDENTICAL_PSNR, -10 * mse.log10()).sum(-1)

@@ -22,11 +22,11 @@ ROOT_MEAN_SQUARE = ("flicker", "flicker_reference")
 def frame_scores(
     frames: Iterable[tuple[Tensor, Tensor | None]], measures: Sequence[Measure], is_cut: Callable[[Tensor], bool]
 ) -> Iterator[Scores]:
-    """The scores of each picture; what it is too small for is left out.
+    """The scores of each picture; those that it is too small for are left out.
 
     Args:
         frames: pictures, 3 x H x W in [0, 1], all with a reference or all without.
-        measures: what is taken of each picture, in this order.
+        measures: measures of each picture, in this order.
         is_cut: whether a cut lies between this picture and the one before.
 
     From the second on, a picture in a shot also has ``flicker``: the root of its warping error, in 8-bit code values,

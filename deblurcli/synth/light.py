@@ -1,4 +1,4 @@
-"""What a camera makes of light: its response, its noise, its compression."""
+"""From light to pixels: a camera's response, its noise, its compression."""
 
 from __future__ import annotations
 
@@ -13,34 +13,33 @@ from torch import Tensor
 from deblurcli.synth.paths import BlurRange
 
 SRGB_OFFSET = 0.055
-"""Of the power with exponent 2.4 in the curve of sRGB (IEC 61966-2-1), which is straight near black."""
+"""Offset of the power with exponent 2.4 in the curve of sRGB (IEC 61966-2-1), which is straight near black."""
 
 
 def _moebius(values: Tensor, tone: Tensor) -> Tensor:
-    """A rising curve of [0, 1] onto itself with slope exp(tone) at 0 and exp(-tone) at 1; that of -tone undoes it."""
+    """A rising curve of [0, 1] onto itself, slope exp(tone) at 0 and exp(-tone) at 1; its inverse has -tone."""
     return values / (values + (1 - values) * torch.exp(-tone))
 
 
 @dataclass(frozen=True)
 class Response:
-    """A camera response per scene, display = curve(linear), exactly invertible; highlights lie above white.
-
-    ``gamma``: display = linear ** (1 / gamma). ``boost``: what is white was brighter by up to this much. ``offset``: 0,
-    or ``SRGB_OFFSET`` with gamma 2.4 for the curve of sRGB. ``tone``: 0, or how far a curve over the display values
-    darkens (above 0) or lightens them. The first two of shape (B,), the others too or (1,).
-    """
+    """A camera response per scene, display = curve(linear), exactly invertible; highlights lie above white."""
 
     gamma: Tensor
+    """Exponents: display = linear ** (1 / gamma); shape (B,)."""
     boost: Tensor
+    """How much brighter than white the brightest white was; shape (B,)."""
     offset: Tensor = field(default_factory=lambda: torch.zeros(1))
+    """0, or ``SRGB_OFFSET`` with gamma 2.4 for the curve of sRGB; shape (B,) or (1,)."""
     tone: Tensor = field(default_factory=lambda: torch.zeros(1))
+    """0, or how far a curve over the display values darkens (above 0) or lightens them; shape (B,) or (1,)."""
 
     @staticmethod
     def draw(count: int, rng: np.random.Generator) -> Response:
         """A quarter each: linear (video averaged as displayed), a power near 2.2, sRGB, and a random tone curve.
 
-        Half of the scenes have highlights above white, mostly not far above, but for those averaged as displayed: what
-        is displayed is clipped.
+        Half of the scenes have highlights above white, mostly not far above, except those averaged as displayed, whose
+        light is clipped.
         """
         kind = rng.integers(4, size=count)
         gamma = np.choose(kind, [1.0, rng.normal(2.2, 0.15, count), 2.4, rng.normal(2.2, 0.15, count)])
@@ -78,7 +77,7 @@ class Response:
         return _moebius(value, -tone)
 
 
-_LUMA = torch.tensor(  # quantisation steps of the JPEG standard, table K.1, at quality 50
+STEPS = torch.tensor(
     [
         [16, 11, 10, 16, 24, 40, 51, 61],
         [12, 12, 14, 19, 26, 58, 60, 55],
@@ -91,6 +90,7 @@ _LUMA = torch.tensor(  # quantisation steps of the JPEG standard, table K.1, at 
     ],
     dtype=torch.float32,
 )
+"""Quantisation steps of luma at quality 50 (JPEG standard, table K.1)."""
 
 
 def compress(picture: Tensor, quality: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ def compress(picture: Tensor, quality: Tensor) -> Tensor:
     to_ycc = picture.new_tensor([[0.299, 0.587, 0.114], [-0.1687, -0.3313, 0.5], [0.5, -0.4187, -0.0813]])
     ycc = torch.einsum("ij,bjhw->bihw", to_ycc, picture * 255 - 128)
     blocks = ycc.reshape(b, 3, h // 8, 8, w // 8, 8).permute(0, 1, 2, 4, 3, 5)
-    steps = _LUMA.to(picture.device)
+    steps = STEPS.to(picture.device)
     chroma = (steps * 1.2).clamp(max=99)
     scale = torch.where(quality < 50, 50 / quality, 2 - quality / 50)[:, None, None, None]
     table = (torch.stack([steps, chroma, chroma]) * scale).clamp(min=1)[:, :, None, None]
@@ -120,15 +120,14 @@ def compress(picture: Tensor, quality: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Sensor:
-    """What a camera adds to each scene's frames: noise that grows with the signal, and lossy compression.
-
-    ``noise``: standard deviation at full scale. ``demosaiced``: 1 where the noise is smoothed, as demosaicing does.
-    ``quality``: of the compression, infinite where there is none. All of shape (B,).
-    """
+    """A camera's damage to each scene's frames: noise that grows with the signal, lossy compression; shapes (B,)."""
 
     noise: Tensor
+    """Standard deviation at full scale."""
     demosaiced: Tensor
+    """1 where the noise is smoothed, as demosaicing does."""
     quality: Tensor
+    """Quality of the compression as for :func:`compress`, infinite where there is none."""
 
     @staticmethod
     def draw(count: int, ranges: BlurRange, rng: np.random.Generator) -> Sensor:

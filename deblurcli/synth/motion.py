@@ -1,4 +1,4 @@
-"""Blur from real motion: what lies between the frames of a sharp video, by optical flow, integrated in linear light."""
+"""Blur from real motion: the views between the frames of a sharp video, by optical flow, averaged in linear light."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from deblurcli.synth.paths import BlurRange
 
 PIXELS_PER_SAMPLE = 1.5
 MAX_SAMPLES = 16
+"""Views on each side of the middle frame."""
 
 
 def optical_flow(first: Tensor, second: Tensor) -> Tensor:
@@ -46,10 +47,16 @@ def between(first: Tensor, second: Tensor, forward: Tensor, backward: Tensor, ti
 def expose_motion(
     triple: Tensor, shutter: float, response: Response, softness: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The exposure around the middle one of three frames, ``shutter`` frame intervals (0 to 2) long, and that frame.
+    """The exposure around the middle one of three frames, and that frame.
 
-    ``triple`` is 3 x 3 x H x W uint8; ``response`` is that of one scene, and so is ``softness``, of the lens in
-    pixels. Both results are 3 x H x W display values in [0, 1].
+    Args:
+        triple: 3 x 3 x H x W uint8.
+        shutter: exposure in frame intervals, above 0 and at most 2.
+        response: response of one scene.
+        softness: standard deviation of its lens's blur in pixels.
+
+    Returns:
+        blurred, sharp: 3 x H x W display values in [0, 1].
     """
     light = response.linear(triple.float() / 255)
     if softness is not None:

@@ -20,11 +20,11 @@ MARGIN = 32
 
 SAMPLES_PER_PIXEL = 0.8
 SHUTTERS = (0.3, 1.6)
-"""Exposure times drawn from, in frame intervals; above 1 as if the footage had been taken at a higher rate."""
+"""Range of random exposure times in frame intervals; above 1 as in footage averaged from a higher rate."""
 
 
 def camera(rng: np.random.Generator, gamma: float | None, noise: float | None) -> tuple[Response, Sensor]:
-    """A random response and sensor, of one scene; with a given exponent, or noise, in place of what was drawn."""
+    """A random response and sensor of one scene, or with a given exponent or noise."""
     response, sensor = Response.draw(1, rng), Sensor.draw(1, BlurRange(), rng)
     if gamma is not None:
         response = Response(torch.tensor([gamma]), torch.zeros(1))
@@ -49,9 +49,9 @@ def shaken(
         frames: 1 for a still on a random path, more for a clip held by hand.
         rate: frames per second of the clip; the shutter is open for four fifths of the interval.
         blur: mean length of the path in an exposure, in pixels; drawn when None.
-        seed: of every draw.
+        seed: seed of every draw.
         gamma: exponent of the camera's response; a response is drawn when None.
-        noise: of the sensor, standard deviation at full scale; drawn when None.
+        noise: standard deviation of the sensor's noise at full scale; drawn when None.
 
     Yields:
         blurred, sharp: 3 x (H - 2 MARGIN) x (W - 2 MARGIN) in [0, 1].

@@ -1,4 +1,4 @@
-"""How a camera moves while its shutter is open."""
+"""Paths of a camera while its shutter is open."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-BRIEF = 0.45
+FULL_EXPOSURE = 0.45
 """Exposure, in frame intervals, below which the blur of clips gets shorter."""
 
 
 @dataclass(frozen=True)
 class BlurRange:
-    """What is drawn, per scene. Lengths in pixels, angles in degrees, noise in units of the full scale."""
+    """Distributions that scenes are drawn from. Lengths in pixels, angles in degrees, noise in units of full scale."""
 
     longest: float = 60.0
     """Longest path of the camera within one exposure."""
@@ -85,7 +85,7 @@ def motion_path(times: np.ndarray, length: float, ranges: BlurRange, rng: np.ran
 
 
 def hand_path(times: np.ndarray, speed: float, rng: np.random.Generator) -> np.ndarray:
-    """A path that stays about one place, as that of a camera held by hand, for clips of any length.
+    """A path that stays about one place, like a camera held by hand, for clips of any length.
 
     Harmonics between 1 and 9 Hz, their speeds alike; the camera almost stops where it turns, so that sharp and blurred
     frames alternate. ``times`` in seconds, ``speed`` in pixels per second, averaged over time. Shape (len(times), 4):
@@ -109,16 +109,16 @@ def camera_paths(lengths: np.ndarray, frames: int, samples: int, ranges: BlurRan
     """One path per scene, sampled ``samples`` times in each of ``frames`` exposures: B x frames x samples x 4.
 
     ``lengths``: pixels per exposure. In clips the shutter is open for 10 to 140 % of the frame interval (above 100 % as
-    in footage averaged from a higher rate); where it is shorter than ``BRIEF``, so is the path, as in good light, when
-    much motion between the frames blurs them little. Four in five cameras are held by hand: some of their frames are
-    sharp, and what they do between frames tells what they do while the shutter is open.
+    in footage averaged from a higher rate). Below ``FULL_EXPOSURE`` the path is shorter in proportion, as in good
+    light, when much motion between the frames blurs them little. Four in five cameras are held by hand: some of their
+    frames are sharp, and their motion between frames tells of their motion while the shutter is open.
     """
     tracks = []
     within = np.linspace(-0.5, 0.5, samples)
     for length in lengths:
         if frames > 1:
             opening = rng.uniform(0.1, 1.4)
-            length *= min(1.0, opening / BRIEF)
+            length *= min(1.0, opening / FULL_EXPOSURE)
             times = (((np.arange(frames) - frames // 2) / opening)[:, None] + within).ravel()
         else:
             times = within

@@ -18,15 +18,14 @@ from deblurcli.synth.paths import BlurRange, camera_paths, path_lengths
 
 @dataclass(frozen=True)
 class Scenes:
-    """A batch of sharp scenes in display values: what is rendered.
-
-    background: B x 3 x Hs x Ws in [0, 1], larger than the crops to leave room for the motion.
-    layer: B x 4 x Hs x Ws, RGB and alpha in [0, 1]; alpha 0 everywhere where a scene has none.
-    """
+    """A batch of sharp scenes in display values, to be rendered."""
 
     background: Tensor
+    """B x 3 x Hs x Ws in [0, 1], larger than the crops to leave room for the motion."""
     layer: Tensor
+    """B x 4 x Hs x Ws, RGB and alpha in [0, 1]; alpha 0 everywhere where a scene has none."""
     layered: np.ndarray
+    """B booleans: which scenes have a layer."""
 
 
 def _unevenness(count: int, size: tuple[int, int], ranges: BlurRange, rng: np.random.Generator) -> Tensor:
@@ -56,7 +55,7 @@ def expose_scenes(
         camera, moving: B x samples x 4 paths of the camera and of the layer, as :func:`motion_path` gives them.
         size: height and width of the result, centred in the source.
         uneven: B x height x width factor on the camera's translation.
-        finite: B shares of the exposure that the picture at the middle is the mean of; an instant if not given.
+        finite: B shares of the exposure over which the picture at the middle is averaged; an instant if not given.
 
     Returns:
         mean, middle: B x 3 x height x width.
@@ -86,7 +85,7 @@ def render_clip(
     """Blurred and sharp clips of the scenes along random camera paths.
 
     Args:
-        scenes: what is seen.
+        scenes: the scenes to render.
         frames: frames per clip (1: stills).
         size: height and width of the crops, a multiple of 8.
         rng: every random draw comes from it, so that equal states give equal clips.

@@ -37,12 +37,10 @@ def writes(tree: ast.AST) -> Iterator[str]:
         last = called.rpartition(".")[2]
         words = [*node.args, *(k.value for k in node.keywords if k.arg == "mode")]
         modes = [w.value for w in words if isinstance(w, ast.Constant) and isinstance(w.value, str)]
-        into_open = called == "av.open" and ast.unparse(node.args[0]).endswith((".file", "BytesIO()"))
-        opened = (
-            last in ("open", "Part")
-            and not into_open
-            and any(re.fullmatch("[rwxabt+]{1,3}", m) and set(m) & set("wxa+") for m in modes)
-        )
+        if node.args and ast.unparse(node.args[0]).endswith((".file", "BytesIO()")):
+            continue  # what the atomic writer has opened, or memory
+        writing = any(re.fullmatch("[rwxabt+]{1,3}", m) and set(m) & set("wxa+") for m in modes)
+        opened = last in ("open", "Part") and writing
         low = called == "os.open" and re.search("O_(WRONLY|RDWR|CREAT)", code)
         saved = called in ("torch.save", "np.save", "safetensors.torch.save_file")
         if opened or low or saved or last in WRITE_METHODS:

@@ -1,0 +1,57 @@
+"""Promise 5: memory does not grow with the length of a video, and no frames are written besides the output's."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from end_to_end import QUICK, pan, small_network, write_video
+
+SIZE = (160, 256)
+FRAME = 3 * SIZE[0] * SIZE[1]
+"""Samples of a frame: as many bytes where 8 bits suffice, four times as many in floats."""
+WATCHED = textwrap.dedent(
+    """
+    import json, os, resource, sys
+    from pathlib import Path
+    written = set()
+
+    def watch(event, arguments):
+        if event == "open":
+            name, mode, flags = arguments
+            if flags & (os.O_WRONLY | os.O_RDWR) and str(name) != os.devnull and not isinstance(name, int):
+                written.add(os.fspath(name))
+
+    sys.addaudithook(watch)
+    from deblurcli.cli.app import run
+    code = run(sys.argv[2:])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    Path(sys.argv[1]).write_text(json.dumps({"code": code, "peak": peak, "written": sorted(map(str, written))}))
+    """
+)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="units of the peak as on Linux")
+@pytest.mark.parametrize("method", ["none", "meta"])
+def test_a_longer_video_takes_no_more_memory(tmp_path: Path, method: str) -> None:
+    """Five times as many frames; the difference is less than those frames take even as bytes."""
+    network, peaks, scratch = small_network(tmp_path / "w.safetensors"), [], tmp_path / "tmp"
+    scratch.mkdir()
+    for frames in (60, 300):
+        source, out = write_video(tmp_path / f"{frames}.mkv", pan(1, frames, *SIZE)), tmp_path / f"out{frames}.mkv"
+        options = ["-o", str(out), "--method", method, "--network", str(network), "-q", "--dtype", "fp32"]
+        words = [str(tmp_path / "found.json"), "video", str(source), *options, *(QUICK if method == "meta" else [])]
+        settings = os.environ | {"TMPDIR": str(scratch), "OMP_NUM_THREADS": "1"}
+        subprocess.run([sys.executable, "-c", WATCHED, *words], check=True, timeout=250, env=settings, cwd=scratch)
+        found = json.loads((tmp_path / "found.json").read_text())
+        assert found["code"] == 0
+        peaks.append(found["peak"])
+        assert not list(scratch.iterdir())
+        parts = [name for name in found["written"] if name.startswith(str(tmp_path)) and name.endswith(".part")]
+        assert len(parts) == 1 and len(found["written"]) == 1, found["written"]
+    assert peaks[1] - peaks[0] < (300 - 60) * FRAME * 0.8

@@ -1,0 +1,44 @@
+"""Promise 10: same input, weights, options, seed, device and version give the same frames."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clips import read_planes
+from end_to_end import command, shaken_video
+
+META = ["--method", "meta", "--patches", "6", "--patch-size", "64", "--steps", "2", "--guard", "off"]
+METHODS = {"none": ["--method", "none"], "meta": META, "tta": ["--method", "tta", "--steps", "2"]}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shaken_video(tmp_path_factory.mktemp("in") / "in.mkv", 5)
+
+
+def restored(source: Path, out: Path, *options: str, threads: int = 1, hashes: int = 0) -> dict[str, Any]:
+    """The record of one run in a process of its own."""
+    settings = {"OMP_NUM_THREADS": str(threads), "PYTHONHASHSEED": str(hashes)}
+    run = command("video", source, "-o", out, "--codec", "ffv1", "--log", "json", *options, **settings)
+    err = run.communicate(timeout=250)[1]
+    assert run.returncode == 0, err
+    (found,) = (line for line in map(json.loads, err.splitlines()) if line["type"] == "summary")
+    return found
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_equal_runs_give_equal_frames(source: Path, tmp_path: Path, method: str) -> None:
+    for number in (1, 2):
+        restored(source, tmp_path / f"{number}.mkv", *METHODS[method], hashes=number)
+    assert read_planes(tmp_path / "1.mkv") == read_planes(tmp_path / "2.mkv")
+
+
+def test_another_seed_gives_other_frames(source: Path, tmp_path: Path) -> None:
+    records = [restored(source, tmp_path / f"{seed}.mkv", *META, "--seed", seed) for seed in ("1", "2")]
+    assert [record["adaptations"][0]["options"]["seed"] for record in records] == [1, 2]
+    assert read_planes(tmp_path / "1.mkv") != read_planes(tmp_path / "2.mkv")
+    for record in records:
+        assert all(len(sha256) == 64 for sha256 in record["weights"].values()) and record["device"]

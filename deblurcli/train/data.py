@@ -14,10 +14,14 @@ from zlib import crc32
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file, save
 from torch import Tensor
 
+from deblurcli.files import OutputFile
+from deblurcli.media.images import read_pictures
 from deblurcli.synth.motion import motion_clips, motion_stills
 from deblurcli.synth.paths import BlurRange
+from deblurcli.synth.patterns import patterns
 from deblurcli.synth.scenes import Scenes, render_clip
 from deblurcli.train.moments import detail, read_moments
 
@@ -89,14 +93,9 @@ def load_material(folder: Path, seed: int = 0) -> Material:
         InputError: no pictures there, or a file that cannot be read.
     """
     if folder.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
         packed = load_file(folder)
         kinds = [{k[len(kind) :]: v for k, v in packed.items() if k.startswith(kind)} for kind in KINDS]
         return Material(*kinds)
-    from deblurcli.media.images import read_pictures
-    from deblurcli.synth.patterns import patterns
-
     photos = read_pictures(folder / "photos" if (folder / "photos").is_dir() else folder)
     cutouts = read_pictures(folder / "cutouts") if (folder / "cutouts").is_dir() else []
     drawn = patterns(max(1, len(photos) // PHOTOS_PER_PATTERN), seed)
@@ -108,11 +107,11 @@ def load_material(folder: Path, seed: int = 0) -> Material:
 
 
 def pack_material(material: Material, path: Path) -> None:
-    """Write the material as one safetensors file, for machines without an image reader."""
-    from safetensors.torch import save_file
-
+    """Write the material as one safetensors file, for machines without an image reader. Raises OutputError."""
     groups = zip(KINDS, (material.photos, material.cutouts, material.moments), strict=True)
-    save_file({kind + name: t.contiguous() for kind, tensors in groups for name, t in tensors.items()}, path)
+    content = save({kind + name: t.contiguous() for kind, tensors in groups for name, t in tensors.items()})
+    with OutputFile(path, overwrite=True) as output:
+        output.file.write(content)
 
 
 def _resized(picture: Tensor, height: int, width: int) -> Tensor:

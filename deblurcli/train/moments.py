@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deblurcli.media.inputs import VIDEO_SUFFIXES, expand
+from deblurcli.media.reader import VideoReader
 
 REDUCTION = 2
 """Footage is compressed: at half its size, blocks and ringing are mostly gone."""
@@ -43,8 +44,6 @@ def read_moments(folder: Path) -> dict[str, Tensor]:
 
 
 def _sharp_moments(path: Path) -> dict[int, Tensor]:
-    from deblurcli.media.reader import VideoReader
-
     frames: list[Tensor] = []
     with VideoReader(path) as reader:
         if min(reader.info.video.width, reader.info.video.height) < 128 * REDUCTION:

@@ -1,4 +1,4 @@
-"""Where files of weights lie on this machine, whether they are the registry's, and how they get there whole.
+"""Where files of weights lie on this machine, and whether they are the registry's.
 
 The cache holds ``NAME.safetensors`` and, for weights that were converted from what their authors published, a note
 ``NAME.json`` with the size and sha256 of that file and of the published ones. The note is written first, so that a file
@@ -14,48 +14,49 @@ import os
 import secrets
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from deblurcli.errors import OutputError, WeightsError
+from deblurcli.errors import WeightsError
+from deblurcli.files import OutputFile
 from deblurcli.weights import registry
 from deblurcli.weights.registry import REINSTALL, WeightEntry
 
 State = Literal["bundled", "cached", "available", "import"]
 
 STALE_SECONDS = 24 * 3600
-"""Unfinished files that nobody has written to for so long belong to a process that was killed."""
+"""Age after which an unfinished file belongs to a process that was killed."""
 
 _OFFLINE = ("DEBLUR_OFFLINE", "HF_HUB_OFFLINE")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of ``deblur weights list``; ``path`` is where the file lies, None while it is not on this machine.
-
-    A state of ``import`` means that the file is to be fetched by hand (``deblur weights import``).
-    """
+    """A line of ``deblur weights list``."""
 
     entry: WeightEntry
     state: State
+    """``import``: the file is to be fetched by hand (``deblur weights import``)."""
     path: Path | None
+    """Where the file lies; None while it is not on this machine."""
 
 
 @dataclass(frozen=True)
 class Note:
-    """What was found at the first download of weights that others published.
-
-    ``size`` and ``sha256``: of the converted file in the cache. ``published``: the sha256 of each published file by its
-    name. ``accepted``: the licence that was accepted for it, if it had to be.
-    """
+    """What was found at the first download of weights that others published."""
 
     size: int
+    """Of the converted file in the cache, in bytes."""
     sha256: str
+    """That file's."""
     published: dict[str, str] = field(default_factory=dict)
+    """The sha256 of each published file by its name."""
     accepted: str = ""
+    """The licence that the user accepted for it, if it had to be."""
 
 
 def cache_folder() -> Path:
@@ -76,7 +77,7 @@ def cache_folder() -> Path:
 
 
 def offline() -> bool:
-    """Whether the environment forbids the network: DEBLUR_OFFLINE or HF_HUB_OFFLINE."""
+    """Whether the environment forbids connections: DEBLUR_OFFLINE or HF_HUB_OFFLINE."""
     return any(os.environ.get(name, "").lower() in ("1", "true", "yes", "on") for name in _OFFLINE)
 
 
@@ -106,10 +107,9 @@ def verify(entry: WeightEntry) -> None:
 
 
 def read_verified(entry: WeightEntry) -> bytes:
-    """The content of the file of ``entry``, whose size and sha256 are the registry's, or those of its note.
+    """The content of the file of ``entry``, after comparing size and sha256 with the registry or the note.
 
-    The bytes that were checked are handed on, so that nothing can come between the check and the use.
-    Raises WeightsError.
+    The checked bytes are handed on, so that nothing can come between the check and the use. Raises WeightsError.
     """
     path, authority = locate(entry), "the registry"
     size, sha256 = entry.size, entry.sha256
@@ -179,9 +179,7 @@ def prepare_cache() -> Path:
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe.{secrets.token_hex(4)}.part"
-        probe.open("xb").close()
-        probe.unlink()
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         cure = "set DEBLUR_CACHE to a folder that can be, or have the file put there by whoever can"
         raise WeightsError(f"the folder for weights {folder} cannot be written: {error.strerror}", cure) from error
@@ -200,22 +198,6 @@ def part_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that appears under its name only when it is complete. Raises OutputError."""
-    part = part_of(path)
-    try:
-        try:
-            with part.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
-
-
 def install(entry: WeightEntry, content: bytes, published: Mapping[str, str], accepted: str = "") -> Path:
     """Put the converted file of ``entry`` into the cache. Raises OutputError, WeightsError.
 
@@ -226,8 +208,9 @@ def install(entry: WeightEntry, content: bytes, published: Mapping[str, str], ac
     folder = prepare_cache()
     note = Note(len(content), hashlib.sha256(content).hexdigest(), dict(published), accepted)
     text = json.dumps(asdict(note), indent=1, sort_keys=True) + "\n"
-    write_whole(_note_path(entry), text.encode())
-    write_whole(folder / entry.file, content)
+    for path, bytes_ in ((_note_path(entry), text.encode()), (folder / entry.file, content)):
+        with OutputFile(path, overwrite=True) as output:
+            output.file.write(bytes_)
     return folder / entry.file
 
 

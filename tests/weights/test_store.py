@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from torch import nn
 
 from deblurcli.errors import OutputError, WeightsError
 from deblurcli.networks import NETWORKS
-from deblurcli.weights import load, registry, store
-from deblurcli.weights.load import load_network, save_network
+from deblurcli.weights import load, registry, save, store
+from deblurcli.weights.load import load_network
+from deblurcli.weights.save import save_network
 
 CARD = {"data": "noise", "licence": "MIT", "seed": 0, "scores": {"psnr": 30.5}}
 SMALL = {"channels": 2}
@@ -129,7 +131,7 @@ class Tied(nn.Module):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
 def test_shared_parameters_survive(tmp_path, monkeypatch, dtype):
-    monkeypatch.setitem(load.NETWORKS, "tied", load.NetworkSpec(Tied, "deblur"))
+    monkeypatch.setitem(NETWORKS, "tied", load.NetworkSpec(Tied, "deblur"))
     path, module = tmp_path / "tied.safetensors", Tied()
     save_network(path, module, network="tied", config={}, card={}, dtype=dtype)
     loaded = load_network(path, role="deblur").module
@@ -246,6 +248,23 @@ def test_descriptions_that_lie(tmp_path, critic):
     )
 
 
+def test_hostile_descriptions_are_refused_at_once(tmp_path, critic):
+    path, tensors = tmp_path / "x.safetensors", tensors_of(critic)
+    content = safetensors.torch.save(tensors, {"network": "patch-critic"})
+    header = json.loads(content[8 : (end := 8 + int.from_bytes(content[:8], "little"))]) | {"__metadata__": None}
+    changed = json.dumps(header).encode()
+    path.write_bytes(len(changed).to_bytes(8, "little") + changed + content[end:])
+    refused(path, "holds the tensors of no network known here")
+    for depth in (20, 400):
+        refused(forged(path, tensors, config='{"channels": ' + "[" * depth + "2" + "]" * depth + "}"), "out of range")
+    started = time.process_time()
+    for network, role in (("residual-unet", "deblur"), ("nafnet-w32", "deblur"), ("reblurring-module", "reblur-image")):
+        config = '{"encoders": [4096, 4096]}' if network == "nafnet-w32" else '{"blocks": 4096}'
+        forged(path, tensors, network=network, config=config)
+        refused(path, "cannot be built: it has many more parameters than the file has tensors", role=role)
+    assert time.process_time() - started < 5, "built block by block"
+
+
 def test_tables_of_indices_are_the_networks_own(tmp_path):
     config = {"n_feats": 2, "n_layers": 1, "attention_dim": 8, "depth": 2}
     tensors = tensors_of(NETWORKS["videoadapt"].build(**config))
@@ -274,12 +293,32 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(saved, critic, monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(store.os, "fsync", full)
-    with pytest.raises(OutputError, match="No space left on device"):
+    with pytest.raises(OutputError, match="no space left on device"):
         save_network(saved, critic, network="patch-critic", config=SMALL, card={})
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
     assert saved.read_bytes() == before
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="does not exist"):
         save_network(saved / "below.safetensors", critic, network="patch-critic", config=SMALL, card={})
+
+
+# Adapted weights
+
+
+def test_adapted_weights_are_the_very_numbers(tmp_path, saved):
+    base = load_network(saved, role="critic")
+    torch.manual_seed(5)
+    state = {k: v + 1e-6 * torch.randn(v.shape) for k, v in base.module.state_dict().items()}
+    curves = torch.randn(3, 9)
+    path = tmp_path / "adapted.safetensors"
+    save.save_adapted(path, state | {load.TONE_CURVES: curves}, base, tmp_path / "clip.mp4", {"steps": 3})
+    found = load_network(path, role="critic")
+    assert all(torch.equal(value, state[key]) for key, value in found.module.state_dict().items())
+    assert torch.equal(found.tone_curves, curves) and base.tone_curves is None
+    assert found.card["adapted_to"] == "clip.mp4" and found.card["adapted_from"]["sha256"] == base.sha256
+    save.save_adapted(path, state, base, tmp_path / "clip.mp4", {})
+    assert load_network(path, role="critic").tone_curves is None
+    for curves in (torch.zeros(3), torch.zeros(2, 9), torch.zeros(3, 9).half(), torch.full((3, 9), float("nan"))):
+        refused(forged(tmp_path / "x.safetensors", state | {load.TONE_CURVES: curves}), "tone.curves")
 
 
 # Differences
@@ -296,7 +335,7 @@ def trained_on(tmp_path, saved, critic, registered):
         for p in new.module.parameters():
             p += 0.01 * torch.randn(p.shape)
     path = tmp_path / "difference.safetensors"
-    load.save_difference(path, new, "known", CARD)
+    save.save_difference(path, new, "known", CARD)
     return path, new.module
 
 
@@ -342,7 +381,7 @@ def test_a_difference_from_another_network_is_not_written(trained_on, tmp_path):
     other = NETWORKS["patch-critic"].build(channels=4)
     loaded = dataclasses.replace(load_network(trained_on[0], role="critic"), module=other)
     with pytest.raises(WeightsError, match="other tensors"):
-        load.save_difference(tmp_path / "x.safetensors", loaded, "known", CARD)
+        save.save_difference(tmp_path / "x.safetensors", loaded, "known", CARD)
     assert not (tmp_path / "x.safetensors").exists()
 
 

@@ -34,7 +34,7 @@ def frame(video: Path, index: int) -> Pixels:
     """Frame ``index`` of a video, H x W x 3 RGB."""
     with av.open(str(video)) as container:
         shown = next(itertools.islice(container.decode(video=0), index, None))
-        return shown.to_ndarray(format="rgb24")
+        return np.asarray(shown.to_ndarray(format="rgb24"), np.uint8)
 
 
 def enlarged(pixels: Pixels, label: str) -> Pixels:

@@ -31,7 +31,7 @@ from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.video import VideoOptions
 from deblurcli.restore.worker import Worker
 from deblurcli.synth.pairs import shaken
-from deblurcli.weights.load import save_network
+from deblurcli.weights.save import save_network
 
 TOY = '''
 """A toy: the network learns to brighten the first frame. What differs from a paper: there is none."""
@@ -39,12 +39,14 @@ TOY = '''
 from __future__ import annotations
 
 import copy
+import time
 from dataclasses import dataclass
 
 import torch
 
 from deblurcli.adapt.guard import Diverged
 from deblurcli.adapt.outcome import Outcome, PreparedNetwork
+from deblurcli.adapt.survey import unit
 from deblurcli.adapt.update import undone_without_memory, update
 from deblurcli.options.option import check, option
 
@@ -65,7 +67,7 @@ class ToyOptions:
 
 def prepare(network, footage, options, worker):
     outcome, pieces = Outcome("toy", losses={"losses": []}, work=f"{options.steps} steps on a frame"), [1]
-    module = copy.deepcopy(network.module).requires_grad_(True)
+    module, started = copy.deepcopy(network.module).requires_grad_(True), time.monotonic()
 
     def losses(step):
         for piece in frame.chunk(pieces[-1], -1):
@@ -77,11 +79,12 @@ def prepare(network, footage, options, worker):
 
     try:
         with undone_without_memory():
-            frame = next(iter(footage.pictures()))[None]
+            frame = unit(next(footage.previews()))[None]
             optimiser = torch.optim.Adam(module.parameters(), lr=options.toy_rate)
             update(optimiser, options.steps, losses, trace=outcome.losses["losses"], smaller=smaller)
     except Diverged as error:
         outcome.kept, outcome.reason = False, str(error)
+    outcome.seconds = time.monotonic() - started
     return PreparedNetwork(network, worker.tile, outcome, module if outcome.kept else None)
 '''
 

@@ -28,7 +28,7 @@ from deblurcli.options.meta import MetaOptions
 from deblurcli.restore.worker import Worker
 from deblurcli.synth.pairs import shaken
 from deblurcli.weights import registry
-from deblurcli.weights.load import save_network
+from deblurcli.weights.save import save_network
 
 CPU = pick_device("cpu", "fp32")
 SILENT = Reporter.silent()

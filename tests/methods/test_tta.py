@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from deblurcli import api
 from deblurcli.adapt.outcome import PreparedNetwork
-from deblurcli.adapt.samples import Sample, evenly, split
+from deblurcli.adapt.samples import Sample, Splitter, evenly, split
 from deblurcli.adapt.tone_curves import ToneCurves, matched
 from deblurcli.cli.app import run
 from deblurcli.console import Reporter
@@ -33,7 +34,8 @@ from deblurcli.networks import NETWORKS
 from deblurcli.options.tta import TtaOptions
 from deblurcli.restore.tiles import Restorer
 from deblurcli.restore.worker import Placed
-from deblurcli.weights.load import LoadedNetwork, load_network, save_adapted, save_network
+from deblurcli.weights.load import LoadedNetwork, load_network
+from deblurcli.weights.save import save_adapted, save_network
 
 CPU = pick_device("cpu", "fp32")
 TINY = {"width": 16, "deep_width": 16, "blocks": [1, 1, 1], "fold": 4, "scales": 1}
@@ -112,6 +114,23 @@ def test_pieces_cover_the_picture_once() -> None:
             seen[y + dy : y + dy + ch, x + dx : x + dx + cw] += 1
         assert (seen == 1).all()
     assert len(split(720, 1280, lambda h, w: h * w <= 230400, 72, 8)) == 4
+
+
+def test_smaller_pieces_of_a_sample_count_the_same_pixels() -> None:
+    """Until there is nothing smaller, when memory has run out."""
+    whole = torch.arange(3 * 200 * 264.0).reshape(3, 200, 264)
+    sample = Sample(whole, (64, 0, 136, 200))
+    splitter = Splitter(replace(NETWORKS["plain-unet"], stride=8), 24, 10**6, math.inf)
+    assert splitter.pieces(sample) == [sample]
+    areas = [sample.area]
+    while splitter.smaller([sample]):
+        pieces = splitter.pieces(sample)
+        areas.append(max(piece.area for piece in pieces))
+        seen = torch.cat([piece.cut(piece.frames).flatten() for piece in pieces])
+        assert torch.equal(seen.sort().values, sample.cut(whole).flatten().sort().values)
+    assert len(areas) == 4 and areas == sorted(areas, reverse=True) and areas[-1] < 2 * 64**2
+    whole_picture = Splitter(NETWORKS["dmphn"], 24, 10**6, math.inf)
+    assert not whole_picture.smaller([sample]) and whole_picture.pieces(sample) == [sample]
 
 
 def test_items_are_kept_evenly_spread_however_many_there_are() -> None:

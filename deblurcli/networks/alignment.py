@@ -15,7 +15,7 @@ FINEST = 4
 LEVELS = 5
 ITERATIONS = 4
 RADIUS = 3
-"""Of the neighbourhood that shares one motion, in pixels of its level."""
+"""Radius of the neighbourhood that shares one motion, in pixels of its level."""
 LARGEST_STEP = 1.5
 """Pixels of its level that one iteration may move."""
 FLATNESS = 3e-4

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 FLOW_UNIT = 20.0
 """Pixels of motion that count as 1 inside the network."""
 MEAN = (0.411, 0.432, 0.45)
-"""Of red, green and blue; subtracted from the pictures."""
+"""Mean red, green and blue of the training pictures; subtracted from the input."""
 LAYERS = (
     ("conv1", 64, 7, 2),
     ("conv2", 128, 5, 2),

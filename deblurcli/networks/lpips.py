@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 MEAN, DEVIATION = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
-"""Of R, G and B in [-1, 1]; the trunks expect them taken out."""
+"""Mean and deviation of R, G and B in [-1, 1], by which the trunks expect their input normalised."""
 EPSILON = 1e-10
 """Added to the length of a pixel's features, so that a pixel without any stays zero."""
 

@@ -45,7 +45,7 @@ class Placed:
 
     @property
     def sha256(self) -> str:
-        """Of the weights file."""
+        """SHA-256 of the weights file."""
         return self.loaded.sha256
 
 

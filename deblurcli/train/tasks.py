@@ -20,14 +20,14 @@ from deblurcli.train.data import Material, draw_background
 
 FRAMES = 12
 SIDE = 256
-"""Of a task's video, in pixels."""
+"""Width and height of a task's video, in pixels."""
 PATCHES, PATCH = 6, 128
 """Support patches of a task, and their side in pixels."""
 RATE = 25.0
 LENGTHS = (4.0, 40.0)
 """Mean paths of a task's camera in an exposure, in pixels: from the shortest to the longest, evenly in logarithm."""
 EXPONENTS = (0.6, 4.0)
-"""Of its response, evenly in logarithm."""
+"""Exponents of the camera's response, evenly in logarithm."""
 LOUDEST = 0.04
 """Its noise at most, standard deviation at full scale; half of the cameras have less than a quarter of it."""
 

@@ -50,7 +50,7 @@ class Note:
     """What was found at the first download of weights that others published."""
 
     size: int
-    """Of the converted file in the cache, in bytes."""
+    """Bytes of the converted file in the cache."""
     sha256: str
     """That file's."""
     published: dict[str, str] = field(default_factory=dict)

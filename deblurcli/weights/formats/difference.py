@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 STEPS = 127
-"""Of which the largest difference in a channel consists."""
+"""Steps that the largest difference in a channel consists of."""
 STEP = ".step"
 """What the name of a tensor's steps ends in."""
 

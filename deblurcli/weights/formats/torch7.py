@@ -21,7 +21,7 @@ NUMBER, STRING, TABLE, TORCH, BOOLEAN = 1, 2, 3, 4, 5
 """Types of objects; 0 is nil, and the others are functions."""
 
 KINDS = {"Float": "<f4", "Cuda": "<f4", "Double": "<f8"}
-"""Of tensors and their storages, and how their numbers are stored."""
+"""Kinds of tensors and storages, and how their numbers are stored."""
 
 MAX_DEPTH = 32
 STATISTICS = ("running_mean", "running_var")

@@ -11,8 +11,8 @@ import pytest
 from sources import MODULES, NAMES, PACKAGE, docstrings, imports, layer_of, parse
 
 MAX_LINES = 400
-LONG: set[str] = set()
-"""Networks ported from one file of their authors, which stay one file."""
+LONG = {"api.py"}
+"""Longer files, and why: every option is a typed keyword of a function in api.py."""
 WRITERS = {
     "files.py": "the atomic writer",
 }

@@ -6,7 +6,21 @@ import ast
 from pathlib import Path
 
 import pytest
-from sources import MODULES, NAMES, PACKAGE, Import, circle, dotted, graph, imports, layer_of, own, parse, target
+from sources import (
+    MODULES,
+    NAMES,
+    PACKAGE,
+    Import,
+    circle,
+    dotted,
+    graph,
+    imports,
+    layer_of,
+    loaded_at_once,
+    own,
+    parse,
+    target,
+)
 
 # From the outermost ring to the innermost; a module imports its own package and later lines.
 RINGS = [
@@ -27,23 +41,26 @@ FACE = ("__init__", "__main__")
 """The public face: anything, on first use."""
 HEAVY = {"torch", "av", "cv2", "numpy", "kornia", "safetensors", "huggingface_hub", "matplotlib"}
 LIGHT = {"cli", "options", "console", "errors", "files", "version"}
-LIGHT_MODULES = ("deblurcli.jobs.batch", "deblurcli.jobs.plan", "deblurcli.media.inputs", "deblurcli.methods")
+LIGHT_MODULES = (
+    *("deblurcli.jobs.batch", "deblurcli.jobs.plan", "deblurcli.media.inputs", "deblurcli.methods"),
+    "deblurcli.reports.scores",
+)
 """What `deblur --help` loads: rings, and modules of others."""
 _WORKER = "deblurcli.restore.worker"
 LAZY: dict[str, set[str]] = {
     "cli/__init__.py": {"deblurcli.cli.app"},
     "cli/doctor.py": {"deblurcli.jobs.doctor"},
-    "cli/image.py": {"deblurcli.jobs.image", _WORKER},
-    "cli/inspect.py": {"deblurcli.jobs.inspect", "deblurcli.reports.inspection", _WORKER},
+    "cli/image.py": {"deblurcli.jobs.image", "deblurcli.restore.worker"},
+    "cli/inspect.py": {"deblurcli.jobs.inspect", "deblurcli.reports.inspection", "deblurcli.restore.worker"},
     "cli/metrics.py": {"deblurcli.jobs.measure"},
     "cli/parameters.py": {"deblurcli.weights.registry"},
-    "cli/synth.py": {"deblurcli.jobs.synth", _WORKER},
+    "cli/synth.py": {"deblurcli.jobs.synth", "deblurcli.restore.worker"},
     "cli/train.py": {"deblurcli.jobs.train"},
-    "cli/video.py": {"deblurcli.jobs.video", _WORKER},
+    "cli/video.py": {"deblurcli.jobs.video", "deblurcli.restore.worker"},
     "cli/weights.py": {"deblurcli.weights.pull", "deblurcli.weights.registry", "deblurcli.weights.store"},
 }
-"""Modules that import others of the package inside a function, and which: to keep `deblur --help` fast, or because a
-package is optional. No other reason is one."""
+"""Modules that import others of the package inside a function, and which. Each keeps `deblur --help` and completion
+fast: what does the work is imported by the command that needs it."""
 
 module = pytest.mark.parametrize("path", MODULES, ids=NAMES)
 TREES = {dotted(path): parse(path) for path in MODULES}
@@ -59,16 +76,6 @@ def uphill(layer: str, found: Import) -> bool:
 
 def lazy_targets(tree: ast.Module, modules: set[str]) -> set[str]:
     return {target(i.name, modules) for i in imports(tree) if i.lazy and own(i.name)}
-
-
-def loads_heavy(found: Import) -> bool:
-    """Whether an import happens at once and brings a heavy library, or a ring that may."""
-    if found.lazy or found.typing:
-        return False
-    parts = found.name.split(".")
-    if not own(found.name):
-        return parts[0] in HEAVY
-    return parts[1] not in LIGHT and not found.name.startswith(LIGHT_MODULES)
 
 
 @module
@@ -101,19 +108,19 @@ def test_the_list_of_lazy_imports_names_modules_that_exist() -> None:
 
 
 @module
-def test_help_loads_nothing_heavy(path: Path) -> None:
-    if layer_of(path) in LIGHT or dotted(path) in LIGHT_MODULES:
-        assert not [f"line {i.line}: {i.name}" for i in imports(parse(path)) if loads_heavy(i)]
+def test_what_help_loads_is_light(path: Path) -> None:
+    """Followed through all imports that happen at once."""
+    if layer_of(path) in LIGHT:
+        assert not loaded_at_once(dotted(path), TREES) & HEAVY
 
 
 def test_the_rules_can_fail() -> None:
     code = "import av\nfrom deblurcli.media import probe\ndef f():\n  from deblurcli.cli import app\n  import torch"
-    av, probe, cli, torch = imports(ast.parse(code))
+    av, probe, cli, _ = imports(ast.parse(code))
     assert (av.name, av.lazy, cli.name, cli.lazy) == ("av", False, "deblurcli.cli.app", True)
-    assert [i.name for i in (av, probe, cli, torch) if loads_heavy(i)] == ["av", "deblurcli.media.probe"]
     assert uphill("media", cli) and uphill("weights", probe) and not uphill("jobs", probe) and not uphill("media", av)
     (typed,) = imports(ast.parse("if TYPE_CHECKING:\n from torch import Tensor"))
-    assert typed.typing and not loads_heavy(typed)
+    assert typed.typing and not typed.lazy
     sources = {
         "deblurcli.a": "from deblurcli.b import x",
         "deblurcli.b": "def f():\n from deblurcli import c",
@@ -123,4 +130,8 @@ def test_the_rules_can_fail() -> None:
     edges = graph({name: ast.parse(source) for name, source in sources.items()})
     assert circle(edges) == ["deblurcli.a", "deblurcli.b", "deblurcli.c", "deblurcli.a"]
     assert circle({**edges, "deblurcli.c": set()}) == []
+    trees = {name: ast.parse(source) for name, source in sources.items()} | {"deblurcli.d": ast.parse(code)}
+    trees |= {"deblurcli.media": ast.parse("import torch.nn"), "deblurcli.cli": ast.parse("import json")}
+    assert loaded_at_once("deblurcli.d", trees) == {"deblurcli", "deblurcli.d", "deblurcli.media", "av", "torch"}
+    assert loaded_at_once("deblurcli.cli", trees) == {"deblurcli", "deblurcli.cli", "json"}
     assert lazy_targets(ast.parse(sources["deblurcli.b"]), set(sources)) == {"deblurcli.c"}

@@ -74,6 +74,21 @@ def graph(trees: dict[str, ast.Module]) -> dict[str, set[str]]:
     }
 
 
+def loaded_at_once(name: str, trees: dict[str, ast.Module]) -> set[str]:
+    """The modules of the package, and other packages by their first name, that importing a module loads."""
+    found: set[str] = set()
+    waiting = {name}
+    while waiting:
+        module = waiting.pop()
+        found.add(module)
+        if module in trees:
+            now = [i.name for i in imports(trees[module]) if not (i.lazy or i.typing)]
+            named = {target(n, set(trees)) if own(n) else n.split(".")[0] for n in now}
+            parts = module.split(".")
+            waiting |= (named | {".".join(parts[:n]) for n in range(1, len(parts))}) - found
+    return found
+
+
 def circle(edges: dict[str, set[str]]) -> list[str]:
     """The modules of one circle in order, the first repeated at the end; empty where there is none."""
     done: set[str] = set()

@@ -173,7 +173,7 @@ def _check_inputs(destination: Path, inputs: Iterable[Path]) -> None:
 
 
 def _create_part(destination: Path) -> Part:
-    """Create and open ``.NAME.<id>.part`` beside the output, the name shortened to fit 255 bytes. Raises OutputError."""
+    """Create and open ``.NAME.<id>.part`` beside the output, its name cut to fit 255 bytes. Raises OutputError."""
     for _ in range(100):
         tail = f".{secrets.token_hex(4)}.part"
         name = os.fsencode(destination.name)[: 255 - 1 - len(tail)]

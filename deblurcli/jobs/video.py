@@ -20,7 +20,7 @@ from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.video import VideoOptions
 from deblurcli.restore.pipeline import Restoration, restore_video
 from deblurcli.restore.worker import Placed, Worker
-from deblurcli.weights.load import save_adapted
+from deblurcli.weights.save import save_adapted
 
 
 @dataclass(frozen=True)
@@ -141,8 +141,9 @@ def tell_outcome(result: Result, outcome: Outcome) -> None:
     result.lines.append(outcome.line())
     result.facts.setdefault("adaptations", []).append(outcome.record())
     result.facts["weights"] |= outcome.weights
-    if outcome.reason == OUT_OF_MEMORY:
-        result.differences.append("memory ran out while adapting; the unadapted network was used")
+    said = "memory ran out while adapting; the unadapted network was used"
+    if outcome.reason == OUT_OF_MEMORY and said not in result.differences:
+        result.differences.append(said)
 
 
 def _tell_run(result: Result, done: Restoration, reader: VideoReader, writer: VideoWriter) -> None:

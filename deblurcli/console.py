@@ -37,9 +37,14 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2
 """Control characters, line and paragraph separators, and marks of the direction of writing."""
 
 
-def one_line(text: str) -> str:
+def printable(text: str) -> str:
     """The text without line ends, terminal escapes and marks of direction."""
-    return _UNPRINTABLE.sub(" ", text).strip()
+    return _UNPRINTABLE.sub(" ", text)
+
+
+def one_line(text: str) -> str:
+    """The same without spaces around it."""
+    return printable(text).strip()
 
 
 def abandon_stdout() -> None:
@@ -104,7 +109,7 @@ class PlainLines(Silent):
         self.close()
         stdout = sys.stdout
         try:
-            print(one_line(line) if stdout is not None and stdout.isatty() else line, flush=True)
+            print(printable(line) if stdout is not None and stdout.isatty() else line, flush=True)
         except UnicodeEncodeError:
             # A file name that is not text in this locale goes out as the bytes it has on disk.
             stdout.buffer.write(os.fsencode(line) + b"\n")
@@ -112,7 +117,7 @@ class PlainLines(Silent):
 
     def message(self, kind: str, text: str) -> None:
         if kind == "detail":
-            lines = (_UNPRINTABLE.sub(" ", line).rstrip() for line in text.rstrip().split("\n"))
+            lines = (printable(line).rstrip() for line in text.rstrip().split("\n"))
             self.write("\n".join(lines))
         else:
             opening = {"note": "", "warning": "deblur: warning: ", "error": "deblur: "}[kind]

@@ -12,6 +12,7 @@ import typer
 
 from deblurcli.cli.parameters import command, only
 from deblurcli.cli.session import Session
+from deblurcli.console import printable
 from deblurcli.errors import UsageError
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.option import check, option
@@ -73,7 +74,7 @@ def inspect(
         console.result(json.dumps(found.facts() | written))
         return
     for line in found.lines(BLOCKS if _can_show(BLOCKS) else LETTERS):
-        console.result(line)
+        console.result(printable(line))
     for path in written.values():
         console.result(path)
 

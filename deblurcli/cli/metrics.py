@@ -2,85 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from deblurcli.cli.parameters import command
 from deblurcli.cli.session import Session
-from deblurcli.console import Reporter, one_line
-from deblurcli.errors import InputError, UsageError
+from deblurcli.console import Reporter
+from deblurcli.errors import UsageError
 from deblurcli.jobs.batch import finish
-from deblurcli.media.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand, is_pattern
+from deblurcli.jobs.plan import is_several, pairs_to_measure
 from deblurcli.options.metrics import MetricsOptions
 from deblurcli.options.option import check, option
-
-COLUMNS = {
-    "psnr": ("PSNR dB", 8, 3),
-    "ssim": ("SSIM", 7, 4),
-    "lpips": ("LPIPS", 7, 4),
-    "niqe": ("NIQE", 7, 3),
-    "self_shift": ("self-shift", 10, 2),
-    "flicker": ("flicker", 8, 3),
-    "flicker_reference": ("original", 8, 3),
-    "frames": ("frames", 6, 0),
-}
-"""The table: title, width and decimals of each score. Images have no flicker."""
-
-Scores = dict[str, Any]
-"""Numbers by the names of COLUMNS; under ``per_frame`` a list of the same for each frame."""
-
-
-def _pairs(restored: str, reference: str | None) -> list[tuple[Path, Path | None]]:
-    """The files to measure and what to compare each with; of several, those of one name.
-
-    Raises:
-        InputError: one side is one file and the other several; a folder has no pictures.
-        UsageError: several files have one name, so that the rows could not be told apart.
-    """
-    if reference is None:
-        return [(file, None) for file in _files(restored).values()]
-    if _several(restored) != _several(reference):
-        many, one = (restored, reference) if _several(restored) else (reference, restored)
-        what = "a folder" if Path(many).is_dir() else "a pattern"
-        raise InputError(f"{many} is {what}, {one} is not", "give two files, two folders or two patterns")
-    mine, theirs = _files(restored), _files(reference)
-    if not _several(restored):
-        return list(zip(mine.values(), theirs.values(), strict=True))
-    # Without a twin, the name under which it was looked for is what is reported as missing.
-    folder = Path(reference) if Path(reference).is_dir() else Path(reference).parent
-    return [(file, _twin(file, theirs) or folder / file.name) for file in mine.values()]
-
-
-def _several(text: str) -> bool:
-    """Whether an argument stands for any number of files: a folder, or a pattern."""
-    return Path(text).is_dir() or is_pattern(text)
-
-
-def _files(text: str) -> dict[str, Path]:
-    """The files of an argument by name. Raises InputError, UsageError."""
-    found = expand([text], IMAGE_SUFFIXES | VIDEO_SUFFIXES)
-    if found == [Path(text)] and found[0].is_dir():
-        raise InputError(f"folder {text} has no images or videos", "give another folder")
-    files: dict[str, Path] = {}
-    for path in found:
-        if other := files.get(path.name):
-            raise UsageError(f"{other} and {path} have one name", "measure them apart")
-        files[path.name] = path
-    return files
-
-
-def _twin(file: Path, others: dict[str, Path]) -> Path | None:
-    """The file of the same name, or the only one whose name differs just in its suffix."""
-    alike = [path for path in others.values() if path.stem == file.stem]
-    return others.get(file.name) or (alike[0] if len(alike) == 1 else None)
+from deblurcli.reports.scores import Scores, csv_lines, json_line, mean_of, table
 
 
 def _measured(
@@ -104,58 +40,6 @@ def _measured(
                 raise
             codes.append(report.failure(error, about=mine.name))
     return scores, codes
-
-
-def _mean(scores: list[Scores]) -> Scores:
-    """Over the files that have a score; the frames are added up."""
-    found = {key: [s[key] for s in scores if key in s] for key in COLUMNS}
-    return {key: sum(values) if key == "frames" else fmean(values) for key, values in found.items() if values}
-
-
-def _table(rows: dict[str, Scores]) -> list[str]:
-    columns = {key: column for key, column in COLUMNS.items() if any(key in s for s in rows.values())}
-    named = {one_line(name): scores for name, scores in rows.items()}
-    width = max(map(len, named))
-    lines = [f"{'':{width}}" + "".join(f"  {title:>{cell}}" for title, cell, _ in columns.values())]
-    for name, scores in named.items():
-        cells = (
-            f"{scores[key]:{cell}.{decimals}f}" if key in scores else " " * cell
-            for key, (_, cell, decimals) in columns.items()
-        )
-        lines.append("  ".join([f"{name:{width}}", *cells]).rstrip())
-    return lines
-
-
-def _csv(rows: dict[str, Scores], per_frame: bool) -> list[str]:
-    """Lines of comma-separated values: a header and a line for each file, or for each frame of each."""
-    if per_frame:
-        lines = [
-            {"name": name, "frame": number, **frame}
-            for name, scores in rows.items()
-            for number, frame in enumerate(scores["per_frame"])
-        ]
-    else:
-        lines = [{"name": name, **scores} for name, scores in rows.items()]
-    keys = [key for key in ("name", "frame", *COLUMNS) if any(key in line for line in lines)]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, keys, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue().removesuffix("\n").split("\n")
-
-
-def _json(rows: dict[str, Scores], mean: Scores) -> str:
-    items = [{"name": name, **scores} for name, scores in rows.items()]
-    return json.dumps(_finite({"items": items, "mean": mean}))
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no infinity, the PSNR of equal pictures: null."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @dataclass(frozen=True)
@@ -204,16 +88,16 @@ def metrics(
     console, form = session.console, shown.form
     if options.per_frame and form == "table":
         raise UsageError("--per-frame is not for tables", "add --format csv or json")
-    pairs = _pairs(restored, reference)
+    pairs = pairs_to_measure(restored, reference)
     scores, codes = _measured(pairs, console, options)
     if scores:
-        mean = _mean(list(scores.values()))
-        rows = scores | ({"mean": mean} if _several(restored) else {})
+        mean = mean_of(list(scores.values()))
+        rows = scores | ({"mean": mean} if is_several(restored) else {})
         if form == "json":
-            console.result(_json(scores, mean))
+            console.result(json_line(scores, mean))
         else:
             for line in (
-                _csv(scores if options.per_frame else rows, options.per_frame) if form == "csv" else _table(rows)
+                csv_lines(scores if options.per_frame else rows, options.per_frame) if form == "csv" else table(rows)
             ):
                 console.result(line)
     if reference is not None and options.lpips == "auto" and scores:

@@ -7,6 +7,7 @@ Typer a function with one parameter for each field, and calls the command with t
 from __future__ import annotations
 
 import inspect
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass, make_dataclass
@@ -21,6 +22,8 @@ from deblurcli.methods import METHODS
 from deblurcli.options.option import Option, kinds, option, spelling
 
 Command = Callable[..., None]
+COMPLETING = "_DEBLUR_COMPLETE" in os.environ
+"""Whether the shell asks: Typer needs a while for the answers of hundreds of options."""
 
 
 def command(app: typer.Typer, name: str, page: type[Page] = Page) -> Callable[[Command], Command]:
@@ -123,7 +126,7 @@ def _of_field(owner: Any, field: Field[Any]) -> inspect.Parameter:
         help=about.help + _said(field),
         rich_help_panel=about.panel,
         show_default=False,
-        autocompletion=_completion(about) if kind is not bool else None,
+        autocompletion=_completion(about) if COMPLETING and kind is not bool else None,
     )
     return _parameter(field.name, Annotated[kind | None if optional else kind, typed], default)
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deblurcli.errors import InputError, UsageError
-from deblurcli.media.inputs import expand, expand_below, is_pattern
+from deblurcli.media.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand, expand_below, is_pattern
 
-__all__ = ["Plan", "expand", "plan", "require_found"]
+__all__ = ["Plan", "expand", "is_several", "pairs_to_measure", "plan", "require_found"]
 
 
 @dataclass(frozen=True)
@@ -66,3 +66,51 @@ def plan(inputs: list[str], output: str, suffixes: Collection[str], recursive: b
             raise UsageError(f"{other} and {source} would both be written as {target / below}", "run them apart")
         taken[below] = source
     return Plan([(source, target / below) for source, below in found.items()], batch=True)
+
+
+def pairs_to_measure(restored: str, reference: str | None) -> list[tuple[Path, Path | None]]:
+    """The files to measure and what to compare each with; of several, those of one name.
+
+    Raises:
+        InputError: one side is one file and the other several; a folder has no pictures.
+        UsageError: several files have one name, so that the rows could not be told apart.
+    """
+    if reference is None:
+        return [(file, None) for file in _files(restored).values()]
+    for text in (restored, reference):
+        if text and not is_several(text) and not Path(text).exists():
+            raise InputError(f"{text} does not exist", "check the path")
+    if is_several(restored) != is_several(reference):
+        many, one = (restored, reference) if is_several(restored) else (reference, restored)
+        what = "a folder" if Path(many).is_dir() else "a pattern"
+        raise InputError(f"{many} is {what}, {one} is not", "give two files, two folders or two patterns")
+    mine, theirs = _files(restored), _files(reference)
+    if not is_several(restored):
+        return list(zip(mine.values(), theirs.values(), strict=True))
+    # Without a twin, the name under which it was looked for is what is reported as missing.
+    folder = Path(reference) if Path(reference).is_dir() else Path(reference).parent
+    return [(file, _twin(file, theirs) or folder / file.name) for file in mine.values()]
+
+
+def is_several(text: str) -> bool:
+    """Whether an argument stands for any number of files: a folder, or a pattern."""
+    return Path(text).is_dir() or is_pattern(text)
+
+
+def _files(text: str) -> dict[str, Path]:
+    """The files of an argument by name. Raises InputError, UsageError."""
+    found = expand([text], IMAGE_SUFFIXES | VIDEO_SUFFIXES)
+    if found == [Path(text)] and found[0].is_dir():
+        raise InputError(f"folder {text} has no images or videos", "give another folder")
+    files: dict[str, Path] = {}
+    for path in found:
+        if other := files.get(path.name):
+            raise UsageError(f"{other} and {path} have one name", "measure them apart")
+        files[path.name] = path
+    return files
+
+
+def _twin(file: Path, others: dict[str, Path]) -> Path | None:
+    """The file of the same name, or the only one whose name differs just in its suffix."""
+    alike = [path for path in others.values() if path.stem == file.stem]
+    return others.get(file.name) or (alike[0] if len(alike) == 1 else None)

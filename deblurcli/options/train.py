@@ -14,7 +14,7 @@ MIN_CROP, CROP_GRID = 64, 32
 
 
 def _network(default: str) -> Any:
-    return option(default, help="Network to train.", panel="Network and device", metavar="NAME", complete="networks")
+    return option(default, help="Network to train.", panel="Network and device", metavar="NAME")
 
 
 def _weights(help: str, default: str | None = None, panel: str = "Method", **more: Any) -> Any:

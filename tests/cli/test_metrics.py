@@ -28,7 +28,7 @@ from deblurcli.metrics.naturalness import FEATURES, NaturalModel, write_model
 from deblurcli.metrics.self_shift import self_shift_score
 from deblurcli.options.metrics import LPIPS_TRUNKS, SSIM_MODES, MetricsOptions
 from deblurcli.weights import registry
-from deblurcli.weights.load import save_network
+from deblurcli.weights.save import save_network
 
 
 def write(path: Path, picture: torch.Tensor) -> Path:
@@ -292,6 +292,6 @@ def test_an_unknown_option_of_the_api_is_refused(pictures: Path) -> None:
 def test_the_help_names_every_score() -> None:
     command: Any = typer.main.get_command(app)
     text = command.commands["metrics"].help
-    from deblurcli.cli.metrics import COLUMNS
+    from deblurcli.reports.scores import COLUMNS
 
     assert all(name in text for name in COLUMNS)

@@ -1,0 +1,81 @@
+"""Scores of files as a table, as comma-separated values, or as JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from statistics import fmean
+from typing import Any
+
+from deblurcli.console import one_line
+
+COLUMNS = {
+    "psnr": ("PSNR dB", 8, 3),
+    "ssim": ("SSIM", 7, 4),
+    "lpips": ("LPIPS", 7, 4),
+    "niqe": ("NIQE", 7, 3),
+    "self_shift": ("self-shift", 10, 2),
+    "flicker": ("flicker", 8, 3),
+    "flicker_reference": ("original", 8, 3),
+    "frames": ("frames", 6, 0),
+}
+"""The table: title, width and decimals of each score. Images have no flicker."""
+
+Scores = dict[str, Any]
+"""Numbers by the names of COLUMNS; under ``per_frame`` a list of the same for each frame."""
+
+
+def mean_of(scores: list[Scores]) -> Scores:
+    """Over the files that have a score; the frames are added up."""
+    found = {key: [s[key] for s in scores if key in s] for key in COLUMNS}
+    return {key: sum(values) if key == "frames" else fmean(values) for key, values in found.items() if values}
+
+
+def table(rows: dict[str, Scores]) -> list[str]:
+    """Lines to read: a header, and a line for each file."""
+    columns = {key: column for key, column in COLUMNS.items() if any(key in s for s in rows.values())}
+    named = {one_line(name): scores for name, scores in rows.items()}
+    width = max(map(len, named))
+    lines = [f"{'':{width}}" + "".join(f"  {title:>{cell}}" for title, cell, _ in columns.values())]
+    for name, scores in named.items():
+        cells = (
+            f"{scores[key]:{cell}.{decimals}f}" if key in scores else " " * cell
+            for key, (_, cell, decimals) in columns.items()
+        )
+        lines.append("  ".join([f"{name:{width}}", *cells]).rstrip())
+    return lines
+
+
+def csv_lines(rows: dict[str, Scores], per_frame: bool) -> list[str]:
+    """Lines of comma-separated values: a header and a line for each file, or for each frame of each."""
+    if per_frame:
+        lines = [
+            {"name": name, "frame": number, **frame}
+            for name, scores in rows.items()
+            for number, frame in enumerate(scores["per_frame"])
+        ]
+    else:
+        lines = [{"name": name, **scores} for name, scores in rows.items()]
+    keys = [key for key in ("name", "frame", *COLUMNS) if any(key in line for line in lines)]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, keys, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue().removesuffix("\n").split("\n")
+
+
+def json_line(rows: dict[str, Scores], mean: Scores) -> str:
+    """One object: the items with their names, and their mean."""
+    items = [{"name": name, **scores} for name, scores in rows.items()]
+    return json.dumps(_finite({"items": items, "mean": mean}))
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity, the PSNR of equal pictures: null."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

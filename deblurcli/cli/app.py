@@ -12,7 +12,7 @@ import typer
 
 from deblurcli.cli import doctor, image, inspect, metrics, synth, train, video, weights
 from deblurcli.cli.pages import Pages
-from deblurcli.cli.parameters import with_fields
+from deblurcli.cli.parameters import command, with_fields
 from deblurcli.cli.session import Session
 from deblurcli.console import abandon_stdout
 from deblurcli.errors import SIGNALS, UsageError, described
@@ -44,9 +44,21 @@ def deblur(
     """
 
 
+COMMANDS = {
+    "video": video.video,
+    "image": image.image,
+    "metrics": metrics.metrics,
+    "inspect": inspect.inspect,
+    "synth": synth.synth,
+    "doctor": doctor.doctor,
+}
+GROUPS = {"weights": weights.app, "train": train.app}
+
 app.callback()(with_fields(deblur))
-for module in (video, image, weights, metrics, inspect, synth, train, doctor):
-    module.register(app)
+for name, function in COMMANDS.items():
+    command(app, name)(function)
+for name, group in GROUPS.items():
+    app.add_typer(group, name=name)
 
 
 def run(args: list[str]) -> int:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import typer
-
-from deblurcli.cli.parameters import command
 from deblurcli.cli.session import Session
 
 
@@ -16,8 +13,3 @@ def doctor(session: Session) -> None:
     width = max(len(what) for what, _ in rows)
     for what, found in rows:
         session.console.result(f"{what:{width}}  {found}")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    command(app, "doctor")(doctor)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import typer
-
 from deblurcli.cli.inputs import Inputs, Outputs
-from deblurcli.cli.parameters import command, either, given
+from deblurcli.cli.parameters import either, given
 from deblurcli.cli.session import Session
 from deblurcli.errors import UsageError
 from deblurcli.jobs.batch import run_batch
@@ -48,8 +46,3 @@ def image(
 
     jobs = [ImageJob(source, destination, options, tta, compute) for source, destination in planned.pairs]
     run_batch(jobs, planned.batch, Worker(compute, session.console))
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    command(app, "image")(image)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from deblurcli.cli.parameters import command, only
+from deblurcli.cli.parameters import only
 from deblurcli.cli.session import Session
 from deblurcli.console import printable
 from deblurcli.errors import UsageError
@@ -86,8 +86,3 @@ def _can_show(text: str) -> bool:
     except (UnicodeEncodeError, LookupError):
         return False
     return True
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    command(app, "inspect")(inspect)

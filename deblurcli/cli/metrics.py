@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from deblurcli.cli.parameters import command
 from deblurcli.cli.session import Session
 from deblurcli.console import Reporter
 from deblurcli.errors import UsageError
@@ -110,8 +109,3 @@ def _tell_how_to_get_lpips(report: Reporter) -> None:
 
     if not lpips_is_here():
         report.note(f"LPIPS is left out: its weights are not on this machine; run: deblur weights pull {AUTOMATIC}")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    command(app, "metrics")(metrics)

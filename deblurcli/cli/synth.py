@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from deblurcli.cli.parameters import command
 from deblurcli.cli.session import Session
 from deblurcli.errors import UsageError
 from deblurcli.jobs.batch import run_batch
@@ -60,8 +59,3 @@ def synth(
 
     jobs = [SynthJob(source, destination, options) for destination, source in pairs.items()]
     run_batch(jobs, True, Worker(ComputeOptions(device="cpu"), session.console))
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    command(app, "synth")(synth)

@@ -59,8 +59,5 @@ def _stage(name: str, kind: type[TrainOptions]) -> Any:
     return train
 
 
-def register(parent: typer.Typer) -> None:
-    """Add the group with its stages."""
-    for name, kind in STAGES.items():
-        command(app, name, Stage)(_stage(name, kind))
-    parent.add_typer(app, name="train")
+for stage, kind in STAGES.items():
+    command(app, stage, Stage)(_stage(stage, kind))

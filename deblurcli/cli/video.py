@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import typer
-
 from deblurcli.cli.inputs import Inputs, Outputs
-from deblurcli.cli.parameters import command, either, given
+from deblurcli.cli.parameters import either, given
 from deblurcli.cli.session import Session
 from deblurcli.errors import UsageError
 from deblurcli.jobs.batch import run_batch
@@ -45,8 +43,3 @@ def video(
 
     jobs = [VideoJob(source, destination, options, method, compute) for source, destination in planned.pairs]
     run_batch(jobs, planned.batch, Worker(compute, session.console))
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    command(app, "video")(video)

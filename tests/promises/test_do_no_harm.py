@@ -44,7 +44,9 @@ def test_nothing_is_adapted_to_a_video_that_no_camera_explains(
     capsys.readouterr()
     words = ["--save-adapted", saved, *QUICK, "--log", "json"]
     assert deblur("video", source, "-o", tmp_path / "meta.mkv", *LOSSLESS, *words) == 3
-    assert not result(capsys)["adaptations"][0]["kept"] and not saved.exists()
+    told = result(capsys)
+    assert not told["adaptations"][0]["kept"] and not saved.exists()
+    assert any("was not written" in difference for difference in told["differences"])
     assert read_planes(tmp_path / "meta.mkv") == read_planes(tmp_path / "plain.mkv")
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from clips import read_planes
 from end_to_end import command, shaken_video
@@ -42,3 +43,20 @@ def test_another_seed_gives_other_frames(source: Path, tmp_path: Path) -> None:
     assert read_planes(tmp_path / "1.mkv") != read_planes(tmp_path / "2.mkv")
     for record in records:
         assert all(len(sha256) == 64 for sha256 in record["weights"].values()) and record["device"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_another_number_of_threads_changes_rounding_alone(source: Path, tmp_path: Path, method: str) -> None:
+    """Sums are added up in another order: with two threads instead of one, samples differ by one code value at most.
+
+    On this clip 0.3 % of the samples do with ``none``, 0.5 % with ``tta``, and 4 % with ``meta``, whose updates start
+    from other roundings. So equal frames need an equal number of threads, besides all that the promise names.
+    """
+    for threads in (1, 2):
+        restored(source, tmp_path / f"{threads}.mkv", *METHODS[method], threads=threads)
+    one, two = (
+        np.concatenate([np.frombuffer(plane, np.uint8) for frame in read_planes(tmp_path / name) for plane in frame])
+        for name in ("1.mkv", "2.mkv")
+    )
+    apart = np.abs(one.astype(int) - two)
+    assert apart.max() <= 1 and apart.mean() < 0.1

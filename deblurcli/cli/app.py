@@ -12,7 +12,7 @@ import typer
 
 from deblurcli.cli import doctor, image, inspect, metrics, synth, train, video, weights
 from deblurcli.cli.pages import Pages
-from deblurcli.cli.parameters import command, with_fields
+from deblurcli.cli.parameters import Command, command, with_fields
 from deblurcli.cli.session import Session
 from deblurcli.console import abandon_stdout
 from deblurcli.errors import SIGNALS, UsageError, described
@@ -44,7 +44,7 @@ def deblur(
     """
 
 
-COMMANDS = {
+COMMANDS: dict[str, Command] = {
     "video": video.video,
     "image": image.image,
     "metrics": metrics.metrics,

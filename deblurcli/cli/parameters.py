@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass, make_dataclass
+from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
@@ -122,13 +123,19 @@ def _of_field(owner: Any, field: Field[Any]) -> inspect.Parameter:
     words = [*about.choices, *_words(about.complete)]
     typed = typer.Option(
         *(about.flags or (spelling(field.name, about),)),
-        metavar=None if kind is bool else about.metavar or "|".join(words) or "VALUE",
+        metavar=None if kind is bool else about.metavar or "|".join(words) or _placeholder(kind, about),
         help=about.help + _said(field),
         rich_help_panel=about.panel,
         show_default=False,
         autocompletion=_completion(about) if COMPLETING and kind is not bool else None,
     )
     return _parameter(field.name, Annotated[kind | None if optional else kind, typed], default)
+
+
+def _placeholder(kind: Any, about: Option) -> str:
+    if about.complete == "weights":
+        return "NAME|FILE"
+    return "N" if kind in (int, float) else "FILE" if kind is Path else "TEXT"
 
 
 def _sizes(owner: Any, field: Field[Any], value: Any) -> Any:

@@ -14,17 +14,10 @@ class Messages:
 
     quiet: bool = option(False, help="Only errors and results.", panel="Messages", flags=("--quiet", "-q"))
     verbose: bool = option(
-        False,
-        help="Say more; show the traceback of an unexpected error.",
-        panel="Messages",
-        flags=("--verbose", "-v"),
+        False, help="Say more; show the traceback of an unexpected error.", panel="Messages", flags=("--verbose", "-v")
     )
     log: str | None = option(
-        None,
-        help="Messages for people (text), or JSON lines (json).",
-        panel="Messages",
-        choices=LOGS,
-        usual="text",
+        None, help="Messages for people (text), or JSON lines (json).", panel="Messages", choices=LOGS, usual="text"
     )
 
     def __post_init__(self) -> None:

@@ -16,7 +16,6 @@ class ImageOptions(OutputOptions):
         "default",
         help="Weights: a name of `deblur weights list`, or a file.",
         panel="Network and device",
-        metavar="NAME|FILE",
         complete="weights",
         usual="bundled, for images",
     )
@@ -24,7 +23,6 @@ class ImageOptions(OutputOptions):
         None,
         help="Test-time adaptation: updates of the network on each image; 0 leaves it unadapted.",
         panel="Method",
-        metavar="N",
         least=0,
         usual="0",
     )

@@ -16,7 +16,6 @@ class MetaOptions(SurveyOptions):
         None,
         help="Updates in each phase, through the patches in random order.",
         panel="Method",
-        metavar="N",
         least=0,
         usual="4 per patch with --reblurring camera, 1 with network, over --batch",
     )
@@ -30,7 +29,7 @@ class MetaOptions(SurveyOptions):
         usual="1.5e-5 with --reblurring camera, 2.5e-6 with network",
     )
     """beta in the paper."""
-    batch: int = option(1, help="Patches per update of the deblurring network.", metavar="N", least=1)
+    batch: int = option(1, help="Patches per update of the deblurring network.", least=1)
     reblurring: str = option(
         "camera",
         help="Model of the video's blur: camera (response and paths of the camera, fitted to the video) or network"
@@ -61,9 +60,7 @@ class MetaOptions(SurveyOptions):
         " as the authors' code does.",
         flags=("--freeze-deblur-in-cycle/--move-deblur-in-cycle",),
     )
-    critic: str = option(
-        "default", help="Weights of the critic.", metavar="NAME|FILE", complete="weights", usual="bundled"
-    )
+    critic: str = option("default", help="Weights of the critic.", complete="weights", usual="bundled")
     real_sample: str = option(
         "blurriest",
         help="Real blur for the critic: blurriest (the blurriest crop at the place of a patch, as in the paper) or"

@@ -27,7 +27,7 @@ class Option:
     help: str
     panel: str = "Advanced"
     metavar: str = ""
-    """The placeholder of its value; made from the choices where empty."""
+    """The placeholder of its value; made from the choices or the type where empty."""
     choices: tuple[str, ...] = ()
     """The only words that it takes."""
     least: float | None = None
@@ -42,24 +42,9 @@ class Option:
     """The default in words, where None stands for one that depends on other options."""
 
 
-def option(
-    default: Any = MISSING,
-    *,
-    help: str,
-    panel: str = "Advanced",
-    metavar: str = "",
-    choices: tuple[str, ...] = (),
-    least: float | None = None,
-    most: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-    flags: tuple[str, ...] = (),
-    complete: str = "",
-    usual: str = "",
-) -> Any:
-    """Make a dataclass field of an option; without ``default`` it must be given. Bounds are in the option's unit."""
-    about = Option(help, panel, metavar, choices, least, most, above, below, flags, complete, usual)
-    return field(default=default, metadata={"option": about})
+def option(default: Any = MISSING, **about: Any) -> Any:
+    """Make a dataclass field of an option from its default, none if it must be given, and what :class:`Option` has."""
+    return field(default=default, metadata={"option": Option(**about)})
 
 
 def spelling(name: str, about: Option) -> str:

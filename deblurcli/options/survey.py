@@ -16,7 +16,10 @@ class SurveyOptions:
 
     patches: int = option(20, help="Sharpest patches of the video to look for.", panel="Method", metavar="M", least=1)
     patch_size: int = option(256, help="Side of a patch in pixels, a multiple of 32.", metavar="PIXELS")
-    seed: int = option(43, help="Seed of the patch locations and of their order.", metavar="N")
+    seed: int = option(
+        43,
+        help="Seed of the patch locations and of their order.",
+    )
 
     def __post_init__(self) -> None:
         check(self)

@@ -11,16 +11,9 @@ from deblurcli.options.option import check, option
 class SynthOptions:
     """Motion, exposure and camera; what is not given is drawn at random."""
 
-    frames: int = option(
-        1, help="Frames to make of a photo; above 1 a clip, shaken by hand.", panel="Result", metavar="N", least=1
-    )
+    frames: int = option(1, help="Frames to make of a photo; above 1 a clip, shaken by hand.", panel="Result", least=1)
     rate: float = option(
-        25.0,
-        help="Frames per second of a clip made of a photo.",
-        panel="Result",
-        metavar="FPS",
-        least=1,
-        most=1000,
+        25.0, help="Frames per second of a clip made of a photo.", panel="Result", metavar="FPS", least=1, most=1000
     )
     blur: float | None = option(
         None,
@@ -58,7 +51,7 @@ class SynthOptions:
         most=0.5,
         usual="random, at most 0.03",
     )
-    seed: int = option(0, help="Seed of every random draw.", panel="Method", metavar="N", usual="0")
+    seed: int = option(0, help="Seed of every random draw.", panel="Method", usual="0")
     overwrite: bool = option(False, help="Replace pairs that exist.", panel="Output")
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ def _network(default: str) -> Any:
 
 
 def _weights(help: str, default: str | None = None, panel: str = "Method", **more: Any) -> Any:
-    return option(default, help=help, panel=panel, metavar="NAME|FILE", complete="weights", **more)
+    return option(default, help=help, panel=panel, complete="weights", **more)
 
 
 def _weight(default: float, help: str) -> Any:
@@ -40,15 +40,25 @@ class TrainOptions:
         "Weights to start from.", panel="Network and device", flags=("--from",), usual="random"
     )
     minutes: float = option(0.0, help="Budget as time: the schedule follows the clock.", panel="Result", metavar="M")
-    iterations: int = option(0, help="Budget as iterations: the run can be reproduced.", panel="Result", metavar="N")
-    batch: int = option(5, help="Crops of the first size per iteration.", metavar="N", least=1)
+    iterations: int = option(
+        0,
+        help="Budget as iterations: the run can be reproduced.",
+        panel="Result",
+    )
+    batch: int = option(5, help="Crops of the first size per iteration.", least=1)
     crops: tuple[int, ...] = option(
         (192, 256), help="Crop sizes in pixels, from the first to the last part of training.", metavar="SIZES"
     )
     rate: float = option(0.005, help="Largest learning rate.", panel="Method", metavar="RATE")
-    seed: int = option(1, help="Seed of weights and crops.", metavar="N")
+    seed: int = option(
+        1,
+        help="Seed of weights and crops.",
+    )
     save_every: float = option(5.0, help="Minutes between checkpoints.", panel="Output", metavar="M")
-    ring: int = option(1536, help="Prepared crops kept in memory.", metavar="N")
+    ring: int = option(
+        1536,
+        help="Prepared crops kept in memory.",
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -70,7 +80,6 @@ class DeblurTraining(TrainOptions):
         None,
         help="Residual blocks of a new network that has a number of them; 4, 8, 16 or 32 in residual-unet's paper.",
         panel="Network and device",
-        metavar="N",
         least=1,
         most=64,
         usual="the network's own",
@@ -94,9 +103,7 @@ class JointTraining(TrainOptions):
     perceptual_weight: float = _weight(0.0, "Weight of a perceptual loss; 0.3 in the paper's study.")
     perceptual: str = _weights("Network of the perceptual loss.", "lpips-vgg")
     adversarial_weight: float = _weight(0.0, "Weight of an adversarial loss; 0.001 in the paper's study.")
-    reblur_blocks: int | None = option(
-        None, help=_BLOCKS, panel="Network and device", metavar="N", least=1, most=4, usual="2"
-    )
+    reblur_blocks: int | None = option(None, help=_BLOCKS, panel="Network and device", least=1, most=4, usual="2")
     reblur_start: str | None = _weights(
         "Weights of the reblurring module to start from.",
         panel="Network and device",
@@ -122,9 +129,7 @@ class ModuleTraining(TrainOptions):
     deblurring: str | None = _weights(
         "Single-frame network whose results it learns from.", usual="the default of `deblur image`"
     )
-    reblur_blocks: int | None = option(
-        None, help=_BLOCKS, panel="Network and device", metavar="N", least=1, most=4, usual="2"
-    )
+    reblur_blocks: int | None = option(None, help=_BLOCKS, panel="Network and device", least=1, most=4, usual="2")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -135,12 +140,12 @@ class ModuleTraining(TrainOptions):
 class MetaTraining(TrainOptions):
     """Train weights to adapt to videos from, by first-order meta-learning."""
 
-    inner_steps: int = option(8, help="Updates on the pseudo pairs of a task.", panel="Method", metavar="N", least=1)
+    inner_steps: int = option(8, help="Updates on the pseudo pairs of a task.", panel="Method", least=1)
     inner_rate: float = option(
         6e-5, help="Adam rate of these updates.", panel="Method", metavar="RATE", above=0, below=1
     )
     """Fewer and longer steps than the meta method's go about as far."""
-    outer_steps: int = option(4, help="Iterations with one task.", panel="Method", metavar="N", least=1)
+    outer_steps: int = option(4, help="Iterations with one task.", panel="Method", least=1)
     unadapted_weight: float = option(
         0.5,
         help="Share of the loss before adapting in the loss of the outer update; 0 in the paper, with which the weights"

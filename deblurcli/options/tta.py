@@ -13,9 +13,7 @@ USUAL_STEPS = 5
 class TtaOptions:
     """The updates by the reblurring loss."""
 
-    steps: int | None = option(
-        None, help="Updates of the network.", panel="Method", metavar="N", least=0, usual=str(USUAL_STEPS)
-    )
+    steps: int | None = option(None, help="Updates of the network.", panel="Method", least=0, usual=str(USUAL_STEPS))
     """N in the paper."""
     rate: float = option(
         8e-6, help="Adam rate of the deblurring network.", panel="Method", metavar="RATE", least=0, below=1
@@ -25,17 +23,11 @@ class TtaOptions:
         640 * 360,
         help="Pixels of a picture that an update looks at, the most detailed first; the next update takes the next"
         " ones.",
-        metavar="N",
         least=4096,
     )
-    tta_reblur: str = option(
-        "default", help="Weights of the reblurring module.", metavar="NAME|FILE", complete="weights", usual="bundled"
-    )
+    tta_reblur: str = option("default", help="Weights of the reblurring module.", complete="weights", usual="bundled")
     tta_frames: int = option(
-        8,
-        help="Frames, evenly spread over the video, that it adapts to; each update looks at all of them.",
-        metavar="N",
-        least=1,
+        8, help="Frames, evenly spread over the video, that it adapts to; each update looks at all of them.", least=1
     )
     adapt_per: str = option(
         "video", help="One adaptation for the video, or one for each frame.", panel="Method", choices=("video", "frame")

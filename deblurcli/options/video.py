@@ -24,7 +24,6 @@ class VideoOptions(OutputOptions):
         "default",
         help="Weights: a name of `deblur weights list`, or a file.",
         panel="Network and device",
-        metavar="NAME|FILE",
         complete="weights",
         usual="bundled, for videos",
     )
@@ -42,9 +41,7 @@ class VideoOptions(OutputOptions):
         complete="libx264 libx265 libsvtav1 ffv1",
         usual="the input's codec",
     )
-    crf: float | None = option(
-        None, help="Constant quality of the encoder; less is better.", panel="Output", metavar="N"
-    )
+    crf: float | None = option(None, help="Constant quality of the encoder; less is better.", panel="Output")
     preset: str | None = option(
         None,
         help="Speed preset of the encoder.",

@@ -53,16 +53,12 @@ class OutputFile:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
             if error is None:
-                self.commit()
+                self.complete()
+                self.publish()
             elif isinstance(error, OSError):
                 raise self.failed(error) from error
         finally:
             self.discard()
-
-    def commit(self) -> None:
-        """Give the complete file its name. Raises UsageError (the name appeared meanwhile) and OutputError."""
-        self.complete()
-        self.publish()
 
     def complete(self) -> None:
         """Bring the content to the disk. Raises OutputError."""

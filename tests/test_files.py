@@ -58,11 +58,11 @@ def test_a_file_system_without_second_names(tmp_path: Path, monkeypatch: pytest.
     if appears:
         (tmp_path / "a.bin").symlink_to("nowhere")
         with pytest.raises(UsageError, match="appeared"):
-            output.commit()
+            output.publish()
         output.discard()
         assert (tmp_path / "a.bin").is_symlink()
     else:
-        output.commit()
+        output.publish()
         assert (tmp_path / "a.bin").read_bytes() == b"ours"
     assert names(tmp_path) == ["a.bin"]
 

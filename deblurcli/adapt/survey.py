@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from deblurcli.console import Reporter
+from deblurcli.media.footage import unit
 from deblurcli.media.shots import CutDetector, windows
 from deblurcli.metrics.self_shift import SHIFTS, score_locations
 from deblurcli.networks.spec import padded
@@ -86,11 +87,6 @@ def counted(frames: Iterable[Tensor], total: int | None, console: Reporter) -> I
     for count, frame in enumerate(frames, 1):
         console.progress("surveying", count, total)
         yield frame
-
-
-def unit(pixels: Tensor) -> Tensor:
-    """Bytes to [0, 1]; floats are in [0, 1] already."""
-    return pixels / 255 if pixels.dtype == torch.uint8 else pixels
 
 
 def draw_corners(count: int, size: int, height: int, width: int, seed: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from deblurcli.errors import InputError, OutputError
-from deblurcli.files import OutputFile, output_files
+from deblurcli.files import output_files
 from deblurcli.jobs.result import Result
 from deblurcli.media.clips import ClipWriter
 from deblurcli.media.images import Image, encoded, read_image
@@ -62,7 +62,8 @@ class SynthJob:
             outputs = stack.enter_context(output_files(paths, inputs=[self.source], overwrite=self.options.overwrite))
             if self.destination.suffix == ".png":
                 for output, picture in zip(outputs, next(pairs), strict=True):
-                    _write_still(output, picture)
+                    samples = (picture * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
+                    output.file.write(encoded(Image(samples), output.destination.name)[0])
                 count, made = 1, ""
             else:
                 clips = [stack.enter_context(ClipWriter(output, rate)) for output in outputs]
@@ -87,8 +88,3 @@ class SynthJob:
         pictures = (frame.rgb() for frame in reader.frames())
         pairs = integrated(pictures, chosen.shutter, chosen.seed, chosen.gamma, chosen.noise)
         return pairs, reader.info.video.rate or USUAL_RATE, reader.info.expected_frames
-
-
-def _write_still(output: OutputFile, picture: Tensor) -> None:
-    samples = (picture * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
-    output.file.write(encoded(Image(samples), output.destination.name)[0])

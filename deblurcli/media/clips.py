@@ -11,8 +11,6 @@ from torch import Tensor
 from deblurcli.errors import OutputError
 from deblurcli.files import OutputFile
 
-SUFFIX = ".mkv"
-
 
 class ClipWriter:
     """Writes pictures into an output file as 8-bit RGB in FFV1 and Matroska. Use as a context manager.

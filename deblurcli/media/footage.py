@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sized
 from contextlib import closing
 from pathlib import Path
 
@@ -56,36 +56,33 @@ class VideoFootage(Footage):
 
 
 class PictureFootage(Footage):
-    """Pictures in memory: float, 3 x H x W in [0, 1]."""
+    """Pictures, 3 x H x W, float in [0, 1] or bytes. Those of an iterator can be looked through once."""
 
-    def __init__(self, pictures: Sequence[Tensor], name: str = "frames") -> None:
-        self.name, self.total = name, len(pictures)
+    def __init__(self, pictures: Iterable[Tensor], name: str = "frames") -> None:
+        self.name, self.total = name, len(pictures) if isinstance(pictures, Sized) else None
         self._pictures = pictures
 
     def pictures(self) -> Generator[Tensor, None, None]:
+        yield from map(unit, self._pictures)
+
+    def previews(self) -> Generator[Tensor, None, None]:
         yield from self._pictures
 
 
-class Shot(Footage):
-    """One shot of footage that is being looked through: it can be looked through once, and not after the next began."""
+def shots(footage: Footage) -> Generator[Footage, None, None]:
+    """One shot after the other, found in a single pass over the previews; each can be looked through once.
 
-    def __init__(self, frames: Iterable[Tensor], name: str) -> None:
-        self.name, self.total = name, None
-        self._frames = frames
-
-    def pictures(self) -> Generator[Tensor, None, None]:
-        for frame in self._frames:
-            yield frame / 255 if frame.dtype == torch.uint8 else frame
-
-    def previews(self) -> Generator[Tensor, None, None]:
-        yield from self._frames
-
-
-def shots(footage: Footage) -> Generator[Shot, None, None]:
-    """One shot after the other, found in a single pass over the previews. Raises InputError."""
+    Raises:
+        InputError: the video cannot be read.
+    """
     with closing(footage.previews()) as frames:
         for number, shot in enumerate(by_shot(frames), 1):
-            yield Shot(shot, f"shot {number} of {footage.name}")
+            yield PictureFootage(shot, f"shot {number} of {footage.name}")
+
+
+def unit(pixels: Tensor) -> Tensor:
+    """Bytes to [0, 1]; floats are in [0, 1] already."""
+    return pixels / 255 if pixels.dtype == torch.uint8 else pixels
 
 
 def previewed(reader: VideoReader) -> Generator[tuple[Frame, Tensor], None, None]:

@@ -55,7 +55,8 @@ def view_at(picture: Tensor, corner: Tensor, size: tuple[int, int]) -> Tensor:
     x = torch.arange(size[1], dtype=corner.dtype, device=corner.device) + 0.5
     at_x = ((x + corner[:, :1]) * (2 / w) - 1)[:, None, :].expand(-1, size[0], -1)
     at_y = ((y + corner[:, 1:]) * (2 / h) - 1)[:, :, None].expand(-1, -1, size[1])
-    return sample(picture, torch.stack([at_x, at_y], -1), "border")
+    grid = torch.stack([at_x, at_y], -1)
+    return F.grid_sample(picture, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def view_from(picture: Tensor, pose: Tensor, size: tuple[int, int], uneven: Tensor, outside: str) -> Tensor:
@@ -65,7 +66,7 @@ def view_from(picture: Tensor, pose: Tensor, size: tuple[int, int], uneven: Tens
         pose: B x 4: translation (x, y) in pixels, rotation in radians, logarithm of the zoom.
         size: height and width of the view.
         uneven: B x height x width factor on the translation, as with depth.
-        outside: what lies outside of the picture, as for :func:`sample`.
+        outside: what lies outside of the picture: ``border``, ``reflection`` or ``zeros``.
     """
     h, w = size
     y = torch.arange(h, device=pose.device, dtype=torch.float32) - (h - 1) / 2
@@ -76,12 +77,4 @@ def view_from(picture: Tensor, pose: Tensor, size: tuple[int, int], uneven: Tens
     u = cos * xx - sin * yy + dx * uneven
     v = sin * xx + cos * yy + dy * uneven
     grid = torch.stack([u * (2 / picture.shape[-1]), v * (2 / picture.shape[-2])], -1)
-    return sample(picture, grid, outside)
-
-
-def sample(picture: Tensor, grid: Tensor, outside: str) -> Tensor:
-    """Bilinear values of N x C x H x W pictures at N x h x w x 2 places, -1..1 from border to border, x first.
-
-    ``outside``: ``border``, ``reflection`` or ``zeros``.
-    """
     return F.grid_sample(picture, grid, mode="bilinear", padding_mode=outside, align_corners=False)

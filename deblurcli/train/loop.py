@@ -20,7 +20,7 @@ from deblurcli.train.optimiser import Muon, rate_at, step_if_finite, update_aver
 from deblurcli.train.parallel import Peers
 from deblurcli.train.recipe import Recipe
 from deblurcli.train.validation import Scores
-from deblurcli.weights.load import save_network
+from deblurcli.weights.save import save_network
 
 LOG_FIELDS = ["iteration", "minutes", "rate", "loss"]
 """Columns of the log; those of the scores follow."""

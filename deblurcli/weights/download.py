@@ -1,8 +1,8 @@
-"""From the addresses of a published file to verified bytes on disk.
+"""Downloads: from the addresses of a published file to verified bytes on disk.
 
 An address is ``https://...``, or ``hf://OWNER/NAME@REVISION/FILE`` for a file on the Hugging Face Hub or on the mirror
-of it that HF_ENDPOINT names. Addresses are tried in their order, each a few times where trying again may help. What was
-received is used only if its size and SHA-256 are those stated; proxies are those of the environment.
+of it that HF_ENDPOINT names. Addresses are tried in their order, each a few times where trying again may help. A file
+is used only if its size and SHA-256 are those stated. Proxies are those of the environment.
 """
 
 from __future__ import annotations
@@ -24,25 +24,26 @@ from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_o
 
 from deblurcli.console import Reporter
 from deblurcli.errors import OfflineError, OutputError, WeightsError
+from deblurcli.files import OutputFile
 from deblurcli.version import __version__
 from deblurcli.weights.registry import PublishedFile
 
 ATTEMPTS = 3
 """How often one address is tried."""
 
-PAUSE = 1.0
-"""Seconds before the second attempt; doubled before each further one."""
+PAUSE_SECONDS = 1.0
+"""Wait before the second attempt; doubled before each further one."""
 
-TIMEOUT = 30.0
-"""Seconds without a byte after which a server counts as gone."""
+TIMEOUT_SECONDS = 30.0
+"""Silence after which a server counts as gone."""
 
 MAX_BYTES = 2 << 30
-"""Where nobody states a file's size, more than this is not received."""
+"""Limit for a file whose size nobody states."""
 
 SPARE_BYTES = 64 << 20
-"""What is left free on the disk."""
+"""Space that is left free on the disk."""
 
-CHUNK = 1 << 18
+CHUNK_BYTES = 1 << 18
 
 TEMPORARY = {408, 425, 429, 500, 502, 503, 504}
 """Answers after which the same question may get another one."""
@@ -54,24 +55,27 @@ _HUB = re.compile(r"hf://([^/]+/[^/@]+)@([^/]+)/(.+)")
 
 @dataclass(frozen=True)
 class Fetched:
-    """A file on disk that is what it should be. ``size`` in bytes; ``source``: the address it came from."""
+    """A verified file on disk."""
 
     path: Path
     size: int
+    """Bytes."""
     sha256: str
     source: str
+    """The address it came from."""
 
 
 class Unusable(Exception):
-    """An address that does not give the file. ``wrong``: it gave something else, rather than nothing."""
+    """An address does not give the file."""
 
     def __init__(self, reason: str, wrong: bool = False) -> None:
         super().__init__(reason)
         self.wrong = wrong
+        """It gave something else, rather than nothing."""
 
 
 class TryAgain(Exception):
-    """An address that did not give the file this time."""
+    """An address did not give the file this time."""
 
 
 @dataclass
@@ -95,10 +99,10 @@ class Partial:
 
 
 def fetch(wanted: PublishedFile, path: Path, report: Reporter, otherwise: str) -> Fetched:
-    """Receive a file from the first of its addresses that has it, into ``path``, which must not exist yet.
+    """Receive a file from the first of its addresses that has it; ``path`` gets it when it is complete and verified.
 
-    Whatever happens, ``path`` exists afterwards only if the file is complete and verified. ``otherwise``: what a user
-    can do where no address has it.
+    Args:
+        otherwise: what a user can do where no address has it.
 
     Raises:
         OfflineError: no address could be reached or had the file.
@@ -106,32 +110,20 @@ def fetch(wanted: PublishedFile, path: Path, report: Reporter, otherwise: str) -
         OutputError: the file cannot be written, or the disk is too full for it.
     """
     failures: list[tuple[str, Unusable]] = []
-    try:
-        file = path.open("x+b")
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}", "check the folder's permissions") from error
-    try:
-        with file:
-            for source in wanted.sources:
-                partial = Partial(file, hashlib.sha256())
-                try:
-                    sha256 = _from(source, wanted, partial, report)
-                    file.flush()
-                    os.fsync(file.fileno())
-                    return Fetched(path, partial.size, sha256, source)
-                except Unusable as failure:
-                    failures.append((source, failure))
-                    partial.restart()
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written: {error.strerror}", "check the disk and its quota") from error
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    path.unlink(missing_ok=True)
-    reasons = "; ".join(f"{_host(source)}: {failure}" for source, failure in failures)
-    kind = WeightsError if any(failure.wrong for _, failure in failures) else OfflineError
-    raise kind(f"{wanted.file} cannot be downloaded ({reasons})", f"try again later, or {otherwise}")
+    with OutputFile(path, overwrite=True) as output:
+        for source in wanted.sources:
+            partial = Partial(output.file, hashlib.sha256())
+            try:
+                sha256 = _from(source, wanted, partial, report)
+                break
+            except Unusable as failure:
+                failures.append((source, failure))
+                partial.restart()
+        else:
+            reasons = "; ".join(f"{_host(source)}: {failure}" for source, failure in failures)
+            kind = WeightsError if any(failure.wrong for _, failure in failures) else OfflineError
+            raise kind(f"{wanted.file} cannot be downloaded ({reasons})", f"try again later, or {otherwise}")
+    return Fetched(path, partial.size, sha256, source)
 
 
 def _from(source: str, wanted: PublishedFile, partial: Partial, report: Reporter) -> str:
@@ -140,7 +132,7 @@ def _from(source: str, wanted: PublishedFile, partial: Partial, report: Reporter
     for attempt in range(ATTEMPTS):
         if attempt:
             report.note(f"{_host(source)}: {reason}; trying again")
-            time.sleep(PAUSE * 2 ** (attempt - 1))
+            time.sleep(PAUSE_SECONDS * 2 ** (attempt - 1))
         try:
             url, headers, stated = _resolved(source)
             _receive(url, headers, wanted, partial, report)
@@ -173,13 +165,15 @@ def _resolved(source: str) -> tuple[str, dict[str, str], str]:
     repository, revision, file = hub.groups()
     url = hf_hub_url(repository, file, revision=revision, endpoint=os.environ.get("HF_ENDPOINT") or None)
     try:
-        facts = get_hf_file_metadata(url, timeout=TIMEOUT)
+        facts = get_hf_file_metadata(url, timeout=TIMEOUT_SECONDS)
     except HfHubHTTPError as error:
         code = error.response.status_code
         raise (TryAgain if code in TEMPORARY else Unusable)(_answer(code)) from error
     except Exception as error:  # each version of the hub's library has another HTTP library below it
         raise TryAgain(_first_line(error)) from error
     headers = {}
+    if urlsplit(facts.location).scheme not in ("https", urlsplit(url).scheme):
+        raise Unusable(f"leads to an address that is not https ({_host(facts.location)})")
     if urlsplit(facts.location).netloc == urlsplit(url).netloc:
         # A token is for the hub alone; what lies elsewhere has it in its address.
         headers = {k: v for k, v in build_hf_headers().items() if k.lower() == "authorization"}
@@ -194,7 +188,7 @@ def _receive(url: str, headers: Mapping[str, str], wanted: PublishedFile, partia
     else:
         partial.restart()
     try:
-        response = _opener().open(request, timeout=TIMEOUT)
+        response = _opener().open(request, timeout=TIMEOUT_SECONDS)
     except HTTPError as error:
         error.close()
         if error.code == 416:
@@ -225,7 +219,7 @@ def _copy(response: Any, partial: Partial, wanted: PublishedFile, total: int | N
     most = wanted.size or min(total or MAX_BYTES, MAX_BYTES)
     while True:
         try:
-            chunk = response.read1(CHUNK)
+            chunk = response.read1(CHUNK_BYTES)
         except (OSError, http.client.HTTPException) as error:
             raise TryAgain(f"broke off after {partial.size} bytes: {_first_line(error)}") from error
         if not chunk:

@@ -1,18 +1,20 @@
-"""Files of weights to networks and back.
+"""Files of weights to networks. No file can make this program run anything.
 
-A file of ours is a safetensors file that describes its own network in its metadata: ``network`` (a name in
+A file of ours is a safetensors file whose metadata describes its network: ``network`` (a name in
 :data:`deblurcli.networks.NETWORKS`), ``config`` (JSON: keyword arguments of the network) and ``card`` (JSON: data,
 licence, command, seed, minutes, iterations, scores). With ``difference_from`` (JSON: name and sha256 of registered
-weights) it holds what its weights differ by from those (:mod:`deblurcli.weights.formats.difference`). Files that the
-networks' authors published describe nothing; their network is recognised by its tensors
-(:mod:`deblurcli.weights.formats.official`). No file can make this program run anything.
+weights) its tensors are differences from those (:mod:`deblurcli.weights.formats.difference`). Files that the networks'
+authors published describe nothing; their network is recognised by its tensors
+(:mod:`deblurcli.weights.formats.official`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +29,17 @@ from deblurcli.networks import NETWORKS, NetworkSpec
 from deblurcli.networks.spec import Role
 from deblurcli.weights import registry, store
 from deblurcli.weights.formats import official
-from deblurcli.weights.formats.difference import added, differences
+from deblurcli.weights.formats.difference import added
 from deblurcli.weights.registry import REINSTALL, suggestion
 
 MAX_CONFIG = 4096
-"""Larger numbers in a file's ``config`` are refused: no network has so many channels, and building it would not end."""
+"""Largest number in a file's ``config``: no network has so many channels."""
+
+MAX_DEPTH = 8
+"""Lists and tables of a ``config`` within each other."""
+
+SPARE_PARAMETERS = 1024
+"""Parameters that a network may have beyond twice the tensors of its file, so that the missing ones can be named."""
 
 TONE_CURVES = "tone_curves"
 """Under this name a file keeps tone curves beside the network's tensors."""
@@ -42,41 +50,40 @@ SHOWN_KEYS = 3
 
 @dataclass(frozen=True)
 class LoadedNetwork:
-    """A network in eval mode, float32, on the CPU, with where it comes from.
-
-    ``name``: the registry's, or the file's without suffix. ``sha256``: of the file. ``network`` and ``config``: what
-    :func:`save_network` needs to store it again.
-    """
+    """A network in eval mode, float32, on the CPU, with where it comes from."""
 
     module: nn.Module
     spec: NetworkSpec
     card: dict[str, Any]
     name: str
+    """The registry's, or the file's without its suffix."""
     sha256: str
+    """The file's."""
     network: str
+    """A name in :data:`deblurcli.networks.NETWORKS`."""
     config: dict[str, Any]
+    """Keyword arguments that ``module`` was built with."""
     tone_curves: Tensor | None = None
     """3 x entries, float32: what test-time adaptation adds to the network's results (deblurcli.adapt.tone_curves)."""
 
     @property
     def origin(self) -> str:
-        """Which weights these are, as the cards of those trained from them say it."""
+        """Name and sha256, as the cards of weights trained from these give them."""
         return f"{self.name} ({self.sha256[:12]})"
 
 
 @dataclass(frozen=True)
 class Opened:
-    """What a file, or the several files of one network, hold. Tensors are checked for neither shape nor value yet.
-
-    ``sha256``: of the file, or of the list of the files' sha256; ``files``: those by name.
-    """
+    """The content of a file, or of the several files of one network, with unchecked tensors."""
 
     network: str
     config: dict[str, Any]
     card: dict[str, Any]
     tensors: dict[str, Tensor]
     sha256: str
+    """The file's, or that of the list of the files' sha256."""
     files: dict[str, str]
+    """The sha256 of each file by its name."""
 
 
 def load_network(name_or_path: str | Path, *, role: Role) -> LoadedNetwork:
@@ -164,95 +171,8 @@ def tone_curves(where: str, found: Opened) -> Tensor | None:
     if curves is not None:
         if curves.dtype != torch.float32 or curves.dim() != 2 or len(curves) != 3:
             raise WeightsError(f"{where}: its tone curves are {_form(curves)}, not float32 of three channels")
-        _check_finite(where, {TONE_CURVES: curves}, "get the file again")
+        check_finite(where, {TONE_CURVES: curves}, "get the file again")
     return curves
-
-
-def save_network(
-    path: str | Path,
-    module: nn.Module,
-    *,
-    network: str,
-    config: Mapping[str, Any],
-    card: Mapping[str, Any],
-    dtype: torch.dtype = torch.float16,
-) -> None:
-    """Write a file that :func:`load_network` reads; under its name only when it is complete.
-
-    ``network``: a name in NETWORKS. ``config``: the arguments ``module`` was built with, added to the network's
-    defaults. ``card``: anything JSON can hold. ``dtype``: how floating tensors are stored.
-
-    Raises:
-        WeightsError: unknown network, or numbers that are not finite (in ``dtype``).
-        OutputError: the file cannot be written.
-    """
-    path = Path(path)
-    store.write_whole(path, encoded(str(path), module.state_dict(), network, config, card, dtype))
-
-
-def save_difference(path: Path, new: LoadedNetwork, base: str, card: Mapping[str, Any]) -> None:
-    """Write ``new`` as what it differs by from the registered weights called ``base``, in half of the space.
-
-    Raises as :func:`save_network`; WeightsError: no such weights, or of another network.
-    """
-    tensors, sha256 = _registered(base)
-    state = {key: value.detach().cpu() for key, value in new.module.state_dict().items()}
-    if {key: value.shape for key, value in state.items()} != {key: value.shape for key, value in tensors.items()}:
-        raise WeightsError(f"{new.name} has other tensors than {base!r}", "name those that it was trained on from")
-    _check_finite(str(path), state, "it was not written")
-    metadata = _description(new.network, new.config, card)
-    metadata["difference_from"] = json.dumps({"name": base, "sha256": sha256})
-    store.write_whole(path, _serialised(differences(state, tensors), metadata))
-
-
-def save_adapted(
-    path: Path, state: Mapping[str, Tensor], network: LoadedNetwork, source: Path, adaptation: Mapping[str, Any]
-) -> None:
-    """Write what ``network`` became when it was adapted to a video, in float32: the very numbers that restored it.
-
-    Args:
-        state: its tensors by name and, under ``TONE_CURVES``, the curves that go with them, if any.
-        source: the video, which the card names.
-        adaptation: how it was adapted, for the card; anything JSON can hold.
-
-    Raises as :func:`save_network`.
-    """
-    card = network.card | {
-        "adapted_to": source.name,
-        "adapted_from": {"name": network.name, "sha256": network.sha256},
-        "adaptation": adaptation,
-    }
-    store.write_whole(path, encoded(str(path), state, network.network, network.config, card, torch.float32))
-
-
-def encoded(
-    where: str,
-    state: Mapping[str, Tensor],
-    network: str,
-    config: Mapping[str, Any],
-    card: Mapping[str, Any],
-    dtype: torch.dtype,
-) -> bytes:
-    """The content of a file of ours, the same bytes for the same weights. Raises WeightsError; see save_network."""
-    if network not in NETWORKS:
-        raise WeightsError(f"no network is called {network!r}", suggestion(network, NETWORKS))
-    tensors = {key: _stored(value, dtype) for key, value in state.items()}
-    _check_finite(where, tensors, f"it was not written; {dtype} may be too narrow")
-    return _serialised(tensors, _description(network, config, card))
-
-
-def _description(network: str, config: Mapping[str, Any], card: Mapping[str, Any]) -> dict[str, str]:
-    complete = {**(NETWORKS[network].config or {}), **config}
-    return {"network": network, "config": json.dumps(complete), "card": json.dumps(dict(card))}
-
-
-def _serialised(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
-    content = safetensors.torch.save(tensors, metadata)
-    # The library writes the metadata in an order that changes from run to run.
-    end = 8 + int.from_bytes(content[:8], "little")
-    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header + content[end:]
 
 
 def _parse(where: str, content: bytes) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -262,7 +182,7 @@ def _parse(where: str, content: bytes) -> tuple[dict[str, str], dict[str, Tensor
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise WeightsError(f"{where}: {_diagnosis(content)}") from error
-    return header.get("__metadata__", {}), tensors
+    return header.get("__metadata__") or {}, tensors  # null is JSON, too
 
 
 def _read(where: str, content: bytes) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -275,7 +195,7 @@ def _read(where: str, content: bytes) -> tuple[dict[str, str], dict[str, Tensor]
         name, sha256 = str(origin["name"]), origin["sha256"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise WeightsError(f"{where}: does not say what it is a difference from", "get the file again") from error
-    base, present = _registered(name)
+    base, present = registered(name)
     if present != sha256:
         raise WeightsError(f"{where}: is a difference from another version of {name!r}", "get that of this version")
     try:
@@ -284,7 +204,7 @@ def _read(where: str, content: bytes) -> tuple[dict[str, str], dict[str, Tensor]
         raise WeightsError(f"{where}: {error}", "get the file again") from error
 
 
-def _registered(name: str) -> tuple[dict[str, Tensor], str]:
+def registered(name: str) -> tuple[dict[str, Tensor], str]:
     """The tensors as they lie in the file of registered weights, and its sha256."""
     content = store.read_verified(registry.find(name))
     return _parse(f"weights {name!r}", content)[1], hashlib.sha256(content).hexdigest()
@@ -327,7 +247,7 @@ def _fill(where: str, spec: NetworkSpec, config: dict[str, Any], tensors: dict[s
         raise WeightsError(f"{where}: its network cannot be built: a number in its configuration is out of range")
     try:
         # First without memory, so that a configuration that lies about its size costs nothing.
-        with torch.device("meta"):
+        with torch.device("meta"), _at_most(2 * len(tensors) + SPARE_PARAMETERS):
             expected = spec.build(**config).state_dict()
     except Exception as error:  # whatever a wrong configuration makes a constructor raise
         raise WeightsError(f"{where}: its network cannot be built: {error}") from error
@@ -338,7 +258,7 @@ def _fill(where: str, spec: NetworkSpec, config: dict[str, Any], tensors: dict[s
         fits = found.dtype in FLOATS if want.is_floating_point() else found.dtype == want.dtype
         if found.shape != want.shape or not fits:
             raise WeightsError(f"{where}: {key} is {_form(found)}, the network's is {_form(want)}")
-    _check_finite(where, tensors, "get the file again")
+    check_finite(where, tensors, "get the file again")
     module = spec.build(**config)
     for key, built in module.state_dict().items():
         # Tables of indices follow from the configuration; others would read out of bounds.
@@ -348,11 +268,27 @@ def _fill(where: str, spec: NetworkSpec, config: dict[str, Any], tensors: dict[s
     return module.float().eval()
 
 
-def _modest(value: Any) -> bool:
+@contextlib.contextmanager
+def _at_most(count: int) -> Iterator[None]:
+    """Inside, a module with more parameters cannot be built (ValueError): thousands of layers would take minutes."""
+    built = itertools.count(1)
+
+    def counted(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
+        if next(built) > count:
+            raise ValueError("it has many more parameters than the file has tensors")
+
+    handle = nn.modules.module.register_module_parameter_registration_hook(counted)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _modest(value: Any, depth: int = 0) -> bool:
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list):
-        return len(value) <= 64 and all(_modest(item) for item in value)
+        return len(value) <= 64 and depth < MAX_DEPTH and all(_modest(item, depth + 1) for item in value)
     return value is None or isinstance(value, str) or (isinstance(value, (int, float)) and abs(value) <= MAX_CONFIG)
 
 
@@ -363,16 +299,10 @@ def _check_keys(where: str, verb: str, keys: set[str]) -> None:
         raise WeightsError(f"{where}: {verb} tensors: {shown}{more}")
 
 
-def _check_finite(where: str, tensors: dict[str, Tensor], cure: str) -> None:
+def check_finite(where: str, tensors: dict[str, Tensor], cure: str) -> None:
     for key, value in tensors.items():
         if value.is_floating_point() and not value.isfinite().all():
             raise WeightsError(f"{where}: {key} holds numbers that are not finite", cure)
-
-
-def _stored(value: Tensor, dtype: torch.dtype) -> Tensor:
-    """A copy of its own, since safetensors refuses tensors that share memory (one parameter under several names)."""
-    kept = dtype if value.is_floating_point() else value.dtype
-    return value.detach().to("cpu", kept, copy=True).contiguous()
 
 
 def _form(value: Tensor) -> str:

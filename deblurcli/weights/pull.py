@@ -1,7 +1,7 @@
-"""How weights come to this machine: fetched from their addresses, or imported from files that a person has fetched.
+"""Getting weights onto this machine: from their addresses, or from files that a person has fetched.
 
-What others published is verified as published, then converted: loaded without running anything, checked tensor by
-tensor against the network, and stored as a file of ours. Only that file is kept.
+Published files are verified as they are, then converted: loaded without running anything, checked tensor by tensor
+against the network, and stored as a file of ours. Only that file is kept.
 """
 
 from __future__ import annotations
@@ -10,23 +10,26 @@ import contextlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from deblurcli.console import Reporter
-from deblurcli.errors import OfflineError, OutputError, UsageError, WeightsError
+from deblurcli.errors import OfflineError, UsageError, WeightsError
+from deblurcli.files import OutputFile
 from deblurcli.weights import registry, store
 from deblurcli.weights.download import fetch
-from deblurcli.weights.registry import WeightEntry
-
-if TYPE_CHECKING:  # torch, which a pull of what is there already does not need
-    from deblurcli.weights.load import Opened
+from deblurcli.weights.formats.official import parts_of
+from deblurcli.weights.load import TONE_CURVES, Opened, built, opened, tone_curves
+from deblurcli.weights.registry import PublishedFile, WeightEntry
+from deblurcli.weights.save import encoded
 
 
 def ensure(entry: WeightEntry, *, offline: bool, report: Reporter) -> None:
-    """Fetch weights that a job needs, if they are missing and their licence is free; verified ones need no network.
+    """Fetch weights that a job needs, if they are missing and their licence is free.
 
     Raises:
-        OfflineError: they are missing, and the network is forbidden or does not have them.
+        OfflineError: they are missing, and connections are forbidden or do not give them.
         WeightsError: they are missing and must be fetched by the user, or what was fetched is refused.
     """
     try:
@@ -70,33 +73,35 @@ def pull(entry: WeightEntry, report: Reporter, *, accept_licence: bool = False) 
             "unset DEBLUR_OFFLINE and HF_HUB_OFFLINE to fetch them",
         )
     folder = store.prepare_cache()
-    otherwise = f"put the file at {folder / entry.file}"
-    if entry.published:
-        names = " ".join(file.file for file in entry.published)
-        otherwise = f"get it elsewhere, then run: deblur weights import {names} --network {entry.name}"
+    if not entry.published:
+        (wanted,) = entry.downloads
+        return _fetched(wanted, folder / entry.file, report, f"put the file at {folder / entry.file}")
+    names = " ".join(file.file for file in entry.published)
+    otherwise = f"get it elsewhere, then run: deblur weights import {names} --network {entry.name}"
     with _staging(folder / entry.name) as staging:
-        fetched = [fetch(file, staging / file.file, report, otherwise) for file in entry.downloads]
-        for part in fetched:
-            report.detail(f"{part.path.name}: {part.size} bytes, sha256 {part.sha256}, from {part.source}")
-        if entry.published:
-            accepted = "" if entry.terms == "free" else entry.licence
-            return _convert(entry, [part.path for part in fetched], report, accepted)
-        try:
-            fetched[0].path.replace(folder / entry.file)
-        except OSError as error:
-            raise OutputError(f"{folder / entry.file}: cannot be written: {error.strerror}") from error
-        return folder / entry.file
+        paths = [_fetched(file, staging / file.file, report, otherwise) for file in entry.downloads]
+        return _convert(entry, paths, report, "" if entry.terms == "free" else entry.licence)
 
 
-def import_files(paths: Sequence[Path], name: str, report: Reporter, output: Path | None = None) -> Path:
+def _fetched(wanted: PublishedFile, path: Path, report: Reporter, otherwise: str) -> Path:
+    part = fetch(wanted, path, report, otherwise)
+    report.detail(f"{path.name}: {part.size} bytes, sha256 {part.sha256}, from {part.source}")
+    return path
+
+
+def import_files(
+    paths: Sequence[Path], name: str, report: Reporter, output: Path | None = None, *, overwrite: bool = False
+) -> Path:
     """Convert files that the user has fetched: into the cache as weights of the registry, or to a file elsewhere.
 
     Args:
         paths: a file as published, the several files of a network, or their folder.
         name: weights of the registry; with ``output`` it may be any network.
         output: where to write instead of the cache. Then the files need not be those the registry knows.
+        overwrite: replace ``output`` if it exists.
 
     Raises:
+        UsageError: ``output`` exists, or is one of the files to import.
         WeightsError: no such weights; the files are refused, or not those that the registry or an earlier import knows.
         OutputError: the file cannot be written.
     """
@@ -110,12 +115,9 @@ def import_files(paths: Sequence[Path], name: str, report: Reporter, output: Pat
         if entry.terms != "free":
             report.warn(f"the weights {entry.name!r}: {licence_of(entry)}")
         return _convert(entry, paths, report)
-    if any(path.exists() and output.exists() and path.samefile(output) for path in paths):
-        raise UsageError(f"{output} is the file to import", "give another -o")
-    from deblurcli.weights.load import opened
-
-    found = opened(paths, entry.network if entry else name)
-    store.write_whole(output, _as_ours(found, found.card))
+    with OutputFile(output, inputs=[part for path in paths for part in parts_of(path)], overwrite=overwrite) as file:
+        found = opened(paths, entry.network if entry else name)
+        file.file.write(_as_ours(found, found.card))
     return output
 
 
@@ -146,8 +148,6 @@ def _good_file(entry: WeightEntry, report: Reporter) -> Path | None:
 
 def _convert(entry: WeightEntry, paths: Sequence[Path], report: Reporter, accepted: str = "") -> Path:
     """Make a file of ours of published ones, in the cache. Raises WeightsError, OutputError."""
-    from deblurcli.weights.load import opened
-
     found = opened(paths, entry.network)
     _check_known(entry, found.files, report)
     facts = {"data": entry.data, "licence": entry.licence, "score": entry.score, "citation": entry.citation}
@@ -156,10 +156,6 @@ def _convert(entry: WeightEntry, paths: Sequence[Path], report: Reporter, accept
 
 def _as_ours(found: Opened, card: Mapping[str, Any]) -> bytes:
     """What was read as the content of a file of ours, with every number as it was."""
-    import torch
-
-    from deblurcli.weights.load import TONE_CURVES, built, encoded, tone_curves
-
     where = ", ".join(found.files)
     state = built(where, found).state_dict()
     if (curves := tone_curves(where, found)) is not None:

@@ -27,7 +27,8 @@ from deblurcli import metrics
 from deblurcli.errors import WeightsError
 from deblurcli.networks import NETWORKS
 from deblurcli.networks.lpips import LPIPS, from_official
-from deblurcli.weights.load import load_network, save_network
+from deblurcli.weights.load import load_network
+from deblurcli.weights.save import save_network
 
 CONVOLUTIONS = {"alex": (0, 3, 6, 8, 10), "vgg": (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)}
 """Where torchvision's trunks have them."""

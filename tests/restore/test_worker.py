@@ -22,7 +22,7 @@ from deblurcli.options.image import ImageOptions
 from deblurcli.options.tta import TtaOptions
 from deblurcli.restore import worker as worker_module
 from deblurcli.restore.worker import Worker
-from deblurcli.weights.load import save_network
+from deblurcli.weights.save import save_network
 
 COMPUTE = ComputeOptions(device="cpu", dtype="fp32", tile="off")
 TINY = {"width": 16, "deep_width": 16, "blocks": [1, 1, 1], "fold": 4, "scales": 1}

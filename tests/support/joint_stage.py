@@ -11,12 +11,12 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from deblurcli.console import Reporter
-from deblurcli.device import Device
 from deblurcli.networks import NETWORKS, reblurring
-from deblurcli.options import TrainOptions
-from deblurcli.train.loop import Stage
-from deblurcli.train.parallel import Workers, join
+from deblurcli.options.compute import ComputeOptions
+from deblurcli.options.train import JointTraining
+from deblurcli.restore.worker import Worker
+from deblurcli.train.parallel import Peers, joined
+from deblurcli.train.recipe import Recipe, Setting
 from deblurcli.train.stages import joint
 
 SMALL = {
@@ -39,31 +39,29 @@ def options(data: Path, out: Path, **changes: object) -> dict[str, object]:
     } | changes  # fmt: skip
 
 
-def prepared(monkeypatch: pytest.MonkeyPatch, data: Path, workers: Workers = Workers(), **changes: object) -> Stage:  # noqa: B008
+def prepared(data: Path, peers: Peers = Peers(), **changes: object) -> Recipe:  # noqa: B008
     """The stage as it is before the first iteration."""
-    monkeypatch.setattr(joint, "run_stage", lambda stage, *rest: stage)
     keywords = options(data, data.parent / "none", **changes)
-    training = TrainOptions(**{k: v for k, v in keywords.items() if k not in ("device", "dtype")})  # type: ignore[arg-type]
-    device = Device(torch.device("cpu"), torch.float32, "test")
-    return joint.train_joint(training, device, workers, Reporter.silent(), "")  # type: ignore[return-value]
+    compute = ComputeOptions(device=str(keywords.pop("device")), dtype=str(keywords.pop("dtype")))
+    training = JointTraining(**keywords)  # type: ignore[arg-type]
+    return joint.joint_recipe(training, Setting(Worker(compute), peers, ""))
 
 
 def train_together(rank: int, folder: str, data: str) -> None:
-    """One of two processes: its weights after two iterations."""
+    """One of two processes: its weights after two iterations, and whether it has left the other."""
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29579"}
     torch.set_num_threads(1)
-    workers = join(torch.device("cpu"))
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        shrink(monkeypatch)
-        stage = prepared(monkeypatch, Path(data), workers, seed=1 + rank)
-    reblurrer = stage.companions[joint.REBLURRING]
-    for module in (stage.module, reblurrer.module):
-        workers.start_alike(module.state_dict().values())
-    stage.ring.advance(0)
-    for iteration in range(2):
-        pictures = stage.ring.batch(iteration, 2, 64, torch.device("cpu"))
-        stage.loss(stage.module, *pictures)
+    with joined(torch.device("cpu")) as peers:
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            shrink(monkeypatch)
+            recipe = prepared(Path(data), peers, seed=1 + rank)
+        reblurrer = recipe.companions[joint.REBLURRING]
+        for module in (recipe.trainee.module, reblurrer.module):
+            peers.start_alike(module.state_dict().values())
+        recipe.ring.advance(0)
+        for iteration in range(2):
+            pictures = recipe.ring.batch(iteration, 2, 64, torch.device("cpu"))
+            recipe.loss(recipe.trainee.module, *pictures)
     sums = [float(pictures[0].sum())] + [float(p.detach().double().sum()) for p in reblurrer.module.parameters()]
     Path(folder, str(rank)).write_text(json.dumps(sums))
-    dist.barrier()  # one that leaves while the other is within its last exchange aborts it
-    dist.destroy_process_group()
+    assert not dist.is_initialized()

@@ -23,8 +23,9 @@ from deblurcli.networks.lpips import LPIPS
 from deblurcli.train.data import Material, pack_material
 from deblurcli.train.optimiser import Muon
 from deblurcli.train.stages import joint
-from deblurcli.train.stages.module import left
-from deblurcli.weights.load import LoadedNetwork, load_network, save_network
+from deblurcli.train.stages.module import restored_pairs
+from deblurcli.weights.load import LoadedNetwork, load_network
+from deblurcli.weights.save import save_network
 
 
 @pytest.fixture(autouse=True)
@@ -62,14 +63,14 @@ def same(one: nn.Module, other: nn.Module) -> bool:
     return all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_each_step_has_its_loss_and_moves_its_own_network(monkeypatch: pytest.MonkeyPatch, data: Path) -> None:
+def test_each_step_has_its_loss_and_moves_its_own_network(data: Path) -> None:
     """Equations 1 to 5, written down plainly, against one iteration of the stage."""
-    stage = prepared(monkeypatch, data, reblur_weight=0.7)
-    reblurrer, network = stage.companions[joint.REBLURRING], stage.module.train()
+    recipe = prepared(data, reblur_weight=0.7)
+    reblurrer, network = recipe.companions[joint.REBLURRING], recipe.trainee.module.train()
     nn.init.normal_(network.tail.weight, 0, 0.05)  # type: ignore[arg-type, union-attr]
     blurred, sharp = batch()
     before, deblurrer = copy.deepcopy(reblurrer.module), copy.deepcopy(network)
-    loss = stage.loss(network, blurred, sharp)
+    loss = recipe.loss(network, blurred, sharp)
     assert all(p.grad is None for p in network.parameters()), "the module's own loss reached the deblurring network"
     mine = [p.grad.clone() for p in reblurrer.module.parameters()]  # type: ignore[union-attr]
     loss.backward()
@@ -96,17 +97,17 @@ def test_each_step_has_its_loss_and_moves_its_own_network(monkeypatch: pytest.Mo
     assert same(reblurrer.module, before)
 
 
-def test_every_weight_learns_under_autocast(monkeypatch: pytest.MonkeyPatch, data: Path) -> None:
+def test_every_weight_learns_under_autocast(data: Path) -> None:
     """Autocast remembers weights: first used without gradients, they would have none."""
-    stage = prepared(monkeypatch, data, adversarial_weight=0.001)
-    before = copy.deepcopy(stage.companions)
-    nn.init.normal_(stage.module.tail.weight, 0, 0.05)  # type: ignore[arg-type, union-attr]
+    recipe = prepared(data, adversarial_weight=0.001)
+    before = copy.deepcopy(recipe.companions)
+    nn.init.normal_(recipe.trainee.module.tail.weight, 0, 0.05)  # type: ignore[arg-type, union-attr]
     with torch.autocast("cpu", torch.bfloat16):
-        loss = stage.loss(stage.module.train(), *batch())
+        loss = recipe.loss(recipe.trainee.module.train(), *batch())
     loss.backward()
-    assert all(p.grad is not None for p in stage.module.parameters())
+    assert all(p.grad is not None for p in recipe.trainee.module.parameters())
     assert set(before) == {joint.REBLURRING, "patch-critic"}
-    for name, companion in stage.companions.items():
+    for name, companion in recipe.companions.items():
         for (key, p), old in zip(companion.module.named_parameters(), before[name].module.parameters(), strict=True):
             # In a critic, normalisation takes the biases before it out again.
             assert not torch.equal(p, old) or (name == "patch-critic" and key.endswith("bias")), key
@@ -124,28 +125,28 @@ def test_the_optional_terms(monkeypatch: pytest.MonkeyPatch, data: Path, tmp_pat
 
     monkeypatch.setattr(joint, "load_network", remembered)
     blurred, sharp = batch()
-    plain = prepared(monkeypatch, data)
-    with_term = prepared(monkeypatch, data, perceptual_weight=0.3, perceptual=str(file))
-    losses = [stage.loss(stage.module, blurred, sharp) for stage in (plain, with_term)]
+    plain = prepared(data)
+    with_term = prepared(data, perceptual_weight=0.3, perceptual=str(file))
+    losses = [recipe.loss(recipe.trainee.module, blurred, sharp) for recipe in (plain, with_term)]
     # A new network returns its input.
     distance = perceptual(blurred[..., :32, :32], sharp[..., :32, :32]).mean()
     torch.testing.assert_close(losses[1] - losses[0], 0.3 * distance, atol=1e-5, rtol=1e-3)
     losses[1].backward()
-    assert all(p.grad.isfinite().all() for p in with_term.module.parameters())  # type: ignore[union-attr]
+    assert all(p.grad.isfinite().all() for p in with_term.trainee.module.parameters())  # type: ignore[union-attr]
     assert len(used) == 1 and all(p.grad is None for p in used[0].module.parameters())
 
-    adversarial = prepared(monkeypatch, data, adversarial_weight=10.0)
-    loss = adversarial.loss(adversarial.module, blurred, sharp)
+    adversarial = prepared(data, adversarial_weight=10.0)
+    loss = adversarial.loss(adversarial.trainee.module, blurred, sharp)
     score = adversarial.companions["patch-critic"].module(blurred[..., :32, :32]).mean()
     torch.testing.assert_close(loss - losses[0], -10 * score, atol=1e-5, rtol=1e-3)
 
 
 @pytest.mark.parametrize("network", ["plain-unet", "mimo-unet"])
-def test_another_loss_is_of_the_result_alone(monkeypatch: pytest.MonkeyPatch, data: Path, network: str) -> None:
-    stage = prepared(monkeypatch, data, network=network, loss="l1", reblur_weight=0.0)
+def test_another_loss_is_of_the_result_alone(data: Path, network: str) -> None:
+    recipe = prepared(data, network=network, loss="l1", reblur_weight=0.0)
     blurred, sharp = batch()
-    expected = l1(stage.module(blurred), sharp)
-    torch.testing.assert_close(stage.loss(stage.module, blurred, sharp), expected)
+    expected = l1(recipe.trainee.module(blurred), sharp)
+    torch.testing.assert_close(recipe.loss(recipe.trainee.module, blurred, sharp), expected)
 
 
 def test_the_picture_among_several_outputs() -> None:
@@ -156,8 +157,8 @@ def test_the_picture_among_several_outputs() -> None:
 
 
 def test_without_weight_the_deblurring_network_goes_its_own_way(data: Path, tmp_path: Path) -> None:
-    api.train("deblur", **options(data, tmp_path / "alone", iterations=3))
-    api.train("joint", **options(data, tmp_path / "joint", iterations=3, reblur_weight=0.0))
+    api.train_network("deblur", **options(data, tmp_path / "alone", iterations=3))
+    api.train_network("joint", **options(data, tmp_path / "joint", iterations=3, reblur_weight=0.0))
     assert same(of(tmp_path / "alone").module, of(tmp_path / "joint").module)
     module = of(tmp_path / "joint", joint.REBLURRING)
     assert module.config == {"blocks": 2} and module.card["reblurring_start"] == "random weights"
@@ -175,24 +176,24 @@ def test_a_stopped_run_resumes_to_the_same_weights(data: Path, tmp_path: Path) -
             if facts.get("iteration") == 2:
                 raise Stop
 
-    api.train("joint", **keywords("whole"))
+    api.train_network("joint", **keywords("whole"))
     with pytest.raises(Stop):
-        api.train("joint", report=StopsAt(quiet=True), **keywords("parts"))
-    api.train("joint", **keywords("parts"))
+        api.train_network("joint", console=StopsAt(quiet=True), **keywords("parts"))
+    api.train_network("joint", **keywords("parts"))
     for network in ("plain-unet", joint.REBLURRING, "patch-critic"):
         assert same(of(tmp_path / "whole", network).module, of(tmp_path / "parts", network).module), network
     with (tmp_path / "parts" / "log.csv").open() as log:
         rows = list(csv.DictReader(log))
-    assert [row["iteration"] for row in rows] == ["2", "4"]
+    assert [row["iteration"] for row in rows] == ["0", "2", "4"]
     assert 0 < float(rows[-1]["validation_reblur_psnr"]) <= 40
 
 
 def test_several_outputs_and_a_module_that_goes_on(data: Path, tmp_path: Path) -> None:
-    api.train("joint", **options(data, tmp_path / "one", network="mimo-unet", reblur_blocks=1))
+    api.train_network("joint", **options(data, tmp_path / "one", network="mimo-unet", reblur_blocks=1))
     first = of(tmp_path / "one", joint.REBLURRING)
     assert first.config == {"blocks": 1}
     start = str(tmp_path / "one" / f"{joint.REBLURRING}.safetensors")
-    api.train("joint", **options(data, tmp_path / "on", network="mimo-unet", reblur_start=start))
+    api.train_network("joint", **options(data, tmp_path / "on", network="mimo-unet", reblur_start=start))
     second = of(tmp_path / "on", joint.REBLURRING)
     assert second.config == {"blocks": 1} and second.card["reblurring_start"] == f"{first.name} ({first.sha256[:12]})"
     difference = max(
@@ -204,13 +205,13 @@ def test_several_outputs_and_a_module_that_goes_on(data: Path, tmp_path: Path) -
 
 def test_a_module_is_trained_for_a_network_that_stays(data: Path, tmp_path: Path) -> None:
     """Its pairs are what the network makes of blurred and sharp pictures with their surroundings, and the former."""
-    api.train("deblur", **options(data, tmp_path / "deblur"))
+    api.train_network("deblur", **options(data, tmp_path / "deblur"))
     weights = tmp_path / "deblur" / "plain-unet.safetensors"
     network, written = of(tmp_path / "deblur"), weights.read_bytes()
     torch.nn.init.normal_(network.module.tail.weight, 0, 0.05)  # type: ignore[arg-type, union-attr]
     pictures = torch.rand(2, 3, 128, 128), torch.rand(2, 3, 128, 128)
     device = Device(torch.device("cpu"), torch.float32, "test")
-    made, blurred = left(lambda count, rng: pictures, network.module, device)(2, np.random.default_rng(0))
+    made, blurred = restored_pairs(lambda count, rng: pictures, network.module, device)(2, np.random.default_rng(0))
     with torch.no_grad():
         for found, picture in zip(made.unbind(1), pictures, strict=True):
             wanted = network.module(picture)[..., 32:-32, 32:-32]
@@ -219,12 +220,12 @@ def test_a_module_is_trained_for_a_network_that_stays(data: Path, tmp_path: Path
     assert torch.equal(blurred, pictures[0][..., 32:-32, 32:-32])
 
     keywords = {"network": joint.REBLURRING, "deblurring": str(weights), "iterations": 3}
-    api.train("module", **options(data, tmp_path / "one", reblur_blocks=1, **keywords))
+    api.train_network("module", **options(data, tmp_path / "one", reblur_blocks=1, **keywords))
     first = of(tmp_path / "one", joint.REBLURRING)
     assert first.config == {"blocks": 1} and first.card["deblurring"] == f"plain-unet ({network.sha256[:12]})"
     assert weights.read_bytes() == written and 0 < first.card["validation_input_psnr"] <= 40
     start = str(tmp_path / "one" / f"{joint.REBLURRING}.safetensors")
-    api.train("module", **options(data, tmp_path / "two", start=start, **keywords))
+    api.train_network("module", **options(data, tmp_path / "two", start=start, **keywords))
     second = of(tmp_path / "two", joint.REBLURRING)
     assert second.config == {"blocks": 1} and second.card["start"] == f"{first.name} ({first.sha256[:12]})"
     assert not same(first.module, second.module)
@@ -262,7 +263,7 @@ def test_what_is_refused(
 ) -> None:  # type: ignore[type-arg]
     monkeypatch.setenv("DEBLUR_CACHE", str(tmp_path / "cache"))
     with pytest.raises(error, match=said) as caught:
-        api.train(stage, **options(data, tmp_path / "run", **changes))
+        api.train_network(stage, **options(data, tmp_path / "run", **changes))
     assert isinstance(caught.value, DeblurError) and "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
 

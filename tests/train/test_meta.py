@@ -16,15 +16,20 @@ from deblurcli.device import pick_device
 from deblurcli.errors import UsageError
 from deblurcli.losses import l1
 from deblurcli.networks import NETWORKS
-from deblurcli.options import TrainOptions
+from deblurcli.options.compute import ComputeOptions
+from deblurcli.options.train import MetaTraining
+from deblurcli.restore.worker import Worker
 from deblurcli.train import tasks
 from deblurcli.train.data import Material
-from deblurcli.train.parallel import Workers
+from deblurcli.train.loop import train
+from deblurcli.train.parallel import Peers
+from deblurcli.train.recipe import Setting, Trainee
 from deblurcli.train.stages import meta
 from deblurcli.train.tasks import TaskRing, draw_task
 from deblurcli.weights.load import load_network
 
 CPU = pick_device("cpu", "fp32")
+SETTING = Setting(Worker(ComputeOptions(device="cpu", dtype="fp32")), Peers(), "test")
 SPEC = NETWORKS["plain-unet"]
 SMALL = {"width": 16, "deep_width": 16, "blocks": (1, 1, 1), "scales": 1}
 
@@ -110,14 +115,17 @@ def test_the_inner_update_goes_on_from_its_own_weights(material: Material, autoc
 def run(
     material: Material, out: Path, monkeypatch: pytest.MonkeyPatch, iterations: int, stop: int = 0, **changed: object
 ) -> dict[str, Tensor]:
-    options = TrainOptions(
+    options = MetaTraining(
         data=out, out=out, iterations=iterations, batch=1, crops=(64,), rate=1e-3, inner_steps=2, inner_rate=1e-3,
         outer_steps=2, save_every=1e-9 if stop else 5, **changed,  # type: ignore[arg-type]
     )  # fmt: skip
     monkeypatch.setattr(meta, "load_material", lambda folder: material)
-    monkeypatch.setattr(
-        meta, "started", lambda *_: (torch.manual_seed(3) and SPEC.build(**SMALL), dict(SMALL), "random weights")
-    )
+
+    def small(*_: object) -> Trainee:
+        torch.manual_seed(3)
+        return Trainee(SPEC, SPEC.build(**SMALL), dict(SMALL), "random weights", CPU)
+
+    monkeypatch.setattr(meta, "trainee", small)
     if stop:
         real = meta.outer_loss
         left = iter(range(stop))
@@ -129,8 +137,9 @@ def run(
 
         with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
             patched.setattr(meta, "outer_loss", interrupted)
-            meta.train_meta(options, CPU, Workers(), Reporter.silent(), "test")
-    facts = meta.train_meta(replace(options, save_every=5), CPU, Workers(), Reporter.silent(), "test")
+            train(meta.meta_recipe(options, SETTING), options, Peers(), Reporter.silent())
+    options = replace(options, save_every=5)
+    facts = train(meta.meta_recipe(options, SETTING), options, Peers(), Reporter.silent())
     assert facts["iteration"] == iterations
     return load_network(out / "plain-unet.safetensors", role="deblur").module.state_dict()
 
@@ -158,8 +167,8 @@ def test_the_outer_loss_can_be_the_authors(material: Material, tmp_path: Path, m
 
 
 def test_what_cannot_be_meta_trained_is_refused(tmp_path: Path) -> None:
-    options = TrainOptions(data=tmp_path, out=tmp_path, iterations=1, network="video-unet")
+    options = MetaTraining(data=tmp_path, out=tmp_path, iterations=1, network="video-unet")
     with pytest.raises(UsageError, match="3 frames"):
-        meta.train_meta(options, CPU, Workers(), Reporter.silent(), "test")
+        meta.meta_recipe(options, SETTING)
     with pytest.raises(UsageError, match="--inner-steps 0"):
         replace(options, inner_steps=0)

@@ -262,6 +262,25 @@ def test_code_in_every_place(saved, state, old, tmp_path, capsys):
     assert all(line.startswith("deblur: ") for line in capsys.readouterr().err.splitlines())
 
 
+def test_files_that_take_for_ever_or_all_memory(tmp_path, saved, state):
+    path = tmp_path / "model.pth"
+    pairs = b"".join(b"q%ch%c\x86" % (number, number) for number in range(40))
+    path.write_bytes(b"\x80\x02})" + pairs + b"K\x01s.")  # {((..., ...), (..., ...)): 1}, hashed 2^40 times over
+    refused(path, "tuples of tuples")
+    path.write_bytes(pickle.dumps(np.dtype("V2000000000"), protocol=2))
+    refused(path, "a number of 2000000000 bytes")
+    load_network(saved({"model": state, "betas": [(0.9, shared := (0.1, 0.2)), shared, shared]}), role="reblur-image")
+
+
+def test_an_archive_whose_checksum_does_not_fit(saved, state):
+    path = saved(state)
+    content = bytearray(path.read_bytes())
+    place = content.index(next(iter(state.values())).numpy().tobytes()[:64])
+    content[place] ^= 1
+    path.write_bytes(content)
+    refused(path, "a checksum in it does not fit")
+
+
 @pytest.mark.parametrize("protocol", [0, 1, 3, 4, 5])
 def test_pickles_of_other_forms(tmp_path, protocol):
     canary, path = tmp_path / "canary", tmp_path / "model.pth"

@@ -22,9 +22,10 @@ from deblurcli.errors import OfflineError, OutputError, UsageError, WeightsError
 from deblurcli.networks import NETWORKS
 from deblurcli.weights import download, registry, store
 from deblurcli.weights.choose import load_chosen
-from deblurcli.weights.load import encoded, load_network
+from deblurcli.weights.load import load_network
 from deblurcli.weights.pull import import_files, pull
 from deblurcli.weights.registry import PublishedFile, WeightEntry
+from deblurcli.weights.save import encoded
 
 ROOT = Path(__file__).parents[2]
 NETWORK = "reblurring-module"
@@ -61,7 +62,7 @@ def server():
 def cache(tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     monkeypatch.setenv("DEBLUR_CACHE", str(folder))
-    monkeypatch.setattr(download, "PAUSE", 0.0)
+    monkeypatch.setattr(download, "PAUSE_SECONDS", 0.0)
     for name in ("DEBLUR_OFFLINE", "HF_HUB_OFFLINE", "HF_ENDPOINT", "http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     return folder
@@ -289,7 +290,7 @@ def test_a_full_disk(cache, server, ours, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(download.Partial, "add", full)
-    with pytest.raises(OutputError, match="No space left on device"):
+    with pytest.raises(OutputError, match="no space left on device"):
         pull(own(ours, f"{server.url}/f"), SILENT)
     assert files_in(cache) == []
 
@@ -606,7 +607,7 @@ def test_a_kill_leaves_nothing_under_the_final_name(cache, process, server, ours
     server.faults["cdn/f"] = ["stall"]
     child = process()
     wait_for(lambda: server.asked("cdn/f"))
-    wait_for(lambda: any(path.stat().st_size for path in cache.rglob("*.safetensors")))
+    wait_for(lambda: any(path.stat().st_size for path in cache.rglob("*.part") if path.is_file()))
     child.kill()
     child.communicate()
     assert not (cache / "known.safetensors").exists()

@@ -15,6 +15,7 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
+import re
 import warnings
 import zipfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -37,6 +38,9 @@ MAX_BYTES = 2 << 30
 
 MAX_INSTRUCTIONS = 5_000_000
 """Pickles with more are refused: the largest network here takes less than 100,000."""
+
+MAX_SHARED_TUPLES = 16
+"""Tuples used again within a pickle: each doubles the time that hashing one of them may take."""
 
 WRAPPERS = ("params", "params_ema", "state_dict", "model")
 """Under which key training frameworks put a network's tensors."""
@@ -81,6 +85,8 @@ _SCORES: list[Any] = [
     np.dtype,
     *(type(np.dtype(kind)) for kind in ("float32", "float64", "int64")),
 ]
+_LARGE_DTYPE = re.compile(r"[<>|=]?[SUVa]\d{3,}")
+"""A type of NumPy's whose one number takes as many bytes as it says."""
 _DAMAGED = "get the file again"
 
 
@@ -247,6 +253,8 @@ def _pickles(where: str, content: bytes) -> Iterator[bytes | io.BytesIO]:
             objects = [name for name in names if name.endswith("data.pkl")]
             if len(objects) != 1:
                 raise WeightsError(f"{where}: a zip archive, not a PyTorch file", "unpack it, and give what is inside")
+            if archive.testzip() is not None:
+                raise WeightsError(f"{where}: damaged: a checksum in it does not fit", _DAMAGED)
             yield archive.read(objects[0])
     except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, OSError, RuntimeError) as error:
         raise WeightsError(f"{where}: damaged or cut short", _DAMAGED) from error
@@ -254,6 +262,7 @@ def _pickles(where: str, content: bytes) -> Iterator[bytes | io.BytesIO]:
 
 def _check_harmless(where: str, instructions: bytes | io.BytesIO) -> None:
     """Read a pickle's instructions without following them. Raises WeightsError where one names what is not allowed."""
+    before, tuples, again = "", set(), set()
     try:
         for count, (code, argument, _) in enumerate(pickletools.genops(instructions)):
             if count > MAX_INSTRUCTIONS:
@@ -264,6 +273,17 @@ def _check_harmless(where: str, instructions: bytes | io.BytesIO) -> None:
                     f"{where}: names {named}, which weights do not need; nothing of it was run",
                     "get the file from its authors",
                 )
+            if isinstance(argument, str) and _LARGE_DTYPE.fullmatch(argument):
+                raise WeightsError(f"{where}: a number of {argument[1:]} bytes; nothing was made of it", _DAMAGED)
+            if code.name.endswith("BINPUT") and before.startswith("TUPLE"):
+                tuples.add(argument)
+            if code.name.endswith("BINGET") and argument in tuples:
+                again.add(argument)
+            if len(again) > MAX_SHARED_TUPLES:
+                raise WeightsError(
+                    f"{where}: tuples of tuples of tuples, which weights are not", "is it the right file?"
+                )
+            before = code.name
             if code.name in ("STACK_GLOBAL", "EXT1", "EXT2", "EXT4", "PERSID"):
                 raise WeightsError(f"{where}: not in PyTorch's form of pickle; nothing of it was run", _DAMAGED)
     except (ValueError, UnicodeDecodeError, OverflowError, MemoryError, IndexError, KeyError) as error:

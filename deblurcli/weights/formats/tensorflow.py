@@ -86,9 +86,13 @@ def _entries(index: bytes) -> Iterator[tuple[bytes, bytes]]:
     for _ in range(4):  # offset and size of the list of what is not data, then those of the list of blocks
         number, place = _varint(footer, place)
         handles.append(number)
+    end = 0
     for _, handle in _block(index, handles[2], handles[3]):
         offset, place = _varint(handle, 0)
         size, _ = _varint(handle, place)
+        if offset < end:  # listed again, a block would be read as often as it is listed
+            raise ValueError("blocks out of order")
+        end = offset + size
         yield from _block(index, offset, size)
 
 

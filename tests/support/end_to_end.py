@@ -17,7 +17,7 @@ from torch import Tensor
 from deblurcli.cli.app import run
 from deblurcli.networks import NETWORKS
 from deblurcli.synth.pairs import shaken
-from deblurcli.weights.load import save_network
+from deblurcli.weights.save import save_network
 
 QUICK = ["--patches", "2", "--patch-size", "64", "--tile", "off"]
 """Options of the meta method for clips of a few small frames."""

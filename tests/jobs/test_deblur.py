@@ -1,8 +1,7 @@
-"""The promises, end to end: the real command line, the bundled networks, clips made here and the example."""
+"""Jobs, end to end: the real command line, the bundled networks, clips made here and the example."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from clips import cut_tail, make_clip, packet_hashes, read_planes, read_times
+from clips import make_clip, packet_hashes, read_planes, read_times
 from parity import case
 
 from deblurcli import api, metrics
@@ -25,18 +24,12 @@ from deblurcli.files import OutputFile
 from deblurcli.media.clips import ClipWriter
 from deblurcli.media.reader import VideoReader
 from deblurcli.metrics.self_shift import self_shift_score
-from deblurcli.networks import NETWORKS
 from deblurcli.restore.tiles import Restorer
 from deblurcli.synth.pairs import shaken
-from deblurcli.weights.load import load_network, save_network
+from deblurcli.weights.load import load_network
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "coffee-shake.mp4"
-QUICK = {"none": ["--tile", "off"], "meta": ["--patches", "2", "--patch-size", "64", "--tile", "off"]}
-
-
-def digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def tags(path: Path) -> dict[str, str]:
@@ -75,35 +68,6 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
         chapters=True,
         tags={"title": "Ein Titel"},
     )
-
-
-@pytest.mark.parametrize("method", ["none", "meta"])
-def test_only_pixels_change(clip: Path, tmp_path: Path, method: str, capsys: pytest.CaptureFixture[str]) -> None:
-    out, before = tmp_path / "out.mkv", digest(clip)
-    assert run(["video", str(clip), "-o", str(out), "--method", method, *QUICK[method]]) == 0
-    assert capsys.readouterr().out == f"{out}\n"
-    assert digest(clip) == before
-    assert read_times(out) == read_times(clip)
-    for kind in ("audio", "subtitle"):
-        assert packet_hashes(out, kind) == packet_hashes(clip, kind) != []
-    assert tags(out) == tags(clip)
-    with av.open(str(out)) as restored, av.open(str(clip)) as source:
-        assert [c["metadata"] for c in restored.chapters()] == [c["metadata"] for c in source.chapters()]
-    assert read_planes(out) != read_planes(clip)
-    assert [p.name for p in tmp_path.iterdir()] == ["out.mkv"]
-
-
-def test_an_untrained_network_changes_nothing_in_a_lossless_file(tmp_path: Path) -> None:
-    """The whole path with a network whose change is zero: bit-exact."""
-    spec = NETWORKS["plain-unet"]
-    config = {"width": 16, "deep_width": 16, "blocks": [1, 1, 1], "fold": 4, "scales": 3}
-    save_network(tmp_path / "zero.safetensors", spec.build(**config), network="plain-unet", config=config, card={})
-    for pix_fmt in ("yuv420p", "yuv422p10le", "gbrp10le"):
-        source = make_clip(tmp_path / f"{pix_fmt}.mkv", pix_fmt=pix_fmt, size=(70, 50), frames=5)
-        out = tmp_path / f"{pix_fmt}-out.mkv"
-        summary = api.deblur_video(source, out, method="none", network=str(tmp_path / "zero.safetensors"))
-        assert summary.differences == [] and summary.facts["frames"] == 5
-        assert read_planes(out) == read_planes(source)
 
 
 def test_a_shot_after_a_cut_is_restored_as_if_alone(tmp_path: Path) -> None:
@@ -204,14 +168,6 @@ def test_what_cannot_be_saved_is_known_before_any_work(tmp_path: Path, options: 
     assert sorted(p.name for p in tmp_path.iterdir()) == ["exists.safetensors", "in.mkv"]
 
 
-def test_an_adaptation_that_is_undone_is_not_saved(tmp_path: Path) -> None:
-    still = shot(3, 1) * 6
-    source, saved = write_clip(tmp_path / "in.mkv", still), tmp_path / "adapted.safetensors"
-    summary = api.deblur_video(source, tmp_path / "out.mkv", save_adapted=saved, patches=2, patch_size=64)
-    assert not summary.facts["adaptations"][0]["kept"] and not saved.exists()
-    assert any("was not written" in line for line in summary.differences)
-
-
 def test_every_shot_can_have_its_own_adaptation(tmp_path: Path) -> None:
     """Each is that of the shot alone."""
     source, other = shaken_clip(tmp_path / "both.mkv", shots=2), shaken_clip(tmp_path / "one.mkv")
@@ -222,74 +178,6 @@ def test_every_shot_can_have_its_own_adaptation(tmp_path: Path) -> None:
     assert read_planes(tmp_path / "a.mkv")[:9] == read_planes(tmp_path / "b.mkv")
     (whole,) = api.deblur_video(source, tmp_path / "c.mkv", **ADAPTING).facts["adaptations"]
     assert whole["cuts"] == [9] and whole["frames"] == 18
-
-
-def bad_inputs(folder: Path) -> dict[str, tuple[list[str], int, str]]:
-    """Arguments after ``deblur video``, the exit code, and a word of the message."""
-    good = make_clip(folder / "good.mp4", codec="libx264", audio=True)
-    (folder / "text.mp4").write_text("this is not a video\n" * 20)
-    (folder / "empty.mp4").touch()
-    cut_tail(good, 0.6, folder / "cut.mp4")
-    with av.open(str(folder / "sound.mka"), "w", format="matroska") as output:
-        stream = output.add_stream("pcm_s16le", rate=8000, layout="mono")
-        block = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), "s16", "mono")
-        block.sample_rate = 8000
-        output.mux(stream.encode(block))
-        output.mux(stream.encode(None))
-    out = str(folder / "out.mp4")
-    return {
-        "missing": (["nothing.mp4", "-o", out], 4, "does not exist"),
-        "text": ([str(folder / "text.mp4"), "-o", out], 4, "not a video"),
-        "empty": ([str(folder / "empty.mp4"), "-o", out], 4, "empty"),
-        "truncated": ([str(folder / "cut.mp4"), "-o", out], 4, "truncated"),
-        "audio only": ([str(folder / "sound.mka"), "-o", out], 4, "no video"),
-        "output is the input": ([str(good), "-o", str(good), "--overwrite"], 2, "is the input"),
-        "output exists": ([str(good), "-o", str(good.with_name("sound.mka"))], 2, "exists"),
-        "no folder": ([str(good), "-o", str(folder / "no" / "out.mp4")], 5, "does not exist"),
-        "unwritable": ([str(good), "-o", "/proc/out.mp4"], 5, "/proc"),
-        "unknown container": ([str(good), "-o", str(folder / "out.xyz")], 5, "xyz"),
-        "unknown codec": ([str(good), "-o", out, "--codec", "nonsense"], 5, "nonsense"),
-        "unknown method": ([str(good), "-o", out, "--method", "magic"], 2, "magic"),
-        "unknown weights": ([str(good), "-o", out, "--network", "plain-umet"], 6, "plain-unet"),
-        "missing weights": ([str(good), "-o", out, "--network", str(folder / "w.safetensors")], 6, "cannot be read"),
-        "absent device": ([str(good), "-o", out, "--device", "cuda:99"], 8, "not present"),
-    }
-
-
-def test_bad_input_is_one_line_one_code_and_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    if not Path("/proc").is_dir():
-        pytest.skip("needs /proc")
-    for name, (arguments, code, word) in bad_inputs(tmp_path).items():
-        before = {p: digest(p) for p in tmp_path.iterdir()}
-        assert run(["video", "--method", "none", *arguments]) == code, name
-        out, err = capsys.readouterr()
-        assert out == "" and err.count("\n") == 1 and err.startswith("deblur: "), (name, err)
-        assert word in err and "Traceback" not in err, (name, err)
-        assert {p: digest(p) for p in tmp_path.iterdir()} == before, name
-
-
-def test_images_keep_depth_alpha_and_size(tmp_path: Path) -> None:
-    rng = np.random.default_rng(1)
-    smooth = cv2.resize(rng.integers(0, 65535, (9, 13, 4), np.uint16), (101, 67), interpolation=cv2.INTER_CUBIC)
-    cv2.imwrite(str(tmp_path / "deep.png"), smooth)
-    cv2.imwrite(str(tmp_path / "tiny.png"), smooth[:1, :1, :3] >> 8)
-    cv2.imwrite(str(tmp_path / "grey.jpg"), (smooth[..., 0] >> 8).astype(np.uint8))
-    assert run(["image", str(tmp_path / "*.*g"), "-o", f"{tmp_path / 'out'}/", "-q"]) == 0
-    deep = cv2.imread(str(tmp_path / "out" / "deep.png"), cv2.IMREAD_UNCHANGED)
-    assert deep.shape == smooth.shape and deep.dtype == np.uint16
-    assert np.array_equal(deep[..., 3], smooth[..., 3]) and not np.array_equal(deep, smooth)
-    assert cv2.imread(str(tmp_path / "out" / "grey.jpg"), cv2.IMREAD_UNCHANGED).shape == (67, 101)
-    assert (tmp_path / "out" / "tiny.png").exists()
-
-
-def test_a_batch_of_images_survives_a_bad_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("a.png", "c.png"):
-        cv2.imwrite(str(tmp_path / name), np.full((20, 30, 3), 99, np.uint8))
-    (tmp_path / "b.png").write_bytes(b"not an image")
-    assert run(["image", str(tmp_path), "-o", f"{tmp_path / 'out'}/"]) == 3
-    out, err = capsys.readouterr()
-    assert out.splitlines() == [str(tmp_path / "out" / "a.png"), str(tmp_path / "out" / "c.png")]
-    assert "b.png" in err and sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
 
 
 def test_metrics_of_known_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,8 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
+import numpy as np
 import pytest
 from clips import make_clip, packet_hashes, read_planes, read_times
 from end_to_end import QUICK, deblur, small_network
@@ -82,3 +84,17 @@ def test_what_cannot_be_kept_is_told(clip: Path, tmp_path: Path, capsys: pytest.
     stdout, stderr = capsys.readouterr()
     assert stdout == f"{out}\n" and "attachment" in stderr
     assert read_times(out) == read_times(clip) and packet_hashes(out, "audio") == packet_hashes(clip, "audio")
+
+
+def test_images_keep_depth_alpha_and_size(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    smooth = cv2.resize(rng.integers(0, 65535, (9, 13, 4), np.uint16), (101, 67), interpolation=cv2.INTER_CUBIC)
+    cv2.imwrite(str(tmp_path / "deep.png"), smooth)
+    cv2.imwrite(str(tmp_path / "tiny.png"), smooth[:1, :1, :3] >> 8)
+    cv2.imwrite(str(tmp_path / "grey.jpg"), (smooth[..., 0] >> 8).astype(np.uint8))
+    assert deblur("image", tmp_path / "*.*g", "-o", f"{tmp_path / 'out'}/", "-q") == 0
+    deep = cv2.imread(str(tmp_path / "out" / "deep.png"), cv2.IMREAD_UNCHANGED)
+    assert deep.shape == smooth.shape and deep.dtype == np.uint16
+    assert np.array_equal(deep[..., 3], smooth[..., 3]) and not np.array_equal(deep, smooth)
+    assert cv2.imread(str(tmp_path / "out" / "grey.jpg"), cv2.IMREAD_UNCHANGED).shape == (67, 101)
+    assert (tmp_path / "out" / "tiny.png").exists()

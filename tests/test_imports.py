@@ -58,9 +58,11 @@ LAZY: dict[str, set[str]] = {
     "cli/train.py": {"deblurcli.jobs.train"},
     "cli/video.py": {"deblurcli.jobs.video", "deblurcli.restore.worker"},
     "cli/weights.py": {"deblurcli.weights.pull", "deblurcli.weights.registry", "deblurcli.weights.store"},
+    "media/reader.py": {"deblurcli.media.colour"},
 }
 """Modules that import others of the package inside a function, and which. Each keeps `deblur --help` and completion
-fast: what does the work is imported by the command that needs it."""
+fast: what does the work is imported by the command that needs it. Opening a video needs no torch, seeing it in RGB
+does."""
 
 module = pytest.mark.parametrize("path", MODULES, ids=NAMES)
 TREES = {dotted(path): parse(path) for path in MODULES}

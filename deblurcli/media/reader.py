@@ -7,16 +7,18 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
-from torch import Tensor
 
 from deblurcli.errors import InputError
 from deblurcli.files import reason
-from deblurcli.media.colour import add_change, to_rgb, to_rgb8
 from deblurcli.media.layout import PlaneLayout, layout_of, unpack
 from deblurcli.media.probe import MediaInfo, open_input, probe, time_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MAX_FAILURES = 100
 """Damaged packets in a row after which a file is given up."""
@@ -45,10 +47,14 @@ class Frame:
 
     def rgb(self) -> Tensor:
         """Float32 RGB, 3 x H x W in [0, 1], contiguous."""
+        from deblurcli.media.colour import to_rgb
+
         return to_rgb(self.planes, self.layout)
 
     def preview(self) -> Tensor:
         """RGB to look at, faster than ``rgb()``: uint8, 3 x H x W, rounded; ``rgb()`` itself for more than 8 bits."""
+        from deblurcli.media.colour import to_rgb8
+
         return to_rgb8(self.planes, self.layout) if self.layout.depth <= 8 else self.rgb()
 
     def with_change(self, change: Tensor) -> Frame:
@@ -56,6 +62,8 @@ class Frame:
 
         A zero change gives the same samples bit for bit; alpha is not touched.
         """
+        from deblurcli.media.colour import add_change
+
         return replace(self, planes=add_change(self.planes, self.layout, change))
 
 

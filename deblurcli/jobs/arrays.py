@@ -14,13 +14,13 @@ from torch import Tensor
 
 from deblurcli.adapt.outcome import Outcome, Prepared
 from deblurcli.errors import InputError, OutputError, UsageError
-from deblurcli.media.footage import Shot
+from deblurcli.media.footage import PictureFootage
 from deblurcli.media.images import Image
 from deblurcli.media.shots import CutDetector, windows
 from deblurcli.methods import prepare
 from deblurcli.restore.pipeline import restore_frame
 from deblurcli.restore.worker import Placed, Worker
-from deblurcli.weights.load import save_adapted
+from deblurcli.weights.save import save_adapted
 
 CODE_VALUE = 2.0
 """A floating picture with larger values holds code values such as 0 to 255; highlights may lie a little above 1."""
@@ -186,4 +186,4 @@ def adapted(pictures: Iterable[Any], placed: Placed, options: Any, worker: Worke
     Raises: as :func:`deblurcli.methods.prepare`, and InputError for what is no picture.
     """
     looked_at = (preview(opened(picture)) for picture in pictures)
-    return Network(placed, prepare(placed, Shot(looked_at, "the frames"), options, worker))
+    return Network(placed, prepare(placed, PictureFootage(looked_at, "the frames"), options, worker))

@@ -51,7 +51,8 @@ def test_a_longer_video_takes_no_more_memory(tmp_path: Path, method: str) -> Non
         found = json.loads((tmp_path / "found.json").read_text())
         assert found["code"] == 0
         peaks.append(found["peak"])
-        assert not list(scratch.iterdir())
-        parts = [name for name in found["written"] if name.startswith(str(tmp_path)) and name.endswith(".part")]
-        assert len(parts) == 1 and len(found["written"]) == 1, found["written"]
+        assert not [path for path in scratch.rglob("*") if path.is_file()]
+        # torch tries out the folder for temporary files with an empty one.
+        written = [name for name in found["written"] if Path(name).parent != scratch]
+        assert len(written) == 1 and written[0].endswith(".part"), written
     assert peaks[1] - peaks[0] < (300 - 60) * FRAME * 0.8

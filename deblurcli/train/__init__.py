@@ -1,1 +1,1 @@
-"""Training the networks: material and crops, the loop, the stages."""
+"""Training: material and crops, recipes of the stages, the loop."""

@@ -1,4 +1,4 @@
-"""The learning curve of a run as a picture."""
+"""The learning curve of a training run as a picture."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import csv
 import importlib.util
 from pathlib import Path
 
+from deblurcli.files import OutputFile
+
 
 def draw_curve(log: Path, picture: Path) -> bool:
-    """Plot loss and held-out PSNR over time from a run's ``log.csv``; False where matplotlib is not installed."""
+    """Plot loss and held-out PSNR over time from a run's ``log.csv``. Returns False without matplotlib."""
     if importlib.util.find_spec("matplotlib") is None:
         return False
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -27,5 +29,6 @@ def draw_curve(log: Path, picture: Path) -> bool:
     below.plot(minutes, [row["loss"] for row in rows], marker=".")
     below.set_ylabel("training loss")
     below.set_xlabel("minutes")
-    figure.savefig(picture, dpi=100)
+    with OutputFile(picture, overwrite=True) as output:
+        figure.savefig(output.file, format="png", dpi=100)
     return True

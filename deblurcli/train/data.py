@@ -29,17 +29,17 @@ MARGIN = 48
 """Pixels around a crop that the camera may wander into before the picture is mirrored."""
 
 CLIP_MARGIN = 80
-"""The same where the camera moves on over several frames."""
+"""``MARGIN`` where the camera moves on over several frames."""
 
-HELD_OUT = 16
-"""One photo, cut-out and video in this many is kept for validation."""
+HELD_OUT_INTERVAL = 16
+"""One photo, cut-out and video in so many is kept for validation."""
 
-REAL_MOTION = 0.2
-"""Share of the batches whose blur comes from the motion between video frames, where there are any."""
+REAL_MOTION_SHARE = 0.2
+"""Share of the batches whose blur comes from the motion between video frames, if there are any."""
 
-DETAILED = (12.0, 45.0)
-"""Detail of the pieces of photos to learn from: less is flat or out of focus, more is grass and leaves, which no
-network restores and which would fill the batches."""
+DETAIL_RANGE = (12.0, 45.0)
+"""Detail of pieces of photos to learn from. Below, they are flat or out of focus; above, they are grass and leaves,
+which no network restores and which would fill the batches."""
 
 PHOTOS_PER_PATTERN = 12
 KINDS = ("photo/", "cutout/", "moment/")
@@ -50,7 +50,7 @@ Source = Callable[[int, np.random.Generator], tuple[Tensor, Tensor]]
 
 def is_held_out(file: str) -> bool:
     """Whether the file of this name is kept for validation."""
-    return crc32(file.encode()) % HELD_OUT == 0
+    return crc32(file.encode()) % HELD_OUT_INTERVAL == 0
 
 
 @dataclass(frozen=True)
@@ -123,14 +123,14 @@ def _resized(picture: Tensor, height: int, width: int) -> Tensor:
 
 
 def draw_background(photos: list[Tensor], side: int, rng: np.random.Generator, tries: int = 4) -> Tensor:
-    """A 3 x side x side piece of a random photo, reduced and turned at random: the first one ``DETAILED`` as wanted."""
+    """A 3 x side x side piece of a random photo, reduced and turned at random; detailed if possible."""
     for _ in range(tries):
         photo = photos[rng.integers(len(photos))]
         _, h, w = photo.shape
         reach = min(min(h, w), int(side / rng.uniform(0.4, 1.0)))
         y, x = rng.integers(h - reach + 1), rng.integers(w - reach + 1)
         piece = photo[:, y : y + reach, x : x + reach]
-        if DETAILED[0] <= detail(piece) <= DETAILED[1]:
+        if DETAIL_RANGE[0] <= detail(piece) <= DETAIL_RANGE[1]:
             break
     return turned(_resized(piece, side, side), int(rng.integers(8)))
 
@@ -178,7 +178,7 @@ def stills(material: Material, size: int, ranges: BlurRange, device: torch.devic
     moments = [t for t in material.moments.values() if min(t.shape[-2:]) >= size]
 
     def draw(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        if moments and rng.random() < REAL_MOTION:
+        if moments and rng.random() < REAL_MOTION_SHARE:
             blurred, sharp = motion_stills(moments, count, size, rng, ranges)
             return blurred.to(device), sharp.to(device)
         scenes = draw_scenes(material, count, size, ranges, rng, device)
@@ -193,7 +193,7 @@ def clips(material: Material, frames: int, size: int, ranges: BlurRange, device:
     moments = [t for t in material.moments.values() if min(t.shape[-2:]) >= size and len(t) >= frames + 2]
 
     def draw(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        if moments and rng.random() < REAL_MOTION:
+        if moments and rng.random() < REAL_MOTION_SHARE:
             blurred, sharp = motion_clips(moments, count, frames, size, rng, ranges)
             return blurred.to(device), sharp.to(device)
         scenes = draw_scenes(material, count, size, ranges, rng, device, CLIP_MARGIN)

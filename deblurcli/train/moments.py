@@ -1,4 +1,4 @@
-"""Sharp moments of training videos: a few consecutive frames whose middle one is worth learning from."""
+"""Sharp moments of training videos: five consecutive frames whose middle one is worth learning from."""
 
 from __future__ import annotations
 
@@ -13,17 +13,21 @@ from deblurcli.media.inputs import VIDEO_SUFFIXES, expand
 from deblurcli.media.reader import VideoReader
 
 REDUCTION = 2
-"""Footage is compressed: at half its size, blocks and ringing are mostly gone."""
+"""Factor by which frames are reduced, which removes most blocks and ringing of their compression."""
 MAX_FRAMES = 120
+"""Frames of a video that are looked at."""
 FRAMES = 5
-"""In a moment: three blurred frames need one more on either side."""
-MOMENTS_PER_VIDEO = 10
-LARGEST_STEP = 0.15
+"""Frames in a moment: three blurred ones need one more on either side."""
+MAX_MOMENTS = 10
+"""Moments from one video."""
+MIN_SIDE = 128
+"""Smallest width and height of reduced frames, in pixels."""
+CUT_DIFFERENCE = 0.15
 """Mean absolute difference between neighbours, of the full scale, above which there is a cut between them."""
 
 
 def detail(patch: Tensor) -> float:
-    """Mean absolute gradient of a uint8 3 x h x w patch, looked at on every second pixel."""
+    """Mean absolute gradient of a uint8 3 x h x w patch, sampled at every second pixel."""
     grey = patch[1, ::2, ::2].float()
     return float((grey[1:] - grey[:-1]).abs().mean() + (grey[:, 1:] - grey[:, :-1]).abs().mean())
 
@@ -31,8 +35,8 @@ def detail(patch: Tensor) -> float:
 def read_moments(folder: Path) -> dict[str, Tensor]:
     """Moments (5 x 3 x H x W uint8) from every video of a folder, under the name ``FILE#frame``.
 
-    Of every video the sharper half of the frames is taken, evenly over time, where no cut is next to them. Videos that
-    are too small to crop from give none.
+    They come from the sharper half of the frames, evenly over time, away from cuts. Videos that are too small to crop
+    from give none.
 
     Raises:
         InputError: a video that cannot be read.
@@ -46,7 +50,7 @@ def read_moments(folder: Path) -> dict[str, Tensor]:
 def _sharp_moments(path: Path) -> dict[int, Tensor]:
     frames: list[Tensor] = []
     with VideoReader(path) as reader:
-        if min(reader.info.video.width, reader.info.video.height) < 128 * REDUCTION:
+        if min(reader.info.video.width, reader.info.video.height) < MIN_SIDE * REDUCTION:
             return {}
         for frame in reader.frames():
             small = F.avg_pool2d(frame.rgb(), REDUCTION)
@@ -61,7 +65,7 @@ def _sharp_moments(path: Path) -> dict[int, Tensor]:
     good = [
         i
         for i in range(reach, len(frames) - reach)
-        if sharpness[i] >= typical and 0 < max(steps[i - reach : i + reach]) < LARGEST_STEP
+        if sharpness[i] >= typical and 0 < max(steps[i - reach : i + reach]) < CUT_DIFFERENCE
     ]
-    every = max(1, len(good) // MOMENTS_PER_VIDEO)
-    return {i: torch.stack(frames[i - reach : i + reach + 1]) for i in good[::every][:MOMENTS_PER_VIDEO]}
+    every = max(1, len(good) // MAX_MOMENTS)
+    return {i: torch.stack(frames[i - reach : i + reach + 1]) for i in good[::every][:MAX_MOMENTS]}

@@ -13,7 +13,7 @@ from deblurcli.train.data import Source, turned
 
 
 class Ring(Protocol):
-    """What the loop needs of prepared pairs: to be brought to an iteration, and a batch of crops there."""
+    """Prepared pairs as the loop takes them: advanced to an iteration, they give a batch of crops."""
 
     def advance(self, iteration: int, progress: Callable[[int, int], None] = ..., /) -> None: ...
 
@@ -31,8 +31,8 @@ class CropRing:
         group: pairs made at a time.
         every: iterations between two groups; 0 keeps the first filling for ever.
         first: groups made before the first iteration.
-        precise: kept to a tenth of a code value instead of whole ones, in twice the memory.
-        tries: random crops, of which the one is taken whose pair differs most: more to learn from.
+        precise: keep pairs to a tenth of a code value, in twice the memory, instead of rounding them to 8 bits.
+        tries: random crops to draw for each one that is taken, the one whose pair differs most.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class CropRing:
         return blurred, sharp
 
     def _crop(self, size: int, rng: np.random.Generator) -> list[Tensor]:
-        """One random pair, as it is kept."""
+        """A random crop of a random pair, as it is kept."""
         group = self.pairs[int(rng.integers(len(self.pairs)))]
         item, symmetry = int(rng.integers(self.group)), int(rng.integers(8))
         room = group[0].shape[-1] - size

@@ -1,4 +1,4 @@
-"""The tasks of meta-training: short videos, each from a camera of its own, with all that adapting to one needs."""
+"""The tasks of meta-training: short videos, each from its own camera, with all that adapting to one needs."""
 
 from __future__ import annotations
 
@@ -11,38 +11,42 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deblurcli.adapt.camera import Camera, fit_camera
-from deblurcli.adapt.guard import Diverged
-from deblurcli.adapt.survey import WINDOW, SupportPatch
+from deblurcli.adaptation.camera import Camera, fit_camera
+from deblurcli.adaptation.guard import Diverged
+from deblurcli.adaptation.survey import WINDOW, SupportPatch
 from deblurcli.metrics.self_shift import self_shift_score
 from deblurcli.synth.pairs import MARGIN, shaken
 from deblurcli.train.data import Material, draw_background
 
 FRAMES = 12
+"""Frames of a task's video."""
 SIDE = 256
 """Width and height of a task's video, in pixels."""
-PATCHES, PATCH = 6, 128
-"""Support patches of a task, and their side in pixels."""
-RATE = 25.0
+PATCHES = 6
+"""Support patches of a task."""
+PATCH = 128
+"""Side of a support patch in pixels."""
+FRAME_RATE = 25.0
+"""Frames per second."""
 LENGTHS = (4.0, 40.0)
-"""Mean paths of a task's camera in an exposure, in pixels: from the shortest to the longest, evenly in logarithm."""
+"""Shortest and longest mean path of a camera in an exposure, in pixels; drawn evenly in logarithm."""
 EXPONENTS = (0.6, 4.0)
-"""Exponents of the camera's response, evenly in logarithm."""
-LOUDEST = 0.04
-"""Its noise at most, standard deviation at full scale; half of the cameras have less than a quarter of it."""
+"""Smallest and largest exponent of a camera's response; drawn evenly in logarithm."""
+MAX_NOISE = 0.04
+"""Standard deviation at full scale. The noise is drawn so that half of the cameras have less than a quarter of it."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A video: its support set, the camera fitted to it, and true pairs of it to ask about.
-
-    ``blurred``, ``sharp``: FRAMES x 3 x SIDE x SIDE, uint8.
-    """
+    """A video with its support set and true pairs to learn from."""
 
     support: list[SupportPatch]
     camera: Camera
+    """Fitted to the support set."""
     blurred: Tensor
+    """FRAMES x 3 x SIDE x SIDE, uint8."""
     sharp: Tensor
+    """As ``blurred``."""
 
 
 def draw_task(material: Material, seed: list[int], device: torch.device) -> Task:
@@ -55,8 +59,8 @@ def draw_task(material: Material, seed: list[int], device: torch.device) -> Task
     while True:
         photo = draw_background(photos, SIDE + 2 * MARGIN, rng)
         blur, gamma = (math.exp(rng.uniform(*np.log(bounds))) for bounds in (LENGTHS, EXPONENTS))
-        noise = LOUDEST * float(rng.random()) ** 2
-        pairs = shaken(photo, FRAMES, RATE, blur, int(rng.integers(2**31)), gamma, noise)
+        noise = MAX_NOISE * float(rng.random()) ** 2
+        pairs = shaken(photo, FRAMES, FRAME_RATE, blur, int(rng.integers(2**31)), gamma, noise)
         codes = (tuple((t * 255).round().byte() for t in pair) for pair in islice(pairs, FRAMES))
         blurred, sharp = (torch.stack(frames) for frames in zip(*codes, strict=True))
         support = sharpest(blurred.float() / 255, rng)
@@ -98,7 +102,7 @@ class TaskRing:
 
     @property
     def task(self) -> Task:
-        """That of the iteration to which the ring was brought last."""
+        """The task of the iteration that the ring was advanced to last."""
         assert self._task is not None
         return self._task
 

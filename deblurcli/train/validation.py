@@ -1,4 +1,4 @@
-"""How a stage's result is scored on held-out material."""
+"""Scores of a network on held-out material."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from deblurcli.device import Device
 VALIDATION_SEED = 20
 
 Scores = dict[str, float]
-"""By name, in dB: at least ``validation_psnr`` and, of doing nothing, ``validation_input_psnr``."""
-
+"""Scores by name, in dB: at least ``validation_psnr`` and, for doing nothing, ``validation_input_psnr``."""
 
 Scored = Callable[[nn.Module, Tensor, Tensor], dict[str, tuple[Tensor, Tensor]]]
 """(module, blurred, sharp) -> results and their targets, under the names of the scores."""
@@ -22,7 +21,7 @@ Scored = Callable[[nn.Module, Tensor, Tensor], dict[str, tuple[Tensor, Tensor]]]
 def mean_psnr(output: Tensor, target: Tensor) -> float:
     """Mean over N pictures (N x 3 x H x W in [0, 1]) of the PSNR in dB after rounding to 8 bits.
 
-    Each counts 40 dB at most: among the crops are some without any blur, which would decide the mean.
+    Each counts 40 dB at most: some crops have no blur at all, and would decide the mean.
     """
     difference = (output.clamp(0, 1) * 255).round() - (target.clamp(0, 1) * 255).round()
     mse = difference.double().square().mean((1, 2, 3)).clamp(min=255**2 / 1e4)
@@ -34,7 +33,7 @@ def validator(
     device: Device,
     scored: Scored,
 ) -> Callable[[nn.Module], Scores]:
-    """The mean PSNR over fixed pairs (N x ...) of each result against its target, a few pairs at a time."""
+    """A function that scores a network by the mean PSNR of each result and its target over fixed pairs (N x ...)."""
 
     def validate(module: nn.Module) -> Scores:
         totals: Scores = {}
@@ -48,5 +47,5 @@ def validator(
 
 
 def compared(result: Tensor, nothing: Tensor, target: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-    """The scores of every stage: of a network's result, and of doing nothing."""
+    """The results that every stage scores: the network's, and the input as it is (``nothing``)."""
     return {"validation_psnr": (result, target), "validation_input_psnr": (nothing, target)}

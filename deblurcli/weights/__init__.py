@@ -1,1 +1,1 @@
-"""Weights: what there is (`registry`), where it lies (`store`), and how it becomes a network (`load`)."""
+"""Weights: what there is (`registry`), where it lies (`store`), and how it becomes a network (`load`, `choose`)."""

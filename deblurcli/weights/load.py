@@ -64,7 +64,7 @@ class LoadedNetwork:
     config: dict[str, Any]
     """Keyword arguments that ``module`` was built with."""
     tone_curves: Tensor | None = None
-    """3 x entries, float32: what test-time adaptation adds to the network's results (deblurcli.adapt.tone_curves)."""
+    """3 x entries, float32: what test-time adaptation adds to the network's results (adaptation.tone_curves)."""
 
     @property
     def origin(self) -> str:

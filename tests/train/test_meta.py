@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deblurcli.adapt.survey import WINDOW
+from deblurcli.adaptation.survey import WINDOW
 from deblurcli.console import Reporter
 from deblurcli.device import pick_device
 from deblurcli.errors import UsageError

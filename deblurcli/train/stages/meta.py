@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deblurcli.adapt.pairs import deblur_loss, pseudo_sharp
-from deblurcli.adapt.update import update
+from deblurcli.adaptation.pairs import deblur_loss, pseudo_sharp
+from deblurcli.adaptation.update import update
 from deblurcli.device import Device
 from deblurcli.errors import UsageError
 from deblurcli.losses import LOSSES

@@ -1,1 +1,1 @@
-"""Files of weights as others publish them, and differences from registered ones."""
+"""Formats of weights: what the networks' authors published, and differences from registered weights."""

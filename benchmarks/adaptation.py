@@ -23,12 +23,12 @@ from torch import Tensor, nn
 
 from benchmarks.results import Table
 from deblurcli import metrics
-from deblurcli.adapt import guard
-from deblurcli.adapt.agreement import Agreement
-from deblurcli.adapt.camera import QUARTERS, SAMPLES, Alignment, align
-from deblurcli.adapt.guard import Diverged
-from deblurcli.adapt.pairs import restore_clips
-from deblurcli.adapt.survey import HELD_OUT, Survey, survey
+from deblurcli.adaptation import guard
+from deblurcli.adaptation.agreement import Agreement
+from deblurcli.adaptation.camera import QUARTERS, SAMPLES, Alignment, align
+from deblurcli.adaptation.guard import Diverged
+from deblurcli.adaptation.pairs import restore_clips
+from deblurcli.adaptation.survey import HELD_OUT, Survey, survey
 from deblurcli.console import Reporter
 from deblurcli.media.images import read_image
 from deblurcli.media.shots import windows

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 
 from benchmarks.clips import drifting, encode
 from benchmarks.results import Table
-from deblurcli.adapt.survey import HELD_OUT, survey
+from deblurcli.adaptation.survey import HELD_OUT, survey
 from deblurcli.console import Reporter
 from deblurcli.media.footage import VideoFootage
 from deblurcli.methods.meta import adapt

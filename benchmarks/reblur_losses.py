@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.results import Table
-from deblurcli.adapt.camera import KNOTS
+from deblurcli.adaptation.camera import KNOTS
 from deblurcli.api import train_network
 from deblurcli.synth.exposure import expose_paths
 from deblurcli.synth.paths import BlurRange

@@ -28,7 +28,7 @@ RINGS = [
     {"api"},
     {"jobs"},
     {"methods", "train", "reports"},
-    {"adapt"},
+    {"adaptation"},
     {"restore"},
     {"media", "weights", "datasets"},
     {"synth", "metrics", "losses", "device"},

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deblurcli.adapt.outcome import Outcome, Prepared
+from deblurcli.adaptation.outcome import Outcome, Prepared
 from deblurcli.errors import InputError, OutputError, UsageError
 from deblurcli.media.footage import PictureFootage
 from deblurcli.media.images import Image
@@ -87,7 +87,7 @@ def preview(opened_picture: Image | Floats) -> Tensor:
 class Network:
     """A deblurring network, as it was trained or adapted, for pictures in memory.
 
-    Made by :func:`deblurcli.load` and :func:`deblurcli.adapt`.
+    Made by :func:`deblurcli.load` and :func:`deblurcli.adaptation`.
     """
 
     def __init__(self, placed: Placed, prepared: Prepared) -> None:

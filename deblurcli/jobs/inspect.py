@@ -11,9 +11,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from deblurcli.adapt.camera import fit_camera
-from deblurcli.adapt.guard import Diverged
-from deblurcli.adapt.survey import HELD_OUT, survey
+from deblurcli.adaptation.camera import fit_camera
+from deblurcli.adaptation.guard import Diverged
+from deblurcli.adaptation.survey import HELD_OUT, survey
 from deblurcli.errors import UsageError
 from deblurcli.files import check_destination
 from deblurcli.media.footage import previewed

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from deblurcli.adapt.outcome import Outcome, Prepared
-from deblurcli.adapt.update import OUT_OF_MEMORY
+from deblurcli.adaptation.outcome import Outcome, Prepared
+from deblurcli.adaptation.update import OUT_OF_MEMORY
 from deblurcli.errors import OutputError, UsageError
 from deblurcli.jobs.result import Result
 from deblurcli.media.footage import Footage, VideoFootage, shots

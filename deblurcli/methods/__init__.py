@@ -12,7 +12,7 @@ from deblurcli.options.none import NoneOptions
 from deblurcli.options.tta import TtaOptions
 
 if TYPE_CHECKING:
-    from deblurcli.adapt.outcome import Prepared
+    from deblurcli.adaptation.outcome import Prepared
     from deblurcli.media.footage import Footage
     from deblurcli.restore.worker import Placed, Worker
 

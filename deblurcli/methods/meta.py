@@ -6,8 +6,8 @@ network learns to undo that.
 
 What differs from the paper:
 
-- The model of the blur is a camera fitted to the video (:mod:`deblurcli.adapt.camera`); ``reblurring = network`` is the
-  paper's. With the camera the targets are the patches as the unadapted network restores them
+- The model of the blur is a camera fitted to the video (:mod:`deblurcli.adaptation.camera`); ``reblurring = network`` is
+  the paper's. With the camera the targets are the patches as the unadapted network restores them
   (``pseudo_sharp = video``: as they are, as in the paper), there are four updates per patch instead of one, and their
   rate is 1.5e-5 instead of 2.5e-6.
 - A guard undoes an adaptation that does not pay on patches it does not learn from (``guard = off``: none, as in the
@@ -36,14 +36,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deblurcli.adapt.agreement import Agreement
-from deblurcli.adapt.camera import Alignment, align, camera_of
-from deblurcli.adapt.guard import MIN_GAIN, Diverged, Guard, require_finite_weights
-from deblurcli.adapt.outcome import Outcome, PreparedNetwork
-from deblurcli.adapt.pairs import Reblur, centre_crop, deblur_loss, pseudo_sharp, restore_clips, trainable
-from deblurcli.adapt.reblurring_network import learn_to_reblur
-from deblurcli.adapt.survey import HELD_OUT, WINDOW, SupportPatch, Survey, counted, survey
-from deblurcli.adapt.update import adaptation_device, set_dropout, undone_without_memory, update
+from deblurcli.adaptation.agreement import Agreement
+from deblurcli.adaptation.camera import Alignment, align, camera_of
+from deblurcli.adaptation.guard import MIN_GAIN, Diverged, Guard, require_finite_weights
+from deblurcli.adaptation.outcome import Outcome, PreparedNetwork
+from deblurcli.adaptation.pairs import Reblur, centre_crop, deblur_loss, pseudo_sharp, restore_clips, trainable
+from deblurcli.adaptation.reblurring_network import learn_to_reblur
+from deblurcli.adaptation.survey import HELD_OUT, WINDOW, SupportPatch, Survey, counted, survey
+from deblurcli.adaptation.update import adaptation_device, set_dropout, undone_without_memory, update
 from deblurcli.console import Reporter
 from deblurcli.errors import UsageError
 from deblurcli.media.footage import Footage

@@ -5,7 +5,7 @@ What differs from a paper: nothing, there is none.
 
 from __future__ import annotations
 
-from deblurcli.adapt.outcome import PreparedNetwork
+from deblurcli.adaptation.outcome import PreparedNetwork
 from deblurcli.media.footage import Footage
 from deblurcli.options.none import NoneOptions
 from deblurcli.restore.worker import Placed, Worker

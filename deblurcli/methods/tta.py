@@ -8,8 +8,8 @@ as it is, and L as the target is a constant. The colours of the unadapted result
 What differs from the paper:
 
 - It adapts to one picture; a video adapts once, to frames from all over it together, unless ``adapt_per = frame``. The
-  paper's histogram matching is then learnt once as a curve for each channel (:mod:`deblurcli.adapt.tone_curves`), the
-  same for every frame: nothing flickers, and no frame must be restored twice.
+  paper's histogram matching is then learnt once as a curve for each channel (:mod:`deblurcli.adaptation.tone_curves`),
+  the same for every frame: nothing flickers, and no frame must be restored twice.
 - A step looks at no more pixels of a picture than ``tta_pixels``, the most detailed ones first; the paper looks at the
   whole picture.
 - The rate is 8e-6, for smaller networks than the paper's, whose rate is 3e-6.
@@ -32,12 +32,12 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from deblurcli.adapt.guard import Diverged, require_finite_weights
-from deblurcli.adapt.outcome import Outcome, Prepared, PreparedNetwork, own_curves
-from deblurcli.adapt.samples import Sample, Splitter, evenly
-from deblurcli.adapt.survey import counted
-from deblurcli.adapt.tone_curves import ToneCurves, matched
-from deblurcli.adapt.update import adaptation_device, undone_without_memory, update
+from deblurcli.adaptation.guard import Diverged, require_finite_weights
+from deblurcli.adaptation.outcome import Outcome, Prepared, PreparedNetwork, own_curves
+from deblurcli.adaptation.samples import Sample, Splitter, evenly
+from deblurcli.adaptation.survey import counted
+from deblurcli.adaptation.tone_curves import ToneCurves, matched
+from deblurcli.adaptation.update import adaptation_device, undone_without_memory, update
 from deblurcli.console import Reporter
 from deblurcli.media.footage import Footage
 from deblurcli.media.shots import CutDetector, windows
@@ -238,7 +238,7 @@ def _results(adapter: Adapter, module: nn.Module, samples: list[Sample]) -> list
 
 
 class EachPicture:
-    """A :class:`deblurcli.adapt.outcome.Prepared` that adapts its network to every picture alone, as in the paper.
+    """A :class:`deblurcli.adaptation.outcome.Prepared` that adapts its network to every picture alone, as in the paper.
 
     Each picture costs N steps and is restored twice: the unadapted result gives the histogram, and is the result where
     the adaptation fails. A window of frames is restored with the weights adapted to its middle one.

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from deblurcli.adapt.camera import Camera
-from deblurcli.adapt.survey import WINDOW, SupportPatch, Survey
+from deblurcli.adaptation.camera import Camera
+from deblurcli.adaptation.survey import WINDOW, SupportPatch, Survey
 from deblurcli.media.images import Image
 from deblurcli.media.probe import MediaInfo
 from deblurcli.metrics.self_shift import SHIFTS, self_shift_score

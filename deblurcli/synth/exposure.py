@@ -1,7 +1,7 @@
 """The exposure model: what a sensor gathers while its shutter is open is the mean of views, in linear light.
 
 Everything is differentiable in pictures and paths: the model that makes training data also explains the blur of a video
-(:mod:`deblurcli.adapt.camera`).
+(:mod:`deblurcli.adaptation.camera`).
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ def test_frames_of_two_sizes_are_refused(several: Network) -> None:
 def test_an_adapted_network_can_be_saved(method: str, worker: deblurcli.Worker, tmp_path: Path) -> None:
     frames = [np.kron(frame[:24, :32], np.ones((4, 4, 1), np.uint8)) for frame in clip(7)]
     options = {"patches": 2, "patch_size": 64, "steps": 2, "guard": "off"} if method == "meta" else {"steps": 1}
-    adapted = deblurcli.api.adapt(iter(frames), method=method, worker=worker, **options)
+    adapted = deblurcli.adapt(iter(frames), method=method, worker=worker, **options)
     assert adapted.outcome is not None and adapted.outcome.method == method
     assert type(adapted.outcome.kept) is bool
     file = tmp_path / "mine.safetensors"
@@ -142,6 +142,6 @@ def test_an_adapted_network_can_be_saved(method: str, worker: deblurcli.Worker, 
 
 def test_options_of_other_methods_are_refused(worker: deblurcli.Worker) -> None:
     with pytest.raises(UsageError, match="--patches means nothing to --method tta"):
-        deblurcli.api.adapt(clip(), method="tta", patches=2, worker=worker)
+        deblurcli.adapt(clip(), method="tta", patches=2, worker=worker)
     with pytest.raises(UsageError, match="needs a video file"):
-        deblurcli.api.adapt(clip(), adapt_per="shot", worker=worker)
+        deblurcli.adapt(clip(), adapt_per="shot", worker=worker)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 import deblurcli
 from deblurcli import api
-from deblurcli.adapt.survey import HELD_OUT, Survey, survey
+from deblurcli.adaptation.survey import HELD_OUT, Survey, survey
 from deblurcli.cli.app import app, run
 from deblurcli.files import OutputFile
 from deblurcli.media.clips import ClipWriter

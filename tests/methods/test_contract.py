@@ -17,8 +17,8 @@ from small_networks import randomised
 from torch import Tensor, nn
 
 from deblurcli import methods
-from deblurcli.adapt import camera, update
-from deblurcli.adapt.update import OUT_OF_MEMORY
+from deblurcli.adaptation import camera, update
+from deblurcli.adaptation.update import OUT_OF_MEMORY
 from deblurcli.errors import UsageError
 from deblurcli.files import OutputFile
 from deblurcli.jobs.result import Result
@@ -44,10 +44,10 @@ from dataclasses import dataclass
 
 import torch
 
-from deblurcli.adapt.guard import Diverged
-from deblurcli.adapt.outcome import Outcome, PreparedNetwork
-from deblurcli.adapt.survey import unit
-from deblurcli.adapt.update import undone_without_memory, update
+from deblurcli.adaptation.guard import Diverged
+from deblurcli.adaptation.outcome import Outcome, PreparedNetwork
+from deblurcli.adaptation.survey import unit
+from deblurcli.adaptation.update import undone_without_memory, update
 from deblurcli.options.option import check, option
 
 

@@ -11,13 +11,13 @@ import torch
 from small_networks import Blurs, placed, same, weights
 from torch import Tensor, nn
 
-from deblurcli.adapt.agreement import Agreement
-from deblurcli.adapt.camera import align
-from deblurcli.adapt.guard import Diverged, Guard
-from deblurcli.adapt.outcome import Outcome
-from deblurcli.adapt.pairs import pseudo_sharp, trainable
-from deblurcli.adapt.reblurring_network import real_sample
-from deblurcli.adapt.survey import Survey, survey
+from deblurcli.adaptation.agreement import Agreement
+from deblurcli.adaptation.camera import align
+from deblurcli.adaptation.guard import Diverged, Guard
+from deblurcli.adaptation.outcome import Outcome
+from deblurcli.adaptation.pairs import pseudo_sharp, trainable
+from deblurcli.adaptation.reblurring_network import real_sample
+from deblurcli.adaptation.survey import Survey, survey
 from deblurcli.console import Reporter
 from deblurcli.device import pick_device
 from deblurcli.errors import OfflineError, UsageError

@@ -18,9 +18,9 @@ from small_networks import randomised, same, weights
 from torch import Tensor, nn
 
 from deblurcli import api
-from deblurcli.adapt.outcome import PreparedNetwork
-from deblurcli.adapt.samples import Sample, Splitter, evenly, split
-from deblurcli.adapt.tone_curves import ToneCurves, matched
+from deblurcli.adaptation.outcome import PreparedNetwork
+from deblurcli.adaptation.samples import Sample, Splitter, evenly, split
+from deblurcli.adaptation.tone_curves import ToneCurves, matched
 from deblurcli.cli.app import run
 from deblurcli.console import Reporter
 from deblurcli.device import pick_device

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from deblurcli.adapt.tone_curves import ToneCurves
+from deblurcli.adaptation.tone_curves import ToneCurves
 from deblurcli.restore.tiles import Restorer
 from deblurcli.restore.worker import Placed
 from deblurcli.weights.load import TONE_CURVES

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deblurcli.adapt.survey import WINDOW, SupportPatch
-from deblurcli.adapt.update import update
+from deblurcli.adaptation.survey import WINDOW, SupportPatch
+from deblurcli.adaptation.update import update
 from deblurcli.console import Reporter
 from deblurcli.device import Device
 from deblurcli.losses import clamp_parameters, critic_loss, generator_loss
@@ -52,7 +52,7 @@ def learn_to_reblur(
         patches: in the order of the steps.
         cycle: (windows N x 5 x 3 x S x S, pseudo-blurred N x 3 x S x S) -> the deblurring network's loss on them.
         crop: cuts the part of a patch that fits into memory, which ``smaller`` makes less.
-        smaller, trace, console: see :func:`deblurcli.adapt.update.update`.
+        smaller, trace, console: see :func:`deblurcli.adaptation.update.update`.
 
     Raises:
         Diverged: a loss is not finite, or memory has run out.

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deblurcli.adapt.guard import Diverged, Guard
-from deblurcli.adapt.update import OUT_OF_MEMORY, adaptation_device, set_dropout, undone_without_memory, update
+from deblurcli.adaptation.guard import Diverged, Guard
+from deblurcli.adaptation.update import OUT_OF_MEMORY, adaptation_device, set_dropout, undone_without_memory, update
 from deblurcli.device import Device
 
 MESSAGE = "CUDA out of memory"

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deblurcli.adapt.camera import KNOTS, Camera, descend, find_moments, fit_camera
-from deblurcli.adapt.guard import Diverged
-from deblurcli.adapt.survey import Survey, survey
+from deblurcli.adaptation.camera import KNOTS, Camera, descend, find_moments, fit_camera
+from deblurcli.adaptation.guard import Diverged
+from deblurcli.adaptation.survey import Survey, survey
 from deblurcli.synth.exposure import expose_paths
 from deblurcli.synth.light import Response, Sensor
 from deblurcli.synth.pairs import shaken

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from deblurcli.adapt.guard import Diverged, Guard, require_finite
+from deblurcli.adaptation.guard import Diverged, Guard, require_finite
 from deblurcli.console import Reporter
 from deblurcli.device import Device
 from deblurcli.restore.tiles import is_out_of_memory, release_memory

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deblurcli.adapt.survey import WINDOW, SupportPatch
+from deblurcli.adaptation.survey import WINDOW, SupportPatch
 from deblurcli.device import Device
 from deblurcli.losses import LOSSES
 from deblurcli.networks import NetworkSpec

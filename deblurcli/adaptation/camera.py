@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deblurcli.adapt.guard import Diverged, require_finite
-from deblurcli.adapt.survey import WINDOW, SupportPatch
+from deblurcli.adaptation.guard import Diverged, require_finite
+from deblurcli.adaptation.survey import WINDOW, SupportPatch
 from deblurcli.metrics.self_shift import self_shift_score
 from deblurcli.networks.alignment import dense_flow
 from deblurcli.synth.exposure import expose_paths, view_at

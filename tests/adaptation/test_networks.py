@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from small_networks import Blurs, placed, same, weights
 from torch import Tensor, nn
 
-from deblurcli.adapt.camera import Camera
-from deblurcli.adapt.outcome import Outcome
-from deblurcli.adapt.pairs import deblur_loss
-from deblurcli.adapt.survey import Survey, survey
+from deblurcli.adaptation.camera import Camera
+from deblurcli.adaptation.outcome import Outcome
+from deblurcli.adaptation.pairs import deblur_loss
+from deblurcli.adaptation.survey import Survey, survey
 from deblurcli.console import Reporter
 from deblurcli.device import pick_device
 from deblurcli.losses import LOSSES, charbonnier, edge, fft_l1, hard_pixels, l1

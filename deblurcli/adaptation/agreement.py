@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from deblurcli.adapt.camera import Alignment
+from deblurcli.adaptation.camera import Alignment
 
 MAX_PIECES = 32
 """Pieces that the agreement is measured on, at most."""

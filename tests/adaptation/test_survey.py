@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deblurcli.adapt.survey import draw_corners, survey
+from deblurcli.adaptation.survey import draw_corners, survey
 from deblurcli.metrics.self_shift import self_shift_score
 
 

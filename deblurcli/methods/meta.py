@@ -6,7 +6,7 @@ network learns to undo that.
 
 What differs from the paper:
 
-- The model of the blur is a camera fitted to the video (:mod:`deblurcli.adaptation.camera`); ``reblurring = network`` is
+- The blur model is a camera fitted to the video (:mod:`deblurcli.adaptation.camera`); ``reblurring = network`` is
   the paper's. With the camera the targets are the patches as the unadapted network restores them
   (``pseudo_sharp = video``: as they are, as in the paper), there are four updates per patch instead of one, and their
   rate is 1.5e-5 instead of 2.5e-6.

@@ -1,7 +1,7 @@
 """Aligning neighbouring frames: dense optical flow without weights, and warping along it.
 
 The flow is inverse compositional Lucas-Kanade (Baker & Matthews, IJCV 2004) at every pixel of an image pyramid. Blurred
-frames align well with it: what it looks at is at most a quarter of the resolution, where little of the blur is left.
+frames align well with it, since it sees at most a quarter of the resolution, where little of the blur is left.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from torch import Tensor
 
 FINEST = 4
 """Side, in pixels, of the squares that the finest level of the pyramid averages."""
-LEVELS = 5
+MAX_LEVELS = 5
+"""Levels of the pyramid, fewer for small pictures."""
 ITERATIONS = 4
+"""Iterations per level."""
 RADIUS = 3
 """Radius of the neighbourhood that shares one motion, in pixels of its level."""
-LARGEST_STEP = 1.5
-"""Pixels of its level that one iteration may move."""
+MAX_STEP = 1.5
+"""Longest step of an iteration, in pixels of its level."""
 FLATNESS = 3e-4
-"""Squared gradient, of the full scale, below which motion is not seen: the flow stays that of the coarser level."""
+"""Squared gradient, of the full scale, below which motion is not seen: the coarser level's flow stays."""
 
 
 def warp(picture: Tensor, flow: Tensor) -> Tensor:
@@ -46,7 +48,7 @@ def _gradient(x: Tensor) -> tuple[Tensor, Tensor]:
 def grey_pyramid(picture: Tensor) -> list[Tensor]:
     """N x 3 x H x W in [0, 1] to grey levels of 1 / ``FINEST`` and its halvings, coarsest first; at least 8 pixels."""
     levels = [F.avg_pool2d(picture.mean(1, keepdim=True), FINEST, ceil_mode=True)]
-    while len(levels) < LEVELS and min(levels[-1].shape[-2:]) >= 16:
+    while len(levels) < MAX_LEVELS and min(levels[-1].shape[-2:]) >= 16:
         levels.append(F.avg_pool2d(levels[-1], 2, ceil_mode=True))
     return levels[::-1]
 
@@ -72,12 +74,12 @@ def pyramid_flow(first: list[Tensor], second: list[Tensor]) -> Tensor:
             difference = warp(moved, flow) - fixed
             bx, by = _mean(torch.cat([gx * difference, gy * difference], 1), RADIUS).split(1, 1)
             step = torch.cat([yy * bx - xy * by, xx * by - xy * bx], 1)
-            flow = _mean(flow - step.clamp_(-LARGEST_STEP, LARGEST_STEP), 1)
+            flow = _mean(flow - step.clamp_(-MAX_STEP, MAX_STEP), 1)
     return flow
 
 
 def enlarged(flow: Tensor, size: tuple[int, int]) -> Tensor:
-    """A flow at the finest level of the pyramid to one at full resolution, H x W = ``size``, in pixels of that."""
+    """Enlarge a flow from the finest level of the pyramid to full resolution, H x W = ``size``, in pixels of that."""
     full = F.interpolate(flow, scale_factor=FINEST, mode="bilinear", align_corners=False)
     return FINEST * full[..., : size[0], : size[1]]
 

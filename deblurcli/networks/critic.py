@@ -1,4 +1,4 @@
-"""The critics that tell real blur from generated blur: patch by patch, or image by image."""
+"""Critics: networks that tell real blur from generated blur, patch by patch or image by image."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class PatchCritic(nn.Module):
     """A small 70x70 patch critic for Wasserstein training: a map of unbounded scores, high for real.
 
     Input: N x 3 x H x W in [0,1], H and W at least 32. Output: N x 1 x (H/8 - 2) x (W/8 - 2) for multiples of 8; every
-    score sees a 70x70 patch. ``channels`` is the width of the first layer. The form is pix2pix's patch
-    discriminator; its place is that of the discriminator in the meta-transferring paper (BMVC 2022), section 3.4,
-    where the authors' code uses a VGG19 instead.
+    score sees a 70x70 patch. ``channels`` is the width of the first layer. It is pix2pix's patch discriminator in
+    place of the discriminator of the meta-transferring paper (BMVC 2022), section 3.4, for which the authors' code uses
+    a VGG19.
 
     InstanceNorm has no affine part, so that clamping every parameter (:func:`deblurcli.losses.clamp_parameters`)
     bounds the slope of the critic and not its normalisation.

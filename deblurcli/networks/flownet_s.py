@@ -1,7 +1,7 @@
 """FlowNetS: optical flow straight from two stacked pictures, predicted at five scales.
 
 Source: Dosovitskiy et al., "FlowNet: Learning Optical Flow with Convolutional Networks", ICCV 2015, sections 3 and A.
-Names and shapes of the state dict are those of the PyTorch version that most published weights are of.
+The state dict has the names and shapes of the PyTorch version that most published weights are for.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ class FlowNetS(nn.Module):
     """Two pictures in, the flow between them out: where the pixels of the first lie in the second.
 
     Args:
-        batch_norm: of the encoder; there are published weights of both kinds.
+        batch_norm: normalise in the encoder; there are published weights with and without.
 
     Input: N x 2 x 3 x H x W, RGB in [0, 1], of any size. Output: flow in pixels, x first, float32, N x 2 x H x W,
-    enlarged from a quarter of the resolution; the loss is of what is predicted, see :meth:`outputs`. The flow is
+    enlarged from a quarter of the resolution; the loss takes the predictions (:meth:`outputs`). The flow is
     differentiable in both pictures.
     Raises ValueError for any other input shape.
     """

@@ -90,7 +90,7 @@ class LPIPS(nn.Module):
 
 
 def from_official(trunk: Mapping[str, Tensor], heads: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of :class:`LPIPS` from torchvision's of AlexNet or VGG16 and that of the heads of version 0.1.
+    """The state dict of :class:`LPIPS` from torchvision's AlexNet or VGG16 and the heads of version 0.1.
 
     The classifier of the trunk's file is left behind.
     """

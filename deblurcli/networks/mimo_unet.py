@@ -1,7 +1,7 @@
 """MIMO-UNet and MIMO-UNet+: one U-shaped network that reads the blurred picture, and restores it, at three scales.
 
-Source: Cho et al., "Rethinking Coarse-to-Fine Approach in Single Image Deblurring", ICCV 2021, section 3. Names and
-shapes of the state dict are those of the authors' networks, so their training results can be loaded.
+Source: Cho et al., "Rethinking Coarse-to-Fine Approach in Single Image Deblurring", ICCV 2021, section 3. The state
+dict has the names and shapes of the authors' networks, so that their weights can be loaded.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class ShallowConvolution(nn.Module):
 
 
 class FeatureAttention(nn.Module):
-    """Lets the features of a smaller picture emphasise or suppress those of the scale above (FAM of the paper)."""
+    """Lets the features of a smaller picture emphasise or suppress features of the scale above (the paper's FAM)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """MPRNet: three stages that restore quarters, halves and at last the whole of the picture.
 
-Source: Zamir et al., "Multi-Stage Progressive Image Restoration", CVPR 2021, section 3; the deblurring model. Names
-and shapes of the state dict are those of the authors' network, so their training results can be loaded.
+Source: Zamir et al., "Multi-Stage Progressive Image Restoration", CVPR 2021, section 3; the deblurring model. The state
+dict has the names and shapes of the authors' network, so that their weights can be loaded.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ Scales = Sequence[Tensor]
 
 
 class Encoder(nn.Module):
-    """Features of three scales. ``fuses``: those of the stage before are added (CSFF, figure 3d of the paper)."""
+    """Features of three scales. ``fuses``: the stage before adds its own (CSFF, figure 3d of the paper)."""
 
     def __init__(self, widths: Sequence[int], reduction: int, act: nn.PReLU, fuses: bool = False) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """PWC-Net: optical flow from coarse to fine, by comparing the features of one picture with warped ones of the other.
 
 Source: Sun et al., "PWC-Net: CNNs for Optical Flow Using Pyramid, Warping, and Cost Volume", CVPR 2018, section 3.
-Names and shapes of the state dict are those of the network inside CDVD-TSP (CVPR 2020), which tuned it on RGB pictures.
+The state dict has the names and shapes of the network inside CDVD-TSP (CVPR 2020), which tuned it on RGB pictures.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Decoder(nn.Module):
         return (self.get_submodule(f"module{number}") for number in NUMBERS[: len(DENSE)])
 
     def forward(self, first: Tensor, second: Tensor, above: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
-        """Flow (N x 2 x h x w) and the features it is read from, of this level from those of the level above."""
+        """Flow (N x 2 x h x w) at this level and the features that it is read from, given both at the level above."""
         if above is None:
             x = self.compared(first, second)
         else:

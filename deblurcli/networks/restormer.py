@@ -1,7 +1,7 @@
 """Restormer: a U-shaped transformer whose attention is between channels, so that its cost grows with the pixels only.
 
 Source: Zamir et al., "Restormer: Efficient Transformer for High-Resolution Image Restoration", CVPR 2022, section 3;
-the deblurring model. Names and shapes of the state dict are those of the authors' network, so their training results
+the deblurring model. The state dict has the names and shapes of the authors' network, so that their weights
 can be loaded.
 """
 

@@ -1,4 +1,4 @@
-"""What the rest of the tool must know of a network: the one place for size, window, tiling and precision facts."""
+"""Facts about networks that the rest of the program needs: role, window, sizes, tiles, precisions, loss."""
 
 from __future__ import annotations
 
@@ -18,66 +18,66 @@ class NetworkSpec:
     """Facts about one network of the table :data:`deblurcli.networks.NETWORKS`."""
 
     build: Callable[..., nn.Module]
-    """Builds the module; keyword arguments are what a weights file stores under ``config``."""
+    """Builds the module; its keyword arguments are what a weights file stores under ``config``."""
 
     role: Role
-    """``deblur``: blurred frames in, the sharp centre frame out. ``reblur``: the reverse. ``reblur-image``: one
-    deblurred frame in, the same with the blur that was left in it made strong again out. ``flow``: two frames in
-    (N x 2 x 3 x H x W), out where the pixels of the first lie in the second (N x 2 x H x W in pixels, x first).
-    ``critic``: a score map. ``metric``: two batches of pictures in, how unlike each two are out."""
+    """``deblur``: blurred frames to the sharp centre frame. ``reblur``: sharp frames to the blurred centre frame.
+    ``reblur-image``: a deblurred frame to the same with its remaining blur made strong again. ``flow``: two frames
+    (N x 2 x 3 x H x W) to where the pixels of the first lie in the second (N x 2 x H x W in pixels, x first).
+    ``critic``: a picture to a map of scores. ``metric``: two batches of pictures to a distance for each pair."""
 
     window: int = 1
-    """Frames in: odd, but two for flow. 1: input N x 3 x H x W; more: N x T x 3 x H x W, the centre frame is the one
+    """Frames in: odd, but two for flow. 1: input N x 3 x H x W. More: N x T x 3 x H x W, whose centre frame is
     restored."""
 
     encodes: bool = False
     """The module has two methods that make up ``forward``: ``encode(frame: N x 3 x H x W) -> tuple[Tensor, ...]``,
-    everything that is computed of one frame alone, and ``fuse(encoded: list of those of a window) -> N x 3 x H x W``.
-    A frame is then encoded once for all windows it is part of."""
+    everything that depends on one frame alone, and ``fuse(encoded: those of a window) -> N x 3 x H x W``. A frame is
+    then encoded once for all windows that it is part of."""
 
     alone: str = ""
-    """Name of the submodule, if any, that restores each frame alone before those of a window are joined. It is what
-    adapts to a video: the rest has learnt how sharp neighbours are in life, which pseudo pairs would teach wrongly."""
+    """Name of the submodule, if any, that restores each frame by itself before those of a window are joined. Only it
+    adapts to a video: the rest has learnt how sharp real neighbours are, which pseudo pairs would teach wrongly."""
 
     multiple_of: int = 1
-    """Height and width must be multiples of this; callers pad (reflect, then replicate) and crop."""
+    """Height and width must be multiples of this; callers pad (:func:`padded`) and crop."""
 
     stride: int | None = None
-    """A picture moved by a multiple of this gives the same result, moved, but for its borders; parts of a picture begin
-    at multiples of it. ``multiple_of`` where None."""
+    """Shifting the input by a multiple of this shifts the output, away from borders. Tiles start at multiples of it.
+    ``multiple_of`` where None."""
 
     min_size: int = 1
-    """Smallest height and width the network accepts after padding, in pixels."""
+    """Smallest height and width after padding, in pixels."""
 
     overlap: int = 32
-    """Pixels on each side of a tile whose result is blended away; 0 with ``tileable`` False."""
+    """Pixels on each side of a tile that are blended with its neighbours; 0 where ``tileable`` is False."""
 
     tileable: bool = True
-    """False: the whole frame must go through at once (global statistics decide the result)."""
+    """False: the whole frame must go through at once, since global statistics decide the result."""
 
     dtypes: tuple[str, ...] = ("fp32", "bf16", "fp16")
-    """Autocast precisions whose result agrees with fp32 to 8-bit rounding."""
+    """Autocast precisions whose result agrees with fp32 to 8-bit rounding. In others the network runs in fp32."""
 
     loss: str = "l1_fft"
-    """The network's own training loss, a name in :data:`deblurcli.losses.LOSSES`, of its :func:`outputs`."""
+    """Training loss, a name in :data:`deblurcli.losses.LOSSES`, applied to :func:`outputs`."""
 
     bytes_per_pixel: int = 640
-    """Peak working memory of inference per pixel of a tile in fp32, measured; sizes the tiles."""
+    """Peak working memory of inference per pixel of a tile in fp32, measured; decides the size of tiles."""
 
     config: dict[str, Any] | None = None
     """Default keyword arguments of ``build``."""
 
     @property
     def step(self) -> int:
-        """Where parts of a picture may begin, in pixels."""
+        """Grid on which tiles start, in pixels."""
         return self.stride or self.multiple_of
 
 
 def outputs(network: nn.Module, x: Tensor) -> Tensor | list[Tensor]:
-    """What the network's training loss is of: its result, or where it makes several, those of all scales or stages.
+    """The tensors that a network's training loss takes: its result or, where it makes several, all scales or stages.
 
-    A network that makes several has a method ``outputs``, with its result among them: from the same input, whatever the
-    mode, each N x 3 x h x w (2 channels if flow) at the result's size or an even fraction of it, in the loss's order.
+    Networks that make several have a method ``outputs``, which returns them in the loss's order, whatever the mode.
+    Each is N x 3 x h x w (2 channels for flow) at the result's size or an even fraction of it.
     """
     return network.outputs(x) if hasattr(network, "outputs") else network(x)  # type: ignore[operator]
 

@@ -1,7 +1,7 @@
 """The scale-recurrent network, colour variant without LSTM.
 
 Source: "Scale-recurrent network for deep image deblurring" (CVPR 2018), section 3 and figure 3; the
-reblurring-loss paper (ICLR 2022) retrains it. Names are those of the authors' TensorFlow variables, ``weights`` called
+reblurring-loss paper (ICLR 2022) retrains it. Names are the authors' TensorFlow variables, ``weights`` called
 ``weight`` and ``biases`` called ``bias``; shapes are torch's, which both convolutions and transposed convolutions of
 TensorFlow reach by the axis permutation (3, 2, 0, 1).
 """

@@ -4,7 +4,7 @@ Source: meta-transferring paper (BMVC 2022), section 3.3, figure 4, equations 1 
 quarter resolution runs on every frame; a region-to-local vision transformer (RegionViT) lets the centre frame see its
 neighbours; a decoder with skip connections turns the centre frame's features into a change of the centre frame.
 
-Names and shapes of the state dict are those of the authors' network, so their training results can be loaded.
+The state dict has the names and shapes of the authors' network, so that their weights can be loaded.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from deblurcli.train.validation import Scores
 from deblurcli.weights.save import save_network
 
 LOG_FIELDS = ["iteration", "minutes", "rate", "loss"]
-"""Columns of the log; those of the scores follow."""
+"""First columns of the log; the scores follow."""
 
 MAX_BROKEN_LOSSES = 50
 """Iterations in a row without a finite loss before training gives up."""

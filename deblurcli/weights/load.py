@@ -90,7 +90,7 @@ def load_network(name_or_path: str | Path, *, role: Role) -> LoadedNetwork:
     """Build the network of a registry name or of a file, and fill it with its weights.
 
     A string with a folder or a suffix of weights in it is a path, any other a name, whatever the working folder holds.
-    A path may be that of a file as its authors published it, or of the folder of such files where they are several.
+    A path may lead to a file as its authors published it, or to a folder of several such files.
 
     Raises:
         WeightsError: no such weights; a file that is missing, damaged, of another kind, not the registry's, not of a
@@ -186,7 +186,7 @@ def _parse(where: str, content: bytes) -> tuple[dict[str, str], dict[str, Tensor
 
 
 def _read(where: str, content: bytes) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Metadata and tensors; those of a difference added to the weights that it is from."""
+    """Metadata and tensors; a difference is added to the weights that it is from."""
     metadata, tensors = _parse(where, content)
     if "difference_from" not in metadata:
         return metadata, tensors

@@ -164,7 +164,7 @@ def _as_ours(found: Opened, card: Mapping[str, Any]) -> bytes:
 
 
 def _check_known(entry: WeightEntry, files: Mapping[str, str], report: Reporter) -> None:
-    """Compare sha256 with those of the registry, or else of the first time; say so where there is nothing to compare.
+    """Compare sha256 with the registry, or else with the first time; say so where there is nothing to compare.
 
     ``files``: sha256 by name, which is not compared. Raises WeightsError.
     """

@@ -82,8 +82,8 @@ class PublishedFile:
 class WeightEntry:
     """One network's weights. ``size`` in bytes, ``sha256`` in lower-case hexadecimal digits.
 
-    Where ``published`` is not empty, those files are fetched and become ``file``; ``size`` is then their sum (0 if one
-    is unknown), and ``sha256`` is empty: that of ``file`` is noted in the cache (:mod:`deblurcli.weights.store`).
+    Where ``published`` is not empty, those files are fetched and become ``file``. Then ``size`` is their sum (0 if one
+    is unknown) and ``sha256`` is empty; the cache has a note of ``file``'s (:mod:`deblurcli.weights.store`).
     """
 
     name: str

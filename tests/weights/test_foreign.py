@@ -133,6 +133,17 @@ def test_checkpoints_that_are_not_whole(tmp_path, srn):
     assert tensorflow.tensors_of("x", *checkpoint({"i": np.ones(2)}, kind=3)) == {}
 
 
+def test_a_block_is_read_once():
+    """An index may list a block as often as it likes, and each would be gone through."""
+    _, numbers = checkpoint({"g_net/x": np.ones(2)})
+    first = block([(b"k", varint(0) + varint(0))])
+    listed = block([(b"%06d" % n, varint(0) + varint(len(first))) for n in range(20_000)], shared=False)
+    table = first + b"\0" * 5 + listed + b"\0" * 5
+    footer = b"".join(map(varint, (0, 0, len(first) + 5, len(listed))))
+    with pytest.raises(WeightsError, match="damaged or cut short"):
+        tensorflow.tensors_of("x", table + footer.ljust(40, b"\0") + tensorflow.MAGIC, numbers)
+
+
 class Lua:
     """Writes Torch7's form of tensors, tables, numbers and strings."""
 

@@ -636,6 +636,11 @@ def test_import_into_the_cache_and_to_a_file(cache, theirs, network, install, tm
     assert "no weights to import are called" in capsys.readouterr().err
     assert run(["weights", "import", other, "--network", NETWORK, "-o", ours]) == 0
     assert run(["weights", "import", other, "--network", "known", "-o", other]) == 2
+    assert run(["weights", "import", other, "--network", "known", "-o", other, "--overwrite"]) == 2
+    assert "is the input" in capsys.readouterr().err
+    assert run(["weights", "import", other, "--network", NETWORK, "-o", ours]) == 2
+    assert "exists; use --overwrite" in capsys.readouterr().err
+    assert run(["weights", "import", other, "--network", NETWORK, "-o", ours, "--overwrite"]) == 0
     loaded = load_network(ours, role="reblur-image").module.state_dict()
     assert all(torch.equal(loaded[key], value + 1) for key, value in network.state_dict().items())
     assert run(["weights", "remove", "known"]) == 0

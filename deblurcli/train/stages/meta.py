@@ -1,14 +1,16 @@
 """Meta-training: weights from which few updates lead far, found by first-order MAML over videos.
 
-Meta-transferring paper (Po-Sheng Liu et al., BMVC 2022), section 3.4 and algorithm 2. A task is a video of a camera of
-its own (:mod:`deblurcli.train.tasks`). The inner update is that of the meta method, with the camera fitted to it. The
-outer update moves the weights along the gradient that the adapted weights have on true pairs of the same video, and
-along that of the weights themselves, so that they do not come to count on a certain number of updates (as the
-multi-step loss of MAML++, Antoniou et al., ICLR 2019).
+Source: meta-transferring paper (Po-Sheng Liu et al., BMVC 2022), section 3.4 and algorithm 2. A task is a video from
+its own camera (:mod:`deblurcli.train.tasks`). The inner update adapts to it like the meta method, with that camera.
+The outer update moves the weights along the gradient of the adapted weights on true pairs of the same video.
 
-The authors' code adapts once for a video, then takes an outer step for each of its frames with the gradient at these
-weights, which the outer steps leave behind (``adapt_anew``). Here every outer step adapts anew, from where the outer
-update has come.
+What differs from the paper:
+
+- The outer update also follows the gradient of the unadapted weights (``unadapted_weight``), so that they do not come
+  to rely on a certain number of updates, like the multi-step loss of MAML++ (Antoniou et al., ICLR 2019).
+- Every outer step adapts anew, from where the outer update has come. The authors' code adapts once for a video, then
+  takes an outer step for each of its frames with the gradient at these weights (``adapt_anew`` False).
+- The camera model stands for the reblurring network, and tasks are synthesised.
 """
 
 from __future__ import annotations
@@ -72,8 +74,8 @@ def outer_loss(network: nn.Module, adapted: nn.Module, loss: Callable[[nn.Module
 def meta_recipe(options: MetaTraining, setting: Setting) -> Recipe:
     """Meta-train a single-frame deblurring network.
 
-    The score is the PSNR of true pairs of held-out tasks after adaptation. Beside it the log has that of the weights
-    that training started from, unadapted ("input") and adapted, and of the present weights unadapted.
+    The score is the PSNR of true pairs of held-out tasks after adaptation. The log also has the
+    PSNR of the starting weights, unadapted ("input") and adapted, and of the present weights unadapted.
 
     Raises: as :func:`deblur_recipe`; UsageError: the network takes several frames, or the crops are too large.
     """

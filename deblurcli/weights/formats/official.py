@@ -91,7 +91,7 @@ _DAMAGED = "get the file again"
 
 
 def parts_of(path: Path) -> list[Path]:
-    """The files that a path stands for: itself, or those of a folder. Raises WeightsError where there are none.
+    """The files that a path stands for: itself, or the files of a folder. Raises WeightsError where there are none.
 
     The index of a TensorFlow checkpoint brings the file of its numbers along.
     """
@@ -139,7 +139,10 @@ def foreign(where: str, contents: Mapping[Path, bytes]) -> dict[str, Tensor] | N
 
 
 def joined(where: str, parts: Mapping[str, dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The tensors of several files under the names of one network. ``parts``: those of each, by the file's stem.
+    """The tensors of several files under the names of one network.
+
+    Args:
+        parts: the tensors of each file, by its stem.
 
     Raises WeightsError where they are not exactly the files of a network that comes in several.
     """

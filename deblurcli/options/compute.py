@@ -4,48 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deblurcli.options.option import check, option, require
+from deblurcli.options.option import Options, compute_device, option, require
 
 DTYPES = ("auto", "fp32", "bf16", "fp16")
 MIN_TILE = 32
 """Pixels."""
+_PANEL = "Network and device"
 
 
 @dataclass(frozen=True)
-class ComputeOptions:
+class ComputeOptions(Options):
     """What every command that runs networks takes."""
 
-    device: str = option(
-        "auto",
-        help="Where to compute: auto (the best present), cpu, cuda, cuda:N or mps.",
-        panel="Network and device",
-        metavar="DEVICE",
-        complete="auto cpu cuda mps",
-    )
-    dtype: str = option(
-        "auto",
-        help="Precision of the networks; auto: the fastest that the device computes well.",
-        panel="Network and device",
-        choices=DTYPES,
-    )
-    tile: str = option(
-        "auto",
-        help="Side of the tiles in pixels; auto: from the free memory.",
-        panel="Network and device",
-        metavar="auto|off|N",
-        complete="auto off",
-    )
-    offline: bool = option(
-        False, help="Never open a connection, not even for missing weights.", panel="Network and device"
-    )
+    device: str = compute_device("Where to compute")
+    dtype: str = option("auto", "Precision; auto: the fastest that the device computes well.", _PANEL, choices=DTYPES)
+    tile: str = option("auto", "Side of the tiles in pixels; auto: from the free memory.", _PANEL, metavar="auto|off|N")
+    offline: bool = option(False, "Never open a connection, not even for missing weights.", _PANEL)
 
     def __post_init__(self) -> None:
         if isinstance(self.tile, int):
             object.__setattr__(self, "tile", str(self.tile))
-        check(self)
-        number = self.tile.isdecimal() and int(self.tile) >= MIN_TILE
-        require(
-            number or self.tile in ("auto", "off"),
-            f"--tile {self.tile} is not a tile size",
-            f"give auto, off, or at least {MIN_TILE}",
-        )
+        super().__post_init__()
+        fits = self.tile in ("auto", "off") or (self.tile.isdecimal() and int(self.tile) >= MIN_TILE)
+        require(fits, f"--tile {self.tile} is not a tile size", f"give auto, off, or at least {MIN_TILE}")

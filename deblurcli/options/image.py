@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deblurcli.options.option import option
+from deblurcli.options.option import option, weights
 from deblurcli.options.output import OutputOptions
 
 
@@ -12,17 +12,9 @@ from deblurcli.options.output import OutputOptions
 class ImageOptions(OutputOptions):
     """An image's network, and whether it adapts; how it does so are the options of test-time adaptation."""
 
-    network: str = option(
-        "default",
-        help="Weights: a name of `deblur weights list`, or a file.",
-        panel="Network and device",
-        complete="weights",
-        usual="bundled, for images",
+    network: str = weights(
+        "default", "Weights: a name of `deblur weights list`, or a file.", usual="bundled, for images"
     )
     tta_steps: int | None = option(
-        None,
-        help="Test-time adaptation: updates of the network on each image; 0 leaves it unadapted.",
-        panel="Method",
-        least=0,
-        usual="0",
+        None, "Test-time adaptation: updates on each image; 0 leaves it unadapted.", "Method", least=0, usual="0"
     )

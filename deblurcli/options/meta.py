@@ -4,98 +4,89 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deblurcli.options.option import option
+from deblurcli.options.option import learning_rate, option, weights
 from deblurcli.options.survey import SurveyOptions
 
 
 @dataclass(frozen=True)
 class MetaOptions(SurveyOptions):
-    """Pseudo pairs made from the video's sharpest patches, and the updates on them."""
+    """Pseudo pairs made from the video's sharpest patches, and the updates on them.
+
+    In the paper ``rate`` is beta, ``reblur_rate`` alpha and ``cycle_weight`` lambda.
+    """
 
     steps: int | None = option(
         None,
-        help="Updates in each phase, through the patches in random order.",
-        panel="Method",
+        "Updates in each phase, through the patches in random order.",
+        "Method",
         least=0,
         usual="4 per patch with --reblurring camera, 1 with network, over --batch",
     )
-    rate: float | None = option(
+    rate: float | None = learning_rate(
         None,
-        help="Adam rate of the deblurring network.",
-        panel="Method",
-        metavar="RATE",
-        least=0,
-        below=1,
+        "Adam rate of the deblurring network.",
+        "Method",
         usual="1.5e-5 with --reblurring camera, 2.5e-6 with network",
     )
-    """beta in the paper."""
-    batch: int = option(1, help="Patches per update of the deblurring network.", least=1)
+    batch: int = option(1, "Patches per update of the deblurring network.", least=1)
     reblurring: str = option(
         "camera",
-        help="Model of the video's blur: camera (response and paths of the camera, fitted to the video) or network"
-        " (the paper's reblurring network, trained against a critic).",
-        panel="Method",
+        "Model of the video's blur: camera (its response and paths, fitted to the video) or network (the paper's"
+        " reblurring network, trained against a critic).",
+        "Method",
         choices=("camera", "network"),
     )
     pseudo_sharp: str = option(
         "auto",
-        help="Sharp side of the pseudo pairs: restored (the patches as the unadapted network restores them), video (as"
-        " they are, as in the paper) or auto (restored with the camera, video with the network).",
+        "Sharp side of the pseudo pairs: restored (the patches as the unadapted network restores them), video (as they"
+        " are, as in the paper) or auto (restored with the camera, video with the network).",
         choices=("auto", "restored", "video"),
     )
-    reblur_rate: float = option(1e-6, help="Adam rate of the reblurring network.", metavar="RATE", least=0, below=1)
-    """alpha in the paper."""
-    critic_rate: float = option(1e-6, help="RMSprop rate of the critic.", metavar="RATE", least=0, below=1)
+    reblur_rate: float = learning_rate(1e-6, "Adam rate of the reblurring network.")
+    critic_rate: float = learning_rate(1e-6, "RMSprop rate of the critic.")
     cycle_weight: float = option(
-        0.01,
-        help="Weight of the cycle loss against the adversarial one while reblurring adapts.",
-        metavar="WEIGHT",
-        least=0,
-        most=1,
+        0.01, "Weight of the cycle loss while reblurring adapts; the adversarial one has 1.", least=0, most=1
     )
-    """lambda in the paper."""
     freeze_deblur_in_cycle: bool = option(
         True,
-        help="Keep the deblurring network fixed while reblurring adapts, as in the paper (the default), or update both,"
-        " as the authors' code does.",
+        "Keep the deblurring network fixed while reblurring adapts, as in the paper (the default), or update both, as"
+        " the authors' code does.",
         flags=("--freeze-deblur-in-cycle/--move-deblur-in-cycle",),
     )
-    critic: str = option("default", help="Weights of the critic.", complete="weights", usual="bundled")
+    critic: str = weights("default", "Weights of the critic.", "Advanced", usual="bundled")
     real_sample: str = option(
         "blurriest",
-        help="Real blur for the critic: blurriest (the blurriest crop at the place of a patch, as in the paper) or"
+        "Real blur for the critic: blurriest (the blurriest crop at the place of a patch, as in the paper) or"
         " neighbour (a random one in its window, as in the authors' code).",
         choices=("blurriest", "neighbour"),
     )
     dropout: bool = option(
         False,
-        help="Adapt with dropout, where a network has it, as the authors' code does; not by default.",
+        "Adapt with dropout, where a network has it, as the authors' code does.",
         flags=("--dropout/--no-dropout",),
     )
     weighting: str = option(
         "even",
-        help="Weight of a patch in the loss: even, or contrast (by how much sharper than the blurriest crop it is).",
+        "Weight of a patch in the loss: even, or contrast (by how much sharper than the blurriest crop it is).",
         choices=("even", "contrast"),
     )
-    part: str = option(
-        "all", help="Weights that adapt: all, or biases (with the gains of the norms).", choices=("all", "biases")
-    )
-    initial: str = option(
+    part: str = option("all", "Weights that adapt: all, or biases (with norms' gains).", choices=("all", "biases"))
+    initial: str = weights(
         "auto",
-        help="Weights to adapt from, meta-learned ones best: auto (those registered for the network, if any), own (the"
+        "Weights to adapt from, meta-learned ones best: auto (those registered for the network, if any), own (the"
         " network's, as the paper's fine-tuning does), a name or a file.",
+        "Advanced",
         metavar="auto|own|NAME|FILE",
-        complete="weights",
     )
     guard: str = option(
         "agreement",
-        help="What must improve for an adaptation to be kept: agreement (of restored blurred pieces of the video with"
-        " the sharp moments beside them), pairs (the loss on held-out pseudo pairs), or off.",
-        panel="Method",
+        "What must improve for an adaptation to be kept: agreement (of restored blurred pieces of the video with the"
+        " sharp moments beside them), pairs (the loss on held-out pseudo pairs), or off.",
+        "Method",
         choices=("agreement", "pairs", "off"),
     )
     adapt_per: str = option(
-        "video", help="One adaptation for the video, or one for each shot.", panel="Method", choices=("video", "shot")
+        "video", "One adaptation for the video, or one for each shot.", "Method", choices=("video", "shot")
     )
 
     @property

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from deblurcli.options.option import Options
+
 
 @dataclass(frozen=True)
-class NoneOptions:
+class NoneOptions(Options):
     """The method none has no options."""

@@ -42,9 +42,25 @@ class Option:
     """The default in words, where None stands for one that depends on other options."""
 
 
-def option(default: Any = MISSING, **about: Any) -> Any:
+def option(default: Any = MISSING, help: str = "", panel: str = "Advanced", **about: Any) -> Any:
     """Make a dataclass field of an option from its default, none if it must be given, and what :class:`Option` has."""
-    return field(default=default, metadata={"option": Option(**about)})
+    return field(default=default, metadata={"option": Option(help, panel, **about)})
+
+
+def weights(default: str | None, help: str, panel: str = "Network and device", **about: Any) -> Any:
+    """An option that takes weights: a name of the registry or a file."""
+    return option(default, help, panel, complete="weights", **about)
+
+
+def learning_rate(default: float | None, help: str, panel: str = "Advanced", **about: Any) -> Any:
+    """An option that takes an optimizer's rate, 0 up to but not 1."""
+    return option(default, help, panel, metavar="RATE", **({"least": 0} | about), below=1)
+
+
+def compute_device(help: str) -> Any:
+    """The option of where to compute."""
+    words = f"{help}: auto (the best present), cpu, cuda, cuda:N or mps."
+    return option("auto", words, "Network and device", metavar="DEVICE", complete="auto cpu cuda mps")
 
 
 def spelling(name: str, about: Option) -> str:
@@ -68,24 +84,26 @@ def kinds(owner: Any) -> dict[str, tuple[type, bool]]:
     return found
 
 
-def check(instance: Any) -> None:
-    """Check types, choices and ranges of every field; a path may be given as text, and text as a path.
+class Options:
+    """The base of options classes: types, choices and ranges of every field are checked, and UsageError raised.
 
-    Raises:
-        UsageError: a value is not one that the option takes.
+    A path may be given as text, and text as a path.
     """
-    owner: Any = type(instance)
-    for each in fields(instance):
-        about: Option = each.metadata["option"]
-        kind, optional = kinds(owner)[each.name]
-        value = getattr(instance, each.name)
-        if value is None and optional:
-            continue
-        name = spelling(each.name, about)
-        value = _typed(name, kind, value)
-        object.__setattr__(instance, each.name, value)
-        _choose(name, about, value)
-        _bound(name, about, value)
+
+    def __post_init__(self) -> None:
+        owner: Any = type(self)
+        for each in fields(owner):
+            about: Option = each.metadata["option"]
+            kind, optional = kinds(owner)[each.name]
+            value = getattr(self, each.name)
+            if value is None and optional:
+                continue
+            name = spelling(each.name, about)
+            value = _typed(name, kind, value)
+            object.__setattr__(self, each.name, value)
+            known = about.choices
+            require(not known or value in known, f"{name} {value} is unknown", f"give one of {', '.join(known)}")
+            _bound(name, about, value)
 
 
 _TYPES: dict[Any, tuple[str, Any, Callable[[Any], Any]]] = {
@@ -108,29 +126,28 @@ def _typed(name: str, kind: Any, value: Any) -> Any:
     return convert(value)
 
 
-def _choose(name: str, about: Option, value: Any) -> None:
-    known = about.choices
-    require(not known or value in known, f"{name} {value} is unknown", f"give one of {', '.join(known)}")
-
-
 def _bound(name: str, about: Option, value: Any) -> None:
-    low = about.least if about.above is None else about.above
-    high = about.most if about.below is None else about.below
-    if low is None and high is None:
+    least, most, above, below = about.least, about.most, about.above, about.below
+    ranges = (least is not None or above is not None, most is not None or below is not None)
+    if not any(ranges):
         return
     # Written so that NaN is out of every range.
-    fits = (low is None or (value > low if about.least is None else value >= low)) and (
-        high is None or (value < high if about.most is None else value <= high)
+    fits = (
+        (least is None or value >= least)
+        and (above is None or value > above)
+        and (most is None or value <= most)
+        and (below is None or value < below)
     )
-    if low is not None and high is not None:
-        ends = f"{low:g} to {high:g}"
-        if about.above is not None:
-            ends = f"above {low:g}, {'below' if about.most is None else 'at most'} {high:g}"
+    if all(ranges):
+        high = most if below is None else below
+        ends = (
+            f"{least:g} to {high:g}"
+            if above is None
+            else f"above {above:g}, {'below' if most is None else 'at most'} {high:g}"
+        )
         require(fits, f"{name} is out of range", f"give {ends}")
-    elif about.least == 0:
+    elif least == 0:
         require(fits, f"{name} {value} is negative", "give 0 or more")
     else:
         few = "few" if name.endswith("s") else "small"
-        require(
-            fits, f"{name} {value} is too {few}", f"give at least {low:g}" if about.least else f"give above {low:g}"
-        )
+        require(fits, f"{name} {value} is too {few}", f"give at least {least:g}" if least else f"give above {above:g}")

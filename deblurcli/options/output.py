@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deblurcli.options.option import check, option, require
+from deblurcli.options.option import Options, option, require
 
 
 @dataclass(frozen=True)
-class OutputOptions:
+class OutputOptions(Options):
     """What every command that restores files takes."""
 
-    overwrite: bool = option(False, help="Replace outputs that exist.", panel="Output")
-    skip_existing: bool = option(False, help="Leave outputs that exist as they are.", panel="Output")
+    overwrite: bool = option(False, "Replace outputs that exist.", "Output")
+    skip_existing: bool = option(False, "Leave outputs that exist as they are.", "Output")
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         both = self.overwrite and self.skip_existing
         require(not both, "--overwrite and --skip-existing exclude each other", "give one")

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deblurcli.options.option import check, option, require
+from deblurcli.options.option import Options, option, require
 
 MIN_PATCH, PATCH_GRID = 64, 32
 """Pixels: the least side of a patch, and what it is a multiple of, as the reblurring network halves it five times."""
 
 
 @dataclass(frozen=True)
-class SurveyOptions:
+class SurveyOptions(Options):
     """What `deblur inspect` looks for, and what the meta method adapts to."""
 
-    patches: int = option(20, help="Sharpest patches of the video to look for.", panel="Method", metavar="M", least=1)
-    patch_size: int = option(256, help="Side of a patch in pixels, a multiple of 32.", metavar="PIXELS")
-    seed: int = option(
-        43,
-        help="Seed of the patch locations and of their order.",
-    )
+    patches: int = option(20, "Sharpest patches of the video to look for.", "Method", least=1)
+    patch_size: int = option(256, "Side of a patch in pixels, a multiple of 32.", metavar="PIXELS")
+    seed: int = option(43, "Seed of the patch locations and of their order.")
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         require(
             self.patch_size >= MIN_PATCH and self.patch_size % PATCH_GRID == 0,
             f"--patch-size {self.patch_size} does not fit the reblurring network",

@@ -6,62 +6,60 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deblurcli.options.option import check, option, require
+from deblurcli.options.option import Options, learning_rate, option, require, weights
 
 LOSSES = ("own", "l1", "l1_fft", "charbonnier", "psnr")
 MIN_CROP, CROP_GRID = 64, 32
 """Pixels: the least side of a crop, and what it is a multiple of."""
+MIN_RING = 6
+"""Crops: the largest group that a stage makes at a time."""
 
 
 def _network(default: str) -> Any:
-    return option(default, help="Network to train.", panel="Network and device", metavar="NAME")
+    return option(default, "Network to train.", "Network and device", metavar="NAME")
 
 
-def _weights(help: str, default: str | None = None, panel: str = "Method", **more: Any) -> Any:
-    return option(default, help=help, panel=panel, complete="weights", **more)
+def _learnt_from(usual: str = "the default of `deblur image`") -> Any:
+    return weights(None, "Single-frame network whose results it learns from.", "Method", usual=usual)
 
 
 def _weight(default: float, help: str) -> Any:
-    return option(default, help=help, panel="Method", metavar="W", least=0, below=1000, usual="" if default else "0")
+    return option(default, help, "Method", metavar="W", least=0, below=1000, usual="" if default else "0")
 
 
-_LOSS = "Loss of the deblurring network: own (the network's, summed over its outputs), or one of its result alone."
-_BLOCKS = "Residual blocks of a new reblurring module, 1 (balanced) to 4."
+def _loss() -> Any:
+    words = "Loss of the deblurring network: own (the network's, summed over its outputs), or one of its result alone."
+    return option("own", words, "Method", choices=LOSSES)
+
+
+def _blocks(help: str, most: int, usual: str) -> Any:
+    return option(None, help, "Network and device", least=1, most=most, usual=usual)
+
+
+_MODULE_BLOCKS = ("Residual blocks of a new reblurring module, 1 (balanced) to 4.", 4, "2")
 
 
 @dataclass(frozen=True)
-class TrainOptions:
+class TrainOptions(Options):
     """What every stage takes. Give minutes (the schedule follows the clock) or iterations (reproducible)."""
 
     data: Path = option(help="Sharp pictures; blur is made from them.", panel="Result", metavar="FOLDER")
     out: Path = option(help="Where weights, state and log go.", panel="Result", metavar="FOLDER")
     network: str = _network("plain-unet")
-    start: str | None = _weights(
-        "Weights to start from.", panel="Network and device", flags=("--from",), usual="random"
-    )
-    minutes: float = option(0.0, help="Budget as time: the schedule follows the clock.", panel="Result", metavar="M")
-    iterations: int = option(
-        0,
-        help="Budget as iterations: the run can be reproduced.",
-        panel="Result",
-    )
-    batch: int = option(5, help="Crops of the first size per iteration.", least=1)
+    start: str | None = weights(None, "Weights to start from.", flags=("--from",), usual="random")
+    minutes: float = option(0.0, "Budget as time: the schedule follows the clock.", "Result")
+    iterations: int = option(0, "Budget as iterations: the run can be reproduced.", "Result")
+    batch: int = option(5, "Crops of the first size per iteration.", least=1)
     crops: tuple[int, ...] = option(
-        (192, 256), help="Crop sizes in pixels, from the first to the last part of training.", metavar="SIZES"
+        (192, 256), "Crop sizes in pixels, from the first to the last part of training.", metavar="SIZES"
     )
-    rate: float = option(0.005, help="Largest learning rate.", panel="Method", metavar="RATE")
-    seed: int = option(
-        1,
-        help="Seed of weights and crops.",
-    )
-    save_every: float = option(5.0, help="Minutes between checkpoints.", panel="Output", metavar="M")
-    ring: int = option(
-        1536,
-        help="Prepared crops kept in memory.",
-    )
+    rate: float = option(0.005, "Largest learning rate.", "Method", metavar="RATE")
+    seed: int = option(1, "Seed of weights and crops.")
+    save_every: float = option(5.0, "Minutes between checkpoints.", "Output")
+    ring: int = option(1536, "Prepared crops kept in memory.", least=MIN_RING)
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         budget = (self.minutes > 0) != (self.iterations > 0)
         require(budget, "the training budget is not clear", "give --minutes or --iterations")
         require(
@@ -75,14 +73,11 @@ class TrainOptions:
 class DeblurTraining(TrainOptions):
     """Train a deblurring network."""
 
-    loss: str = option("own", help=_LOSS, panel="Method", choices=LOSSES)
-    blocks: int | None = option(
-        None,
-        help="Residual blocks of a new network that has a number of them; 4, 8, 16 or 32 in residual-unet's paper.",
-        panel="Network and device",
-        least=1,
-        most=64,
-        usual="the network's own",
+    loss: str = _loss()
+    blocks: int | None = _blocks(
+        "Residual blocks of a new network that has a number of them; 4, 8, 16 or 32 in residual-unet's paper.",
+        64,
+        "the network's own",
     )
 
     def __post_init__(self) -> None:
@@ -94,21 +89,16 @@ class DeblurTraining(TrainOptions):
 class JointTraining(TrainOptions):
     """Train a deblurring network and the reblurring module that finds the blur it leaves, each by the other."""
 
-    loss: str = option("own", help=_LOSS, panel="Method", choices=LOSSES)
+    loss: str = _loss()
     reblur_weight: float = _weight(
-        1.0,
-        "Weight of the reblurring loss, the paper's lambda. With 0 the module learns from the deblurring network,"
-        " which learns nothing from it.",
+        1.0, "Weight of the reblurring loss, the paper's lambda; with 0 it is trained, but teaches nothing."
     )
     perceptual_weight: float = _weight(0.0, "Weight of a perceptual loss; 0.3 in the paper's study.")
-    perceptual: str = _weights("Network of the perceptual loss.", "lpips-vgg")
+    perceptual: str = weights("lpips-vgg", "Network of the perceptual loss.", "Method")
     adversarial_weight: float = _weight(0.0, "Weight of an adversarial loss; 0.001 in the paper's study.")
-    reblur_blocks: int | None = option(None, help=_BLOCKS, panel="Network and device", least=1, most=4, usual="2")
-    reblur_start: str | None = _weights(
-        "Weights of the reblurring module to start from.",
-        panel="Network and device",
-        flags=("--reblur-from",),
-        usual="random",
+    reblur_blocks: int | None = _blocks(*_MODULE_BLOCKS)
+    reblur_start: str | None = weights(
+        None, "Weights of the reblurring module to start from.", flags=("--reblur-from",), usual="random"
     )
 
     def __post_init__(self) -> None:
@@ -126,10 +116,8 @@ class ModuleTraining(TrainOptions):
     """Train a reblurring module alone, for a deblurring network that stays as it is."""
 
     network: str = _network("reblurring-module")
-    deblurring: str | None = _weights(
-        "Single-frame network whose results it learns from.", usual="the default of `deblur image`"
-    )
-    reblur_blocks: int | None = option(None, help=_BLOCKS, panel="Network and device", least=1, most=4, usual="2")
+    deblurring: str | None = _learnt_from()
+    reblur_blocks: int | None = _blocks(*_MODULE_BLOCKS)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -140,26 +128,24 @@ class ModuleTraining(TrainOptions):
 class MetaTraining(TrainOptions):
     """Train weights to adapt to videos from, by first-order meta-learning."""
 
-    inner_steps: int = option(8, help="Updates on the pseudo pairs of a task.", panel="Method", least=1)
-    inner_rate: float = option(
-        6e-5, help="Adam rate of these updates.", panel="Method", metavar="RATE", above=0, below=1
-    )
+    inner_steps: int = option(8, "Updates on the pseudo pairs of a task.", "Method", least=1)
+    inner_rate: float = learning_rate(6e-5, "Adam rate of these updates.", "Method", least=None, above=0)
     """Fewer and longer steps than the meta method's go about as far."""
-    outer_steps: int = option(4, help="Iterations with one task.", panel="Method", least=1)
+    outer_steps: int = option(4, "Iterations with one task.", "Method", least=1)
     unadapted_weight: float = option(
         0.5,
-        help="Share of the loss before adapting in the loss of the outer update; 0 in the paper, with which the weights"
+        "Share of the loss before adapting in the loss of the outer update; 0 in the paper, with which the weights"
         " are good after this number of updates alone.",
-        panel="Method",
+        "Method",
         metavar="W",
         least=0,
         most=1,
     )
     adapt_anew: bool = option(
         True,
-        help="Adapt to a task in each of its iterations, from where the outer update has come (the default), or once"
-        " for all of them, as the authors' code does.",
-        panel="Method",
+        "Adapt to a task in each of its iterations, from where the outer update has come (the default), or once for"
+        " all of them, as the authors' code does.",
+        "Method",
         flags=("--adapt-anew/--adapt-once",),
     )
 
@@ -169,10 +155,7 @@ class FusionTraining(TrainOptions):
     """Train the part of a video network that takes detail from neighbouring frames."""
 
     network: str = _network("video-unet")
-    deblurring: str | None = _weights(
-        "Single-frame network whose results it learns from.",
-        usual="the default of `deblur image`; after --from, the one it was trained with",
-    )
+    deblurring: str | None = _learnt_from("the default of `deblur image`; after --from, the one it was trained with")
 
 
 @dataclass(frozen=True)
@@ -182,17 +165,12 @@ class ReblurTraining(TrainOptions):
     network: str = _network("videoadapt-small")
     adversarial_weight: float = _weight(0.001, "Weight of the adversarial loss.")
     """As in the study of the joint training's paper, which goes without for itself."""
-    cycle_weight: float = _weight(
-        0.0, "Weight of the cycle loss: the default network must be able to take the blur off again."
-    )
+    cycle_weight: float = _weight(0.0, "Weight of the cycle loss: the default network must take the blur off again.")
 
 
 def _blocks_of_new(option: str, blocks: int | None, flag: str, start: str | None) -> None:
-    require(
-        blocks is None or start is None,
-        f"{option} and {flag} exclude each other",
-        "give one: weights have their own number of blocks",
-    )
+    cure = "give one: weights have their own number of blocks"
+    require(blocks is None or start is None, f"{option} and {flag} exclude each other", cure)
 
 
 STAGES: dict[str, type[TrainOptions]] = {

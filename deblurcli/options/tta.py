@@ -4,37 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deblurcli.options.option import check, option
+from deblurcli.options.option import Options, learning_rate, option, weights
 
 USUAL_STEPS = 5
 
 
 @dataclass(frozen=True)
-class TtaOptions:
-    """The updates by the reblurring loss."""
+class TtaOptions(Options):
+    """The updates by the reblurring loss: N = ``steps`` in the paper, whose rate is 3e-6, for larger networks."""
 
-    steps: int | None = option(None, help="Updates of the network.", panel="Method", least=0, usual=str(USUAL_STEPS))
-    """N in the paper."""
-    rate: float = option(
-        8e-6, help="Adam rate of the deblurring network.", panel="Method", metavar="RATE", least=0, below=1
-    )
-    """3e-6 in the paper, for larger networks."""
+    steps: int | None = option(None, "Updates of the network.", "Method", least=0, usual=str(USUAL_STEPS))
+    rate: float = learning_rate(8e-6, "Adam rate of the deblurring network.", "Method")
     tta_pixels: int = option(
         640 * 360,
-        help="Pixels of a picture that an update looks at, the most detailed first; the next update takes the next"
-        " ones.",
+        "Pixels of a picture that an update looks at, the most detailed first; then the next ones.",
         least=4096,
     )
-    tta_reblur: str = option("default", help="Weights of the reblurring module.", complete="weights", usual="bundled")
-    tta_frames: int = option(
-        8, help="Frames, evenly spread over the video, that it adapts to; each update looks at all of them.", least=1
-    )
+    tta_reblur: str = weights("default", "Weights of the reblurring module.", "Advanced", usual="bundled")
+    tta_frames: int = option(8, "Frames, evenly spread over the video, that every update looks at.", least=1)
     adapt_per: str = option(
-        "video", help="One adaptation for the video, or one for each frame.", panel="Method", choices=("video", "frame")
+        "video", "One adaptation for the video, or one for each frame.", "Method", choices=("video", "frame")
     )
-
-    def __post_init__(self) -> None:
-        check(self)
 
     @property
     def updates(self) -> int:

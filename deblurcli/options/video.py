@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from deblurcli.options.option import option
+from deblurcli.options.option import option, weights
 from deblurcli.options.output import OutputOptions
+
+ENCODERS = "libx264 libx265 libsvtav1 ffv1"
+PRESETS = "ultrafast superfast veryfast faster fast medium slow slower veryslow"
 
 
 @dataclass(frozen=True)
@@ -15,37 +18,19 @@ class VideoOptions(OutputOptions):
 
     method: str = option(
         "meta",
-        help="How the network adapts to each video: meta (to its own blur, learnt from its sharpest moments),"
-        " tta (test-time adaptation by a reblurring loss) or none.",
-        panel="Method",
+        "How to adapt to each video: meta (to its own blur, learnt from its sharpest moments), tta (test-time"
+        " adaptation by a reblurring loss) or none.",
+        "Method",
         complete="methods",
     )
-    network: str = option(
-        "default",
-        help="Weights: a name of `deblur weights list`, or a file.",
-        panel="Network and device",
-        complete="weights",
-        usual="bundled, for videos",
+    network: str = weights(
+        "default", "Weights: a name of `deblur weights list`, or a file.", usual="bundled, for videos"
     )
     save_adapted: Path | None = option(
-        None,
-        help="Write the adapted weights (.safetensors), for --network with further videos of this camera.",
-        panel="Output",
-        metavar="FILE",
+        None, "Write the adapted weights (.safetensors), for --network with further videos.", "Output"
     )
     codec: str | None = option(
-        None,
-        help="Encoder.",
-        panel="Output",
-        metavar="ENCODER",
-        complete="libx264 libx265 libsvtav1 ffv1",
-        usual="the input's codec",
+        None, "Encoder.", "Output", metavar="ENCODER", complete=ENCODERS, usual="the input's codec"
     )
-    crf: float | None = option(None, help="Constant quality of the encoder; less is better.", panel="Output")
-    preset: str | None = option(
-        None,
-        help="Speed preset of the encoder.",
-        panel="Output",
-        metavar="NAME",
-        complete="ultrafast superfast veryfast faster fast medium slow slower veryslow",
-    )
+    crf: float | None = option(None, "Constant quality of the encoder; less is better.", "Output")
+    preset: str | None = option(None, "Speed preset of the encoder.", "Output", metavar="NAME", complete=PRESETS)

@@ -48,17 +48,14 @@ from deblurcli.adaptation.guard import Diverged
 from deblurcli.adaptation.outcome import Outcome, PreparedNetwork
 from deblurcli.adaptation.survey import unit
 from deblurcli.adaptation.update import undone_without_memory, update
-from deblurcli.options.option import check, option
+from deblurcli.options.option import Options, option
 
 
 @dataclass(frozen=True)
-class ToyOptions:
+class ToyOptions(Options):
     steps: int = option(2, help="Updates.", least=0)
     toy_rate: float = option(1e-3, help="Rate.", above=0, below=1)
     adapt_per: str = option("video", help="One adaptation for each.", choices=("video", "shot"))
-
-    def __post_init__(self):
-        check(self)
 
     @property
     def updates(self):

@@ -407,7 +407,12 @@ def pull_weights(name: str, *, accept_licence: bool = False, console: Reporter |
 
 
 def import_weights(
-    files: Iterable[FilePath], network: str, destination: FilePath | None = None, *, console: Reporter | None = None
+    files: Iterable[FilePath],
+    network: str,
+    destination: FilePath | None = None,
+    *,
+    overwrite: bool = False,
+    console: Reporter | None = None,
 ) -> Path:
     """Convert weights as their authors published them, into the cache or a file of one's own.
 
@@ -416,7 +421,8 @@ def import_weights(
         UsageError, OutputError: the destination exists, or cannot be written.
     """
     target = None if destination is None else Path(destination)
-    return import_files([Path(file) for file in files], network, console or Reporter.silent(), target)
+    paths = [Path(file) for file in files]
+    return import_files(paths, network, console or Reporter.silent(), target, overwrite=overwrite)
 
 
 def doctor() -> list[tuple[str, str]]:

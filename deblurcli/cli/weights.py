@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from deblurcli.cli.pages import Pages
-from deblurcli.cli.parameters import command, weights_names
+from deblurcli.cli.parameters import command, group, weights_names
 from deblurcli.cli.session import Session
+from deblurcli.console import aligned
 from deblurcli.errors import DeblurError, WeightsError
 from deblurcli.jobs.batch import finish
+from deblurcli.options.option import Options, option
+from deblurcli.weights import registry, store
 
-app = typer.Typer(
-    cls=Pages,
-    help="Show, check, fetch and import the weights of the networks.",
-    no_args_is_help=False,
-    rich_markup_mode=None,
-)
+app = group("Show, check, fetch and import the weights of the networks.")
 
-Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="A name of the list.", show_default=False, autocompletion=weights_names)
-]
-OptionalName = Annotated[
-    str, typer.Argument(metavar="NAME", help="A name of the list.", show_default=False, autocompletion=weights_names)
-]
+
+def _name(help: str = "A name of the list.") -> Any:
+    return typer.Argument(metavar="NAME", help=help, show_default=False, autocompletion=weights_names)
+
+
+Name = Annotated[str, _name()]
+
+
+@dataclass(frozen=True)
+class Terms(Options):
+    """What is agreed to."""
+
+    accept_licence: bool = option(False, "Agree to a licence that is not free; asked for once.")
+
+
+@dataclass(frozen=True)
+class Imported(Options):
+    """What the files are, and where they go."""
+
+    network: str = option(help="Weights of the list that the files are.", metavar="NAME", complete="weights")
+    output: Path | None = option(
+        None, "Write here and not into the cache; NAME may be any network.", flags=("-o", "--output")
+    )
+    overwrite: bool = option(False, "Replace the output if it exists.")
 
 
 @command(app, "list")
@@ -35,31 +51,19 @@ def listing(session: Session) -> None:
     Available ones can be fetched with `deblur weights pull`. Those marked import must be fetched in a browser first;
     `deblur weights info` says where.
     """
-    report = session.console
-    from deblurcli.weights import store
-
     rows = [
         (row.entry.name, row.entry.network, _megabytes(row.entry.size), row.entry.licence, row.state, row.entry.score)
         for row in store.listing()
     ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        report.result("  ".join(f"{text:{width}}" for text, width in zip(row, widths, strict=True)).rstrip())
+    for line in aligned(rows):
+        session.console.result(line)
 
 
 @command(app, "pull")
 def pull(
     session: Session,
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="NAME", help="Names of the list.", show_default=False, autocompletion=weights_names),
-    ] = None,
-    accept_licence: Annotated[
-        bool,
-        typer.Option(
-            "--accept-licence", help="Agree to a licence that is not free; asked for once.", show_default=False
-        ),
-    ] = False,
+    terms: Terms,
+    names: Annotated[list[str] | None, _name("Names of the list.")] = None,
 ) -> None:
     """Fetch weights into the cache; without NAME, all that the commands use by themselves.
 
@@ -69,9 +73,7 @@ def pull(
     DEBLUR_CACHE names the folder of the cache, HF_ENDPOINT a mirror of the Hugging Face Hub; with DEBLUR_OFFLINE=1
     nothing is fetched. Proxies are those of the environment.
     """
-    report = session.console
     from deblurcli.weights import pull as pulling
-    from deblurcli.weights import registry, store
 
     known = registry.installed()
     used = [entry for job in known.sets for entry in known.weights_of(job).values()]
@@ -80,14 +82,14 @@ def pull(
     codes = []
     for entry in entries:
         try:
-            report.result(str(pulling.pull(entry, report, accept_licence=accept_licence)))
+            session.console.result(str(pulling.pull(entry, session.console, accept_licence=terms.accept_licence)))
         except DeblurError as error:
             if len(entries) == 1:
                 raise
-            codes.append(report.failure(error))
+            codes.append(session.console.failure(error))
     finish(codes, len(entries))
     if not names:
-        report.note(f"all weights that commands use by themselves are here; {len(store.listing())} are known")
+        session.console.note(f"all weights that commands use by themselves are here; {len(store.listing())} are known")
 
 
 @command(app, "import")
@@ -96,21 +98,7 @@ def import_(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE", help="A file as published; the several files of one network.")
     ],
-    network: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="Weights of the list that the files are.",
-            show_default=False,
-            autocompletion=weights_names,
-        ),
-    ],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--output", metavar="FILE", help="Write here and not into the cache; NAME may be any network."
-        ),
-    ] = None,
+    to: Imported,
 ) -> None:
     """Convert weights that the networks' authors published and you have fetched.
 
@@ -119,47 +107,38 @@ def import_(
     network's, and every number finite. With -o, the result can be given to --network as a file; so can the published
     file itself. The path goes to stdout.
     """
-    report = session.console
     from deblurcli.weights.pull import import_files
 
-    report.result(str(import_files(files, network, report, output)))
+    written = import_files(files, to.network, session.console, to.output, overwrite=to.overwrite)
+    session.console.result(str(written))
 
 
 @command(app, "remove")
 def remove(session: Session, name: Name) -> None:
     """Delete weights from the cache."""
-    report = session.console
-    from deblurcli.weights import registry, store
-
-    report.note(f"{store.remove(registry.find(name))} removed")
+    session.console.note(f"{store.remove(registry.find(name))} removed")
 
 
 @command(app, "path")
-def path(session: Session, name: OptionalName = "") -> None:
+def path(session: Session, name: Name = "") -> None:
     """Print where a file of weights lies; without NAME, the folder for weights that are not bundled."""
-    report = session.console
-    from deblurcli.weights import registry, store
-
-    report.result(str(store.locate(registry.find(name)) if name else store.cache_folder()))
+    session.console.result(str(store.locate(registry.find(name)) if name else store.cache_folder()))
 
 
 @command(app, "verify")
-def verify(session: Session, name: OptionalName = "") -> None:
+def verify(session: Session, name: Name = "") -> None:
     """Compare the size and SHA-256 of a file of weights with the registry; without NAME, of all on this machine."""
-    report = session.console
-    from deblurcli.weights import registry, store
-
     entries = [registry.find(name)] if name else [row.entry for row in store.listing() if row.path or row.entry.bundled]
     refused = 0
     for entry in entries:
         try:
             store.verify(entry)
-            report.result(f"{entry.name}  OK")
+            session.console.result(f"{entry.name}  OK")
         except DeblurError as error:
             if name:
                 raise
             refused += 1
-            report.failure(error)
+            session.console.failure(error)
     if refused:
         raise WeightsError(f"{refused} of {len(entries)} files of weights are refused", "the lines above say why")
 
@@ -167,9 +146,6 @@ def verify(session: Session, name: OptionalName = "") -> None:
 @command(app, "info")
 def info(session: Session, name: Name) -> None:
     """Show what is known about weights: network, data, licence, score, checksum, sources, place, and the card."""
-    report = session.console
-    from deblurcli.weights import registry, store
-
     entry = registry.find(name)
     where = {row.entry.name: row.path for row in store.listing()}[name]
     facts = {
@@ -185,15 +161,15 @@ def info(session: Session, name: Name) -> None:
     }
     facts = {key: value for key, value in facts.items() if value}
     for key, value in facts.items():
-        report.result(f"{key:8} {value}")
+        session.console.result(f"{key:8} {value}")
     for file in entry.published:
-        report.result(f"file     {file.file}: {_megabytes(file.size)}, sha256 {file.sha256 or 'not stated'}")
+        session.console.result(f"file     {file.file}: {_megabytes(file.size)}, sha256 {file.sha256 or 'not stated'}")
         for source in file.sources:
-            report.result(f"source   {source}")
+            session.console.result(f"source   {source}")
     if where:
         for key, value in store.card(entry).items():
             if key not in facts:
-                report.result(f"card     {key}: {value}")
+                session.console.result(f"card     {key}: {value}")
 
 
 def _megabytes(size: int) -> str:

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deblurcli.networks.blocks import ResBlock, check_clip
 from deblurcli.networks.pwc_net import PWCNet, sampled
-from deblurcli.networks.residual_unet import ResBlock
 
 FRAMES = 5
 BOX = 5
@@ -117,8 +117,7 @@ class CDVDTSP(nn.Module):
 
     def passes(self, clip: Tensor) -> list[Tensor]:
         """Frames 1, 2 and 3 after the first pass and frame 2 after the second."""
-        if clip.dim() != 5 or clip.shape[1:3] != (FRAMES, 3) or any(side % 4 for side in clip.shape[-2:]):
-            raise ValueError(f"expected N x {FRAMES} x 3 x H x W with H and W multiples of 4, got {tuple(clip.shape)}")
+        check_clip(clip, FRAMES, multiple_of=4)
         first = self.restored(clip.unbind(1))
         return [*first, *self.restored(first)]
 

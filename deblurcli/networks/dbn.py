@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deblurcli.networks.blocks import check_clip
+
 FRAMES = 5
 CENTRE = FRAMES // 2
 
@@ -68,8 +70,7 @@ class DBN(nn.Module):
         self.F15 = Unit(3 * FRAMES, 3, active=False)
 
     def forward(self, clip: Tensor) -> Tensor:
-        if clip.dim() != 5 or clip.shape[1:3] != (FRAMES, 3) or any(side % 8 for side in clip.shape[-2:]):
-            raise ValueError(f"expected N x {FRAMES} x 3 x H x W with H and W multiples of 8, got {tuple(clip.shape)}")
+        check_clip(clip, FRAMES, multiple_of=8)
         full = self.F0(clip.flatten(1, 2))
         half = self.F2(self.F1(self.D1(full)))
         quarter = self.F5(self.F4(self.F3(self.D2(half))))

@@ -8,33 +8,23 @@ that theirs may carry: pictures are always normalised by their own statistics.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
+from deblurcli.networks.blocks import Residual
+
 WIDTHS = (64, 128, 256)
 """Channels at full, half and quarter resolution."""
 
 
-class ResnetBlock(nn.Module):
+def resnet_block(channels: int, dropout: bool) -> nn.Module:
     """x + two 3x3 convolutions with mirrored borders, each normalised, ReLU and dropout in between."""
-
-    def __init__(self, channels: int, dropout: bool) -> None:
-        super().__init__()
-        self.conv_block = nn.Sequential(
-            nn.ReflectionPad2d(1),
-            nn.Conv2d(channels, channels, 3),
-            nn.InstanceNorm2d(channels),
-            nn.ReLU(inplace=True),
-            *([nn.Dropout(0.5)] if dropout else []),
-            nn.ReflectionPad2d(1),
-            nn.Conv2d(channels, channels, 3),
-            nn.InstanceNorm2d(channels),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv_block(x)
+    first = [nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3), *_normalised(channels)]
+    second = [nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3), nn.InstanceNorm2d(channels)]
+    return Residual(OrderedDict(conv_block=nn.Sequential(*first, *([nn.Dropout(0.5)] if dropout else []), *second)))
 
 
 class DeblurGAN(nn.Module):
@@ -56,7 +46,7 @@ class DeblurGAN(nn.Module):
         layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(3, WIDTHS[0], 7), *_normalised(WIDTHS[0])]
         for before, after in pairwise(WIDTHS):
             layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), *_normalised(after)]
-        layers += [ResnetBlock(WIDTHS[-1], dropout) for _ in range(blocks)]
+        layers += [resnet_block(WIDTHS[-1], dropout) for _ in range(blocks)]
         for before, after in pairwise(WIDTHS[::-1]):
             up = nn.ConvTranspose2d(before, after, 3, stride=2, padding=1, output_padding=1)
             layers += [up, *_normalised(after)]

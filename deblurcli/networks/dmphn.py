@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from deblurcli.networks.blocks import Residual
+
 Grid = tuple[int, int]
 """Rows and columns of patches."""
 
@@ -20,18 +22,10 @@ DECODED: tuple[Grid, ...] = ((2, 2), (2, 1), WHOLE, WHOLE)
 """The patches that levels 4 to 1 decode: those of the level that follows."""
 
 
-class Block(nn.Sequential):
+def block(channels: int) -> nn.Module:
     """x + conv(relu(conv(x)))."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(
-            nn.Conv2d(channels, channels, 3, padding=1),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(channels, channels, 3, padding=1),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + super().forward(x)
+    first, second = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+    return Residual(first, nn.ReLU(inplace=True), second)
 
 
 class Encoder(nn.Sequential):
@@ -40,14 +34,14 @@ class Encoder(nn.Sequential):
     def __init__(self) -> None:
         super().__init__()
         self.layer1 = nn.Conv2d(3, 32, 3, padding=1)
-        self.layer2 = Block(32)
-        self.layer3 = Block(32)
+        self.layer2 = block(32)
+        self.layer3 = block(32)
         self.layer5 = nn.Conv2d(32, 64, 3, stride=2, padding=1)
-        self.layer6 = Block(64)
-        self.layer7 = Block(64)
+        self.layer6 = block(64)
+        self.layer7 = block(64)
         self.layer9 = nn.Conv2d(64, 128, 3, stride=2, padding=1)
-        self.layer10 = Block(128)
-        self.layer11 = Block(128)
+        self.layer10 = block(128)
+        self.layer11 = block(128)
 
 
 class Decoder(nn.Sequential):
@@ -55,14 +49,14 @@ class Decoder(nn.Sequential):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layer13 = Block(128)
-        self.layer14 = Block(128)
+        self.layer13 = block(128)
+        self.layer14 = block(128)
         self.layer16 = nn.ConvTranspose2d(128, 64, 4, stride=2, padding=1)
-        self.layer17 = Block(64)
-        self.layer18 = Block(64)
+        self.layer17 = block(64)
+        self.layer18 = block(64)
         self.layer20 = nn.ConvTranspose2d(64, 32, 4, stride=2, padding=1)
-        self.layer21 = Block(32)
-        self.layer22 = Block(32)
+        self.layer21 = block(32)
+        self.layer22 = block(32)
         self.layer24 = nn.Conv2d(32, 3, 3, padding=1)
 
 

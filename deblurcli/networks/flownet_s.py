@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deblurcli.networks.blocks import check_clip
+
 FLOW_UNIT = 20.0
 """Pixels of motion that count as 1 inside the network."""
 MEAN = (0.411, 0.432, 0.45)
@@ -80,8 +82,7 @@ class FlowNetS(nn.Module):
 
     def outputs(self, pair: Tensor) -> list[Tensor]:
         """The flow at 1/4, 1/8, 1/16, 1/32 and 1/64 of the resolution, in pixels of the full one."""
-        if pair.dim() != 5 or pair.shape[1:3] != (2, 3):
-            raise ValueError(f"expected N x 2 x 3 x H x W, got {tuple(pair.shape)}")
+        check_clip(pair, 2)
         x = (pair - pair.new_tensor(MEAN)[:, None, None]).flatten(1, 2)
         encoded = {}
         for name, *_ in LAYERS:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from deblurcli.networks.blocks import chain
+
 MEAN, DEVIATION = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 """Mean and deviation of R, G and B in [-1, 1], by which the trunks expect their input normalised."""
 EPSILON = 1e-10
@@ -47,15 +49,9 @@ def trunk_layers(trunk: str) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-class Head(nn.Module):
+def head(channels: int) -> nn.Sequential:
     """How much each feature of a tap counts: a 1 x 1 convolution without bias, of weights that are not negative."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.model = nn.Sequential(nn.Dropout(), nn.Conv2d(channels, 1, 1, bias=False))
-
-    def forward(self, difference: Tensor) -> Tensor:
-        return self.model(difference)
+    return chain(model=nn.Sequential(nn.Dropout(), nn.Conv2d(channels, 1, 1, bias=False)))
 
 
 class LPIPS(nn.Module):
@@ -73,7 +69,7 @@ class LPIPS(nn.Module):
         for number, tap in enumerate(self.taps):
             convolution = self.features[tap - 1]
             assert isinstance(convolution, nn.Conv2d)
-            self.add_module(f"lin{number}", Head(convolution.out_channels))
+            self.add_module(f"lin{number}", head(convolution.out_channels))
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         mean, deviation = (first.new_tensor(values).view(1, 3, 1, 1) for values in (MEAN, DEVIATION))
@@ -84,8 +80,8 @@ class LPIPS(nn.Module):
             if place in self.taps:
                 length = x.square().sum(1, keepdim=True).sqrt()
                 one, other = (x / (length + EPSILON)).chunk(2)
-                head = self.get_submodule(f"lin{len(distances)}")
-                distances.append(head((one - other).square()).mean((1, 2, 3)))
+                weighted = self.get_submodule(f"lin{len(distances)}")((one - other).square())
+                distances.append(weighted.mean((1, 2, 3)))
         return torch.stack(distances).sum(0)
 
 

@@ -6,6 +6,7 @@ dict has the names and shapes of the authors' networks, so that their weights ca
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import cast
 
@@ -13,44 +14,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deblurcli.networks.blocks import Residual, chain
 
-class ConvUnit(nn.Module):
+
+def unit(
+    inputs: int, outputs: int, size: int, stride: int = 1, relu: bool = True, transposed: bool = False
+) -> nn.Sequential:
     """A convolution that keeps the size, divides it by ``stride`` or, ``transposed``, doubles it; then maybe ReLU."""
-
-    def __init__(
-        self, inputs: int, outputs: int, size: int, stride: int = 1, relu: bool = True, transposed: bool = False
-    ) -> None:
-        super().__init__()
-        kind = nn.ConvTranspose2d if transposed else nn.Conv2d
-        padding = (size - 1) // 2
-        self.main = nn.Sequential(kind(inputs, outputs, size, stride, padding))
-        if relu:
-            self.main.append(nn.ReLU(inplace=True))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.main(x)
+    kind = nn.ConvTranspose2d if transposed else nn.Conv2d
+    convolution = kind(inputs, outputs, size, stride, (size - 1) // 2)
+    return chain(main=nn.Sequential(convolution, *([nn.ReLU(inplace=True)] if relu else [])))
 
 
-class ResidualBlock(nn.Module):
-    """x + conv(relu(conv(x)))."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.main = nn.Sequential(ConvUnit(channels, channels, 3), ConvUnit(channels, channels, 3, relu=False))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.main(x)
-
-
-class Stage(nn.Module):
+def stage(channels: int, blocks: int) -> nn.Sequential:
     """Residual blocks of one scale: EB and DB of the paper."""
 
-    def __init__(self, channels: int, blocks: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(*(ResidualBlock(channels) for _ in range(blocks)))
+    def block() -> nn.Module:
+        pair = nn.Sequential(unit(channels, channels, 3), unit(channels, channels, 3, relu=False))
+        return Residual(OrderedDict(main=pair))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)
+    return chain(layers=nn.Sequential(*(block() for _ in range(blocks))))
 
 
 class ShallowConvolution(nn.Module):
@@ -59,12 +42,12 @@ class ShallowConvolution(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.main = nn.Sequential(
-            ConvUnit(3, channels // 4, 3),
-            ConvUnit(channels // 4, channels // 2, 1),
-            ConvUnit(channels // 2, channels // 2, 3),
-            ConvUnit(channels // 2, channels - 3, 1),
+            unit(3, channels // 4, 3),
+            unit(channels // 4, channels // 2, 1),
+            unit(channels // 2, channels // 2, 3),
+            unit(channels // 2, channels - 3, 1),
         )
-        self.conv = ConvUnit(channels, channels, 1, relu=False)
+        self.conv = unit(channels, channels, 1, relu=False)
 
     def forward(self, picture: Tensor) -> Tensor:
         return self.conv(torch.cat([picture, self.main(picture)], 1))
@@ -75,7 +58,7 @@ class FeatureAttention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.merge = ConvUnit(channels, channels, 3, relu=False)
+        self.merge = unit(channels, channels, 3, relu=False)
 
     def forward(self, features: Tensor, smaller: Tensor) -> Tensor:
         return features + self.merge(features * smaller)
@@ -93,10 +76,10 @@ class AsymmetricFusion(nn.Module):
         super().__init__()
         self.widths, self.level = list(widths), level
         outputs = self.widths[level]
-        self.conv = nn.Sequential(ConvUnit(sum(self.widths), outputs, 1), ConvUnit(outputs, outputs, 3, relu=False))
+        self.conv = nn.Sequential(unit(sum(self.widths), outputs, 1), unit(outputs, outputs, 3, relu=False))
 
     def forward(self, scales: Sequence[Tensor]) -> Tensor:
-        mix = cast(nn.Conv2d, cast(ConvUnit, self.conv[0]).main[0])
+        mix = cast(nn.Conv2d, self.conv.get_submodule("0.main.0"))
         weights = mix.weight.split(self.widths, 1)
         fused = F.conv2d(scales[self.level], weights[self.level], mix.bias)
         for level, (features, weight) in enumerate(zip(scales, weights, strict=True)):
@@ -125,20 +108,20 @@ class MIMOUNet(nn.Module):
         c1, c2, c3 = widths = (width, 2 * width, 4 * width)
         self.dropout = dropout
         # The authors' names; the order is that of their state dict.
-        self.Encoder = nn.ModuleList(Stage(c, blocks) for c in (c1, c2, c3))
+        self.Encoder = nn.ModuleList(stage(c, blocks) for c in (c1, c2, c3))
         self.feat_extract = nn.ModuleList(
             [
-                ConvUnit(3, c1, 3),
-                ConvUnit(c1, c2, 3, stride=2),
-                ConvUnit(c2, c3, 3, stride=2),
-                ConvUnit(c3, c2, 4, stride=2, transposed=True),
-                ConvUnit(c2, c1, 4, stride=2, transposed=True),
-                ConvUnit(c1, 3, 3, relu=False),
+                unit(3, c1, 3),
+                unit(c1, c2, 3, stride=2),
+                unit(c2, c3, 3, stride=2),
+                unit(c3, c2, 4, stride=2, transposed=True),
+                unit(c2, c1, 4, stride=2, transposed=True),
+                unit(c1, 3, 3, relu=False),
             ]
         )
-        self.Decoder = nn.ModuleList(Stage(c, blocks) for c in (c3, c2, c1))
-        self.Convs = nn.ModuleList([ConvUnit(2 * c2, c2, 1), ConvUnit(2 * c1, c1, 1)])
-        self.ConvsOut = nn.ModuleList([ConvUnit(c3, 3, 3, relu=False), ConvUnit(c2, 3, 3, relu=False)])
+        self.Decoder = nn.ModuleList(stage(c, blocks) for c in (c3, c2, c1))
+        self.Convs = nn.ModuleList([unit(2 * c2, c2, 1), unit(2 * c1, c1, 1)])
+        self.ConvsOut = nn.ModuleList([unit(c3, 3, 3, relu=False), unit(c2, 3, 3, relu=False)])
         self.AFFs = nn.ModuleList([AsymmetricFusion(widths, 0), AsymmetricFusion(widths, 1)])
         self.FAM1 = FeatureAttention(c3)
         self.SCM1 = ShallowConvolution(c3)

@@ -6,10 +6,13 @@ dict has the names and shapes of the authors' network, so that their weights can
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+
+from deblurcli.networks.blocks import Residual, chain
 
 
 def conv(inputs: int, outputs: int, size: int = 3) -> nn.Conv2d:
@@ -53,15 +56,13 @@ class AttentionBlock(nn.Module):
         return torch.addcmul(x, change, self.CA(change))
 
 
-class Down(nn.Module):
+def attention_pair(channels: int, reduction: int, act: nn.PReLU) -> nn.Sequential:
+    return nn.Sequential(*(AttentionBlock(channels, reduction, act) for _ in range(2)))
+
+
+def down(inputs: int, outputs: int) -> nn.Sequential:
     """Half the size (bilinear, which at this factor is the mean of four pixels), then other channels."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.down = nn.Sequential(nn.AvgPool2d(2), conv(inputs, outputs, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.down(x)
+    return chain(down=nn.Sequential(nn.AvgPool2d(2), conv(inputs, outputs, 1)))
 
 
 class Up(nn.Module):
@@ -87,12 +88,9 @@ class Encoder(nn.Module):
         super().__init__()
         c1, c2, c3 = widths
         self.fuses = fuses
-
-        def level(channels: int) -> nn.Sequential:
-            return nn.Sequential(*(AttentionBlock(channels, reduction, act) for _ in range(2)))
-
-        self.encoder_level1, self.encoder_level2, self.encoder_level3 = level(c1), level(c2), level(c3)
-        self.down12, self.down23 = Down(c1, c2), Down(c2, c3)
+        levels = (attention_pair(width, reduction, act) for width in widths)
+        self.encoder_level1, self.encoder_level2, self.encoder_level3 = levels
+        self.down12, self.down23 = down(c1, c2), down(c2, c3)
         if fuses:
             self.csff_enc1, self.csff_enc2, self.csff_enc3 = conv(c1, c1, 1), conv(c2, c2, 1), conv(c3, c3, 1)
             self.csff_dec1, self.csff_dec2, self.csff_dec3 = conv(c1, c1, 1), conv(c2, c2, 1), conv(c3, c3, 1)
@@ -116,11 +114,8 @@ class Decoder(nn.Module):
     def __init__(self, widths: Sequence[int], reduction: int, act: nn.PReLU) -> None:
         super().__init__()
         c1, c2, c3 = widths
-
-        def level(channels: int) -> nn.Sequential:
-            return nn.Sequential(*(AttentionBlock(channels, reduction, act) for _ in range(2)))
-
-        self.decoder_level1, self.decoder_level2, self.decoder_level3 = level(c1), level(c2), level(c3)
+        levels = (attention_pair(width, reduction, act) for width in widths)
+        self.decoder_level1, self.decoder_level2, self.decoder_level3 = levels
         self.skip_attn1, self.skip_attn2 = AttentionBlock(c1, reduction, act), AttentionBlock(c2, reduction, act)
         self.up21, self.up32 = Up(c2, c1), Up(c3, c2)
 
@@ -145,25 +140,18 @@ class SupervisedAttention(nn.Module):
         return features + self.conv1(features) * self.conv3(restored).sigmoid(), restored
 
 
-class OriginalResolutionBlock(nn.Module):
-    """Attention blocks and a convolution, residual (ORB of the paper)."""
-
-    def __init__(self, channels: int, blocks: int, reduction: int, act: nn.PReLU) -> None:
-        super().__init__()
-        attention = (AttentionBlock(channels, reduction, act) for _ in range(blocks))
-        self.body = nn.Sequential(*attention, conv(channels, channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)
-
-
 class OriginalResolution(nn.Module):
     """The last stage: full size throughout, fed by the stage before at three scales (ORSNet, figure 3c)."""
 
     def __init__(self, channels: int, widths: Sequence[int], blocks: int, reduction: int, act: nn.PReLU) -> None:
         super().__init__()
         c1, c2, c3 = widths
-        self.orb1, self.orb2, self.orb3 = (OriginalResolutionBlock(channels, blocks, reduction, act) for _ in range(3))
+
+        def group() -> nn.Module:  # ORB of the paper
+            attention = (AttentionBlock(channels, reduction, act) for _ in range(blocks))
+            return Residual(OrderedDict(body=nn.Sequential(*attention, conv(channels, channels))))
+
+        self.orb1, self.orb2, self.orb3 = (group() for _ in range(3))
         self.up_enc1, self.up_dec1 = Up(c2, c1), Up(c2, c1)
         self.up_enc2 = nn.Sequential(Up(c3, c2), Up(c2, c1))
         self.up_dec2 = nn.Sequential(Up(c3, c2), Up(c2, c1))

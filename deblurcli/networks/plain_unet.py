@@ -6,19 +6,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deblurcli.networks.blocks import ResBlock
 
-class ResidualBlock(nn.Module):
-    """x + conv(relu(conv(x))); the second convolution starts at zero, so that a new block is the identity."""
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
+def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
+    """The same convolution with weights and bias of zero."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.relu(self.conv1(x), inplace=True))
+
+def blocks_of(channels: int, count: int) -> nn.Sequential:
+    """Residual blocks whose second convolution starts at zero, so that new blocks are the identity."""
+    made = [ResBlock(channels) for _ in range(count)]
+    for block in made:
+        zeroed(block.conv2)
+    return nn.Sequential(*made)
 
 
 class Trunk(nn.Module):
@@ -51,14 +54,12 @@ class Trunk(nn.Module):
         before, deep, after = blocks
         self.fold = fold
         self.head = nn.Conv2d(channels, width, kernel, padding=kernel // 2)
-        self.encoder = nn.Sequential(*(ResidualBlock(width) for _ in range(before)))
+        self.encoder = blocks_of(width, before)
         self.down = nn.Conv2d(width, deep_width, 2, stride=2)
-        self.deep = nn.Sequential(*(ResidualBlock(deep_width) for _ in range(deep)))
+        self.deep = blocks_of(deep_width, deep)
         self.up = nn.Conv2d(deep_width, width * 4, 1)
-        self.decoder = nn.Sequential(*(ResidualBlock(width) for _ in range(after)))
-        self.tail = nn.Conv2d(width, planes * fold * fold, 3, padding=1)
-        nn.init.zeros_(self.tail.weight)
-        nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
+        self.decoder = blocks_of(width, after)
+        self.tail = zeroed(nn.Conv2d(width, planes * fold * fold, 3, padding=1))
 
     def forward(self, folded: Tensor) -> Tensor:
         features = self.encoder(self.head(folded))

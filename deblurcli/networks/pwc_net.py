@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deblurcli.networks.blocks import chain, check_clip
+
 NUMBERS = ("One", "Two", "Thr", "Fou", "Fiv", "Six")
 """How the authors number levels (1: half the resolution, 6: a 64th) and the convolutions of a level."""
 WIDTHS = (16, 32, 64, 96, 128, 196)
@@ -141,19 +143,13 @@ class Decoder(nn.Module):
         return F.leaky_relu(correlation(first, second), 0.1).to(first.dtype)
 
 
-class Refiner(nn.Module):
+def refiner(channels: int) -> nn.Sequential:
     """A correction of the last flow, from a wide neighbourhood (context network, section 3)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for width, dilation in ((128, 1), (128, 2), (128, 4), (96, 8), (64, 16), (32, 1)):
-            layers += [conv(channels, width, dilation=dilation), leaky()]
-            channels = width
-        self.moduleMain = nn.Sequential(*layers, conv(channels, 2))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.moduleMain(x)
+    layers: list[nn.Module] = []
+    for width, dilation in ((128, 1), (128, 2), (128, 4), (96, 8), (64, 16), (32, 1)):
+        layers += [conv(channels, width, dilation=dilation), leaky()]
+        channels = width
+    return chain(moduleMain=nn.Sequential(*layers, conv(channels, 2)))
 
 
 class Estimator(nn.Module):
@@ -167,7 +163,7 @@ class Estimator(nn.Module):
             decoders[level] = Decoder(level, decoders[level + 1].outputs if decoders else None)
         for level in sorted(decoders):
             self.add_module(f"module{NUMBERS[level - 1]}", decoders[level])
-        self.moduleRefiner = Refiner(decoders[FINEST].outputs)
+        self.moduleRefiner = refiner(decoders[FINEST].outputs)
 
     def flows(self, first: Sequence[Tensor], second: Sequence[Tensor]) -> list[Tensor]:
         """From the features of both pictures the flow of every level, coarse to fine, the last one refined as well."""
@@ -192,8 +188,7 @@ class PWCNet(nn.Module):
         self.moduleNetwork = Estimator()
 
     def forward(self, pair: Tensor) -> Tensor:
-        if pair.dim() != 5 or pair.shape[1:3] != (2, 3):
-            raise ValueError(f"expected N x 2 x 3 x H x W, got {tuple(pair.shape)}")
+        check_clip(pair, 2)
         first, second = (self.pyramid(picture) for picture in pair.unbind(1))
         return self.between(first, second, (pair.shape[-2], pair.shape[-1]))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from deblurcli.networks.residual_unet import ResBlock
+from deblurcli.networks.blocks import ResBlock
 
 CHANNELS = 64
 

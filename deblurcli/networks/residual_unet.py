@@ -12,17 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-class ResBlock(nn.Module):
-    """x + conv(relu(conv(x))), square kernels of odd side ``kernel``."""
-
-    def __init__(self, channels: int, kernel: int = 3) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, kernel, padding=kernel // 2)
-        self.conv2 = nn.Conv2d(channels, channels, kernel, padding=kernel // 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.relu(self.conv1(x), inplace=True))
+from deblurcli.networks.blocks import ResBlock
 
 
 class ResidualUNet(nn.Module):

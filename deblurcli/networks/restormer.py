@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deblurcli.networks.blocks import chain
 from deblurcli.networks.nafnet import LayerNorm2d
 
 
@@ -30,15 +31,9 @@ def parts(mix: nn.Conv2d, gather: nn.Conv2d, x: Tensor, count: int) -> list[Tens
     return [F.conv2d(F.conv2d(x, w), depthwise, padding=1, groups=len(depthwise)) for w, depthwise in weights]
 
 
-class Norm(nn.Module):
+def norm(channels: int) -> nn.Sequential:
     """Layer normalisation over the channels of every pixel, with scale and bias."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.body = LayerNorm2d(channels, eps=1e-5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.body(x)
+    return chain(body=LayerNorm2d(channels, eps=1e-5))
 
 
 class ChannelAttention(nn.Module):
@@ -90,9 +85,9 @@ class Block(nn.Module):
 
     def __init__(self, channels: int, heads: int, expansion: float) -> None:
         super().__init__()
-        self.norm1 = Norm(channels)
+        self.norm1 = norm(channels)
         self.attn = ChannelAttention(channels, heads)
-        self.norm2 = Norm(channels)
+        self.norm2 = norm(channels)
         self.ffn = FeedForward(channels, expansion)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -100,29 +95,10 @@ class Block(nn.Module):
         return x + self.ffn(self.norm2(x))
 
 
-class Embedding(nn.Module):
-    """The picture's first features."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.proj = conv(3, channels, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.proj(x)
-
-
-class Resize(nn.Module):
+def resize(channels: int, up: bool = False) -> nn.Sequential:
     """Half the size and twice the channels, or with ``up`` the reverse, by moving pixels into or out of channels."""
-
-    def __init__(self, channels: int, up: bool = False) -> None:
-        super().__init__()
-        if up:
-            self.body = nn.Sequential(conv(channels, 2 * channels, 3), nn.PixelShuffle(2))
-        else:
-            self.body = nn.Sequential(conv(channels, channels // 2, 3), nn.PixelUnshuffle(2))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.body(x)
+    mixed = conv(channels, 2 * channels if up else channels // 2, 3)
+    return chain(body=nn.Sequential(mixed, nn.PixelShuffle(2) if up else nn.PixelUnshuffle(2)))
 
 
 class Restormer(nn.Module):
@@ -155,21 +131,21 @@ class Restormer(nn.Module):
         def level(channels: int, count: int, heads: int) -> nn.Sequential:
             return nn.Sequential(*(Block(channels, heads, expansion) for _ in range(count)))
 
-        self.patch_embed = Embedding(c1)
+        self.patch_embed = chain(proj=conv(3, c1, 3))
         self.encoder_level1 = level(c1, n1, h1)
-        self.down1_2 = Resize(c1)
+        self.down1_2 = resize(c1)
         self.encoder_level2 = level(c2, n2, h2)
-        self.down2_3 = Resize(c2)
+        self.down2_3 = resize(c2)
         self.encoder_level3 = level(c3, n3, h3)
-        self.down3_4 = Resize(c3)
+        self.down3_4 = resize(c3)
         self.latent = level(c4, n4, h4)
-        self.up4_3 = Resize(c4, up=True)
+        self.up4_3 = resize(c4, up=True)
         self.reduce_chan_level3 = conv(2 * c3, c3, 1)
         self.decoder_level3 = level(c3, n3, h3)
-        self.up3_2 = Resize(c3, up=True)
+        self.up3_2 = resize(c3, up=True)
         self.reduce_chan_level2 = conv(2 * c2, c2, 1)
         self.decoder_level2 = level(c2, n2, h2)
-        self.up2_1 = Resize(c2, up=True)
+        self.up2_1 = resize(c2, up=True)
         self.decoder_level1 = level(c2, n1, h1)
         self.refinement = level(c2, refinement, h1)
         self.output = conv(c2, 3, 3)

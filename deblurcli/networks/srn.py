@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deblurcli.networks.residual_unet import ResBlock
+from deblurcli.networks.blocks import ResBlock
 
 SCALES = (4, 2, 1)
 """By which the picture is divided at each level, coarse to fine."""

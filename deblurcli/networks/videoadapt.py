@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deblurcli.networks.blocks import chain, check_clip
+
 FRAMES = 5
 CENTRE = FRAMES // 2
 
@@ -62,10 +64,7 @@ class VideoAdapt(nn.Module):
         self.decode = nn.Conv2d(c1, 3, 3, padding=1)
 
     def forward(self, clip: Tensor) -> Tensor:
-        if clip.dim() != 5 or clip.shape[1:3] != (FRAMES, 3) or any(side % self.multiple for side in clip.shape[-2:]):
-            raise ValueError(
-                f"expected N x {FRAMES} x 3 x H x W with H and W multiples of {self.multiple}, got {tuple(clip.shape)}"
-            )
+        check_clip(clip, FRAMES, self.multiple)
         full = self.conv1(self.conv1_e(clip.flatten(0, 1)))
         half = self.conv2(self.conv2_e(full))
         quarter = self.conv3(self.conv3_e(half))
@@ -108,8 +107,8 @@ class RegionViT(nn.Module):
         super().__init__()
         self.window = window
         self.authors_pairing = authors_pairing
-        self.patch_embed = Embedding(nn.Identity(), channels, dim)
-        self.regional_embed = Embedding(nn.Flatten(2), window * window * channels, dim)
+        self.patch_embed = embedding(nn.Identity(), channels, dim)
+        self.regional_embed = embedding(nn.Flatten(2), window * window * channels, dim)
         blocks = nn.ModuleList(Block(dim, heads, window, drop_path=0.1 * i / (depth - 1)) for i in range(depth))
         self.layers = nn.ModuleList([nn.ModuleDict({"blocks": blocks})])
         self.head = nn.Conv2d(dim, channels, 1)
@@ -154,16 +153,9 @@ class RegionViT(nn.Module):
         return regional.reshape(windows, frames, dim).transpose(0, 1) if self.authors_pairing else regional
 
 
-class Embedding(nn.Module):
+def embedding(arrange: nn.Module, features: int, dim: int) -> nn.Sequential:
     """Rearrangement, linear projection and layer norm: pixels or windows to tokens."""
-
-    def __init__(self, arrange: nn.Module, features: int, dim: int) -> None:
-        super().__init__()
-        self.proj = nn.Sequential(arrange, nn.Linear(features, dim))
-        self.norm = nn.LayerNorm(dim)
-
-    def forward(self, windows: Tensor) -> Tensor:
-        return self.norm(self.proj(windows))
+    return chain(proj=nn.Sequential(arrange, nn.Linear(features, dim)), norm=nn.LayerNorm(dim))
 
 
 class Block(nn.Module):
@@ -180,10 +172,7 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
         self.norm3 = nn.LayerNorm(dim)
         self.norm4 = nn.LayerNorm(dim)
-        self.mlp = nn.Sequential()
-        self.mlp.add_module("fc1", nn.Linear(dim, 4 * dim))
-        self.mlp.add_module("act", nn.GELU())
-        self.mlp.add_module("fc2", nn.Linear(4 * dim, dim))
+        self.mlp = chain(fc1=nn.Linear(dim, 4 * dim), act=nn.GELU(), fc2=nn.Linear(4 * dim, dim))
         self.drop_path = drop_path
 
     def within_frames(self, regional: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import nn
 
 from deblurcli.losses import LOSSES
 from deblurcli.networks import NETWORKS
-from deblurcli.networks.mprnet import Down, MPRNet, Up, join, split
+from deblurcli.networks.mprnet import MPRNet, Up, down, join, split
 
 NOISE = 3e-6
 
@@ -34,9 +34,9 @@ def test_one_slope_for_the_whole_network():
 
 @torch.no_grad()
 def test_resizing_is_bilinear():
-    x, down, up = seeded(1, (1, 4, 8, 12)), Down(4, 6), Up(4, 6)
-    expected = down.down[1](F.interpolate(x, scale_factor=0.5, mode="bilinear"))
-    torch.testing.assert_close(down(x), expected)
+    x, halved, up = seeded(1, (1, 4, 8, 12)), down(4, 6), Up(4, 6)
+    expected = halved.down[1](F.interpolate(x, scale_factor=0.5, mode="bilinear"))
+    torch.testing.assert_close(halved(x), expected)
     torch.testing.assert_close(up(x), up.up[1](F.interpolate(x, scale_factor=2, mode="bilinear")))
 
 

@@ -78,11 +78,8 @@ def free_system_memory() -> int:
 
 def _cpu_has_bf16() -> bool:
     """Whether bfloat16 convolutions are done by hardware; emulated ones are slower than float32."""
-    supported: Any = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    if supported is not None and supported():
-        return True
-    tile: Any = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return bool(tile is not None and tile())
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, probe, bool)() for probe in probes)
 
 
 def keep_memory() -> bool:

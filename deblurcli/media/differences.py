@@ -9,14 +9,8 @@ from deblurcli.media.probe import MediaInfo
 
 STRUCTURAL_TAGS = frozenset(
     {"encoder", "major_brand", "minor_version", "compatible_brands", "duration", "number_of_frames", "number_of_bytes"}
-    | {
-        "bps",
-        "_statistics_writing_app",
-        "_statistics_writing_date_utc",
-        "_statistics_tags",
-        "vendor_id",
-        "handler_name",
-    }
+    | {"bps", "vendor_id", "handler_name"}
+    | {f"_statistics_{name}" for name in ("writing_app", "writing_date_utc", "tags")}
 )
 """Tags that describe the file, not its content; each muxer writes its own."""
 

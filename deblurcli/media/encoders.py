@@ -12,26 +12,10 @@ from deblurcli.errors import OutputError, UsageError
 from deblurcli.media.layout import PlaneLayout, repacks
 from deblurcli.media.probe import VideoInfo
 
-FAMILY = {
-    "h264": "libx264",
-    "hevc": "libx265",
-    "vp8": "libvpx",
-    "vp9": "libvpx-vp9",
-    "av1": "libsvtav1",
-    "mpeg2video": "mpeg2video",
-    "mpeg4": "mpeg4",
-    "prores": "prores_ks",
-    "ffv1": "ffv1",
-    "huffyuv": "huffyuv",
-    "ffvhuff": "ffvhuff",
-    "utvideo": "utvideo",
-    "magicyuv": "magicyuv",
-    "qtrle": "qtrle",
-    "png": "png",
-    "rawvideo": "rawvideo",
-}
+LOSSLESS = ("ffv1", "huffyuv", "ffvhuff", "utvideo", "magicyuv", "qtrle", "png", "rawvideo")
+FAMILY = {"h264": "libx264", "hevc": "libx265", "vp8": "libvpx", "vp9": "libvpx-vp9", "av1": "libsvtav1"}
+FAMILY |= {"mpeg2video": "mpeg2video", "mpeg4": "mpeg4", "prores": "prores_ks"} | {name: name for name in LOSSLESS}
 """The encoder for each input codec; ``--codec`` takes both names."""
-LOSSLESS = frozenset({"ffv1", "huffyuv", "ffvhuff", "utvideo", "magicyuv", "qtrle", "png", "rawvideo"})
 FALLBACKS = ("libx264", "libx264rgb", "libx265", "libvpx-vp9", "ffv1", "ffvhuff", "mpeg2video")
 
 LAMBDA = 118
@@ -43,9 +27,7 @@ QUALITY: dict[str, dict[str, str]] = {
     "libvpx": {"crf": "8", "b": "50M", "cpu-used": "2"},  # VP8 has no mode without a target rate
     "libvpx-vp9": {"crf": "15", "b": "0", "cpu-used": "2", "row-mt": "1"},
     "libsvtav1": {"crf": "18"},
-    "mpeg2video": {"flags": "+qscale", "global_quality": str(2 * LAMBDA)},
-    "mpeg4": {"flags": "+qscale", "global_quality": str(2 * LAMBDA)},
-    "mjpeg": {"flags": "+qscale", "global_quality": str(2 * LAMBDA)},
+    **{name: {"flags": "+qscale", "global_quality": f"{2 * LAMBDA}"} for name in ("mpeg2video", "mpeg4", "mjpeg")},
 }
 """Visually lossless settings."""
 LOSSLESS_AT_ZERO = {

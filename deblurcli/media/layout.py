@@ -85,15 +85,11 @@ PACKED: dict[str, Packing] = {
     "nv24": _semi("yuv444p"),
     "nv42": _semi("yuv444p", swapped=True),
     "nv20le": _semi("yuv422p10le"),
-    "p010le": _semi("yuv420p10le", shift=6),
-    "p012le": _semi("yuv420p12le", shift=4),
-    "p016le": _semi("yuv420p16le"),
-    "p210le": _semi("yuv422p10le", shift=6),
-    "p212le": _semi("yuv422p12le", shift=4),
-    "p216le": _semi("yuv422p16le"),
-    "p410le": _semi("yuv444p10le", shift=6),
-    "p412le": _semi("yuv444p12le", shift=4),
-    "p416le": _semi("yuv444p16le"),
+    **{
+        f"p{first}{depth}le": _semi(f"yuv{chroma}p{depth}le", shift=16 - depth)
+        for first, chroma in (("0", 420), ("2", 422), ("4", 444))
+        for depth in (10, 12, 16)
+    },
     "yuyv422": Packing("yuv422p", ((0, 0, 2), (0, 1, 4), (0, 3, 4))),
     "yvyu422": Packing("yuv422p", ((0, 0, 2), (0, 3, 4), (0, 1, 4))),
     "uyvy422": Packing("yuv422p", ((0, 1, 2), (0, 0, 4), (0, 2, 4))),

@@ -17,26 +17,19 @@ from torch import Tensor
 
 THUMBNAIL_PIXELS = 600
 """Approximate size of the pictures that are compared: 33 x 18 for a wide video."""
-
 MAX_MOTION = 0.25
 """Motion between two frames that is followed, as a share of height and width."""
-
 BLOCK_SIDE = 4
 """Pixels of the thumbnail: side of the squares that are looked for in the frame before."""
-
 MIN_CONTRAST = 0.04
 """Share of the full scale below which a difference counts less: noise and the end of a fade are no content."""
-
 MIN_CUT = 0.25
 """Unlikeness of two frames above which they belong to two shots. On real footage it is below 0.18 within a shot, above
 0.28 between two, and sometimes as low as 0.2 between two dark or colourless ones."""
-
 MIN_CUT_RATIO = 2.0
 """Unlikeness at a cut as a multiple of the usual change, for footage that changes much from frame to frame."""
-
 AVERAGED_FRAMES = 8
 """Frames over which the usual change is averaged."""
-
 INITIAL_CHANGE = 0.2
 """The usual change before any is known: a second cut right behind a cut must be a clear one."""
 

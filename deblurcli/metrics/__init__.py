@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from deblurcli.metrics.fidelity import psnr, rounded, ssim
-from deblurcli.metrics.flicker import warping_error, warping_errors
+from deblurcli.metrics.flicker import warping_errors
 from deblurcli.metrics.naturalness import niqe
 from deblurcli.metrics.perceptual import lpips
 
-__all__ = ["lpips", "niqe", "psnr", "rounded", "ssim", "warping_error", "warping_errors"]
+__all__ = ["lpips", "niqe", "psnr", "rounded", "ssim", "warping_errors"]

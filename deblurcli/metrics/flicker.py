@@ -42,8 +42,3 @@ def warping_errors(videos: Sequence[Pair], reference: Pair) -> list[float]:
     total = weight.sum().clamp(min=1e-300)
     errors = [(rounded(now) - before).square_().mean(0) for (_, now), before in zip(videos, warped[1:], strict=True)]
     return [float(torch.dot(weight.flatten(), error.flatten().double()) / total) for error in errors]
-
-
-def warping_error(previous: Tensor, current: Tensor, reference_previous: Tensor, reference_current: Tensor) -> float:
-    """Temporal warping error of one video, see :func:`warping_errors`."""
-    return warping_errors([(previous, current)], (reference_previous, reference_current))[0]

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import math
 import zipfile
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -25,8 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deblurcli.errors import InputError, WeightsError
-from deblurcli.files import OutputFile
+from deblurcli.errors import WeightsError
 from deblurcli.metrics.fidelity import LUMA_WEIGHTS, Planes, gaussian_window, luma, rounded, smoothed
 
 BLOCK_SIDE = 96
@@ -36,8 +34,6 @@ SCALES = 2
 SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))
 """Rows and columns between neighbours whose products are taken."""
 FEATURES = SCALES * (2 + 4 * len(SHIFTS))
-MIN_SHARPNESS = 0.75
-"""Sharpness of the blocks that make the pristine model, as a share of the photo's sharpest."""
 MAX_BYTES = 1 << 20
 """Size of a model's file beyond which it is refused unread; a model has 11 kB."""
 
@@ -82,26 +78,6 @@ def niqe(picture: Tensor, model: NaturalModel | None = None, mode: str = "matlab
     return math.sqrt(max(off @ np.linalg.pinv((model.covariance + covariance) / 2) @ off, 0.0))
 
 
-def pristine_model(photos: Iterable[Tensor], card: dict[str, Any] | None = None) -> NaturalModel:
-    """The model of sharp photos, 3 x H x W in [0, 1] each: the features of the sharper blocks of every photo.
-
-    Raises:
-        InputError: the photos have fewer such blocks than the model has features.
-    """
-    chosen = [np.empty((0, FEATURES))]
-    for photo in photos:
-        features, sharpness = block_features(photo)
-        if len(features):
-            chosen.append(features[sharpness >= MIN_SHARPNESS * sharpness.max()])
-    features = np.concatenate(chosen)
-    features = features[~np.isnan(features).any(1)]
-    if len(features) <= FEATURES:
-        raise InputError(
-            f"{len(features)} sharp blocks are too few for a model of natural pictures", "give more photos"
-        )
-    return NaturalModel(features.mean(0), np.cov(features, rowvar=False), card or {})
-
-
 def read_model(path: Path) -> NaturalModel:
     """A model from a NumPy archive of ``mu_pris_param`` (36 numbers) and ``cov_pris_param`` (36 x 36).
 
@@ -129,13 +105,6 @@ def read_model(path: Path) -> NaturalModel:
     if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
         raise WeightsError(f"{path} is no NIQE model: it holds numbers that are not finite", cure)
     return NaturalModel(mean, covariance, card)
-
-
-def write_model(path: Path, model: NaturalModel) -> None:
-    """Write a file that :func:`read_model` reads. Raises OutputError."""
-    card = np.array(json.dumps(model.card))
-    with OutputFile(path, overwrite=True) as output:
-        np.savez(output.file, mu_pris_param=model.mean[None], cov_pris_param=model.covariance, card=card)
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -25,6 +26,27 @@ class Residual(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + super().forward(x)
+
+
+Layer = tuple[int, int, int, int] | int
+"""A convolution (channels, side, stride, padding) with a ReLU behind it, or max-pooling of this side and stride 2."""
+
+
+def wide(channels: int, count: int) -> list[Layer]:
+    return [(channels, 3, 1, 1)] * count
+
+
+def convolutions(layers: Sequence[Layer]) -> nn.Sequential:
+    """The convolutional part of AlexNet or a VGG for RGB pictures, with torchvision's numbers for the layers."""
+    made: list[nn.Module] = []
+    before = 3
+    for layer in layers:
+        if isinstance(layer, int):
+            made.append(nn.MaxPool2d(layer, 2))
+        else:
+            made += [nn.Conv2d(before, *layer), nn.ReLU(inplace=True)]
+            before = layer[0]
+    return nn.Sequential(*made)
 
 
 def chain(**layers: nn.Module) -> nn.Sequential:

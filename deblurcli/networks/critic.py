@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deblurcli.networks.blocks import Layer, convolutions, wide
+
 
 class PatchCritic(nn.Module):
     """A small 70x70 patch critic for Wasserstein training: a map of unbounded scores, high for real.
@@ -38,8 +40,8 @@ class PatchCritic(nn.Module):
         return self.model(image)
 
 
-VGG19 = (64, 64, 0, 128, 128, 0, 256, 256, 256, 256, 0, 512, 512, 512, 512, 0, 512, 512, 512, 512, 0)
-"""Widths of the convolutions (Simonyan & Zisserman, ICLR 2015, configuration E); 0 is max-pooling."""
+VGG19: list[Layer] = [*wide(64, 2), 2, *wide(128, 2), 2, *wide(256, 4), 2, *wide(512, 4), 2, *wide(512, 4), 2]
+"""The layers before the classifier (Simonyan & Zisserman, ICLR 2015, configuration E)."""
 
 
 class VGGCritic(nn.Module):
@@ -51,24 +53,10 @@ class VGGCritic(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        channels = 3
-        for width in VGG19:
-            if width:
-                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
-                channels = width
-            else:
-                layers.append(nn.MaxPool2d(2))
-        self.features = nn.Sequential(*layers)
-        self.classifier = nn.Sequential(
-            nn.Linear(channels * 7 * 7, 4096),
-            nn.ReLU(inplace=True),
-            nn.Dropout(),
-            nn.Linear(4096, 4096),
-            nn.ReLU(inplace=True),
-            nn.Dropout(),
-            nn.Linear(4096, 1),
-        )
+        self.features = convolutions(VGG19)
+        first, second = nn.Linear(512 * 7 * 7, 4096), nn.Linear(4096, 4096)
+        between = [nn.ReLU(inplace=True), nn.Dropout()]
+        self.classifier = nn.Sequential(first, *between, second, *between, nn.Linear(4096, 1))
 
     def forward(self, image: Tensor) -> Tensor:
         return self.classifier(F.adaptive_avg_pool2d(self.features(image), 7).flatten(1))

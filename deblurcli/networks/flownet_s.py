@@ -16,18 +16,9 @@ FLOW_UNIT = 20.0
 """Pixels of motion that count as 1 inside the network."""
 MEAN = (0.411, 0.432, 0.45)
 """Mean red, green and blue of the training pictures; subtracted from the input."""
-LAYERS = (
-    ("conv1", 64, 7, 2),
-    ("conv2", 128, 5, 2),
-    ("conv3", 256, 5, 2),
-    ("conv3_1", 256, 3, 1),
-    ("conv4", 512, 3, 2),
-    ("conv4_1", 512, 3, 1),
-    ("conv5", 512, 3, 2),
-    ("conv5_1", 512, 3, 1),
-    ("conv6", 1024, 3, 2),
-    ("conv6_1", 1024, 3, 1),
-)
+LAYERS = [("conv1", 64, 7, 2), ("conv2", 128, 5, 2), ("conv3", 256, 5, 2), ("conv3_1", 256, 3, 1)]
+for _level, _width in ((4, 512), (5, 512), (6, 1024)):
+    LAYERS += [(f"conv{_level}", _width, 3, 2), (f"conv{_level}_1", _width, 3, 1)]
 """Name, channels, side of the kernel and stride of the encoder's convolutions."""
 SKIPS = {5: ("conv5_1", 512), 4: ("conv4_1", 512), 3: ("conv3_1", 256), 2: ("conv2", 128)}
 """By level (2: a quarter of the resolution, 5: a 32nd) the encoder's layer that the decoder reads, and its channels."""

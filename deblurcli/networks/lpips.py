@@ -11,42 +11,20 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from deblurcli.networks.blocks import chain
+from deblurcli.networks.blocks import Layer, chain, convolutions, wide
 
 MEAN, DEVIATION = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 """Mean and deviation of R, G and B in [-1, 1], by which the trunks expect their input normalised."""
 EPSILON = 1e-10
 """Added to the length of a pixel's features, so that a pixel without any stays zero."""
 
-Layer = tuple[int, int, int, int] | int
-"""A convolution (channels, side, stride, padding) with a ReLU behind it, or max-pooling of this side and stride 2."""
-
-
-def _wide(channels: int, count: int) -> list[Layer]:
-    return [(channels, 3, 1, 1)] * count
-
-
 TRUNKS: dict[str, list[Layer]] = {
-    "alex": [(64, 11, 4, 2), 3, (192, 5, 1, 2), 3, *_wide(384, 1), *_wide(256, 2)],
-    "vgg": [*_wide(64, 2), 2, *_wide(128, 2), 2, *_wide(256, 3), 2, *_wide(512, 3), 2, *_wide(512, 3)],
+    "alex": [(64, 11, 4, 2), 3, (192, 5, 1, 2), 3, *wide(384, 1), *wide(256, 2)],
+    "vgg": [*wide(64, 2), 2, *wide(128, 2), 2, *wide(256, 3), 2, *wide(512, 3), 2, *wide(512, 3)],
 }
 
 TAPS = {"alex": (1, 4, 7, 9, 11), "vgg": (3, 8, 15, 22, 29)}
 """The ReLUs whose features are compared, by their place in the trunk."""
-
-
-def trunk_layers(trunk: str) -> nn.Sequential:
-    """The convolutional part of AlexNet or VGG16 up to its last tap, with torchvision's numbers for the layers."""
-    layers: list[nn.Module] = []
-    channels = 3
-    for layer in TRUNKS[trunk]:
-        if isinstance(layer, int):
-            layers.append(nn.MaxPool2d(layer, 2))
-        else:
-            width, side, stride, padding = layer
-            layers += [nn.Conv2d(channels, width, side, stride, padding), nn.ReLU(inplace=True)]
-            channels = width
-    return nn.Sequential(*layers)
 
 
 def head(channels: int) -> nn.Sequential:
@@ -64,7 +42,7 @@ class LPIPS(nn.Module):
 
     def __init__(self, trunk: str) -> None:
         super().__init__()
-        self.features = trunk_layers(trunk)
+        self.features = convolutions(TRUNKS[trunk])
         self.taps = TAPS[trunk]
         for number, tap in enumerate(self.taps):
             convolution = self.features[tap - 1]

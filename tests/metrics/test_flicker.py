@@ -16,9 +16,13 @@ from deblurcli import api
 from deblurcli.cli.app import run
 from deblurcli.jobs import measure as quality
 from deblurcli.media.images import Image, write_image
-from deblurcli.metrics import warping_error
+from deblurcli.metrics import warping_errors
 
 STILL = scene(1, 160, 240)
+
+
+def warping_error(previous: Tensor, current: Tensor, reference_previous: Tensor, reference_current: Tensor) -> float:
+    return warping_errors([(previous, current)], (reference_previous, reference_current))[0]
 
 
 def noisy(picture: Tensor, sigma: float, seed: int) -> Tensor:

@@ -18,6 +18,7 @@ from parity import case
 from scenes import blurred, scene
 from torch import Tensor
 
+from benchmarks.niqe_model import pristine_model, write_model
 from deblurcli.errors import InputError, WeightsError
 from deblurcli.metrics import niqe
 from deblurcli.metrics.naturalness import (
@@ -27,9 +28,7 @@ from deblurcli.metrics.naturalness import (
     block_features,
     bundled_model,
     halved,
-    pristine_model,
     read_model,
-    write_model,
 )
 
 

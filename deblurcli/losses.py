@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from kornia.filters import filter2d
 from torch import Tensor, nn
 
 Outputs = Tensor | Sequence[Tensor]
@@ -153,6 +152,8 @@ def laplacian(image: Tensor) -> Tensor:
 
 
 def _blur(image: Tensor) -> Tensor:
+    from kornia.filters import filter2d  # a second to import, and nothing but training needs it
+
     taps = image.new_tensor([0.05, 0.25, 0.4, 0.25, 0.05])
     with torch.autocast(image.device.type, enabled=False):
         return filter2d(image, torch.outer(taps, taps)[None], "replicate")

@@ -116,6 +116,18 @@ def test_what_help_loads_is_light(path: Path) -> None:
         assert not loaded_at_once(dotted(path), TREES) & HEAVY
 
 
+LATE = {
+    "kornia": "a second of its own, longer than all of ours; only blur made for training and pairs, and a loss, use it",
+    "matplotlib": "an extra, for the picture of `deblur inspect` alone",
+}
+"""Libraries that no import of ours loads, the Python door's included: what uses them imports them."""
+
+
+@pytest.mark.parametrize("library", LATE)
+def test_what_few_need_is_loaded_late(library: str) -> None:
+    assert [name for name in TREES if library in loaded_at_once(name, TREES)] == []
+
+
 def test_the_rules_can_fail() -> None:
     code = "import av\nfrom deblurcli.media import probe\ndef f():\n  from deblurcli.cli import app\n  import torch"
     av, probe, cli, _ = imports(ast.parse(code))

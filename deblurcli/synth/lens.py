@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from kornia.filters import filter2d_separable
 from torch import Tensor
 
 from deblurcli.synth.paths import BlurRange
@@ -24,6 +23,8 @@ def soften(light: Tensor, sigma: Tensor) -> Tensor:
 
     Networks that are trained on such scenes leave softness that is not from motion as it is.
     """
+    from kornia.filters import filter2d_separable  # a second to import, and only training and pairs need it
+
     at = torch.arange(-RADIUS, RADIUS + 1, dtype=light.dtype, device=light.device)
     kernels = torch.exp(-0.5 * (at / sigma.to(light.device).clamp(min=0.05)[:, None]) ** 2)
     kernels = kernels / kernels.sum(1, keepdim=True)

@@ -22,6 +22,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -45,6 +46,13 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """The same without spaces around it."""
     return printable(text).strip()
+
+
+def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Rows of texts as lines, their columns below each other."""
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
 def abandon_stdout() -> None:

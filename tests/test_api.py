@@ -6,9 +6,12 @@ import dataclasses
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import deblurcli
 from deblurcli import api
@@ -106,3 +109,10 @@ def test_unknown_stages_and_foreign_options_are_refused(tmp_path: Any) -> None:
     with pytest.raises(deblurcli.DeblurError, match="budget"):
         api.train_network("deblur", tmp_path, tmp_path / "run")
     assert TtaOptions().steps is None
+
+
+def test_pairs_make_their_folders(tmp_path: Path) -> None:
+    image = np.random.default_rng(1).integers(0, 255, (160, 160, 3), dtype=np.uint8)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    result = api.make_pairs(tmp_path / "a.png", tmp_path / "new" / "pairs" / "blurred" / "a.png")
+    assert result.destination.exists() and (tmp_path / "new" / "pairs" / "sharp" / "a.png").exists()

@@ -54,11 +54,14 @@ COMMANDS: dict[str, Command] = {
 }
 GROUPS = {"weights": weights.app, "train": train.app}
 
+RENAMED = {"--tta-lr": "--rate", "--deblur-rate": "--rate", "--tta-per": "--adapt-per", "--tta-steps": "--steps"}
+"""Options of earlier versions, and their names today."""
+
 app.callback()(with_fields(deblur))
 for name, function in COMMANDS.items():
     command(app, name)(function)
-for name, group in GROUPS.items():
-    app.add_typer(group, name=name)
+for name, commands in GROUPS.items():
+    app.add_typer(commands, name=name)
 
 
 def run(args: list[str]) -> int:
@@ -112,6 +115,9 @@ def _usage(error: Any) -> UsageError | None:
     """The parser's errors, whichever version of it is installed, as ours."""
     if not hasattr(error, "format_message"):
         return None
+    context, option = getattr(error, "ctx", None), getattr(error, "option_name", None)
+    today = RENAMED.get(str(option))
+    if context and any(today in param.opts for param in context.command.params):
+        return UsageError(f"no such option: {option}", f"it is called {today} now")
     found = error.format_message().rstrip(".")
-    context = getattr(error, "ctx", None)
     return UsageError(found[:1].lower() + found[1:], f"see {context.command_path if context else 'deblur'} --help")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+_HOUR = ("An hour of training", "deblur train deblur --data photos/ --out runs/deblur --minutes 60")
+_LIKE = ("A run that can be reproduced", "deblur train reblur --data photos/ --out runs/reblur --iterations 20000")
+
 EXAMPLES: dict[str, list[tuple[str, str]]] = {
     "deblur": [
         ("Restore a video", "deblur video in.mp4 -o out.mp4"),
@@ -42,22 +45,13 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("A clip of 48 frames from each photo, shaken by hand", "deblur synth photos/ -o pairs/ --frames 48"),
         ("A longer exposure for sharp footage", "deblur synth sharp.mp4 -o pairs/ --shutter 1.5"),
     ],
-    "deblur train": [
-        ("An hour of training", "deblur train deblur --data photos/ --out runs/deblur --minutes 60"),
-        ("A run that can be reproduced", "deblur train reblur --data photos/ --out runs/reblur --iterations 20000"),
-    ],
+    "deblur train": [_HOUR, _LIKE],
     "deblur train deblur": [
-        ("An hour of training", "deblur train deblur --data photos/ --out runs/deblur --minutes 60"),
-        (
-            "Going on from weights that are there",
-            "deblur train deblur --data photos/ --out run/ --from nafnet-w32 --minutes 60",
-        ),
+        _HOUR,
+        ("Going on from weights", "deblur train deblur --data photos/ --out run/ --from nafnet-w32 --minutes 60"),
     ],
     "deblur train joint": [
-        (
-            "With less weight on the reblurring loss",
-            "deblur train joint --data photos/ --out run/ --minutes 9 --reblur-weight 0.5",
-        )
+        ("Less reblurring loss", "deblur train joint --data photos/ --out run/ --minutes 9 --reblur-weight 0.5"),
     ],
     "deblur train module": [
         ("For a network of your own", "deblur train module --data photos/ --out run/ --minutes 9 --deblurring a.pth")
@@ -68,8 +62,6 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
     "deblur train fusion": [
         ("For the default of images", "deblur train fusion --data photos/ --out runs/fusion --minutes 90")
     ],
-    "deblur train reblur": [
-        ("A run that can be reproduced", "deblur train reblur --data photos/ --out runs/reblur --iterations 20000")
-    ],
+    "deblur train reblur": [_LIKE],
     "deblur doctor": [("What will be used on this machine", "deblur doctor")],
 }

@@ -7,24 +7,16 @@ from typing import Annotated
 
 import typer
 
-from deblurcli.options.option import check, option
+from deblurcli.options.option import Options, option
 
 Inputs = Annotated[list[str], typer.Argument(metavar="INPUT", help="Files, folders of them, or patterns in quotes.")]
 
 
 @dataclass(frozen=True)
-class Outputs:
+class Outputs(Options):
     """Where outputs go, and which files of a folder are inputs."""
 
     output: str = option(
         help="File to write; a folder for several.", panel="Result", metavar="OUT", flags=("-o", "--output")
     )
-    recursive: bool = option(
-        False,
-        help="Take the folders in a folder, too; OUT gets the same folders.",
-        panel="Result",
-        flags=("--recursive",),
-    )
-
-    def __post_init__(self) -> None:
-        check(self)
+    recursive: bool = option(False, "Take the folders in a folder, too; OUT gets the same folders.", "Result")

@@ -15,28 +15,21 @@ from deblurcli.cli.session import Session
 from deblurcli.console import printable
 from deblurcli.errors import UsageError
 from deblurcli.options.compute import ComputeOptions
-from deblurcli.options.option import check, option
+from deblurcli.options.option import Options, option
 from deblurcli.options.survey import SurveyOptions
 
 
 @dataclass(frozen=True)
-class Shown:
+class Shown(Options):
     """How what was found is shown."""
 
     output: str | None = option(
-        None, help="Picture of what was found, to write.", panel="Result", metavar="PNG", flags=("-o", "--output")
+        None, "Picture of what was found, to write.", "Result", metavar="PNG", flags=("-o", "--output")
     )
     form: str = option(
-        "table",
-        help="A table to read, or one JSON object.",
-        panel="Result",
-        choices=("table", "json"),
-        flags=("--format",),
+        "table", "A table to read, or one JSON object.", "Result", choices=("table", "json"), flags=("--format",)
     )
-    overwrite: bool = option(False, help="Replace a picture that exists.", panel="Output")
-
-    def __post_init__(self) -> None:
-        check(self)
+    overwrite: bool = option(False, "Replace a picture that exists.", "Output")
 
 
 def inspect(

@@ -16,7 +16,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
-from deblurcli.cli.pages import Page
+from deblurcli.cli.pages import Page, Pages
 from deblurcli.cli.session import Messages, Session
 from deblurcli.errors import UsageError
 from deblurcli.methods import METHODS
@@ -25,6 +25,11 @@ from deblurcli.options.option import Option, kinds, option, spelling
 Command = Callable[..., None]
 COMPLETING = "_DEBLUR_COMPLETE" in os.environ
 """Whether the shell asks: Typer needs a while for the answers of hundreds of options."""
+
+
+def group(help: str) -> typer.Typer:
+    """A group of commands."""
+    return typer.Typer(cls=Pages, help=help, rich_markup_mode=None)
 
 
 def command(app: typer.Typer, name: str, page: type[Page] = Page) -> Callable[[Command], Command]:
@@ -44,11 +49,8 @@ def with_fields(function: Command) -> Command:
     owners = {name: _owner(hints[name]) for name in given}
     taken: dict[str, inspect.Parameter] = {"ctx": _parameter("ctx", typer.Context)}
     for name, (kind, only) in owners.items():
-        if kind is Session:
-            continue
-        if is_dataclass(kind):
-            taken |= {field.name: _of_field(kind, field) for field in only}
-        else:
+        taken |= {field.name: _of_field(kind, field) for field in only}
+        if not only and kind is not Session:
             taken[name] = _parameter(name, hints[name], given[name].default)
     taken |= {field.name: _of_field(Messages, field) for field in fields(Messages)}
 
@@ -57,10 +59,10 @@ def with_fields(function: Command) -> Command:
         session.say_as(filled(Messages, fields(Messages), values))
         filling: dict[str, Any] = {}
         for name, (kind, only) in owners.items():
-            if kind is Session:
-                filling[name] = session
+            if only:
+                filling[name] = filled(kind, only, values)
             else:
-                filling[name] = filled(kind, only, values) if is_dataclass(kind) else values[name]
+                filling[name] = session if kind is Session else values[name]
         function(**filling)
 
     call.__name__, call.__doc__ = function.__name__, function.__doc__
@@ -104,7 +106,7 @@ def filled(kind: Any, only: Iterable[Field[Any]], values: Mapping[str, Any]) -> 
 def _owner(hint: Any) -> tuple[Any, tuple[Field[Any], ...]]:
     """The class of a parameter, and those of its fields that become options."""
     kind, *rest = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-    if not is_dataclass(kind) or kind is Session:
+    if not is_dataclass(kind):
         return kind, ()
     names = next((extra for extra in rest if isinstance(extra, frozenset)), None)
     return kind, tuple(field for field in fields(kind) if names is None or field.name in names)
@@ -120,22 +122,22 @@ def _of_field(owner: Any, field: Field[Any]) -> inspect.Parameter:
     default = inspect.Parameter.empty if field.default is MISSING else field.default
     if get_origin(kind) is tuple:
         kind, default = str, _default(field)
-    words = [*about.choices, *_words(about.complete)]
+    words = about.choices or (tuple(METHODS) if about.complete == "methods" else ())
+    placeholder = "NAME|FILE" if about.complete == "weights" else {int: "N", float: "N", Path: "FILE"}.get(kind, "TEXT")
+
+    def of_words(incomplete: str) -> list[str]:
+        return [word for word in words or about.complete.split() if word.startswith(incomplete)]
+
+    offer = weights_names if about.complete == "weights" else of_words
     typed = typer.Option(
         *(about.flags or (spelling(field.name, about),)),
-        metavar=None if kind is bool else about.metavar or "|".join(words) or _placeholder(kind, about),
+        metavar=None if kind is bool else about.metavar or "|".join(words) or placeholder,
         help=about.help + _said(field),
         rich_help_panel=about.panel,
         show_default=False,
-        autocompletion=_completion(about) if COMPLETING and kind is not bool else None,
+        autocompletion=offer if COMPLETING and kind is not bool else None,
     )
     return _parameter(field.name, Annotated[kind | None if optional else kind, typed], default)
-
-
-def _placeholder(kind: Any, about: Option) -> str:
-    if about.complete == "weights":
-        return "NAME|FILE"
-    return "N" if kind in (int, float) else "FILE" if kind is Path else "TEXT"
 
 
 def _sizes(owner: Any, field: Field[Any], value: Any) -> Any:
@@ -151,9 +153,7 @@ def _sizes(owner: Any, field: Field[Any], value: Any) -> Any:
 
 def _default(field: Field[Any]) -> str:
     """The default in words; empty where it says nothing, such as 0 for what is not given."""
-    if field.metadata["option"].usual:
-        return field.metadata["option"].usual
-    value = field.default
+    value = field.metadata["option"].usual or field.default
     if value is MISSING or not value or value is True:
         return ""
     if isinstance(value, float):
@@ -168,44 +168,17 @@ def _said(field: Field[Any]) -> str:
 def _merged(of: dict[str, Field[Any]], several: bool) -> Any:
     """The field of an option that some of several classes have."""
     about: list[Option] = [field.metadata["option"] for field in of.values()]
-    first = about[0]
+    first, usual = about[0], ""
     if len({each.help for each in about}) == 1:
         defaults = {name: _default(field) for name, field in of.items()}
         alike = len(set(defaults.values())) == 1
-        said = ", ".join(dict.fromkeys(text if alike else f"{text} ({name})" for name, text in defaults.items()))
+        usual = defaults.popitem()[1] if alike else ", ".join(f"{text} ({name})" for name, text in defaults.items())
         help = f"{', '.join(of)}: {first.help}" if several else first.help
-        usual = said
     else:
         help = " ".join(f"{name}: {field.metadata['option'].help}{_said(field)}" for name, field in of.items())
-        usual = ""
-    words = tuple(dict.fromkeys(word for each in about for word in each.choices))
-    return option(
-        None,
-        help=help,
-        panel=first.panel,
-        metavar=first.metavar or "|".join(words),
-        flags=first.flags,
-        complete=first.complete or " ".join(words),
-        usual=usual,
-    )
-
-
-def _words(complete: str) -> tuple[str, ...]:
-    """The words behind a name that stands for them."""
-    return tuple(METHODS) if complete == "methods" else ()
-
-
-def _completion(about: Option) -> Callable[[str], list[str]]:
-    """What the shell offers for an option."""
-
-    if about.complete == "weights":
-        return weights_names
-
-    def offer(incomplete: str) -> list[str]:
-        known = [*about.choices, *_words(about.complete)]
-        return [word for word in known or about.complete.split() if word.startswith(incomplete)]
-
-    return offer
+    words = list(dict.fromkeys(word for each in about for word in each.choices))
+    metavar, complete = first.metavar or "|".join(words), first.complete or " ".join(words)
+    return option(None, help, first.panel, metavar=metavar, flags=first.flags, complete=complete, usual=usual)
 
 
 def weights_names(incomplete: str) -> list[str]:

@@ -2,48 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from deblurcli.console import LOGS, Reporter, sink_for
-from deblurcli.options.option import check, option
+from deblurcli.options.option import Options, option
 
 
 @dataclass(frozen=True)
-class Messages:
+class Messages(Options):
     """What every command takes."""
 
-    quiet: bool = option(False, help="Only errors and results.", panel="Messages", flags=("--quiet", "-q"))
+    quiet: bool = option(False, "Only errors and results.", "Messages", flags=("--quiet", "-q"))
     verbose: bool = option(
-        False, help="Say more; show the traceback of an unexpected error.", panel="Messages", flags=("--verbose", "-v")
+        False, "Say more; show the traceback of an unexpected error.", "Messages", flags=("--verbose", "-v")
     )
     log: str | None = option(
-        None, help="Messages for people (text), or JSON lines (json).", panel="Messages", choices=LOGS, usual="text"
+        None, "Messages for people (text), or JSON lines (json).", "Messages", choices=LOGS, usual="text"
     )
 
-    def __post_init__(self) -> None:
-        check(self)
 
-
-@dataclass
 class Session:
     """The ``obj`` of every context."""
 
-    command: str
-    """The command line, for the record."""
-    log: str = "text"
-    quiet: bool = False
-    verbose: bool = False
-    console: Reporter = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._open()
+    def __init__(self, command: str, log: str = "text") -> None:
+        self.command = command
+        """The command line, for the record."""
+        self._log = log
+        self.console = Reporter(sink_for(log))
 
     def say_as(self, messages: Messages) -> None:
         """Take the messages' options of a command; ``deblur -q video`` and ``deblur video -q`` are the same."""
-        self.quiet |= messages.quiet
-        self.verbose |= messages.verbose
-        self.log = messages.log or self.log
-        self._open()
-
-    def _open(self) -> None:
-        self.console = Reporter(sink_for(self.log), quiet=self.quiet, verbose=self.verbose)
+        quiet, verbose = self.console.quiet or messages.quiet, self.console.verbose or messages.verbose
+        self._log = messages.log or self._log
+        self.console = Reporter(sink_for(self._log), quiet=quiet, verbose=verbose)

@@ -13,21 +13,18 @@ from deblurcli.errors import UsageError
 from deblurcli.jobs.batch import run_batch
 from deblurcli.media.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand
 from deblurcli.options.compute import ComputeOptions
-from deblurcli.options.option import check, option
+from deblurcli.options.option import Options, option
 from deblurcli.options.synth import SynthOptions
 
 
 @dataclass(frozen=True)
-class Folder:
+class Folder(Options):
     """Where pairs go, and which files of a folder are inputs."""
 
     output: str = option(
         help="Where blurred/ and sharp/ go.", panel="Result", metavar="FOLDER", flags=("-o", "--output")
     )
-    recursive: bool = option(False, help="Take the folders in a folder, too.", panel="Result", flags=("--recursive",))
-
-    def __post_init__(self) -> None:
-        check(self)
+    recursive: bool = option(False, "Take the folders in a folder, too.", "Result")
 
 
 def synth(

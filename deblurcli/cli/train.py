@@ -4,30 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import typer
-
-from deblurcli.cli.pages import Page, Pages
-from deblurcli.cli.parameters import command, only
+from deblurcli.cli.pages import Page
+from deblurcli.cli.parameters import command, group, only
 from deblurcli.cli.session import Session
 from deblurcli.errors import UsageError
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.train import STAGES, TrainOptions
 
-app = typer.Typer(
-    cls=Pages,
-    help="""Train a network.
-
-    The blur to learn from is made from sharp pictures. Give --minutes or --iterations. Weights, state and log are
-    written every few minutes and at the end, an interrupt included; the same command goes on where it stopped.""",
-    rich_markup_mode=None,
-)
-
 COMMON = """
 
 The blur to learn from is made from the pictures in FOLDER. Give --minutes or --iterations. Weights, state and log are
-written every few minutes and at the end, an interrupt included; the same command goes on where it stopped. The path of
-the trained weights goes to stdout.
-"""
+written every few minutes and at the end, an interrupt included; the same command goes on where it stopped."""
+
+app = group(f"Train a network.{COMMON}")
 
 
 class Stage(Page):
@@ -48,14 +37,16 @@ class Stage(Page):
 
 
 def _stage(name: str, kind: type[TrainOptions]) -> Any:
-    def train(session: Session, options: Any, compute: Annotated[ComputeOptions, only("device", "dtype")]) -> None:
+    def train(
+        session: Session, options: Any, compute: Annotated[ComputeOptions, only("device", "dtype", "offline")]
+    ) -> None:
         from deblurcli.jobs.train import run
 
         run(name, options, compute, session.console, session.command)
         session.console.result(str(options.out / f"{options.network}.safetensors"))
 
     train.__annotations__["options"] = kind
-    train.__doc__ = (kind.__doc__ or "") + COMMON
+    train.__doc__ = f"{kind.__doc__}{COMMON} The path of the trained weights goes to stdout."
     return train
 
 

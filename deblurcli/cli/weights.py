@@ -14,7 +14,6 @@ from deblurcli.console import aligned
 from deblurcli.errors import DeblurError, WeightsError
 from deblurcli.jobs.batch import finish
 from deblurcli.options.option import Options, option
-from deblurcli.weights import registry, store
 
 app = group("Show, check, fetch and import the weights of the networks.")
 
@@ -51,6 +50,8 @@ def listing(session: Session) -> None:
     Available ones can be fetched with `deblur weights pull`. Those marked import must be fetched in a browser first;
     `deblur weights info` says where.
     """
+    from deblurcli.weights import store
+
     rows = [
         (row.entry.name, row.entry.network, _megabytes(row.entry.size), row.entry.licence, row.state, row.entry.score)
         for row in store.listing()
@@ -74,6 +75,7 @@ def pull(
     nothing is fetched. Proxies are those of the environment.
     """
     from deblurcli.weights import pull as pulling
+    from deblurcli.weights import registry, store
 
     known = registry.installed()
     used = [entry for job in known.sets for entry in known.weights_of(job).values()]
@@ -116,18 +118,24 @@ def import_(
 @command(app, "remove")
 def remove(session: Session, name: Name) -> None:
     """Delete weights from the cache."""
+    from deblurcli.weights import registry, store
+
     session.console.note(f"{store.remove(registry.find(name))} removed")
 
 
 @command(app, "path")
 def path(session: Session, name: Name = "") -> None:
     """Print where a file of weights lies; without NAME, the folder for weights that are not bundled."""
+    from deblurcli.weights import registry, store
+
     session.console.result(str(store.locate(registry.find(name)) if name else store.cache_folder()))
 
 
 @command(app, "verify")
 def verify(session: Session, name: Name = "") -> None:
     """Compare the size and SHA-256 of a file of weights with the registry; without NAME, of all on this machine."""
+    from deblurcli.weights import registry, store
+
     entries = [registry.find(name)] if name else [row.entry for row in store.listing() if row.path or row.entry.bundled]
     refused = 0
     for entry in entries:
@@ -146,6 +154,8 @@ def verify(session: Session, name: Name = "") -> None:
 @command(app, "info")
 def info(session: Session, name: Name) -> None:
     """Show what is known about weights: network, data, licence, score, checksum, sources, place, and the card."""
+    from deblurcli.weights import registry, store
+
     entry = registry.find(name)
     where = {row.entry.name: row.path for row in store.listing()}[name]
     facts = {

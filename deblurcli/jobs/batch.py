@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from deblurcli.errors import OutputError, PartialError
-from deblurcli.jobs.plan import require_found
+from deblurcli.errors import PartialError
+from deblurcli.jobs.plan import make_folder, require_found
 
 if TYPE_CHECKING:
     from deblurcli.jobs.result import Result
@@ -58,10 +58,7 @@ def run_batch(jobs: Sequence[Job], batch: bool, worker: Worker) -> None:
     if not batch:
         return run_job(jobs[0], worker)
     for folder in dict.fromkeys(job.destination.parent for job in jobs):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"folder {folder} cannot be made: {error.strerror}", "give another -o") from error
+        make_folder(folder)
     codes = []
     for number, job in enumerate(jobs, 1):
         worker.console.note(f"[{number}/{len(jobs)}] {job.source}")

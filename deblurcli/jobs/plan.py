@@ -6,11 +6,10 @@ import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from deblurcli.errors import InputError, UsageError
-from deblurcli.media.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand, expand_below, is_pattern
-
-__all__ = ["Plan", "expand", "is_several", "pairs_to_measure", "plan", "require_found"]
+from deblurcli.errors import InputError, OutputError, UsageError
+from deblurcli.media.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand_below, is_pattern
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,24 @@ def plan(inputs: list[str], output: str, suffixes: Collection[str], recursive: b
     return Plan([(source, target / below) for source, below in found.items()], batch=True)
 
 
-def pairs_to_measure(restored: str, reference: str | None) -> list[tuple[Path, Path | None]]:
+def make_folder(folder: Path) -> None:
+    """Make a folder for outputs, and those around it, where it is missing. Raises OutputError: it cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"folder {folder} cannot be made: {error.strerror}", "give another -o") from error
+
+
+class Pair(NamedTuple):
+    """A file to measure, and what to compare it with."""
+
+    name: str
+    """Its path below the folder that was given, or its file name."""
+    restored: Path
+    reference: Path | None
+
+
+def pairs_to_measure(restored: str, reference: str | None, recursive: bool = False) -> list[Pair]:
     """The files to measure and what to compare each with; of several, those of one name.
 
     Raises:
@@ -76,7 +92,7 @@ def pairs_to_measure(restored: str, reference: str | None) -> list[tuple[Path, P
         UsageError: several files have one name, so that the rows could not be told apart.
     """
     if reference is None:
-        return [(file, None) for file in _files(restored).values()]
+        return [Pair(str(name), file, None) for name, file in _files(restored, recursive).items()]
     for text in (restored, reference):
         if text and not is_several(text) and not Path(text).exists():
             raise InputError(f"{text} does not exist", "check the path")
@@ -84,12 +100,12 @@ def pairs_to_measure(restored: str, reference: str | None) -> list[tuple[Path, P
         many, one = (restored, reference) if is_several(restored) else (reference, restored)
         what = "a folder" if Path(many).is_dir() else "a pattern"
         raise InputError(f"{many} is {what}, {one} is not", "give two files, two folders or two patterns")
-    mine, theirs = _files(restored), _files(reference)
+    mine, theirs = _files(restored, recursive), _files(reference, recursive)
     if not is_several(restored):
-        return list(zip(mine.values(), theirs.values(), strict=True))
+        return [Pair(str(name), file, *theirs.values()) for name, file in mine.items()]
     # Without a twin, the name under which it was looked for is what is reported as missing.
     folder = Path(reference) if Path(reference).is_dir() else Path(reference).parent
-    return [(file, _twin(file, theirs) or folder / file.name) for file in mine.values()]
+    return [Pair(str(name), file, _twin(name, theirs) or folder / name) for name, file in mine.items()]
 
 
 def is_several(text: str) -> bool:
@@ -97,20 +113,19 @@ def is_several(text: str) -> bool:
     return Path(text).is_dir() or is_pattern(text)
 
 
-def _files(text: str) -> dict[str, Path]:
+def _files(text: str, recursive: bool) -> dict[Path, Path]:
     """The files of an argument by name. Raises InputError, UsageError."""
-    found = expand([text], IMAGE_SUFFIXES | VIDEO_SUFFIXES)
-    if found == [Path(text)] and found[0].is_dir():
-        raise InputError(f"folder {text} has no images or videos", "give another folder")
-    files: dict[str, Path] = {}
-    for path in found:
-        if other := files.get(path.name):
+    files: dict[Path, Path] = {}
+    for path, name in expand_below([text], IMAGE_SUFFIXES | VIDEO_SUFFIXES, recursive):
+        if path == Path(text) and path.is_dir():
+            raise InputError(f"folder {text} has no images or videos", "give another folder")
+        if other := files.get(name):
             raise UsageError(f"{other} and {path} have one name", "measure them apart")
-        files[path.name] = path
+        files[name] = path
     return files
 
 
-def _twin(file: Path, others: dict[str, Path]) -> Path | None:
+def _twin(name: Path, others: dict[Path, Path]) -> Path | None:
     """The file of the same name, or the only one whose name differs just in its suffix."""
-    alike = [path for path in others.values() if path.stem == file.stem]
-    return others.get(file.name) or (alike[0] if len(alike) == 1 else None)
+    alike = [path for other, path in others.items() if other.with_suffix("") == name.with_suffix("")]
+    return others.get(name) or (alike[0] if len(alike) == 1 else None)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from deblurcli.errors import InputError, OutputError
+from deblurcli.errors import InputError
 from deblurcli.files import output_files
+from deblurcli.jobs.plan import make_folder
 from deblurcli.jobs.result import Result
 from deblurcli.media.clips import ClipWriter
 from deblurcli.media.images import Image, encoded, read_image
@@ -53,12 +54,9 @@ class SynthJob:
         """
         with ExitStack() as stack:
             pairs, rate, total = self._pairs(stack)
-            try:
-                self.sharp.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                found = f"folder {self.sharp.parent} cannot be made: {error.strerror}"
-                raise OutputError(found, "give another -o") from error
             paths = [self.destination, self.sharp]
+            for path in paths:
+                make_folder(path.parent)
             outputs = stack.enter_context(output_files(paths, inputs=[self.source], overwrite=self.options.overwrite))
             if self.destination.suffix == ".png":
                 for output, picture in zip(outputs, next(pairs), strict=True):

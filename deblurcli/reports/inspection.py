@@ -13,6 +13,7 @@ from torch import Tensor
 
 from deblurcli.adaptation.camera import Camera
 from deblurcli.adaptation.survey import WINDOW, SupportPatch, Survey
+from deblurcli.console import aligned
 from deblurcli.media.images import Image
 from deblurcli.media.probe import MediaInfo
 from deblurcli.metrics.self_shift import SHIFTS, self_shift_score
@@ -119,9 +120,8 @@ class Inspection:
     def lines(self, signs: str = BLOCKS) -> list[str]:
         """For people: rows of name and finding. ``signs``: eight characters of growing height."""
         rows = [*self._media(), *self._over_time(signs), ("camera", self._camera()), *self._patches()]
-        width = max(len(what) for what, _ in rows)
         # Names of languages and the like come from the file, which may hold terminal escapes.
-        return ["".join(filter(str.isprintable, f"{what:{width}}  {found}")) for what, found in rows]
+        return ["".join(filter(str.isprintable, line)) for line in aligned(rows)]
 
     def _time(self, frame: int) -> float:
         return round(self.times[frame], 6)

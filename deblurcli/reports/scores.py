@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-from statistics import fmean
 from typing import Any
 
 from deblurcli.console import one_line
@@ -30,7 +29,19 @@ Scores = dict[str, Any]
 def mean_of(scores: list[Scores]) -> Scores:
     """Over the files that have a score; the frames are added up."""
     found = {key: [s[key] for s in scores if key in s] for key in COLUMNS}
-    return {key: sum(values) if key == "frames" else fmean(values) for key, values in found.items() if values}
+    return {key: math.fsum(v) / len(v) if key != "frames" else sum(v) for key, v in found.items() if v}
+
+
+def lines(scores: dict[str, Scores], form: str, per_frame: bool = False, *, with_mean: bool) -> list[str]:
+    """The scores of files by name as a ``table``, ``csv`` or ``json``, with a last row for the mean if asked for."""
+    mean = mean_of(list(scores.values()))
+    if form == "json":
+        items = [{"name": name, **found} for name, found in scores.items()]
+        return [json.dumps(_finite({"items": items, "mean": mean}))]
+    rows = scores | ({"mean": mean} if with_mean else {})
+    if form == "table":
+        return table(rows)
+    return csv_lines(scores if per_frame else rows, per_frame)
 
 
 def table(rows: dict[str, Scores]) -> list[str]:
@@ -50,26 +61,18 @@ def table(rows: dict[str, Scores]) -> list[str]:
 
 def csv_lines(rows: dict[str, Scores], per_frame: bool) -> list[str]:
     """Lines of comma-separated values: a header and a line for each file, or for each frame of each."""
-    if per_frame:
-        lines = [
-            {"name": name, "frame": number, **frame}
-            for name, scores in rows.items()
-            for number, frame in enumerate(scores["per_frame"])
-        ]
-    else:
-        lines = [{"name": name, **scores} for name, scores in rows.items()]
-    keys = [key for key in ("name", "frame", *COLUMNS) if any(key in line for line in lines)]
+    found: list[Scores] = []
+    for name, scores in rows.items():
+        if per_frame:
+            found += [{"name": name, "frame": number, **frame} for number, frame in enumerate(scores["per_frame"])]
+        else:
+            found.append({"name": name, **scores})
+    keys = [key for key in ("name", "frame", *COLUMNS) if any(key in line for line in found)]
     text = io.StringIO()
     writer = csv.DictWriter(text, keys, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows(found)
     return text.getvalue().removesuffix("\n").split("\n")
-
-
-def json_line(rows: dict[str, Scores], mean: Scores) -> str:
-    """One object: the items with their names, and their mean."""
-    items = [{"name": name, **scores} for name, scores in rows.items()]
-    return json.dumps(_finite({"items": items, "mean": mean}))
 
 
 def _finite(value: Any) -> Any:

@@ -9,7 +9,8 @@ from fake_jobs import result
 
 from deblurcli import errors
 from deblurcli.cli.app import run
-from deblurcli.jobs.plan import expand, plan
+from deblurcli.jobs.plan import plan
+from deblurcli.media.inputs import expand
 
 SUFFIXES = {".mp4", ".mov"}
 

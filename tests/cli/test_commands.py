@@ -49,7 +49,7 @@ OF_METHODS = [entry.options for entry in METHODS.values()]
         ("video", (VideoOptions, *OF_METHODS, ComputeOptions), set()),
         ("image", (ImageOptions, TtaOptions, ComputeOptions), {"steps", "tta_frames", "adapt_per"}),
         ("synth", (SynthOptions,), set()),
-        *((f"train {stage}", (kind, ComputeOptions), {"tile", "offline"}) for stage, kind in STAGES.items()),
+        *((f"train {stage}", (kind, ComputeOptions), {"tile"}) for stage, kind in STAGES.items()),
     ],
 )
 def test_options_are_the_fields(name, kinds, without):
@@ -135,11 +135,11 @@ def test_the_fake_jobs_are_like_the_jobs(name):
 def test_train_passes_its_options(jobs, folder, capsys):
     calls = []
     jobs.train = lambda *given: calls.append(given) or {}
-    line = "train reblur --data photos --out run --iterations 5 --crops 64,96 --from default --device cpu"
+    line = "train reblur --data photos --out run --iterations 5 --crops 64,96 --from default --device cpu --offline"
     assert run(line.split()) == 0
     [(stage, options, compute, _, command)] = calls
     assert (stage, command) == ("reblur", "deblur " + line)
-    assert type(options) is STAGES["reblur"] and compute == ComputeOptions(device="cpu")
+    assert type(options) is STAGES["reblur"] and compute == ComputeOptions(device="cpu", offline=True)
     assert options.crops == (64, 96) and options.start == "default"
     assert options.network == STAGES["reblur"].network and options.data == Path("photos")
     assert capsys.readouterr().out.strip() == str(Path("run", f"{options.network}.safetensors"))
@@ -203,6 +203,12 @@ def test_an_interrupt_is_130(jobs, folder, capsys):
         ("video a.mp4", "missing option '-o'"),
         ("video -o out.mp4", "missing argument 'INPUT"),
         ("video a.mp4 -o out.mp4 --sped 3", "see deblur video --help"),
+        ("video a.mp4 -o out.mp4 --tta-lr 3", "no such option: --tta-lr; it is called --rate now"),
+        ("video a.mp4 -o out.mp4 --deblur-rate=3", "no such option: --deblur-rate; it is called --rate now"),
+        ("video a.mp4 -o out.mp4 --tta-per video", "no such option: --tta-per; it is called --adapt-per now"),
+        ("video a.mp4 -o out.mp4 --tta-steps 3", "no such option: --tta-steps; it is called --steps now"),
+        ("image a.png -o out.png --tta-lr 3", "it is called --rate now"),
+        ("metrics a.png --tta-steps 3", "see deblur metrics --help"),
         ("video a.mp4 -o out.mp4 --patches many", "'--patches'"),
         ("vidoe a.mp4", "vidoe"),
         ("video a.mp4 -o out", "-o out has no suffix; give a file such as out.mp4, or a folder: out/"),
@@ -223,6 +229,7 @@ def test_an_interrupt_is_130(jobs, folder, capsys):
         ("train meta --data d --out o --minutes 1 --cycle-weight=3", "train meta; leave it out, or train reblur"),
         ("clip.mp4", "give deblur video clip.mp4 -o OUT"),
         ("photo.JPG -o out.png", "give deblur image photo.JPG -o OUT"),
+        ("train deblur --data d --out o --minutes 1 --ring 4", "--ring 4 is too small; give at least 6"),
         ("train deblur --data d --out o", "give --minutes or --iterations"),
         ("train deblur --data d --out o --minutes 1 --crops big", "--crops big is not a list of sizes"),
         (
@@ -347,6 +354,19 @@ def test_metrics_of_folders_match_by_name(jobs, two_folders, capsys):
         ["2.png", "34.000", "0.9000", "1"],
         ["mean", "33.000", "0.9000", "2"],
     ]
+
+
+def test_metrics_of_folders_in_folders_match_by_their_paths(jobs, folder, capsys):
+    for name in ("mine/1.png", "mine/a/1.png", "mine/b/1.png", "theirs/1.png", "theirs/a/1.png", "theirs/b/1.jpg"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    compared = []
+    jobs.measure = lambda a, b: compared.append((str(a), str(b))) or {"psnr": 30.0, "frames": 1}
+    assert run(["metrics", "mine", "theirs", "--recursive"]) == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert names == ["1.png", *(str(Path(part, "1.png")) for part in "ab"), "mean"]
+    wanted = [("1.png", "1.png"), ("a/1.png", "a/1.png"), ("b/1.png", "b/1.jpg")]
+    assert compared == [(str(Path("mine", a)), str(Path("theirs", b))) for a, b in wanted]
 
 
 def test_metrics_for_machines(jobs, two_folders, capsys):

@@ -113,12 +113,15 @@ def pick_device(device: str = "auto", dtype: str = "auto") -> Device:
         where = torch.device(chosen)
     except RuntimeError:
         raise DeviceError(f"--device {device} is unknown", "give auto, cpu, cuda, cuda:N or mps") from None
-    if where.type == "cuda" and not (torch.cuda.is_available() and (where.index or 0) < torch.cuda.device_count()):
-        raise DeviceError(f"device {chosen} is not present", "give --device cpu, or see deblur doctor")
-    if where.type == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError("device mps is not present", "give --device cpu, or see deblur doctor")
-    if where.type not in ("cpu", "cuda", "mps"):
+    present = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (where.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if where.type not in present:
         raise DeviceError(f"--device {device} is not supported", "give auto, cpu, cuda, cuda:N or mps")
+    if not present[where.type]:
+        raise DeviceError(f"device {chosen} is not present", "give --device cpu, or see deblur doctor")
     if where.type == "cpu":
         keep_memory()
     if dtype != "auto":

@@ -89,23 +89,23 @@ def choose(
     """
     suffix = destination.suffix.lower()
     if suffix not in CONTAINERS:
-        known = " ".join(CONTAINERS)
-        raise OutputError(f"{destination.name} has no known video suffix", f"use one of {known}")
+        raise OutputError(f"{destination.name} has no known video suffix", f"use one of {' '.join(CONTAINERS)}")
     muxer, usual = CONTAINERS[suffix]
     if codec is None:
         wanted = ["ffv1"] if video.codec in LOSSLESS else []
         candidates = [FAMILY.get(video.codec, "libx264"), *wanted, *FALLBACKS]
-        chosen = next((name for name in candidates if name in usual and _takes(name, layout, video)), None)
         # Alpha is given up only where no usual encoder keeps it.
-        chosen = chosen or next((n for n in candidates if n in usual and _takes(n, layout, video, alpha=False)), None)
+        tries = ((name, alpha) for alpha in (True, False) for name in candidates if name in usual)
+        chosen = next((name for name, alpha in tries if _takes(name, layout, video, alpha)), None)
         if chosen is None:
             raise OutputError(f"no {suffix} encoder keeps {_shape(video, layout)}", "use --codec ffv1 and .mkv")
     else:
         chosen = FAMILY.get(codec, codec)
-        if not _exists(chosen):
-            raise OutputError(f"this build has no encoder {codec}", f"use --codec {_alternative(usual, layout, video)}")
         if not _takes(chosen, layout, video, alpha=False):
-            cure = f"use --codec {_alternative(usual, layout, video)}"
+            good = (name for name in FALLBACKS if name in usual and _takes(name, layout, video))
+            cure = f"use --codec {next(good, 'ffv1 and a .mkv output')}"
+            if not _exists(chosen):
+                raise OutputError(f"this build has no encoder {codec}", cure)
             raise OutputError(f"{chosen} cannot hold {_shape(video, layout)} unchanged", cure)
     formats = _formats(chosen, layout)
     keeps = [name for name in formats if name in repacks(layout.pix_fmt)]
@@ -123,11 +123,6 @@ def _exists(codec: str) -> bool:
         return av.Codec(codec, "w").type == "video"
     except ValueError:
         return False
-
-
-def _alternative(usual: frozenset[str], layout: PlaneLayout, video: VideoInfo) -> str:
-    good = (name for name in FALLBACKS if name in usual and _takes(name, layout, video))
-    return next(good, "ffv1 and a .mkv output")
 
 
 def _shape(video: VideoInfo, layout: PlaneLayout) -> str:
@@ -161,6 +156,7 @@ def _takes(codec: str, layout: PlaneLayout, video: VideoInfo, alpha: bool = True
 
 def _options(codec: str, video: VideoInfo, crf: float | None, preset: str | None) -> dict[str, str]:
     options = dict(QUALITY.get(codec, {}))
+    cure = "leave it out, or use --codec libx264"
     known = {option.name for option in av.CodecContext.create(codec, "w").supported_options.private}
     if codec == "prores_ks" and video.codec == "prores" and video.profile in PRORES:
         options["profile"] = PRORES[video.profile]
@@ -176,11 +172,11 @@ def _options(codec: str, video: VideoInfo, crf: float | None, preset: str | None
         elif "qscale" in options.get("flags", ""):
             options["global_quality"] = str(round(crf * LAMBDA))
         else:
-            raise UsageError(f"{codec} has no --crf", "leave it out, or use --codec libx264")
+            raise UsageError(f"{codec} has no --crf", cure)
     if preset is not None:
         name = "preset" if "preset" in known else "cpu-used"
         if name not in known:
-            raise UsageError(f"{codec} has no --preset", "leave it out, or use --codec libx264")
+            raise UsageError(f"{codec} has no --preset", cure)
         options[name] = preset
     if codec == "libsvtav1":
         os.environ.setdefault("SVT_LOG", "1")  # the library would write its banner to stderr

@@ -103,9 +103,7 @@ class VideoReader:
 
     def frames(self) -> Iterator[Frame]:
         """The frames in order of time. Raises InputError if nothing decodes, or if size or format change."""
-        for item in self.items():
-            if isinstance(item, Frame):
-                yield item
+        return (item for item in self.items() if isinstance(item, Frame))
 
     def items(self) -> Iterator[Frame | av.Packet]:
         """Frames and, if ``copied``, the other streams' packets, in the order of the file."""
@@ -159,9 +157,7 @@ class VideoReader:
         raise InputError(found, "copy it again, or cut out the damaged part") from error
 
     def _demux(self) -> Iterator[av.Packet]:
-        if self.copied:
-            return self.container.demux()
-        return self.container.demux(self.stream)
+        return self.container.demux(*([] if self.copied else [self.stream]))
 
     def _timed(self, frame: av.VideoFrame, before: Frame | None) -> Frame:
         video = self.info.video

@@ -29,31 +29,19 @@ def join(x: Tensor, dim: int) -> Tensor:
     return torch.cat(x.chunk(2), dim)
 
 
-class ChannelWeights(nn.Module):
-    """A factor in [0, 1] for every channel, from the channels' means over the picture: N x C x 1 x 1."""
-
-    def __init__(self, channels: int, reduction: int) -> None:
-        super().__init__()
-        inner = channels // reduction
-        self.conv_du = nn.Sequential(
-            conv(channels, inner, 1), nn.ReLU(inplace=True), conv(inner, channels, 1), nn.Sigmoid()
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv_du(x.mean((2, 3), keepdim=True))
-
-
 class AttentionBlock(nn.Module):
     """Residual block with channel attention (CAB, figure 3b of the paper); ``act`` is the network's one PReLU."""
 
     def __init__(self, channels: int, reduction: int, act: nn.PReLU) -> None:
         super().__init__()
-        self.CA = ChannelWeights(channels, reduction)
+        inner = channels // reduction
+        layers = [conv(channels, inner, 1), nn.ReLU(inplace=True), conv(inner, channels, 1), nn.Sigmoid()]
+        self.CA = chain(conv_du=nn.Sequential(*layers))  # from the channels' means to a factor for each
         self.body = nn.Sequential(conv(channels, channels), act, conv(channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
         change = self.body(x)
-        return torch.addcmul(x, change, self.CA(change))
+        return torch.addcmul(x, change, self.CA(change.mean((2, 3), keepdim=True)))
 
 
 def attention_pair(channels: int, reduction: int, act: nn.PReLU) -> nn.Sequential:
@@ -92,8 +80,8 @@ class Encoder(nn.Module):
         self.encoder_level1, self.encoder_level2, self.encoder_level3 = levels
         self.down12, self.down23 = down(c1, c2), down(c2, c3)
         if fuses:
-            self.csff_enc1, self.csff_enc2, self.csff_enc3 = conv(c1, c1, 1), conv(c2, c2, 1), conv(c3, c3, 1)
-            self.csff_dec1, self.csff_dec2, self.csff_dec3 = conv(c1, c1, 1), conv(c2, c2, 1), conv(c3, c3, 1)
+            self.csff_enc1, self.csff_enc2, self.csff_enc3 = (conv(width, width, 1) for width in widths)
+            self.csff_dec1, self.csff_dec2, self.csff_dec3 = (conv(width, width, 1) for width in widths)
 
     def forward(self, x: Tensor, encoded: Scales = (), decoded: Scales = ()) -> Scales:
         full = self.encoder_level1(x)

@@ -60,47 +60,20 @@ def _given(known: Iterable[type[Any]], keywords: Mapping[str, Any]) -> dict[str,
 
 
 def deblur_video(
-    source: FilePath,
-    destination: FilePath,
-    *,
-    method: str = "meta",
-    network: str | Path = "default",
-    save_adapted: FilePath | None = None,
-    codec: str | None = None,
-    crf: float | None = None,
-    preset: str | None = None,
-    overwrite: bool = False,
-    skip_existing: bool = False,
-    steps: int | None = None,
-    rate: float | None = None,
-    adapt_per: str | None = None,
-    seed: int | None = None,
-    patches: int | None = None,
-    patch_size: int | None = None,
-    batch: int | None = None,
-    reblurring: str | None = None,
-    pseudo_sharp: str | None = None,
-    initial: str | Path | None = None,
-    guard: str | None = None,
-    part: str | None = None,
-    weighting: str | None = None,
-    critic: str | Path | None = None,
-    real_sample: str | None = None,
-    cycle_weight: float | None = None,
-    freeze_deblur_in_cycle: bool | None = None,
-    dropout: bool | None = None,
-    reblur_rate: float | None = None,
-    critic_rate: float | None = None,
-    tta_frames: int | None = None,
-    tta_pixels: int | None = None,
-    tta_reblur: str | Path | None = None,
-    device: str = "auto",
-    dtype: str = "auto",
-    tile: str | int = "auto",
-    offline: bool = False,
-    worker: Worker | None = None,
-    console: Reporter | None = None,
-) -> Result:
+    source: FilePath, destination: FilePath, *,
+    method: str = "meta", network: FilePath = "default", save_adapted: FilePath | None = None,
+    codec: str | None = None, crf: float | None = None, preset: str | None = None,
+    overwrite: bool = False, skip_existing: bool = False,
+    steps: int | None = None, rate: float | None = None, adapt_per: str | None = None, seed: int | None = None,
+    patches: int | None = None, patch_size: int | None = None, batch: int | None = None, reblurring: str | None = None,
+    pseudo_sharp: str | None = None, initial: FilePath | None = None, guard: str | None = None, part: str | None = None,
+    weighting: str | None = None, critic: FilePath | None = None, real_sample: str | None = None,
+    cycle_weight: float | None = None, freeze_deblur_in_cycle: bool | None = None, dropout: bool | None = None,
+    reblur_rate: float | None = None, critic_rate: float | None = None, tta_frames: int | None = None,
+    tta_pixels: int | None = None, tta_reblur: FilePath | None = None,
+    device: str = "auto", dtype: str = "auto", tile: str | int = "auto", offline: bool = False,
+    worker: Worker | None = None, console: Reporter | None = None,
+) -> Result:  # fmt: skip
     """Restore a video; every stream, timestamp and tag except the pixels stays as it was.
 
     Args:
@@ -117,34 +90,19 @@ def deblur_video(
     """
     keywords = locals()
     given = _given((entry.options for entry in METHODS.values()), keywords)
-    job = VideoJob(
-        Path(source),
-        Path(destination),
-        _pick(VideoOptions, keywords),
-        method_options(method, given),
-        _pick(ComputeOptions, keywords),
-    )
+    chosen, compute = _pick(VideoOptions, keywords), _pick(ComputeOptions, keywords)
+    job = VideoJob(Path(source), Path(destination), chosen, method_options(method, given), compute)
     return job.run(worker or Worker(job.compute, console))
 
 
 def deblur_image(
-    source: FilePath,
-    destination: FilePath,
-    *,
-    network: str | Path = "default",
-    tta_steps: int | None = None,
-    rate: float | None = None,
-    tta_pixels: int | None = None,
-    tta_reblur: str | Path | None = None,
-    overwrite: bool = False,
-    skip_existing: bool = False,
-    device: str = "auto",
-    dtype: str = "auto",
-    tile: str | int = "auto",
-    offline: bool = False,
-    worker: Worker | None = None,
-    console: Reporter | None = None,
-) -> Result:
+    source: FilePath, destination: FilePath, *,
+    network: FilePath = "default", tta_steps: int | None = None,
+    rate: float | None = None, tta_pixels: int | None = None, tta_reblur: FilePath | None = None,
+    overwrite: bool = False, skip_existing: bool = False,
+    device: str = "auto", dtype: str = "auto", tile: str | int = "auto", offline: bool = False,
+    worker: Worker | None = None, console: Reporter | None = None,
+) -> Result:  # fmt: skip
     """Restore one image at its own depth; alpha, EXIF and colour profile are kept where the format can hold them.
 
     Args:
@@ -155,28 +113,17 @@ def deblur_image(
     Raises: as :func:`deblur_video`.
     """
     keywords = locals()
-    tuning = _given([TtaOptions], keywords)
-    job = ImageJob(
-        Path(source),
-        Path(destination),
-        _pick(ImageOptions, keywords),
-        TtaOptions(steps=tta_steps, **tuning),
-        _pick(ComputeOptions, keywords),
-    )
+    tta = TtaOptions(steps=tta_steps, **_given([TtaOptions], keywords))
+    chosen, compute = _pick(ImageOptions, keywords), _pick(ComputeOptions, keywords)
+    job = ImageJob(Path(source), Path(destination), chosen, tta, compute)
     return job.run(worker or Worker(job.compute, console))
 
 
 def load(
-    network: str | Path = "default",
-    *,
-    command: str = "image",
-    device: str = "auto",
-    dtype: str = "auto",
-    tile: str | int = "auto",
-    offline: bool = False,
-    worker: Worker | None = None,
-    console: Reporter | None = None,
-) -> Network:
+    network: FilePath = "default", *, command: str = "image",
+    device: str = "auto", dtype: str = "auto", tile: str | int = "auto", offline: bool = False,
+    worker: Worker | None = None, console: Reporter | None = None,
+) -> Network:  # fmt: skip
     """A deblurring network for pictures in memory: ``load()(picture)``, ``load(command="video").frames(pictures)``.
 
     Args:
@@ -192,40 +139,17 @@ def load(
 
 
 def adapt(
-    pictures: Iterable[np.ndarray] | Iterable[Tensor],
-    *,
-    method: str = "meta",
-    network: str | Path = "default",
-    steps: int | None = None,
-    rate: float | None = None,
-    adapt_per: str | None = None,
-    seed: int | None = None,
-    patches: int | None = None,
-    patch_size: int | None = None,
-    batch: int | None = None,
-    reblurring: str | None = None,
-    pseudo_sharp: str | None = None,
-    initial: str | Path | None = None,
-    guard: str | None = None,
-    part: str | None = None,
-    weighting: str | None = None,
-    critic: str | Path | None = None,
-    real_sample: str | None = None,
-    cycle_weight: float | None = None,
-    freeze_deblur_in_cycle: bool | None = None,
-    dropout: bool | None = None,
-    reblur_rate: float | None = None,
-    critic_rate: float | None = None,
-    tta_frames: int | None = None,
-    tta_pixels: int | None = None,
-    tta_reblur: str | Path | None = None,
-    device: str = "auto",
-    dtype: str = "auto",
-    tile: str | int = "auto",
-    offline: bool = False,
-    worker: Worker | None = None,
-    console: Reporter | None = None,
-) -> Network:
+    pictures: Iterable[np.ndarray] | Iterable[Tensor], *, method: str = "meta", network: FilePath = "default",
+    steps: int | None = None, rate: float | None = None, adapt_per: str | None = None, seed: int | None = None,
+    patches: int | None = None, patch_size: int | None = None, batch: int | None = None, reblurring: str | None = None,
+    pseudo_sharp: str | None = None, initial: FilePath | None = None, guard: str | None = None, part: str | None = None,
+    weighting: str | None = None, critic: FilePath | None = None, real_sample: str | None = None,
+    cycle_weight: float | None = None, freeze_deblur_in_cycle: bool | None = None, dropout: bool | None = None,
+    reblur_rate: float | None = None, critic_rate: float | None = None, tta_frames: int | None = None,
+    tta_pixels: int | None = None, tta_reblur: FilePath | None = None,
+    device: str = "auto", dtype: str = "auto", tile: str | int = "auto", offline: bool = False,
+    worker: Worker | None = None, console: Reporter | None = None,
+) -> Network:  # fmt: skip
     """A network adapted to frames in memory; they are looked through once, and need not all be in memory together.
 
     Args:
@@ -246,19 +170,11 @@ def adapt(
 
 
 def measure(
-    restored: FilePath,
-    reference: FilePath | None = None,
-    *,
-    ssim_mode: str = "channel",
-    align: bool = False,
-    lpips: str | Path = "auto",
-    niqe: bool = False,
-    niqe_mode: str = "matlab",
-    niqe_model: FilePath | None = None,
+    restored: FilePath, reference: FilePath | None = None, *, ssim_mode: str = "channel", align: bool = False,
+    lpips: FilePath = "auto", niqe: bool = False, niqe_mode: str = "matlab", niqe_model: FilePath | None = None,
     per_frame: bool = False,
-    device: str = "auto",
-    console: Reporter | None = None,
-) -> dict[str, Any]:
+    device: str = "auto", console: Reporter | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Scores of an image or a video, means over its frames, all on 8-bit RGB without cutting borders.
 
     Args:
@@ -284,17 +200,11 @@ def measure(
 
 
 def inspect(
-    source: FilePath,
-    destination: FilePath | None = None,
-    *,
-    patches: int = SurveyOptions.patches,
-    patch_size: int = SurveyOptions.patch_size,
-    seed: int = SurveyOptions.seed,
+    source: FilePath, destination: FilePath | None = None, *, patches: int = SurveyOptions.patches,
+    patch_size: int = SurveyOptions.patch_size, seed: int = SurveyOptions.seed,
     overwrite: bool = False,
-    device: str = "auto",
-    worker: Worker | None = None,
-    console: Reporter | None = None,
-) -> Inspection:
+    device: str = "auto", worker: Worker | None = None, console: Reporter | None = None,
+) -> Inspection:  # fmt: skip
     """Look through a video as the meta method does before it adapts: what is found, what would be used.
 
     Args:
@@ -305,30 +215,16 @@ def inspect(
         UsageError, InputError, OutputError, DeviceError: see :mod:`deblurcli.errors`.
     """
     keywords = locals()
-    job = InspectJob(
-        Path(source),
-        None if destination is None else Path(destination),
-        _pick(SurveyOptions, keywords),
-        overwrite,
-    )
+    picture = None if destination is None else Path(destination)
+    job = InspectJob(Path(source), picture, _pick(SurveyOptions, keywords), overwrite)
     return job.run(worker or Worker(_pick(ComputeOptions, keywords), console))
 
 
 def make_pairs(
-    source: FilePath,
-    destination: FilePath,
-    *,
-    frames: int = 1,
-    rate: float = 25.0,
-    blur: float | None = None,
-    shutter: float | None = None,
-    gamma: float | None = None,
-    noise: float | None = None,
-    seed: int = 0,
-    overwrite: bool = False,
-    worker: Worker | None = None,
-    console: Reporter | None = None,
-) -> Result:
+    source: FilePath, destination: FilePath, *, frames: int = 1, rate: float = 25.0, blur: float | None = None,
+    shutter: float | None = None, gamma: float | None = None, noise: float | None = None, seed: int = 0,
+    overwrite: bool = False, worker: Worker | None = None, console: Reporter | None = None,
+) -> Result:  # fmt: skip
     """Make a blurred and a sharp version of a sharp photo or video, for tests and training.
 
     Args:
@@ -343,40 +239,18 @@ def make_pairs(
 
 
 def train_network(
-    stage: str,
-    data: FilePath,
-    out: FilePath,
-    *,
-    network: str | None = None,
-    start: str | Path | None = None,
-    minutes: float | None = None,
-    iterations: int | None = None,
-    batch: int | None = None,
-    crops: tuple[int, ...] | None = None,
-    rate: float | None = None,
-    seed: int | None = None,
-    save_every: float | None = None,
-    ring: int | None = None,
-    loss: str | None = None,
-    blocks: int | None = None,
-    reblur_weight: float | None = None,
-    perceptual_weight: float | None = None,
-    perceptual: str | Path | None = None,
-    adversarial_weight: float | None = None,
-    cycle_weight: float | None = None,
-    deblurring: str | Path | None = None,
-    reblur_blocks: int | None = None,
-    reblur_start: str | Path | None = None,
-    inner_steps: int | None = None,
-    inner_rate: float | None = None,
-    outer_steps: int | None = None,
-    unadapted_weight: float | None = None,
-    adapt_anew: bool | None = None,
-    device: str = "auto",
-    dtype: str = "auto",
-    offline: bool = False,
-    console: Reporter | None = None,
-) -> dict[str, Any]:
+    stage: str, data: FilePath, out: FilePath, *, network: str | None = None, start: FilePath | None = None,
+    minutes: float | None = None, iterations: int | None = None, batch: int | None = None,
+    crops: tuple[int, ...] | None = None, rate: float | None = None, seed: int | None = None,
+    save_every: float | None = None, ring: int | None = None,
+    loss: str | None = None, blocks: int | None = None, reblur_weight: float | None = None,
+    perceptual_weight: float | None = None, perceptual: FilePath | None = None, adversarial_weight: float | None = None,
+    cycle_weight: float | None = None, deblurring: FilePath | None = None, reblur_blocks: int | None = None,
+    reblur_start: FilePath | None = None,
+    inner_steps: int | None = None, inner_rate: float | None = None, outer_steps: int | None = None,
+    unadapted_weight: float | None = None, adapt_anew: bool | None = None,
+    device: str = "auto", dtype: str = "auto", offline: bool = False, console: Reporter | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Run one training stage: ``deblur``, ``joint``, ``module``, ``meta``, ``fusion`` or ``reblur``.
 
     Args:

@@ -84,27 +84,22 @@ class Progress:
 
 
 class Silent:
-    """Writes nothing at all: the default of the library, and what the other sinks start from."""
+    """Says nothing: the default of the library, and what the other sinks of a :class:`Reporter` start from."""
 
     every = math.inf
     """Seconds between two looks at the progress of a task."""
     patient = False
     """Whether a task is mentioned only when it has taken that long."""
 
-    def result(self, line: str) -> None:
-        """A line of stdout."""
+    def result(self, line: str) -> None: ...
 
-    def message(self, kind: str, text: str) -> None:
-        """A note, warning, error or detail."""
+    def message(self, kind: str, text: str) -> None: ...
 
-    def progress(self, now: Progress) -> None:
-        """How far a task is."""
+    def progress(self, now: Progress) -> None: ...
 
-    def event(self, kind: str, facts: dict[str, Any]) -> None:
-        """Facts for machines."""
+    def event(self, kind: str, facts: dict[str, Any]) -> None: ...
 
-    def close(self) -> None:
-        """Leave the terminal as it was."""
+    def close(self) -> None: ...
 
 
 class PlainLines(Silent):
@@ -125,8 +120,7 @@ class PlainLines(Silent):
 
     def message(self, kind: str, text: str) -> None:
         if kind == "detail":
-            lines = (printable(line).rstrip() for line in text.rstrip().split("\n"))
-            self.write("\n".join(lines))
+            self.write("\n".join(printable(line).rstrip() for line in text.rstrip().split("\n")))
         else:
             opening = {"note": "", "warning": "deblur: warning: ", "error": "deblur: "}[kind]
             self.write(opening + one_line(text))
@@ -157,23 +151,18 @@ class TerminalBar(PlainLines):
             from rich.progress import Progress as Bar
 
             # Not redirecting stdout: rich would send results to stderr.
+            words = [TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[text]}")]
+            console = Console(file=sys.stderr)
             self._bar = Bar(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                TextColumn("{task.fields[text]}", markup=False),
-                console=Console(file=sys.stderr),
-                refresh_per_second=5,
-                redirect_stdout=False,
-                redirect_stderr=False,
-                transient=True,
-            )
+                *(words[0], BarColumn(), words[1]),
+                console=console, refresh_per_second=5, transient=True, redirect_stdout=False, redirect_stderr=False,
+            )  # fmt: skip
             self._bar.add_task("", text="")
             self._bar.start()
         task = self._bar.task_ids[0]
         self._bar.update(task, description=one_line(now.task), completed=now.done, total=now.total, text=now.text)
 
     def close(self) -> None:
-        """Take the bar off the terminal; the next progress draws it again."""
         bar, self._bar = self._bar, None
         if bar is not None:
             bar.stop()
@@ -210,12 +199,9 @@ def sink_for(log: str) -> Silent:
 
 
 class Reporter:
-    """Says what happens.
+    """Says what happens, by default in lines of text with a bar on a terminal.
 
-    Args:
-        sink: where it is said; by default lines of text, with a bar on a terminal.
-        quiet: only errors (and the exit line of the JSON log); results are still printed.
-        verbose: also :meth:`detail`.
+    ``quiet``: only errors, results and the exit line of the JSON log. ``verbose``: :meth:`detail`, too.
     """
 
     def __init__(self, sink: Silent | None = None, *, quiet: bool = False, verbose: bool = False) -> None:
@@ -233,12 +219,7 @@ class Reporter:
         return cls(Silent(), quiet=True)
 
     def result(self, line: str) -> None:
-        """A line on stdout: what the command was run for.
-
-        Raises:
-            BrokenPipeError: nobody reads stdout any more.
-            OutputError: it cannot be written: the disk is full.
-        """
+        """A line on stdout: what the command was run for. Raises OutputError (the disk is full) and BrokenPipeError."""
         with self._lock:
             try:
                 self.sink.result(line)
@@ -250,13 +231,11 @@ class Reporter:
 
     def note(self, message: str) -> None:
         """What happened, for the curious."""
-        if not self.quiet:
-            self._say("note", message)
+        self._say("note", message)
 
     def warn(self, message: str) -> None:
         """What the user should know although the work goes on."""
-        if not self.quiet:
-            self._say("warning", message)
+        self._say("warning", message)
 
     def error(self, message: str) -> None:
         """What went wrong: what was found; what to do."""
@@ -272,7 +251,7 @@ class Reporter:
 
     def detail(self, text: str) -> None:
         """Several lines for whoever asked with ``--verbose``: a traceback, a plan."""
-        if self.verbose and not self.quiet:
+        if self.verbose:
             self._say("detail", text)
 
     def event(self, kind: str, /, **facts: Any) -> None:
@@ -284,11 +263,8 @@ class Reporter:
     def progress(self, task: str, done: float, total: float | None, **facts: Any) -> None:
         """How far a task is. Cheap enough for every frame and iteration: most calls only look at the clock.
 
-        Args:
-            task: what is being done; another name, or ``done`` going back, starts a new task.
-            done: so far, in any unit.
-            total: in the same unit; None where unknown.
-            facts: shown beside, such as fps, iteration, loss.
+        ``done`` and ``total`` have one unit; None: unknown. Another name, or ``done`` going back, starts a new task.
+        ``facts`` are shown beside, such as fps, iteration, loss.
         """
         if self.quiet:
             return
@@ -317,8 +293,9 @@ class Reporter:
             self.sink.close()
 
     def _say(self, kind: str, text: str) -> None:
-        with self._lock:
-            self.sink.message(kind, text)
+        if not self.quiet or kind == "error":
+            with self._lock:
+                self.sink.message(kind, text)
 
 
 def _json(value: Any) -> Any:

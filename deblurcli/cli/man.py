@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import typer
 
 from deblurcli.cli.app import app
 from deblurcli.cli.examples import EXAMPLES
-from deblurcli.cli.pages import described, usage
+from deblurcli.cli.pages import described, summary, usage
 from deblurcli.errors import EXIT_CODES
 from deblurcli.files import OutputFile
 from deblurcli.version import __version__
@@ -42,22 +42,31 @@ def _options(commands: list[Any]) -> Iterator[str]:
     for param in sorted(params.values(), key=lambda param: param.param_type_name):  # arguments first
         typed, help = described(param)
         if param.param_type_name == "argument":
-            yield from (".TP", f"\\fI{_text(typed)}\\fR", _text(help))
-            continue
-        value = f" \\fI{_text(param.metavar)}\\fR" if param.metavar else ""
-        names = typed.removesuffix(f" {param.metavar}").replace(" / ", ", ").split(", ")
-        yield from (".TP", ", ".join(f"\\fB{_text(name)}\\fR" for name in names) + value, _text(help))
+            heading = f"\\fI{_text(typed)}\\fR"
+        else:
+            names = typed.removesuffix(f" {param.metavar}").replace(" / ", ", ").split(", ")
+            value = f" \\fI{_text(param.metavar)}\\fR" if param.metavar else ""
+            heading = ", ".join(map(_bold, names)) + value
+        yield from (".TP", heading, _text(help))
     yield from (".TP", "\\fB\\-h\\fR, \\fB\\-\\-help\\fR", "Show a short help and exit.")
 
 
+def _bold(text: str) -> str:
+    return f"\\fB{_text(text)}\\fR"
+
+
 def _synopsis(name: str, command: Any) -> str:
-    return " ".join([f"\\fB{_text(name)}\\fR", *(_text(word) for word in usage(command))])
+    return " ".join([_bold(name), *map(_text, usage(command))])
+
+
+def _terms(rows: Iterable[tuple[Any, str]]) -> Iterator[str]:
+    for term, text in rows:
+        yield from (".TP", _bold(str(term)), _text(text))
 
 
 def _page(path: str, command: Any, others: list[str]) -> str:
-    name = path.replace(" ", "-")
-    first = command.help.partition("\n\n")[0]
-    children = getattr(command, "commands", {})
+    name, children = path.replace(" ", "-"), getattr(command, "commands", {})
+    first = summary(command)
     lines = [f'.TH "{_text(name.upper())}" "1" "" "deblurcli {__version__}" "deblurcli"']
     lines += [".SH NAME", f"{_text(name)} \\- {_text(first[0].lower() + first[1:].rstrip('.'))}", ".SH SYNOPSIS"]
     for child, its in children.items():
@@ -66,25 +75,18 @@ def _page(path: str, command: Any, others: list[str]) -> str:
         lines.append(_synopsis(path, command))
     lines += [".SH DESCRIPTION", *_paragraphs(command.help)]
     if children:
-        lines.append(".SH COMMANDS")
-        for child, its in children.items():
-            lines += [".TP", f"\\fB{_text(child)}\\fR", _text(its.help.partition("\n\n")[0])]
+        lines += [".SH COMMANDS", *_terms((child, summary(its)) for child, its in children.items())]
     # The options of the root stand before the command; a group's are those of its commands.
     owners = [command] if not children or path == "deblur" else list(children.values())
     lines += [".SH OPTIONS", *_options(owners)]
     if path == "deblur":
-        lines += [
-            ".SH SHELL COMPLETION",
-            "\\fBdeblur \\-\\-install\\-completion\\fR installs it for the current shell;",
-        ]
-        lines += ["\\fBdeblur \\-\\-show\\-completion\\fR prints it."]
-    lines.append(".SH EXIT STATUS")
-    for code, meaning in EXIT_CODES.items():
-        lines += [".TP", f"\\fB{code}\\fR", _text(meaning)]
+        lines += [".SH SHELL COMPLETION", f"{_bold('deblur --install-completion')} installs it for the current shell;"]
+        lines += [f"{_bold('deblur --show-completion')} prints it."]
+    lines += [".SH EXIT STATUS", *_terms(EXIT_CODES.items())]
     lines += [".PP", "An unknown code is a failure.", ".SH EXAMPLES"]
     for what, example in EXAMPLES[path]:
         lines += [".PP", f"{_text(what)}:", ".PP", ".RS 4", ".nf", _text(example), ".fi", ".RE"]
-    lines += [".SH SEE ALSO", ", ".join(f"\\fB{_text(other)}\\fR(1)" for other in others)]
+    lines += [".SH SEE ALSO", ", ".join(f"{_bold(other)}(1)" for other in others)]
     return "\n".join(lines) + "\n"
 
 

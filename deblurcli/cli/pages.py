@@ -24,6 +24,11 @@ def described(param: Any) -> tuple[str, str]:
     return names + (f" {param.metavar}" if param.metavar else ""), param.help or ""
 
 
+def summary(command: Any) -> str:
+    """The first paragraph of a command's help."""
+    return (command.help or "").partition("\n\n")[0]
+
+
 def usage(command: Any) -> list[str]:
     """The words after the command's name: arguments, options that must be given, and that there are others."""
     words = []
@@ -40,14 +45,12 @@ def _argument(param: Any) -> str:
 
 
 class Page(TyperCommand):
-    """A command whose help has a heading for each panel."""
+    """A command whose help has a heading for each panel, the arguments in the first, and examples to copy."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """The usage line without the types of the values."""
         return usage(self)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """A section for each panel; the arguments stand in the first."""
         panels: dict[str, list[tuple[str, str]]] = {panel: [] for panel in PANELS}
         for param in self.get_params(ctx):
             panel = "Messages" if param.name in ("help", "version") else getattr(param, "rich_help_panel", None)
@@ -58,7 +61,6 @@ class Page(TyperCommand):
                     formatter.write_dl(rows, col_max=26)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """The examples, in lines that can be copied."""
         if examples := EXAMPLES.get(ctx.command_path):
             with formatter.section("Examples"):
                 for what, line in examples:
@@ -66,20 +68,17 @@ class Page(TyperCommand):
 
 
 class Pages(TyperGroup):
-    """A group of commands."""
+    """A group of commands: they come first, then the options that stand before them."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """The usage line: the options of a group stand before its command."""
         return ["[OPTION...]", "COMMAND", "..."]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """The commands, and then the options that stand before them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, (its.help or "").partition("\n\n")[0]) for name, its in self.commands.items()])
+            formatter.write_dl([(name, summary(its)) for name, its in self.commands.items()])
         Page.format_options(self, ctx, formatter)  # type: ignore[arg-type]
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """The examples."""
         Page.format_epilog(self, ctx, formatter)  # type: ignore[arg-type]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:

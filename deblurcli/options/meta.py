@@ -16,30 +16,22 @@ class MetaOptions(SurveyOptions):
     """
 
     steps: int | None = option(
-        None,
-        "Updates in each phase, through the patches in random order.",
-        "Method",
-        least=0,
-        usual="4 per patch with --reblurring camera, 1 with network, over --batch",
+        None, "Updates in each phase.", "Method", least=0, usual="4 per patch with the camera, else 1, over --batch"
     )
     rate: float | None = learning_rate(
-        None,
-        "Adam rate of the deblurring network.",
-        "Method",
-        usual="1.5e-5 with --reblurring camera, 2.5e-6 with network",
+        None, "Adam rate of the deblurring network.", "Method", usual="1.5e-5 with the camera, 2.5e-6 with the network"
     )
     batch: int = option(1, "Patches per update of the deblurring network.", least=1)
     reblurring: str = option(
         "camera",
-        "Model of the video's blur: camera (its response and paths, fitted to the video) or network (the paper's"
-        " reblurring network, trained against a critic).",
+        "Model of the video's blur: camera (its response and paths, fitted) or network (the paper's, with a critic).",
         "Method",
         choices=("camera", "network"),
     )
     pseudo_sharp: str = option(
         "auto",
-        "Sharp side of the pseudo pairs: restored (the patches as the unadapted network restores them), video (as they"
-        " are, as in the paper) or auto (restored with the camera, video with the network).",
+        "Sharp side of the pseudo pairs: patches restored by the unadapted network, or as in the video, as the paper's;"
+        " auto: restored with the camera, video with the network.",
         choices=("auto", "restored", "video"),
     )
     reblur_rate: float = learning_rate(1e-6, "Adam rate of the reblurring network.")
@@ -49,39 +41,33 @@ class MetaOptions(SurveyOptions):
     )
     freeze_deblur_in_cycle: bool = option(
         True,
-        "Keep the deblurring network fixed while reblurring adapts, as in the paper (the default), or update both, as"
-        " the authors' code does.",
+        "While reblurring adapts, keep the deblurring network, as the paper (default), or move it, as its code does.",
         flags=("--freeze-deblur-in-cycle/--move-deblur-in-cycle",),
     )
     critic: str = weights("default", "Weights of the critic.", "Advanced", usual="bundled")
     real_sample: str = option(
         "blurriest",
-        "Real blur for the critic: blurriest (the blurriest crop at the place of a patch, as in the paper) or"
-        " neighbour (a random one in its window, as in the authors' code).",
+        "Real blur for the critic: the blurriest crop at a patch's place, as in the paper, or a random one in its"
+        " window (neighbour), as in the authors' code.",
         choices=("blurriest", "neighbour"),
     )
     dropout: bool = option(
-        False,
-        "Adapt with dropout, where a network has it, as the authors' code does.",
-        flags=("--dropout/--no-dropout",),
+        False, "Adapt with a network's dropout, as the authors' code does.", flags=("--dropout/--no-dropout",)
     )
     weighting: str = option(
-        "even",
-        "Weight of a patch in the loss: even, or contrast (by how much sharper than the blurriest crop it is).",
-        choices=("even", "contrast"),
+        "even", "Weight of a patch: even, or contrast (to its blurriest crop).", choices=("even", "contrast")
     )
     part: str = option("all", "Weights that adapt: all, or biases (with norms' gains).", choices=("all", "biases"))
     initial: str = weights(
         "auto",
-        "Weights to adapt from, meta-learned ones best: auto (those registered for the network, if any), own (the"
-        " network's, as the paper's fine-tuning does), a name or a file.",
+        "Weights to adapt from: auto (meta-learned ones, if there are any), own (the network's), a name or a file.",
         "Advanced",
         metavar="auto|own|NAME|FILE",
     )
     guard: str = option(
         "agreement",
-        "What must improve for an adaptation to be kept: agreement (of restored blurred pieces of the video with the"
-        " sharp moments beside them), pairs (the loss on held-out pseudo pairs), or off.",
+        "What must improve for an adaptation to be kept: agreement (of restored blurred pieces with the sharp moments"
+        " beside them), pairs (the loss on held-out pseudo pairs), or off.",
         "Method",
         choices=("agreement", "pairs", "off"),
     )

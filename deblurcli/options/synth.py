@@ -21,14 +21,8 @@ class SynthOptions(Options):
     blur: float | None = _drawn(
         "Photos: mean length of the camera's path in an exposure.", "PIXELS", 200, "random, 11 in half of the cases"
     )
-    shutter: float | None = option(
-        None,
-        "Videos: exposure in frame intervals, up to 2.",
-        "Method",
-        metavar="INTERVALS",
-        above=0,
-        most=2,
-        usual="random, 0.3 to 1.6",
+    shutter: float | None = _drawn(
+        "Videos: exposure in frame intervals, up to 2.", "INTERVALS", 2, "random, 0.3 to 1.6", least=None, above=0
     )
     gamma: float | None = _drawn(
         "The camera's response: display = light ** (1 / gamma).", "EXPONENT", 6, "a random response", least=0.2

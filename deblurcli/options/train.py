@@ -28,7 +28,7 @@ def _weight(default: float, help: str) -> Any:
 
 
 def _loss() -> Any:
-    words = "Loss of the deblurring network: own (the network's, summed over its outputs), or one of its result alone."
+    words = "Loss: own (the deblurring network's, summed over its outputs), or one of its result alone."
     return option("own", words, "Method", choices=LOSSES)
 
 
@@ -75,9 +75,7 @@ class DeblurTraining(TrainOptions):
 
     loss: str = _loss()
     blocks: int | None = _blocks(
-        "Residual blocks of a new network that has a number of them; 4, 8, 16 or 32 in residual-unet's paper.",
-        64,
-        "the network's own",
+        "Residual blocks of a new network; 4, 8, 16 or 32 in residual-unet's paper.", 64, "the network's own"
     )
 
     def __post_init__(self) -> None:
@@ -133,18 +131,12 @@ class MetaTraining(TrainOptions):
     """Fewer and longer steps than the meta method's go about as far."""
     outer_steps: int = option(4, "Iterations with one task.", "Method", least=1)
     unadapted_weight: float = option(
-        0.5,
-        "Share of the loss before adapting in the loss of the outer update; 0 in the paper, with which the weights"
-        " are good after this number of updates alone.",
-        "Method",
-        metavar="W",
-        least=0,
-        most=1,
+        0.5, "Share of the loss before adapting in the outer update's; 0 in the paper.", "Method", least=0, most=1
     )
+    """With 0, the weights are good after this number of updates alone."""
     adapt_anew: bool = option(
         True,
-        "Adapt to a task in each of its iterations, from where the outer update has come (the default), or once for"
-        " all of them, as the authors' code does.",
+        "Adapt to a task in each of its iterations (default), or once for all of them, as the authors' code does.",
         "Method",
         flags=("--adapt-anew/--adapt-once",),
     )

@@ -18,8 +18,7 @@ class VideoOptions(OutputOptions):
 
     method: str = option(
         "meta",
-        "How to adapt to each video: meta (to its own blur, learnt from its sharpest moments), tta (test-time"
-        " adaptation by a reblurring loss) or none.",
+        "How to adapt: meta (to the video's blur, from its sharpest moments), tta (by a reblurring loss) or none.",
         "Method",
         complete="methods",
     )

@@ -40,6 +40,10 @@ TRANSFERS |= {14: "bt2020", 15: "bt2020", 16: "pq", 18: "hlg"}
 """Names of the tags of ITU-T H.273, tables 2 and 3."""
 
 
+PLAIN_FACTS = ("codec", "profile", "width", "height", "pix_fmt", "depth", "rotation", "interlaced")
+"""Facts of a video stream that JSON holds as they are."""
+
+
 @dataclass(frozen=True)
 class Inspection:
     """What was found in a video. Scores are sums over the four shifts, in dB as ``deblur metrics`` gives them."""
@@ -73,16 +77,9 @@ class Inspection:
             "container": info.container,
             "duration": None if info.duration is None else float(info.duration),
             "video": {
-                "codec": video.codec,
-                "profile": video.profile,
-                "width": video.width,
-                "height": video.height,
+                **{key: getattr(video, key) for key in PLAIN_FACTS},
                 "rate": None if video.rate is None else str(video.rate),
-                "pix_fmt": video.pix_fmt,
-                "depth": video.depth,
-                "rotation": video.rotation,
                 "sample_aspect_ratio": str(video.sample_aspect_ratio or 1),
-                "interlaced": video.interlaced,
                 "side_data": list(video.side_data),
                 "colour": asdict(video.colour),
             },
@@ -98,19 +95,10 @@ class Inspection:
             "times": [round(at, 6) for at in self.times],
             "patch_size": found.size,
             "patches": [
-                {
-                    "y": patch.y,
-                    "x": patch.x,
-                    "frame": patch.frame,
-                    "time": self._time(patch.frame),
-                    "score": round(patch.score, 3),
-                    "at_end": patch.at_end,
-                    "blurriest_frame": patch.blurriest_frame,
-                    "blurriest_time": self._time(patch.blurriest_frame),
-                    "blurriest_score": round(patch.blurriest_score, 3),
-                    "contrast": round(patch.contrast, 3),
-                    "held_out": number >= self.options.patches,
-                }
+                {key: getattr(patch, key) for key in ("y", "x", "frame", "at_end", "blurriest_frame")}
+                | {key: round(getattr(patch, key), 3) for key in ("score", "blurriest_score", "contrast")}
+                | {"time": self._time(patch.frame), "blurriest_time": self._time(patch.blurriest_frame)}
+                | {"held_out": number >= self.options.patches}
                 for number, patch in enumerate(found.patches)
             ],
             "camera": self.camera.facts() if self.camera else None,
@@ -159,12 +147,8 @@ class Inspection:
         parts.append(("full" if colour.full_range else "limited") + " range")
         if colour.guessed:
             parts[-1] += " (guessed)"
-        for name, tag, names in (
-            ("primaries", colour.primaries_tag, PRIMARIES),
-            ("transfer", colour.transfer_tag, TRANSFERS),
-        ):
-            if tag != 2:
-                parts.append(f"{name} {names.get(tag, tag)}")
+        tags = {"primaries": (colour.primaries_tag, PRIMARIES), "transfer": (colour.transfer_tag, TRANSFERS)}
+        parts += [f"{name} {names.get(tag, tag)}" for name, (tag, names) in tags.items() if tag != 2]
         return ", ".join([*parts, *self.info.video.side_data])
 
     def _over_time(self, signs: str) -> Iterator[tuple[str, str]]:
@@ -174,11 +158,9 @@ class Inspection:
         yield "cuts", f"{len(cuts)}: {shown}{more}" if cuts else "none"
         yield "sharpness", f"{spark(scores, signs)}  tall is sharp"
         sharpest, blurriest = int(scores.argmin()), int(scores.argmax())
-        yield (
-            "scores",
-            f"sharpest {scores[sharpest]:.1f} dB (frame {sharpest}), median {np.median(scores):.1f} dB,"
-            f" blurriest {scores[blurriest]:.1f} dB (frame {blurriest}); lower is sharper",
-        )
+        ends = [f"{scores[at]:.1f} dB (frame {at})" for at in (sharpest, blurriest)]
+        median = f"{np.median(scores):.1f} dB"
+        yield "scores", f"sharpest {ends[0]}, median {median}, blurriest {ends[1]}; lower is sharper"
 
     def _camera(self) -> str:
         if self.camera is None:
@@ -231,8 +213,7 @@ def drawn(inspection: Inspection) -> Image:
         for axes, (crop, title) in zip(axes_row, crops, strict=True):
             axes.imshow(crop.clamp(0, 1).permute(1, 2, 0).numpy())
             axes.set_title(title, fontsize=7)
-            axes.set_xticks([])
-            axes.set_yticks([])
+            axes.set(xticks=[], yticks=[])
     if inspection.camera is None:
         below.supxlabel(f"no pseudo-blurred versions, {inspection.no_camera}", fontsize=8)
     canvas.draw()
@@ -252,10 +233,8 @@ def _draw_curve(inspection: Inspection, axes: Any) -> None:
         at = sorted(frames)
         axes.plot(times[at], scores[at], marker, markersize=6, label=f"{label} ({len(at)})")
     if found.cuts:
-        at_top = axes.get_xaxis_transform()
-        axes.vlines(
-            times[found.cuts], 0, 1, transform=at_top, color="C3", linestyle="--", label=f"cut ({len(found.cuts)})"
-        )
+        look = {"color": "C3", "linestyle": "--", "label": f"cut ({len(found.cuts)})"}
+        axes.vlines(times[found.cuts], 0, 1, transform=axes.get_xaxis_transform(), **look)
     axes.invert_yaxis()
     axes.set_xlabel("seconds", fontsize=8)
     axes.set_ylabel("self-shift score in dB, sharp at the top", fontsize=8)

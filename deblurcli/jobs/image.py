@@ -58,9 +58,7 @@ class ImageJob:
         written = write_image(
             self.destination, image.with_change(change), overwrite=options.overwrite, source=self.source
         )
-        result = Result(self.destination, written)
-        result.facts = {"network": network.name, "device": str(network.device)}
-        result.facts["weights"] = {network.name: network.sha256}
+        result = Result(self.destination, written, facts=network.record())
         if broken:
             result.differences.append("the result came out broken; the input was written instead")
         if prepared.outcome is not None:

@@ -82,8 +82,7 @@ class VideoJob:
                 per_shot=self.per_shot,
                 total=reader.info.expected_frames,
             )
-        result = Result(self.destination, facts={"method": options.method, "network": network.name})
-        result.facts |= {"device": str(network.device), "weights": {network.name: network.sha256}}
+        result = Result(self.destination, facts={"method": options.method} | network.record())
         for outcome in outcomes:
             tell_outcome(result, outcome)
             if options.save_adapted is not None and outcome.kept:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import nn
 
 from deblurcli.console import Reporter
 from deblurcli.device import Device, pick_device
 from deblurcli.networks.spec import NetworkSpec, Role
 from deblurcli.options.compute import ComputeOptions
+from deblurcli.version import __version__
 from deblurcli.weights import registry
 from deblurcli.weights.choose import load_chosen
 from deblurcli.weights.formats.official import parts_of
@@ -47,6 +50,11 @@ class Placed:
     def sha256(self) -> str:
         """SHA-256 of the weights file."""
         return self.loaded.sha256
+
+    def record(self) -> dict[str, Any]:
+        """For the record: on what a result depends besides its input and the options."""
+        found = {"network": self.name, "device": str(self.device), "weights": {self.name: self.sha256}}
+        return found | {"threads": torch.get_num_threads(), "version": __version__}
 
 
 class Worker:

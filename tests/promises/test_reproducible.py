@@ -11,6 +11,8 @@ import pytest
 from clips import read_planes
 from end_to_end import command, shaken_video
 
+from deblurcli.version import __version__
+
 META = ["--method", "meta", "--patches", "6", "--patch-size", "64", "--steps", "2", "--guard", "off"]
 METHODS = {"none": ["--method", "none"], "meta": META, "tta": ["--method", "tta", "--steps", "2"]}
 
@@ -43,6 +45,7 @@ def test_another_seed_gives_other_frames(source: Path, tmp_path: Path) -> None:
     assert read_planes(tmp_path / "1.mkv") != read_planes(tmp_path / "2.mkv")
     for record in records:
         assert all(len(sha256) == 64 for sha256 in record["weights"].values()) and record["device"]
+        assert record["version"] == __version__ and record["threads"] >= 1
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -29,8 +29,9 @@ FINEST_JPEG = (
 )
 LOSSLESS_WEBP = (cv2.IMWRITE_WEBP_QUALITY, 101)
 ENCODING = {".jpg": FINEST_JPEG, ".jpeg": FINEST_JPEG, ".webp": LOSSLESS_WEBP}
-UPRIGHT = {1: (0, False), 2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True)}
-UPRIGHT[8] = (1, False)
+UPRIGHT = dict(
+    enumerate(((0, False), (0, True), (2, False), (2, True), (3, True), (3, False), (1, True), (1, False)), 1)
+)
 """EXIF orientation -> quarter turns counter-clockwise, then whether to mirror left to right."""
 
 
@@ -97,10 +98,7 @@ def read_image(path: Path) -> Image:
         raise InputError(f"{path.name} holds {stored.dtype} samples", "convert it to 8 or 16 bits")
     orientation, metadata = _take_orientation(data, metadata)
     turns, mirrored = UPRIGHT[orientation]
-    stored = np.rot90(stored, turns)
-    if mirrored:
-        stored = stored[:, ::-1]
-    stored = np.atleast_3d(stored)
+    stored = np.atleast_3d(np.rot90(stored, turns)[:, :: -1 if mirrored else 1])
     colours = 1 if stored.shape[2] <= 2 else 3
     alpha = np.ascontiguousarray(stored[:, :, colours]) if stored.shape[2] > colours else None
     samples = stored[:, :, 2::-1] if colours == 3 else stored[:, :, 0]
@@ -149,8 +147,7 @@ def _take_orientation(
     data: bytes, metadata: tuple[tuple[int, bytes], ...]
 ) -> tuple[int, tuple[tuple[int, bytes], ...]]:
     """The EXIF orientation, and the metadata with it set back to upright."""
-    kept = []
-    orientation = 1
+    kept, orientation = [], 1
     for kind, blob in metadata:
         at = _orientation_at(blob) if kind == cv2.IMAGE_METADATA_EXIF else None
         if at is not None:

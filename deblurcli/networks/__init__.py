@@ -1,4 +1,8 @@
-"""The networks: pure modules, and the literal table of what is known about each."""
+"""The networks: pure modules, and the literal table of what is known about each.
+
+Names and shapes of the state dicts are the authors' own, so that their training results can be loaded; a network's file
+says where they come from if not.
+"""
 
 from __future__ import annotations
 

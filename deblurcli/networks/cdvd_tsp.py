@@ -1,7 +1,6 @@
 """CDVD-TSP: neighbours are moved onto the centre frame along optical flow, and where they agree it counts as sharp.
 
-Source: Pan et al., "Cascaded Deep Video Deblurring Using Temporal Sharpness Prior", CVPR 2020, section 3. The state
-dict has the names and shapes of the authors' network, so that their weights can be loaded.
+Source: Pan et al., "Cascaded Deep Video Deblurring Using Temporal Sharpness Prior", CVPR 2020, section 3.
 """
 
 from __future__ import annotations

@@ -48,8 +48,7 @@ class FlowNetS(nn.Module):
 
     Input: N x 2 x 3 x H x W, RGB in [0, 1], of any size. Output: flow in pixels, x first, float32, N x 2 x H x W,
     enlarged from a quarter of the resolution; the loss takes the predictions (:meth:`outputs`). The flow is
-    differentiable in both pictures.
-    Raises ValueError for any other input shape.
+    differentiable in both pictures. Raises ValueError for any other input shape.
     """
 
     def __init__(self, batch_norm: bool = False) -> None:

@@ -1,7 +1,6 @@
 """MIMO-UNet and MIMO-UNet+: one U-shaped network that reads the blurred picture, and restores it, at three scales.
 
-Source: Cho et al., "Rethinking Coarse-to-Fine Approach in Single Image Deblurring", ICCV 2021, section 3. The state
-dict has the names and shapes of the authors' networks, so that their weights can be loaded.
+Source: Cho et al., "Rethinking Coarse-to-Fine Approach in Single Image Deblurring", ICCV 2021, section 3.
 """
 
 from __future__ import annotations

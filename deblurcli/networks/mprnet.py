@@ -1,7 +1,6 @@
 """MPRNet: three stages that restore quarters, halves and at last the whole of the picture.
 
-Source: Zamir et al., "Multi-Stage Progressive Image Restoration", CVPR 2021, section 3; the deblurring model. The state
-dict has the names and shapes of the authors' network, so that their weights can be loaded.
+Source: Zamir et al., "Multi-Stage Progressive Image Restoration", CVPR 2021, section 3; the deblurring model.
 """
 
 from __future__ import annotations

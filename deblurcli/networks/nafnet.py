@@ -1,8 +1,7 @@
 """NAFNet: a U-shaped network without nonlinear activations, only products of features.
 
 Sources: Chen et al., "Simple Baselines for Image Restoration", ECCV 2022, section 4, and for the local statistics
-(TLC) Chu et al., "Improving Image Restoration by Revisiting Global Information Aggregation", ECCV 2022. The state dict
-has the names and shapes of the authors' networks, so that their weights can be loaded.
+(TLC) Chu et al., "Improving Image Restoration by Revisiting Global Information Aggregation", ECCV 2022.
 """
 
 from __future__ import annotations

@@ -78,10 +78,7 @@ class PlainUNet(Trunk):
     that reduced precision touches the changes only.
 
     Args:
-        width: channels at 1/``fold`` resolution.
-        deep_width: channels at half of that.
-        blocks: residual blocks before, at and after the low-resolution level.
-        fold: side of the pixel square folded into channels.
+        width, deep_width, blocks, fold: as for :class:`Trunk`.
         scales: full resolution, half of it, and so on. With 1 the trunk sees the picture alone.
 
     Input and output: N x 3 x H x W, RGB in [0, 1] (the output is not clamped); H and W multiples of 2 * ``fold`` and of

@@ -7,7 +7,7 @@ The state dict has the names and shapes of the network inside CDVD-TSP (CVPR 202
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -122,25 +122,16 @@ class Decoder(nn.Module):
         self.moduleSix = nn.Sequential(conv(channels, 2))
         self.outputs = channels
 
-    def dense(self) -> Iterator[nn.Module]:
-        return (self.get_submodule(f"module{number}") for number in NUMBERS[: len(DENSE)])
-
     def forward(self, first: Tensor, second: Tensor, above: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
         """Flow (N x 2 x h x w) at this level and the features that it is read from, given both at the level above."""
-        if above is None:
-            x = self.compared(first, second)
-        else:
+        seen: list[Tensor] = []
+        if above is not None:
             flow, features = self.moduleUpflow(above[0]), self.moduleUpfeat(above[1])
-            moved = warp(second, self.unit * flow)
-            x = torch.cat([self.compared(first, moved), first, flow, features], 1)
-        for layer in self.dense():
-            x = torch.cat([layer(x), x], 1)
+            second, seen = warp(second, self.unit * flow), [first, flow, features]
+        x = torch.cat([F.leaky_relu(correlation(first, second), 0.1).to(first.dtype), *seen], 1)
+        for number in NUMBERS[: len(DENSE)]:
+            x = torch.cat([self.get_submodule(f"module{number}")(x), x], 1)
         return self.moduleSix(x), x
-
-    @staticmethod
-    def compared(first: Tensor, second: Tensor) -> Tensor:
-        """The cost volume, in the precision of the features."""
-        return F.leaky_relu(correlation(first, second), 0.1).to(first.dtype)
 
 
 def refiner(channels: int) -> nn.Sequential:

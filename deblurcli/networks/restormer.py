@@ -1,8 +1,7 @@
 """Restormer: a U-shaped transformer whose attention is between channels, so that its cost grows with the pixels only.
 
 Source: Zamir et al., "Restormer: Efficient Transformer for High-Resolution Image Restoration", CVPR 2022, section 3;
-the deblurring model. The state dict has the names and shapes of the authors' network, so that their weights
-can be loaded.
+the deblurring model.
 """
 
 from __future__ import annotations
@@ -24,8 +23,7 @@ def conv(inputs: int, outputs: int, size: int, groups: int = 1) -> nn.Conv2d:
 def parts(mix: nn.Conv2d, gather: nn.Conv2d, x: Tensor, count: int) -> list[Tensor]:
     """The depthwise convolution ``gather`` of the 1x1 convolution ``mix`` of x, as so many equal parts of its channels.
 
-    Each part is computed by its share of the weights: what follows then reads tensors without gaps, which is faster,
-    and never are all channels in memory between both.
+    Each part by its share of the weights: what follows reads tensors without gaps, and less is in memory at once.
     """
     weights = zip(mix.weight.chunk(count), gather.weight.chunk(count), strict=True)
     return [F.conv2d(F.conv2d(x, w), depthwise, padding=1, groups=len(depthwise)) for w, depthwise in weights]

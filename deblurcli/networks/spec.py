@@ -86,11 +86,7 @@ def padded(pictures: Tensor, multiple_of: int, min_size: int) -> Tensor:
     """Extend pictures (... x H x W) on the right and bottom to a size that a network accepts.
 
     They are mirrored as far as they go, then their last row and column is repeated, so that any size from 1 x 1 works.
-
-    Args:
-        pictures: at least three dimensions, of which the last two grow.
-        multiple_of: the new height and width are multiples of this.
-        min_size: the smallest height and width, in pixels.
+    The new height and width are multiples of ``multiple_of``, and at least ``min_size`` pixels.
     """
     *lead, h, w = pictures.shape
     flat = pictures.reshape(-1, 1, h, w)

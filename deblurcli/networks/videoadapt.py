@@ -3,8 +3,6 @@
 Source: meta-transferring paper (BMVC 2022), section 3.3, figure 4, equations 1 and 2. An encoder at full, half and
 quarter resolution runs on every frame; a region-to-local vision transformer (RegionViT) lets the centre frame see its
 neighbours; a decoder with skip connections turns the centre frame's features into a change of the centre frame.
-
-The state dict has the names and shapes of the authors' network, so that their weights can be loaded.
 """
 
 from __future__ import annotations
@@ -28,10 +26,9 @@ class VideoAdapt(nn.Module):
     Input: N x 5 x 3 x H x W in [0,1], H and W multiples of ``4 * window`` (32). Output: N x 3 x H x W, not clamped:
     the centre frame plus the predicted change, added in float32 under autocast too.
 
-    ``attention_dim`` is the width of the transformer's tokens, D' of the paper; None means ``8 * n_feats``.
-    ``depth`` counts its fusion blocks, two or more.
-    ``authors_pairing`` reproduces an ordering quirk of the authors' code, see :class:`RegionViT`; it changes the
-    function but not the parameters. Raises ValueError for any other input shape.
+    ``attention_dim`` is the width of the transformer's tokens, D' of the paper; None means ``8 * n_feats``. ``depth``
+    counts its fusion blocks, two or more. ``authors_pairing`` reproduces an ordering quirk of the authors' code, see
+    :class:`RegionViT`, without other parameters. Raises ValueError for any other input shape.
     """
 
     def __init__(

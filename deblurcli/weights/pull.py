@@ -6,10 +6,9 @@ against the network, and stored as a file of ours. Only that file is kept.
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -78,8 +77,9 @@ def pull(entry: WeightEntry, report: Reporter, *, accept_licence: bool = False) 
         return _fetched(wanted, folder / entry.file, report, f"put the file at {folder / entry.file}")
     names = " ".join(file.file for file in entry.published)
     otherwise = f"get it elsewhere, then run: deblur weights import {names} --network {entry.name}"
-    with _staging(folder / entry.name) as staging:
-        paths = [_fetched(file, staging / file.file, report, otherwise) for file in entry.downloads]
+    # Named like an unfinished file, so that it is found where a process was killed.
+    with TemporaryDirectory(".part", f".{entry.name}.", folder, ignore_cleanup_errors=True) as staging:
+        paths = [_fetched(file, Path(staging, file.file), report, otherwise) for file in entry.downloads]
         return _convert(entry, paths, report, "" if entry.terms == "free" else entry.licence)
 
 
@@ -183,14 +183,3 @@ def _check_known(entry: WeightEntry, files: Mapping[str, str], report: Reporter)
             f"{name}: its sha256 {files[name][:12]}… is not that of the weights {entry.name!r}",
             "to convert other weights of that network, give -o FILE.safetensors",
         )
-
-
-@contextlib.contextmanager
-def _staging(path: Path) -> Iterator[Path]:
-    """A new folder beside ``path`` for files that are not whole yet; it is gone afterwards, whatever happens."""
-    folder = store.part_of(path)
-    try:
-        folder.mkdir()
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
 import shutil
 import sys
 import tempfile
@@ -191,11 +190,6 @@ def prepare_cache() -> Path:
             if time.time() - newest > STALE_SECONDS and _is_ours(left):
                 shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
     return folder
-
-
-def part_of(path: Path) -> Path:
-    """The name of a new unfinished file, or folder of such, beside ``path``."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
 
 
 def install(entry: WeightEntry, content: bytes, published: Mapping[str, str], accepted: str = "") -> Path:

@@ -196,6 +196,15 @@ def test_variants_and_networks_with_the_same_tensors(tmp_path):
     assert opened([tmp_path / "dhn.pth"]).network == "dmphn"
 
 
+@pytest.mark.parametrize("blocks", [4, 8, 16, 32])
+def test_residual_unets_are_told_from_their_tensors(tmp_path, blocks):
+    with torch.device("meta"):
+        expected = NETWORKS["residual-unet"].build(blocks=blocks).state_dict()
+    torch.save(hollow((k, v.shape, "float32") for k, v in expected.items()), tmp_path / "x.pth")
+    found = opened([tmp_path / "x.pth"])
+    assert (found.network, found.config) == ("residual-unet", {"blocks": blocks})
+
+
 # What is refused
 
 

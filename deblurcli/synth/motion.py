@@ -111,11 +111,3 @@ def motion_clips(
         sharp.append(torch.stack([middle[inside] for _, middle in exposures]))
     captured = [sensor.capture(frame, rng) for frame in torch.stack(blurred).unbind(1)]
     return torch.stack(captured, 1), torch.stack(sharp)
-
-
-def motion_stills(
-    moments: list[Tensor], count: int, size: int, rng: np.random.Generator, ranges: BlurRange
-) -> tuple[Tensor, Tensor]:
-    """One frame of :func:`motion_clips` each: blurred, sharp, count x 3 x size x size in [0, 1]."""
-    blurred, sharp = motion_clips(moments, count, 1, size, rng, ranges)
-    return blurred[:, 0], sharp[:, 0]

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from deblurcli.files import OutputFile
 from deblurcli.media.images import read_pictures
-from deblurcli.synth.motion import motion_clips, motion_stills
+from deblurcli.synth.motion import motion_clips
 from deblurcli.synth.paths import BlurRange
 from deblurcli.synth.patterns import patterns
 from deblurcli.synth.scenes import Scenes, render_clip
@@ -179,11 +179,10 @@ def stills(material: Material, size: int, ranges: BlurRange, device: torch.devic
 
     def draw(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         if moments and rng.random() < REAL_MOTION_SHARE:
-            blurred, sharp = motion_stills(moments, count, size, rng, ranges)
-            return blurred.to(device), sharp.to(device)
-        scenes = draw_scenes(material, count, size, ranges, rng, device)
-        blurred, sharp = render_clip(scenes, 1, size, rng, ranges)
-        return blurred[:, 0], sharp[:, 0]
+            blurred, sharp = motion_clips(moments, count, 1, size, rng, ranges)
+        else:
+            blurred, sharp = render_clip(draw_scenes(material, count, size, ranges, rng, device), 1, size, rng, ranges)
+        return blurred[:, 0].to(device), sharp[:, 0].to(device)
 
     return draw
 

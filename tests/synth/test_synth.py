@@ -15,7 +15,7 @@ from deblurcli import api
 from deblurcli.cli.app import run
 from deblurcli.networks.alignment import warp
 from deblurcli.synth.light import SRGB_OFFSET, Response, Sensor, compress
-from deblurcli.synth.motion import between, expose_motion, motion_clips, motion_stills, optical_flow
+from deblurcli.synth.motion import between, expose_motion, motion_clips, optical_flow
 from deblurcli.synth.paths import BlurRange, hand_path, motion_path, path_lengths
 from deblurcli.synth.patterns import patterns
 from deblurcli.synth.scenes import Scenes, expose_scenes, render_clip
@@ -209,10 +209,10 @@ def test_an_exposure_of_real_motion_is_that_of_the_known_path() -> None:
 
 def test_crops_of_real_motion_follow_their_seed_and_keep_the_middle() -> None:
     triples = [moving_texture(6), moving_texture(0)]
-    one, two = (motion_stills(triples, 4, 64, np.random.default_rng(3), CLEAN) for _ in range(2))
+    one, two = (motion_clips(triples, 4, 1, 64, np.random.default_rng(3), CLEAN) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
-    assert one[0].shape == one[1].shape == (4, 3, 64, 64)
-    still = motion_stills([moving_texture(0)], 2, 64, np.random.default_rng(1), CLEAN)
+    assert one[0].shape == one[1].shape == (4, 1, 3, 64, 64)
+    still = motion_clips([moving_texture(0)], 2, 1, 64, np.random.default_rng(1), CLEAN)
     assert (still[0] - still[1]).abs().max() < 1.5 / 255
     texture = moving_texture(3)
     moment = torch.stack([texture[1].roll(3 * (at - 2), -1) for at in range(5)])

@@ -31,8 +31,7 @@ def lost(source: MediaInfo, result: MediaInfo, dropped: set[int], muxer: str, cu
 
     differs("rotation", before.display_matrix, after.display_matrix)
     differs("sample aspect ratio", before.sample_aspect_ratio or 1, after.sample_aspect_ratio or 1)
-    gone = sorted(set(before.side_data) - set(after.side_data))
-    if gone:
+    if gone := sorted(set(before.side_data) - set(after.side_data)):
         lines.append(f"side data not kept by the encoder: {', '.join(gone)}; use --codec hevc for HDR10")
     differs("depth", before.depth, after.depth)
     differs("chapters", source.chapters, result.chapters)

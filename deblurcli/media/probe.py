@@ -19,14 +19,8 @@ __all__ = ["Colour", "MediaInfo", "StreamInfo", "VideoInfo", "open_input", "prob
 MAX_PIXELS = 1 << 28
 """16384 x 16384; checked before a frame is allocated."""
 
-REFUSED = {
-    "tty": "text",
-    "image2": "a picture",
-    "hls": "a playlist",
-    "dash": "a playlist",
-    "concat": "a playlist",
-    "sdp": "a session description",
-}
+REFUSED = {"tty": "text", "image2": "a picture", "sdp": "a session description"}
+REFUSED |= dict.fromkeys(("hls", "dash", "concat"), "a playlist")
 """Demuxers that read text or pictures as video, or that follow references to other files and addresses."""
 BY_SUFFIX = {".mjpeg": "mjpeg", ".mjpg": "mjpeg"}
 """Demuxers of bare JPEGs one after the other, which by their content could be one picture."""
@@ -225,9 +219,7 @@ def _describe(container: av.container.InputContainer, path: Path) -> MediaInfo:
 
 def time_of(frame: av.VideoFrame, container: str) -> int | None:
     """A decoded frame's pts. AVI stores none, and what is derived from its order may be frames late."""
-    if frame.pts is None or container == "avi":
-        return frame.dts
-    return frame.pts
+    return frame.dts if frame.pts is None or container == "avi" else frame.pts
 
 
 def copied_streams(container: av.container.InputContainer, video: av.VideoStream) -> list[av.stream.Stream]:
@@ -247,8 +239,7 @@ def _first_frame(container: av.container.InputContainer, stream: av.VideoStream,
     packets = container.demux(stream)
     while failures <= 100:
         try:
-            packet = next(packets, None)
-            if packet is None:
+            if (packet := next(packets, None)) is None:
                 break
             for frame in packet.decode():
                 return frame
@@ -262,10 +253,8 @@ def _first_frame(container: av.container.InputContainer, stream: av.VideoStream,
 
 def _rate(stream: av.VideoStream) -> Fraction | None:
     """Average frames per second; some demuxers put the clock rate there when they do not know."""
-    for rate in (stream.average_rate, stream.guessed_rate):
-        if rate and rate <= 1000:
-            return Fraction(rate)
-    return None
+    rates = (stream.average_rate, stream.guessed_rate)
+    return next((Fraction(rate) for rate in rates if rate and rate <= 1000), None)
 
 
 def _video_duration(stream: av.VideoStream) -> Fraction | None:

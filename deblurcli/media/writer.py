@@ -107,18 +107,13 @@ class VideoWriter:
         options = {}
         if muxer in MP4_FAMILY:
             # The input's own clock, for the track and for the edit list that holds its start.
-            options = {"video_track_timescale": str(video.time_base.denominator)}
-            options["movie_timescale"] = options["video_track_timescale"]
+            options = dict.fromkeys(("video_track_timescale", "movie_timescale"), str(video.time_base.denominator))
             free = any(tag.lower() not in MP4_TAGS for tag in content_tags(info.tags))
             if free and not any(other.attached_picture for other in info.others):  # that form has no cover art
                 options["movflags"] = "use_metadata_tags"
         try:
             self._container = av.open(
-                self._output.file,
-                "w",
-                format=muxer,
-                container_options=options,
-                metadata_errors="surrogateescape",
+                self._output.file, "w", format=muxer, container_options=options, metadata_errors="surrogateescape"
             )
             self._video = self._add_video(user_options)
             self._shift = -min(0, video.start) * video.time_base
@@ -129,8 +124,7 @@ class VideoWriter:
                 self.differences.append(f"alpha dropped: {self.codec} holds none; use --codec ffv1 and .mkv")
             self._streams = self._add_copied() if self._source.copied else {}
             self._container.metadata.update(content_tags(info.tags))
-            chapters = self._source.container.chapters()
-            if chapters:
+            if chapters := self._source.container.chapters():
                 self._container.set_chapters(chapters)
             self._container.start_encoding()
         except (av.FFmpegError, OSError, ValueError) as error:
@@ -303,9 +297,8 @@ class VideoWriter:
 
 def _first_packets(source: VideoReader) -> dict[int, av.Packet]:
     """The first packet of each copied stream that has one near the beginning of the file."""
-    wanted = {other.index for other in source.info.others}
     found: dict[int, av.Packet] = {}
-    if not wanted:
+    if not (wanted := {other.index for other in source.info.others}):
         return found
     with open_input(source.info.path) as container:
         packets = container.demux([container.streams[index] for index in sorted(wanted)])

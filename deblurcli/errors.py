@@ -4,24 +4,6 @@ from __future__ import annotations
 
 import errno
 
-EXIT_CODES = {
-    0: "Done.",
-    1: "Unexpected error.",
-    2: "Usage: a bad option, an output that exists or is the input.",
-    3: "Partial: some files failed, frames were replaced, or something besides the pixels could not be kept.",
-    4: "The input is unusable.",
-    5: "The output cannot be written.",
-    6: "Weights are missing or refused.",
-    7: "A connection is needed but unavailable.",
-    8: "Device: not present, or out of memory at the smallest tile.",
-    129: "Hung up (SIGHUP).",
-    130: "Interrupted (SIGINT).",
-    131: "Quit (SIGQUIT).",
-    141: "Nobody reads the output any more (SIGPIPE).",
-    143: "Terminated (SIGTERM).",
-}
-"""What each code means. From 128 on: 128 and the number of the signal, as shells show it."""
-
 SIGNALS = {129: "hung up", 130: "interrupted", 131: "quit", 143: "terminated"}
 """What is said of the signals that end the program, by exit code."""
 
@@ -31,53 +13,50 @@ class DeblurError(Exception):
 
     code = 1
 
+    def __init_subclass__(cls, code: int) -> None:
+        cls.code = code
+
     def __init__(self, found: str, cure: str = "") -> None:
         self.found = " ".join(found.split())
         self.cure = " ".join(cure.split())
         super().__init__(f"{self.found}; {self.cure}" if self.cure else self.found)
 
 
-class UsageError(DeblurError):
-    """A bad option, an output that exists or is the input."""
-
-    code = 2
+class UsageError(DeblurError, code=2):
+    """Usage: a bad option, an output that exists or is the input."""
 
 
-class PartialError(DeblurError):
-    """Some items failed, frames were replaced, or streams could not be kept."""
-
-    code = 3
+class PartialError(DeblurError, code=3):
+    """Partial: some files failed, frames were replaced, or something besides the pixels could not be kept."""
 
 
-class InputError(DeblurError):
+class InputError(DeblurError, code=4):
     """The input is unusable."""
 
-    code = 4
 
-
-class OutputError(DeblurError):
+class OutputError(DeblurError, code=5):
     """The output cannot be written."""
 
-    code = 5
 
-
-class WeightsError(DeblurError):
+class WeightsError(DeblurError, code=6):
     """Weights are missing or refused."""
 
-    code = 6
 
-
-class OfflineError(DeblurError):
+class OfflineError(DeblurError, code=7):
     """A connection is needed but unavailable."""
 
-    code = 7
+
+class DeviceError(DeblurError, code=8):
+    """Device: not present, or out of memory at the smallest tile."""
 
 
-class DeviceError(DeblurError):
-    """The device is not present, or out of memory at the smallest tile."""
-
-    code = 8
-
+EXIT_CODES: dict[int, str] = {
+    **{0: "Done.", 1: "Unexpected error."},
+    **{kind.code: str(kind.__doc__) for kind in DeblurError.__subclasses__()},
+    **{129: "Hung up (SIGHUP).", 130: "Interrupted (SIGINT).", 131: "Quit (SIGQUIT)."},
+    **{141: "Nobody reads the output any more (SIGPIPE).", 143: "Terminated (SIGTERM)."},
+}
+"""What each code means. From 128 on: 128 and the number of the signal, as shells show it."""
 
 FILE_ERRORS: dict[int, tuple[type[DeblurError], str]] = {
     errno.ENAMETOOLONG: (UsageError, "give a shorter name"),

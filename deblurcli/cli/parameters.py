@@ -34,12 +34,7 @@ def group(help: str) -> typer.Typer:
 
 def command(app: typer.Typer, name: str, page: type[Page] = Page) -> Callable[[Command], Command]:
     """Register a function as a command of a Typer application."""
-
-    def register(function: Command) -> Command:
-        app.command(name, cls=page)(with_fields(function))
-        return function
-
-    return register
+    return lambda function: app.command(name, cls=page)(with_fields(function))
 
 
 def with_fields(function: Command) -> Command:
@@ -48,22 +43,17 @@ def with_fields(function: Command) -> Command:
     given = inspect.signature(function).parameters
     owners = {name: _owner(hints[name]) for name in given}
     taken: dict[str, inspect.Parameter] = {"ctx": _parameter("ctx", typer.Context)}
-    for name, (kind, only) in owners.items():
-        taken |= {field.name: _of_field(kind, field) for field in only}
-        if not only and kind is not Session:
+    for name, (kind, of) in owners.items():
+        taken |= {field.name: _of_field(kind, field) for field in of}
+        if not of and kind is not Session:
             taken[name] = _parameter(name, hints[name], given[name].default)
     taken |= {field.name: _of_field(Messages, field) for field in fields(Messages)}
 
     def call(ctx: typer.Context, **values: Any) -> None:
         session: Session = ctx.obj
         session.say_as(filled(Messages, fields(Messages), values))
-        filling: dict[str, Any] = {}
-        for name, (kind, only) in owners.items():
-            if only:
-                filling[name] = filled(kind, only, values)
-            else:
-                filling[name] = session if kind is Session else values[name]
-        function(**filling)
+        values["session"] = session
+        function(**{name: filled(kind, of, values) if of else values[name] for name, (kind, of) in owners.items()})
 
     call.__name__, call.__doc__ = function.__name__, function.__doc__
     call.__annotations__ = {name: parameter.annotation for name, parameter in taken.items()}
@@ -77,11 +67,9 @@ def only(*names: str) -> Iterable[str]:
 
 
 def either(owners: Mapping[str, Any], names: Iterable[str] = ()) -> type[Any]:
-    """One class with the fields of several, each once, None where it is not given; its help says whose it is.
+    """One class with the fields of several by name, each once, None where it is not given; its help says whose it is.
 
-    Args:
-        owners: options classes by name, such as the methods'.
-        names: the fields to take; all if empty.
+    ``names``: the fields to take; all if empty.
     """
     found: dict[str, dict[str, Field[Any]]] = {}
     for owner, kind in owners.items():

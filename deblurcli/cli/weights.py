@@ -169,17 +169,15 @@ def info(session: Session, name: Name) -> None:
         "sha256": entry.sha256,
         "path": str(where or f"not on this machine; {store.how_to_get(entry)}"),
     }
-    facts = {key: value for key, value in facts.items() if value}
-    for key, value in facts.items():
-        session.console.result(f"{key:8} {value}")
+    rows = [(key, value) for key, value in facts.items() if value]
     for file in entry.published:
-        session.console.result(f"file     {file.file}: {_megabytes(file.size)}, sha256 {file.sha256 or 'not stated'}")
-        for source in file.sources:
-            session.console.result(f"source   {source}")
+        rows.append(("file", f"{file.file}: {_megabytes(file.size)}, sha256 {file.sha256 or 'not stated'}"))
+        rows += [("source", source) for source in file.sources]
     if where:
-        for key, value in store.card(entry).items():
-            if key not in facts:
-                session.console.result(f"card     {key}: {value}")
+        known = {key for key, _ in rows}
+        rows += [("card", f"{key}: {value}") for key, value in store.card(entry).items() if key not in known]
+    for key, value in rows:
+        session.console.result(f"{key:8} {value}")
 
 
 def _megabytes(size: int) -> str:

@@ -30,17 +30,14 @@ Picture = TypeVar("Picture", np.ndarray, Tensor)
 
 @dataclass(frozen=True, eq=False)
 class Floats:
-    """A floating picture, to be read and changed as :class:`deblurcli.media.images.Image` is."""
+    """A floating picture, 3 x H x W in [0, 1], read and changed as :class:`deblurcli.media.images.Image` is."""
 
     pixels: Tensor
-    """3 x H x W in [0, 1]."""
 
     def rgb(self) -> Tensor:
-        """Float32, 3 x H x W in [0, 1], on the CPU."""
         return self.pixels.detach().to("cpu", torch.float32).clamp(0, 1).contiguous()
 
     def with_change(self, change: Tensor) -> Floats:
-        """The picture with an RGB difference added, on its device and in its precision."""
         return Floats((self.pixels.detach() + change.to(self.pixels)).clamp(0, 1))
 
 
@@ -143,9 +140,7 @@ class Network:
                 found = opened(picture)
                 rgb = found.rgb()
                 if self.window > 1 and size not in (None, rgb.shape):
-                    raise InputError(
-                        f"a frame is {rgb.shape[2]}x{rgb.shape[1]} after others", "give one size at a time"
-                    )
+                    raise InputError(f"a frame is {rgb.shape[2]}x{rgb.shape[1]} after others", "give one size")
                 size = rgb.shape
                 yield picture, found, rgb
 
@@ -158,9 +153,7 @@ class Network:
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the weights as they restore, in float32, for ``load`` and ``--network``.
 
-        Raises:
-            UsageError: the name does not end in .safetensors, or exists.
-            OutputError: the file cannot be written.
+        Raises UsageError where the name does not end in .safetensors, OutputError where it exists or cannot be written.
         """
         path = Path(path)
         if path.suffix != ".safetensors":
@@ -181,9 +174,6 @@ class Network:
 
 
 def adapted(pictures: Iterable[Any], placed: Placed, options: Any, worker: Worker) -> Network:
-    """A network prepared by a method for frames in memory, which are looked through once.
-
-    Raises: as :func:`deblurcli.methods.prepare`, and InputError for what is no picture.
-    """
+    """A network prepared by a method for frames in memory, which are looked through once."""
     looked_at = (preview(opened(picture)) for picture in pictures)
     return Network(placed, prepare(placed, PictureFootage(looked_at, "the frames"), options, worker))

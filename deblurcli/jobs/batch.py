@@ -28,12 +28,7 @@ class Job(Protocol):
 
 
 def run_job(job: Job, worker: Worker) -> None:
-    """Do one job and say what came of it.
-
-    Raises:
-        PartialError: the file is written, with differences beyond its pixels.
-        DeblurError: it is not written.
-    """
+    """Do one job and say what came of it. Raises PartialError: the file is written, with differences."""
     require_found(job.source)
     console = worker.console
     result = job.run(worker)
@@ -49,12 +44,7 @@ def run_job(job: Job, worker: Worker) -> None:
 
 
 def run_batch(jobs: Sequence[Job], batch: bool, worker: Worker) -> None:
-    """Do every job with one worker; a batch goes on after a failure and ends with a summary.
-
-    Raises:
-        PartialError: some files failed or have differences, see :func:`finish`.
-        DeblurError: the only file failed.
-    """
+    """Do every job with one worker; a batch goes on after a failure and ends as :func:`finish` says."""
     if not batch:
         return run_job(jobs[0], worker)
     for folder in dict.fromkeys(job.destination.parent for job in jobs):
@@ -73,10 +63,9 @@ def run_batch(jobs: Sequence[Job], batch: bool, worker: Worker) -> None:
 
 
 def finish(codes: list[int], total: int) -> None:
-    """End a batch of ``total`` items, of which these did not go well.
+    """End a batch of items with the codes of those that did not go well.
 
-    Raises:
-        PartialError: some did not; its code is theirs where all failed for one reason.
+    Raises PartialError where there are any, with their code where all failed for one reason.
     """
     if not codes:
         return

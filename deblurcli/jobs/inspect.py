@@ -36,19 +36,17 @@ class InspectJob:
     def run(self, worker: Worker) -> Inspection:
         """Survey the video and fit its camera, as the meta method does before it adapts.
 
-        Raises:
-            InputError: the video cannot be read.
-            UsageError: the picture is not a PNG, exists or is the video, or matplotlib is not installed.
-            OutputError: the picture cannot be written.
+        Raises UsageError where the picture is not a PNG, exists or is the video, or matplotlib is not installed.
         """
-        if self.destination is not None:
-            _require_drawing(self.destination)
+        picture = self.destination
+        if picture is not None:
+            _require_drawing(picture)
         with VideoReader(self.source) as reader:
-            if self.destination is not None:
-                check_destination(self.destination, [self.source], self.overwrite)
+            if picture is not None:
+                check_destination(picture, [self.source], self.overwrite)
             found = _inspect(reader, self.options, worker)
-        if self.destination is not None:
-            write_image(self.destination, drawn(found), overwrite=self.overwrite, source=self.source)
+        if picture is not None:
+            write_image(picture, drawn(found), overwrite=self.overwrite, source=self.source)
         return found
 
 

@@ -31,17 +31,9 @@ AUTOMATIC = "lpips-alex"
 
 
 class Measurement:
-    """Measures one file after the other; networks and models are loaded once.
+    """Measures one file after the other, with references or without; networks and models are loaded once.
 
-    Args:
-        options: what is measured, by which conventions.
-        compare: whether the files have references.
-
-    Raises:
-        UsageError: an option compares with a reference, and there is none.
-        WeightsError: the network of LPIPS is not there, or refused.
-        InputError: the model of NIQE is not there, or unusable.
-        DeviceError: the device for LPIPS is not present.
+    Raises as :func:`deblurcli.api.measure`, for a file when it is measured, for all else at once.
     """
 
     def __init__(self, options: MetricsOptions, compare: bool) -> None:
@@ -49,12 +41,12 @@ class Measurement:
         self.measures = _measures(options, compare)
 
     def __call__(self, restored: Path, reference: Path | None, report: Reporter | None = None) -> dict[str, Any]:
-        """Scores of one file, as :func:`deblurcli.api.measure` says.
-
-        Raises:
-            InputError: a file is unusable, or the two differ in size or length.
-        """
-        frames = _alone(restored) if reference is None else _side_by_side(restored, reference)
+        """Scores of one file, as :func:`deblurcli.api.measure` says."""
+        frames = (
+            ((picture, None) for picture in _pictures(restored))
+            if reference is None
+            else _side_by_side(restored, reference)
+        )
         means, rows = Means(), []
         for scores in frame_scores(frames, self.measures, CutDetector()):
             means.add(scores)
@@ -83,10 +75,7 @@ def _measures(options: MetricsOptions, compare: bool) -> list[Measure]:
 
 
 def _fidelity(mode: str) -> Measure:
-    return lambda picture, reference: {
-        "psnr": psnr(picture, reference),
-        "ssim": ssim(picture, reference, mode),
-    }
+    return lambda picture, reference: {"psnr": psnr(picture, reference), "ssim": ssim(picture, reference, mode)}
 
 
 def _aligned(picture: Tensor, reference: Tensor) -> Scores:
@@ -114,11 +103,6 @@ def lpips_is_here() -> bool:
     except WeightsError:
         return False
     return True
-
-
-def _alone(path: Path) -> Iterator[tuple[Tensor, None]]:
-    for picture in _pictures(path):
-        yield picture, None
 
 
 def _side_by_side(restored: Path, reference: Path) -> Iterator[tuple[Tensor, Tensor]]:

@@ -41,17 +41,10 @@ class SynthJob:
 
     @property
     def sharp(self) -> Path:
-        """Where the sharp version goes."""
         return self.destination.parent.parent / "sharp" / self.destination.name
 
     def run(self, worker: Worker) -> Result:
-        """Make the pair.
-
-        Raises:
-            InputError: the source is no photo or video, or too small.
-            UsageError: one of the two exists, or is the source.
-            OutputError: one of the two cannot be written.
-        """
+        """Make the pair. Raises InputError where the source is too small, and as :class:`OutputFile`."""
         with ExitStack() as stack:
             pairs, rate, total = self._pairs(stack)
             paths = [self.destination, self.sharp]

@@ -34,13 +34,9 @@ def _exists(path: Path) -> bool:
 def expand(inputs: Iterable[str | Path], suffixes: Collection[str], recursive: bool = False) -> list[Path]:
     """Files as given, folders as the media files in them, patterns as what they match; sorted, none twice.
 
-    Hidden files and folders (``._*`` of some cameras' cards, say) are no media. What matches nothing stays in the
-    list, so that it fails as one item and not in silence.
-
-    Args:
-        inputs: paths and patterns (``*``, ``?``, ``[...]``, ``**`` for any folders).
-        suffixes: of the files to take from a folder, in lower case with the dot.
-        recursive: take the folders in a folder, too; a link that leads to one of them again is not followed.
+    Patterns have ``*``, ``?``, ``[...]``, and ``**`` for any folders. Hidden files and folders (``._*`` of some
+    cameras' cards, say) are no media. What matches nothing stays in the list, so that it fails as one item and not in
+    silence. ``suffixes`` are in lower case with the dot; ``recursive`` takes the folders in a folder, too, each once.
 
     Raises:
         UsageError: an input is empty.

@@ -21,10 +21,11 @@ from parity import NIQE_MODEL as STANDARD
 from scenes import blurred, scene
 from small_networks import random_lpips as random_network
 
+from benchmarks.niqe_model import write_model
 from deblurcli import api, errors, metrics
 from deblurcli.cli.app import app, run
 from deblurcli.media.images import Image, read_image, write_image
-from deblurcli.metrics.naturalness import FEATURES, NaturalModel, write_model
+from deblurcli.metrics.naturalness import FEATURES, NaturalModel
 from deblurcli.metrics.self_shift import self_shift_score
 from deblurcli.options.metrics import LPIPS_TRUNKS, SSIM_MODES, MetricsOptions
 from deblurcli.weights import registry

@@ -15,18 +15,14 @@ from deblurcli.options.train import STAGES as OPTIONS
 from deblurcli.options.train import TrainOptions
 from deblurcli.restore.worker import Worker
 from deblurcli.train.checkpoint import read_facts, refuse_changes
-from deblurcli.train.loop import progress_of, state_file, train
+from deblurcli.train.loop import STATE, progress_of, train
 from deblurcli.train.parallel import joined
 from deblurcli.train.recipe import Setting
 from deblurcli.train.stages import STAGES
 
 
 def stage_options(stage: str, given: dict[str, Any]) -> TrainOptions:
-    """The options of a stage from those that were given, each by its field's name.
-
-    Raises:
-        UsageError: the stage is unknown, an option is another stage's or nobody's, or a value is out of range.
-    """
+    """The options of a stage from those given, by their fields' names. Raises UsageError: one is not the stage's."""
     if stage not in OPTIONS:
         raise UsageError(f"unknown training stage {stage}", f"give one of {', '.join(OPTIONS)}")
     known = {
@@ -49,10 +45,7 @@ def run(
 
     A run that stopped goes on, with the options that it was started with; one that is finished is left as it is.
 
-    Args:
-        stage: a name in :data:`deblurcli.train.stages.STAGES`; ``options`` are those of this stage.
-        console: where progress and messages go; only the leading process speaks.
-        command: the command line, for the card of the weights.
+    ``command``, the command line, goes into the card of the weights; only the leading process speaks on ``console``.
 
     Returns:
         the iterations, the seconds and the learning curve of the run (iteration, minutes, PSNR), its seed and options.
@@ -71,7 +64,7 @@ def run(
     with joined(worker.device.where) as peers:
         if not peers.leads:
             worker.console = Reporter.silent()
-        if (earlier := read_facts(state_file(options.out))) is not None:
+        if (earlier := read_facts(options.out / STATE)) is not None:
             refuse_changes(earlier, options)
             if progress_of(earlier, options) >= 1:
                 budget = "--iterations" if options.iterations else "--minutes"
@@ -79,4 +72,4 @@ def run(
                 worker.console.note(f"{found}; give a larger {budget} or another --out")
                 return earlier
         setting = Setting(worker, peers, command or f"deblur train {stage}")
-        return train(STAGES[stage](options, setting), options, peers, worker.console)
+        return train(STAGES[stage](options, setting), options, setting)

@@ -50,13 +50,7 @@ def refuse_changes(facts: dict[str, Any], options: TrainOptions) -> None:
 
 def read_facts(path: Path) -> dict[str, Any] | None:
     """The plain facts of a state (iteration, seconds, options), None where there is none. Raises InputError."""
-    if not path.exists():
-        return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            return dict(json.loads(file.metadata()["facts"]))
-    except Exception as error:
-        raise _damaged(path, error) from None
+    return _read(path, tensors=False)[0] if path.exists() else None
 
 
 def save_state(
@@ -83,12 +77,7 @@ def load_state(
         InputError: the file is damaged.
         UsageError: it belongs to another network.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            facts = json.loads(file.metadata()["facts"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except Exception as error:
-        raise _damaged(path, error) from None
+    facts, tensors = _read(path, tensors=True)
     for name, module in modules.items():
         own = {k.removeprefix(f"{name}/"): v for k, v in tensors.items() if k.startswith(f"{name}/")}
         try:
@@ -105,8 +94,13 @@ def load_state(
     return facts
 
 
-def _damaged(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path} cannot be read ({error})", "delete the run folder to start again")
+def _read(path: Path, *, tensors: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads(file.metadata()["facts"])
+            return facts, {key: file.get_tensor(key) for key in file.keys() if tensors}  # noqa: SIM118
+    except Exception as error:
+        raise InputError(f"{path} cannot be read ({error})", "delete the run folder to start again") from None
 
 
 def _shown(value: Any) -> str:

@@ -7,20 +7,20 @@ import csv
 import io
 import math
 import time
-from pathlib import Path
 from typing import Any
 
-from deblurcli.console import Reporter
 from deblurcli.errors import InputError
 from deblurcli.files import OutputFile
 from deblurcli.options.train import TrainOptions
 from deblurcli.train.checkpoint import load_state, save_state, settings
 from deblurcli.train.curve import draw_curve
 from deblurcli.train.optimiser import Muon, rate_at, step_if_finite, update_average, warmup_length
-from deblurcli.train.parallel import Peers
-from deblurcli.train.recipe import Recipe
+from deblurcli.train.recipe import Recipe, Setting
 from deblurcli.train.validation import Scores
 from deblurcli.weights.save import save_network
+
+STATE = "state.safetensors"
+"""The file in a run folder that holds all that a resume needs."""
 
 LOG_FIELDS = ["iteration", "minutes", "rate", "loss"]
 """First columns of the log; the scores follow."""
@@ -46,23 +46,24 @@ def progress_of(facts: dict[str, Any], options: TrainOptions) -> float:
 class Run:
     """A training run: its networks and optimisers, how far it has come, and how all of that goes to disk and back."""
 
-    def __init__(self, recipe: Recipe, options: TrainOptions, peers: Peers, console: Reporter) -> None:
-        self.recipe, self.options, self.peers, self.console = recipe, options, peers, console
+    def __init__(self, recipe: Recipe, options: TrainOptions, setting: Setting) -> None:
+        self.recipe, self.options, self.setting = recipe, options, setting
+        self.peers, self.console = setting.peers, setting.worker.console
         self.module = recipe.trainee.module
-        peers.start_alike(self.module.state_dict().values())
+        self.peers.start_alike(self.module.state_dict().values())
         self.average = copy.deepcopy(self.module).requires_grad_(False)
         self.modules = {"module": self.module, "average": self.average}
         self.optimisers = {"optimiser": recipe.optimiser}
         for name, companion in recipe.companions.items():
-            peers.start_alike(companion.module.state_dict().values())
+            self.peers.start_alike(companion.module.state_dict().values())
             self.modules[name] = companion.module
             self.optimisers[f"{name} optimiser"] = companion.optimiser
         self.facts: dict[str, Any] = {"iteration": 0, "seconds": 0.0, "curve": [], "seed": options.seed}
-        self.state, self.log = state_file(options.out), options.out / "log.csv"
+        self.state, self.log = options.out / STATE, options.out / "log.csv"
 
     @property
     def progress(self) -> float:
-        """The share of the budget that is used."""
+        """:func:`progress_of` this run."""
         return progress_of(self.facts, self.options)
 
     def begin(self) -> None:
@@ -110,16 +111,22 @@ class Run:
         mean_loss = sum(losses) / max(len(losses), 1)
         scores = self._scored(mean_loss, rate)
         draw_curve(self.log, out / "curve.png")
-        card = recipe.card | {
+        card = {
+            "command": self.setting.command,
+            "data": str(recipe.material),
+            "start": recipe.trainee.origin,
+            "seed": self.options.seed,
+            "licence": "MIT",
+            **recipe.origins,
             "iterations": facts["iteration"],
             "minutes": round(facts["seconds"] / 60, 1),
             **{name: round(score, 3) for name, score in scores.items()},
             "curve": facts["curve"][:: max(1, len(facts["curve"]) // 24)],
         }
-        name, config = self.options.network, recipe.trainee.config
-        save_network(exported(out, name), self.average, network=name, config=config, card=card)
-        for name, companion in recipe.companions.items():
-            save_network(exported(out, name), companion.module, network=name, config=companion.config, card=card)
+        exported = {self.options.network: (self.average, recipe.trainee.config)}
+        exported |= {name: (companion.module, companion.config) for name, companion in recipe.companions.items()}
+        for name, (module, config) in exported.items():
+            save_network(out / f"{name}.safetensors", module, network=name, config=config, card=card)
         save_state(self.state, self.modules, self.optimisers, facts)
         self.console.note(
             f"iteration {facts['iteration']}: loss {mean_loss:.5f}, held-out PSNR {scores['validation_psnr']:.2f} dB"
@@ -143,7 +150,7 @@ class Run:
         return scores
 
 
-def train(recipe: Recipe, options: TrainOptions, peers: Peers, console: Reporter) -> dict[str, Any]:
+def train(recipe: Recipe, options: TrainOptions, setting: Setting) -> dict[str, Any]:
     """Train until the budget is spent; returns the facts of the run: iteration, seconds, curve, seed, options.
 
     A budget of iterations makes runs reproducible; a budget of minutes lets the schedule follow the clock. State, log
@@ -154,7 +161,7 @@ def train(recipe: Recipe, options: TrainOptions, peers: Peers, console: Reporter
         UsageError: that state belongs to another network.
         OutputError: a file cannot be written.
     """
-    run = Run(recipe, options, peers, console)
+    run, peers, console = Run(recipe, options, setting), setting.peers, setting.worker.console
     run.begin()
     losses: list[float] = []
     facts, saved, rate = run.facts, run.facts["seconds"], 0.0
@@ -179,16 +186,6 @@ def train(recipe: Recipe, options: TrainOptions, peers: Peers, console: Reporter
         if losses:
             run.checkpoint(losses, rate)
     return facts
-
-
-def state_file(out: Path) -> Path:
-    """Where a run folder keeps what a resume needs."""
-    return out / "state.safetensors"
-
-
-def exported(out: Path, network: str) -> Path:
-    """Where a run folder keeps the weights of a network."""
-    return out / f"{network}.safetensors"
 
 
 def _input(scores: Scores) -> float:

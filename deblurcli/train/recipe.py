@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,13 +17,16 @@ from deblurcli.losses import LOSSES
 from deblurcli.networks import NETWORKS
 from deblurcli.networks.spec import NetworkSpec, Role
 from deblurcli.options.train import DeblurTraining, JointTraining, TrainOptions
-from deblurcli.restore.worker import Worker
+from deblurcli.restore.worker import Placed, Worker
 from deblurcli.train.companion import Companion
-from deblurcli.train.data import Material
+from deblurcli.train.data import Material, Source, load_material
 from deblurcli.train.parallel import Peers
-from deblurcli.train.ring import Ring
-from deblurcli.train.validation import Scores
+from deblurcli.train.ring import CropRing, Ring
+from deblurcli.train.validation import VALIDATION_SEED, Scores
 from deblurcli.weights.registry import suggestion
+
+COMMANDS: dict[str, str] = {"deblur": "image", "reblur": "meta", "reblur-image": "tta"}
+"""The registry's set of weights in which ``--from default`` is looked up, by the role of the network."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,10 @@ class Recipe:
     """(module, blurred, sharp) -> the scalar to minimise; companions take their own steps inside."""
     validate: Callable[[nn.Module], Scores]
     """module -> its scores on held-out material."""
-    card: dict[str, Any]
+    material: Material
+    """The training pictures, for the card of the weights."""
+    origins: dict[str, str] = field(default_factory=dict)
+    """Other networks that the stage starts or learns from, by what the card calls them."""
     companions: dict[str, Companion] = field(default_factory=dict)
     """Networks trained along inside ``loss``, by their names in the table of networks."""
 
@@ -79,28 +86,56 @@ def training_device(spec: NetworkSpec, device: Device) -> Device:
     return device.limited_to([name for name in spec.dtypes if name != "fp16"])
 
 
-def trainee(options: TrainOptions, setting: Setting, role: Role) -> Trainee:
-    """A new network, or the one of ``--from``, on the worker's device.
+def continued(placed: Placed, device: Device) -> Trainee:
+    """A copy of a network to train on."""
+    module = copy.deepcopy(placed.module).requires_grad_(True)
+    return Trainee(placed.spec, module, placed.loaded.config, placed.loaded.origin, device)
+
+
+def trainee(setting: Setting, options: TrainOptions, role: Role) -> Trainee:
+    """The network ``--network``, new or with the weights of ``--from``, on the worker's device.
 
     Raises:
         UsageError: ``--network`` does not fit the stage, ``--from`` holds another one, or ``--blocks`` does not fit.
         WeightsError: ``--from`` names no usable weights.
     """
-    spec, blocks = chosen_spec(options, role), getattr(options, "blocks", None)
+    chosen_spec(options, role)
+    blocks = getattr(options, "blocks", None) or getattr(options, "reblur_blocks", None)
+    return started(setting, options.network, options.start, options.seed, blocks)
+
+
+def started(setting: Setting, network: str, start: str | None, seed: int, blocks: int | None = None) -> Trainee:
+    """A network of the table, new or with the weights ``start``; raises as :func:`trainee`."""
+    spec = NETWORKS[network]
     device = training_device(spec, setting.worker.device)
-    if options.start:
-        placed = setting.worker.place(options.start, "meta" if role == "reblur" else "image", role)
-        if placed.network != options.network:
-            raise UsageError(f"{options.start} holds a {placed.network}", f"give --network {placed.network}")
-        module = copy.deepcopy(placed.module).requires_grad_(True)
-        return Trainee(spec, module, placed.loaded.config, placed.loaded.origin, device)
+    if start:
+        placed = setting.worker.place(start, COMMANDS[spec.role], spec.role)
+        if placed.network != network:
+            raise UsageError(f"{start} holds a {placed.network}", f"give --network {placed.network}")
+        return continued(placed, device)
     config = dict(spec.config or {})
     if blocks is not None:
         if not isinstance(config.get("blocks"), int):
-            raise UsageError(f"{options.network} has no number of blocks to choose", "leave --blocks out")
+            raise UsageError(f"{network} has no number of blocks to choose", "leave --blocks out")
         config["blocks"] = blocks
-    torch.manual_seed(options.seed)
+    torch.manual_seed(seed)
     return Trainee(spec, device.place(spec.build(**config)), config, "random weights", device)
+
+
+def crops(
+    options: TrainOptions, setting: Setting, source: Callable[[Material], Source], held_out: int = 48, **ring: Any
+) -> tuple[Material, CropRing, tuple[Tensor, Tensor]]:
+    """Training material, the ring of crops from it, and ``held_out`` pairs from other material to score by.
+
+    Args:
+        source: makes a source of pairs from material.
+        **ring: more arguments of :class:`CropRing`.
+
+    Raises InputError: no usable training pictures.
+    """
+    material, kept = load_material(options.data).split()
+    made = CropRing(source(material), capacity=options.ring, seed=setting.peers.seed(options.seed), **ring)
+    return material, made, source(kept)(held_out, np.random.default_rng(VALIDATION_SEED))
 
 
 def picture_of(pictures: Tensor | Sequence[Tensor]) -> Tensor:
@@ -114,14 +149,3 @@ def chosen_loss(options: DeblurTraining | JointTraining, spec: NetworkSpec) -> C
         return LOSSES[spec.loss]
     loss = LOSSES[options.loss]
     return lambda pictures, sharp: loss(picture_of(pictures), sharp)
-
-
-def card(options: TrainOptions, setting: Setting, material: Material, origin: str) -> dict[str, Any]:
-    """What the card of the weights says before they are trained; the loop adds iterations, minutes and scores."""
-    return {
-        "command": setting.command,
-        "data": str(material),
-        "start": origin,
-        "seed": options.seed,
-        "licence": "MIT",
-    }

@@ -28,9 +28,9 @@ class CropRing:
     Args:
         draw: a source such as :func:`stills`.
         capacity: pairs kept.
-        group: pairs made at a time.
         every: iterations between two groups; 0 keeps the first filling for ever.
-        first: groups made before the first iteration.
+        group: pairs made at a time.
+        first: groups made before the first iteration, as far as there is room.
         precise: keep pairs to a tenth of a code value, in twice the memory, instead of rounding them to 8 bits.
         tries: random crops to draw for each one that is taken, the one whose pair differs most.
     """
@@ -40,16 +40,16 @@ class CropRing:
         draw: Source,
         *,
         capacity: int,
-        group: int,
         every: int,
-        first: int,
         seed: int,
+        group: int = 6,
+        first: int = 64,
         precise: bool = False,
         tries: int = 1,
     ) -> None:
-        self.draw, self.group, self.every, self.first, self.seed = draw, group, every, first, seed
+        self.draw, self.group, self.every, self.seed = draw, group, every, seed
         self.precise, self.tries = precise, tries
-        self.slots = max(capacity // group, 1)
+        self.slots, self.first = max(capacity // group, 1), min(first, capacity // group)
         self.made = 0
         self.pairs: dict[int, tuple[Tensor, Tensor]] = {}
 

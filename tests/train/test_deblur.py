@@ -338,9 +338,9 @@ def test_a_network_trains_in_a_precision_that_it_lists(
 ) -> None:
     setting = Setting(Worker(ComputeOptions(device="cpu", dtype=dtype)), Peers(), "")
     chosen = DeblurTraining(data=folder, out=tmp_path, iterations=1)
-    assert trainee(chosen, setting, "deblur").device.precision == dtype
+    assert trainee(setting, chosen, "deblur").device.precision == dtype
     monkeypatch.setitem(NETWORKS, "plain-unet", dataclasses.replace(NETWORKS["plain-unet"], dtypes=("fp32",)))
-    assert trainee(chosen, setting, "deblur").device.precision == "fp32"
+    assert trainee(setting, chosen, "deblur").device.precision == "fp32"
 
 
 def test_residual_unet_has_the_blocks_that_are_chosen(folder: Path, tmp_path: Path) -> None:

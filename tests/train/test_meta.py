@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deblurcli.adaptation.survey import WINDOW
-from deblurcli.console import Reporter
 from deblurcli.device import pick_device
 from deblurcli.errors import UsageError
 from deblurcli.losses import l1
@@ -137,9 +136,9 @@ def run(
 
         with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
             patched.setattr(meta, "outer_loss", interrupted)
-            train(meta.meta_recipe(options, SETTING), options, Peers(), Reporter.silent())
+            train(meta.meta_recipe(options, SETTING), options, SETTING)
     options = replace(options, save_every=5)
-    facts = train(meta.meta_recipe(options, SETTING), options, Peers(), Reporter.silent())
+    facts = train(meta.meta_recipe(options, SETTING), options, SETTING)
     assert facts["iteration"] == iterations
     return load_network(out / "plain-unet.safetensors", role="deblur").module.state_dict()
 

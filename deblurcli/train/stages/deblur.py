@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 from torch import Tensor, nn
 
 from deblurcli.networks.spec import outputs
 from deblurcli.options.train import DeblurTraining, JointTraining
 from deblurcli.synth.paths import BlurRange
-from deblurcli.train.data import Material, Source, centred, clips, load_material, stills
+from deblurcli.train.data import Material, Source, centred, clips, stills
 from deblurcli.train.optimiser import Muon
-from deblurcli.train.recipe import Recipe, Setting, card, chosen_loss, trainee
-from deblurcli.train.ring import CropRing
-from deblurcli.train.validation import VALIDATION_SEED, Scored, compared, validator
+from deblurcli.train.recipe import Recipe, Setting, chosen_loss, crops, trainee
+from deblurcli.train.validation import Scored, compared, validator
 
 
 def deblur_recipe(
@@ -34,9 +32,8 @@ def deblur_recipe(
         UsageError: the network or ``--from`` do not fit the stage.
         WeightsError: ``--from`` names no usable weights.
     """
-    start = trainee(options, setting, "deblur")
+    start = trainee(setting, options, "deblur")
     spec, where = start.spec, start.device.where
-    material, held_out = load_material(options.data).split()
     criterion, ranges, largest = chosen_loss(options, spec), BlurRange(), max(options.crops)
 
     def source(of: Material) -> Source:
@@ -47,16 +44,12 @@ def deblur_recipe(
     def usual(net: nn.Module, blurred: Tensor, sharp: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
         return compared(net(blurred), blurred if spec.window == 1 else blurred[:, spec.window // 2], sharp)
 
-    pairs = source(held_out)(48, np.random.default_rng(VALIDATION_SEED))
+    material, ring, pairs = crops(options, setting, source, every=4)
     return Recipe(
         start,
         optimiser=Muon(start.module, options.rate),
-        ring=CropRing(
-            source(material),
-            capacity=options.ring, group=6, every=4, first=min(64, options.ring // 6),
-            seed=setting.peers.seed(options.seed),
-        ),
+        ring=ring,
         loss=loss or (lambda net, blurred, sharp: criterion(outputs(net, blurred), sharp)),
         validate=validator(pairs, start.device, scored or usual),
-        card=card(options, setting, material, start.origin),
-    )  # fmt: skip
+        material=material,
+    )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -14,11 +12,10 @@ from deblurcli.losses import LOSSES
 from deblurcli.networks.spec import NetworkSpec
 from deblurcli.options.train import FusionTraining
 from deblurcli.synth.paths import BlurRange
-from deblurcli.train.data import Material, Source, centred, clips, load_material
+from deblurcli.train.data import Material, Source, centred, clips
 from deblurcli.train.optimiser import Muon
-from deblurcli.train.recipe import Recipe, Setting, Trainee, card, chosen_spec, training_device
-from deblurcli.train.ring import CropRing
-from deblurcli.train.validation import VALIDATION_SEED, compared, validator
+from deblurcli.train.recipe import Recipe, Setting, Trainee, chosen_spec, continued, crops, training_device
+from deblurcli.train.validation import compared, validator
 
 BASE = "plain-unet"
 """The single-frame network that fusions are built on."""
@@ -52,8 +49,7 @@ def fusion_trainee(options: FusionTraining, spec: NetworkSpec, setting: Setting)
     start = setting.worker.place(named, "video" if options.start else "image", "deblur")
     goes_on = start.network == options.network
     if goes_on and not options.deblurring:
-        module = copy.deepcopy(start.module).requires_grad_(True)
-        return Trainee(spec, module, start.loaded.config, start.loaded.origin, device)
+        return continued(start, device)
     if options.start and options.deblurring and not goes_on:
         raise UsageError("--from and --deblurring name two single-frame networks", "give one")
     base = setting.worker.place(options.deblurring, "image", "deblur") if goes_on and options.deblurring else start
@@ -82,7 +78,6 @@ def fusion_recipe(options: FusionTraining, setting: Setting) -> Recipe:
     spec = chosen_spec(options, "deblur")
     if not spec.encodes:
         raise UsageError(f"{options.network} has no fusion to train", "give --network video-unet")
-    material, held_out = load_material(options.data).split()
     start = fusion_trainee(options, spec, setting)
     device, base, fusion = start.device, start.module.base, start.module.fusion
     base.requires_grad_(False)
@@ -92,16 +87,12 @@ def fusion_recipe(options: FusionTraining, setting: Setting) -> Recipe:
         drawn = centred(clips(of, spec.window, largest, ranges, device.where))
         return prepared_clips(drawn, base, device)  # type: ignore[arg-type]
 
-    pairs = source(held_out)(48, np.random.default_rng(VALIDATION_SEED))
+    material, ring, pairs = crops(options, setting, source, every=6)
     return Recipe(
         start,
         optimiser=Muon(fusion, options.rate),  # type: ignore[arg-type]
-        ring=CropRing(
-            source(material),
-            capacity=options.ring, group=6, every=6, first=min(64, options.ring // 6),
-            seed=setting.peers.seed(options.seed),
-        ),
+        ring=ring,
         loss=lambda net, prepared, sharp: criterion(fuse(net, prepared), sharp),
         validate=validator(pairs, device, lambda net, b, s: compared(fuse(net, b), b[:, spec.window // 2, 3:], s)),
-        card=card(options, setting, material, start.origin),
-    )  # fmt: skip
+        material=material,
+    )

@@ -19,19 +19,16 @@ What differs from the paper:
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
 from deblurcli.errors import UsageError
 from deblurcli.losses import l1
-from deblurcli.networks import NETWORKS
 from deblurcli.networks.spec import outputs
-from deblurcli.options.train import JointTraining, ModuleTraining, TrainOptions
+from deblurcli.options.train import JointTraining, TrainOptions
 from deblurcli.train.companion import CRITIC, Companion, adversarial_loss, new_critic
 from deblurcli.train.optimiser import Muon
-from deblurcli.train.recipe import Recipe, Setting, Trainee, chosen_loss, chosen_spec, picture_of, training_device
+from deblurcli.train.recipe import Recipe, Setting, chosen_loss, chosen_spec, picture_of, started
 from deblurcli.train.stages.deblur import deblur_recipe
 from deblurcli.train.validation import compared
 from deblurcli.weights.load import load_network
@@ -72,21 +69,6 @@ def reblurring_loss(module: nn.Module, reblurred: Tensor, blurred: Tensor, pseud
     return l1(reblurred, blurred) + l1(module(pseudo_sharp), pseudo_sharp)
 
 
-def module_trainee(start: str | None, options: JointTraining | ModuleTraining, setting: Setting) -> Trainee:
-    """M_R, new or from the weights ``start``. Raises WeightsError."""
-    spec = NETWORKS[REBLURRING]
-    device = training_device(spec, setting.worker.device)
-    if start:
-        placed = setting.worker.place(start, "tta", "reblur-image")
-        module = copy.deepcopy(placed.module).requires_grad_(True)
-        return Trainee(spec, module, placed.loaded.config, placed.loaded.origin, device)
-    config = dict(spec.config or {})
-    if options.reblur_blocks:
-        config["blocks"] = options.reblur_blocks
-    torch.manual_seed(options.seed)
-    return Trainee(spec, device.place(spec.build(**config)), config, "random weights", device)
-
-
 def joint_recipe(options: JointTraining, setting: Setting) -> Recipe:
     """Train a single-frame deblurring network and a reblurring module with each other, to one file each.
 
@@ -101,7 +83,7 @@ def joint_recipe(options: JointTraining, setting: Setting) -> Recipe:
     if spec.window > 1:
         raise UsageError(f"{options.network} takes {spec.window} frames", "give a network of one frame")
     criterion, peers = chosen_loss(options, spec), setting.peers
-    module = module_trainee(options.reblur_start, options, setting)
+    module = started(setting, REBLURRING, options.reblur_start, options.seed, options.reblur_blocks)
     reblurrer = Companion(module.module, Muon(module.module, REBLUR_RATE), module.config)
     origins, perceptual, critic = {"reblurring_start": module.origin}, None, None
     device = setting.worker.device
@@ -135,7 +117,7 @@ def joint_recipe(options: JointTraining, setting: Setting) -> Recipe:
         return compared(restored, blurred, sharp) | {"validation_reblur_psnr": (reblurred, blurred)}
 
     recipe = deblur_recipe(options, setting, loss, scored)
-    recipe.card.update(origins)
+    recipe.origins.update(origins)
     recipe.companions[REBLURRING] = reblurrer
     if critic:
         recipe.companions[CRITIC] = critic

@@ -32,7 +32,7 @@ from deblurcli.options.meta import MetaOptions
 from deblurcli.options.train import MetaTraining
 from deblurcli.train.data import load_material
 from deblurcli.train.optimiser import Muon
-from deblurcli.train.recipe import Recipe, Setting, card, chosen_spec, trainee
+from deblurcli.train.recipe import Recipe, Setting, chosen_spec, trainee
 from deblurcli.train.tasks import SIDE, Task, TaskRing, draw_task
 from deblurcli.train.validation import VALIDATION_SEED, Scores, mean_psnr
 
@@ -86,7 +86,7 @@ def meta_recipe(options: MetaTraining, setting: Setting) -> Recipe:
         )
     if max(options.crops) > SIDE:
         raise UsageError(f"--crops {max(options.crops)} is more than a task's video has", f"give {SIDE} at most")
-    start = trainee(options, setting, "deblur")
+    start = trainee(setting, options, "deblur")
     device = start.device
     material, held_out = load_material(options.data).split()
     criterion, seed = LOSSES[spec.loss], setting.peers.seed(options.seed)
@@ -139,5 +139,5 @@ def meta_recipe(options: MetaTraining, setting: Setting) -> Recipe:
         ring=ring,
         loss=loss,
         validate=validate,
-        card=card(options, setting, material, start.origin),
+        material=material,
     )

@@ -17,12 +17,11 @@ from deblurcli.device import Device
 from deblurcli.errors import UsageError
 from deblurcli.options.train import ModuleTraining
 from deblurcli.synth.paths import BlurRange
-from deblurcli.train.data import Material, Source, load_material, stills
+from deblurcli.train.data import Material, Source, stills
 from deblurcli.train.optimiser import Muon
-from deblurcli.train.recipe import Recipe, Setting, card, chosen_spec
-from deblurcli.train.ring import CropRing
-from deblurcli.train.stages.joint import module_trainee, reblurring_loss
-from deblurcli.train.validation import VALIDATION_SEED, compared, validator
+from deblurcli.train.recipe import Recipe, Setting, chosen_spec, crops, trainee
+from deblurcli.train.stages.joint import reblurring_loss
+from deblurcli.train.validation import compared, validator
 
 SURROUNDINGS = 32
 """Pixels around a crop that the deblurring network sees, too."""
@@ -57,8 +56,7 @@ def module_recipe(options: ModuleTraining, setting: Setting) -> Recipe:
     restorer = setting.worker.place(options.deblurring or "default", "image", "deblur")
     if restorer.spec.window > 1:
         raise UsageError(f"{restorer.name} takes {restorer.spec.window} frames", "give a network of one frame")
-    material, held_out = load_material(options.data).split()
-    start = module_trainee(options.start, options, setting)
+    start = trainee(setting, options, "reblur-image")
     ranges, largest = BlurRange(noisy=0.0, compressed=0.0), max(options.crops) + 2 * SURROUNDINGS
 
     def source(of: Material) -> Source:
@@ -68,16 +66,13 @@ def module_recipe(options: ModuleTraining, setting: Setting) -> Recipe:
         restored, pseudo_sharp = (t.contiguous(memory_format=torch.channels_last) for t in (made[:, 0], made[::2, 1]))
         return reblurring_loss(net, net(restored), blurred, pseudo_sharp)
 
-    pairs = source(held_out)(48, np.random.default_rng(VALIDATION_SEED))
+    material, ring, pairs = crops(options, setting, source, every=6, precise=True, tries=3)
     return Recipe(
         start,
         optimiser=Muon(start.module, options.rate),
-        ring=CropRing(
-            source(material),
-            capacity=options.ring, group=6, every=6, first=min(64, options.ring // 6),
-            seed=setting.peers.seed(options.seed), precise=True, tries=3,
-        ),
+        ring=ring,
         loss=loss,
         validate=validator(pairs, start.device, lambda net, b, s: compared(net(b[:, 0]), b[:, 0], s)),
-        card=card(options, setting, material, start.origin) | {"deblurring": restorer.loaded.origin},
-    )  # fmt: skip
+        material=material,
+        origins={"deblurring": restorer.loaded.origin},
+    )

@@ -7,7 +7,6 @@ only with ``--cycle-weight``.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,11 +14,10 @@ from deblurcli.losses import charbonnier
 from deblurcli.options.train import ReblurTraining
 from deblurcli.synth.paths import BlurRange
 from deblurcli.train.companion import CRITIC, adversarial_loss, new_critic
-from deblurcli.train.data import load_material, reblur_clips
+from deblurcli.train.data import Material, Source, reblur_clips
 from deblurcli.train.optimiser import Muon
-from deblurcli.train.recipe import Recipe, Setting, card, trainee
-from deblurcli.train.ring import CropRing
-from deblurcli.train.validation import VALIDATION_SEED, compared, validator
+from deblurcli.train.recipe import Recipe, Setting, crops, trainee
+from deblurcli.train.validation import compared, validator
 
 
 def reblur_recipe(options: ReblurTraining, setting: Setting) -> Recipe:
@@ -27,15 +25,14 @@ def reblur_recipe(options: ReblurTraining, setting: Setting) -> Recipe:
 
     Raises: as :func:`deblur_recipe`.
     """
-    start = trainee(options, setting, "reblur")
-    device, peers = start.device, setting.peers
-    material, held_out = load_material(options.data).split()
-    critic = new_critic(device)
-    ranges, largest = BlurRange(layered=0.3, compressed=0.15), max(options.crops)
-    pairs = reblur_clips(held_out, largest, ranges, device.where)(24, np.random.default_rng(VALIDATION_SEED))
-    deblur = None
-    if options.cycle_weight:
-        deblur = setting.worker.place("default", "image", "deblur").module
+    start = trainee(setting, options, "reblur")
+    device, peers, ranges = start.device, setting.peers, BlurRange(layered=0.3, compressed=0.15)
+    critic, deblur = new_critic(device), None
+
+    def source(of: Material) -> Source:
+        return reblur_clips(of, max(options.crops), ranges, device.where)
+
+    material, ring, pairs = crops(options, setting, source, 24, every=4, group=4, first=24)
 
     def loss(net: nn.Module, blurred: Tensor, sharp: Tensor) -> Tensor:
         fake = net(sharp)
@@ -50,12 +47,9 @@ def reblur_recipe(options: ReblurTraining, setting: Setting) -> Recipe:
     return Recipe(
         start,
         optimiser=Muon(start.module, options.rate, aside=("conv1_e", "decode", "bias_table")),
-        ring=CropRing(
-            reblur_clips(material, largest, ranges, device.where),
-            capacity=options.ring, group=4, every=4, first=min(24, options.ring // 4), seed=peers.seed(options.seed),
-        ),
+        ring=ring,
         loss=loss,
         validate=validator(pairs, device, lambda net, b, s: compared(net(s), s[:, s.shape[1] // 2], b)),
-        card=card(options, setting, material, start.origin),
+        material=material,
         companions={CRITIC: critic},
-    )  # fmt: skip
+    )

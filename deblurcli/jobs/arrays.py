@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from deblurcli.adaptation.outcome import Outcome, Prepared
-from deblurcli.errors import InputError, OutputError, UsageError
+from deblurcli.errors import InputError, UsageError
+from deblurcli.files import check_destination
 from deblurcli.media.footage import PictureFootage
 from deblurcli.media.images import Image
 from deblurcli.media.shots import CutDetector, windows
@@ -153,13 +154,12 @@ class Network:
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the weights as they restore, in float32, for ``load`` and ``--network``.
 
-        Raises UsageError where the name does not end in .safetensors, OutputError where it exists or cannot be written.
+        Raises UsageError where the name does not end in .safetensors or exists, OutputError where it cannot be written.
         """
         path = Path(path)
         if path.suffix != ".safetensors":
             raise UsageError(f"{path} is not a name of weights", "let it end in .safetensors")
-        if path.exists() and not overwrite:
-            raise OutputError(f"{path} exists", "give overwrite=True or another name")
+        check_destination(path, overwrite=overwrite)
         facts = self.outcome.record() if self.outcome else {}
         save_adapted(path, self._prepared.state(), self._placed.loaded, Path("frames"), facts)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ import torch
 from deblurcli.console import Reporter
 from deblurcli.errors import UsageError
 from deblurcli.options.compute import ComputeOptions
-from deblurcli.options.option import spelling
+from deblurcli.options.option import own_options
 from deblurcli.options.train import STAGES as OPTIONS
 from deblurcli.options.train import TrainOptions
 from deblurcli.restore.worker import Worker
@@ -25,17 +25,8 @@ def stage_options(stage: str, given: dict[str, Any]) -> TrainOptions:
     """The options of a stage from those given, by their fields' names. Raises UsageError: one is not the stage's."""
     if stage not in OPTIONS:
         raise UsageError(f"unknown training stage {stage}", f"give one of {', '.join(OPTIONS)}")
-    known = {
-        name: {field.name: spelling(field.name, field.metadata["option"]) for field in fields(kind)}
-        for name, kind in OPTIONS.items()
-    }
-    for name in given:
-        if name not in known[stage]:
-            owners = [owner for owner, names in known.items() if name in names]
-            option = known[owners[0]][name] if owners else f"--{name.replace('_', '-')}"
-            train = f", or train {' or '.join(owners)}" if owners else ""
-            raise UsageError(f"{option} means nothing to deblur train {stage}", f"leave it out{train}")
-    return OPTIONS[stage](**given)
+    found: TrainOptions = own_options(OPTIONS, stage, given, "deblur train", "train")
+    return found
 
 
 def run(

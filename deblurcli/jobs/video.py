@@ -10,7 +10,8 @@ from typing import Any
 
 from deblurcli.adaptation.outcome import Outcome, Prepared
 from deblurcli.adaptation.update import OUT_OF_MEMORY
-from deblurcli.errors import OutputError, UsageError
+from deblurcli.errors import UsageError
+from deblurcli.files import check_destination
 from deblurcli.jobs.result import Result
 from deblurcli.media.footage import Footage, VideoFootage, shots
 from deblurcli.media.reader import VideoReader
@@ -103,10 +104,7 @@ class VideoJob:
             raise UsageError(f"--save-adapted with --adapt-per {per}", "one file holds one network: adapt per video")
         if path.suffix != ".safetensors":
             raise UsageError(f"--save-adapted {path} is not a name of weights", "let it end in .safetensors")
-        if path.exists() and not self.options.overwrite:
-            raise OutputError(f"{path} exists", "give --overwrite or another name")
-        if not path.absolute().parent.is_dir():
-            raise OutputError(f"folder {path.parent} does not exist", "make it first")
+        check_destination(path, [self.source, Path(self.options.network)], self.options.overwrite)
 
     def _spans(self, footage: Footage) -> Generator[Footage, None, None]:
         """The parts of the video that the method is prepared for: one at least, even of a video without frames."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deblurcli.errors import UsageError
 from deblurcli.options.meta import MetaOptions
 from deblurcli.options.none import NoneOptions
+from deblurcli.options.option import own_options
 from deblurcli.options.tta import TtaOptions
 
 if TYPE_CHECKING:
@@ -45,15 +46,8 @@ def method_options(method: str, given: dict[str, Any]) -> Any:
     """
     if method not in METHODS:
         raise UsageError(f"--method {method} is unknown", f"give one of {', '.join(METHODS)}")
-    known = {name: {field.name for field in fields(entry.options)} for name, entry in METHODS.items()}
-    for option in given:
-        if option not in known[method]:
-            owners = [name for name, options in known.items() if option in options]
-            instead = f", or give --method {' or '.join(owners)}" if owners else ""
-            raise UsageError(
-                f"--{option.replace('_', '-')} means nothing to --method {method}", f"leave it out{instead}"
-            )
-    return METHODS[method].options(**given)
+    owners = {name: entry.options for name, entry in METHODS.items()}
+    return own_options(owners, method, given, "--method", "give --method")
 
 
 def name_of(options: Any) -> str:

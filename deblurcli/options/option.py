@@ -6,7 +6,7 @@ The command line, the man pages and the checks of Python callers are all made fr
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from numbers import Integral, Real
@@ -72,6 +72,25 @@ def require(condition: bool, found: str, cure: str) -> None:
     """Raise UsageError unless the condition holds."""
     if not condition:
         raise UsageError(found, cure)
+
+
+def own_options(owners: Mapping[str, Any], chosen: str, given: Mapping[str, Any], place: str, choose: str) -> Any:
+    """The options of one of several owners, such as the methods, from those that were given, by their fields' names.
+
+    Args:
+        owners: options classes by their owners' names.
+        place, choose: how an owner is told of in messages, and how it is chosen; its name follows.
+
+    Raises UsageError: an option is another owner's or nobody's, or out of range.
+    """
+    known = {name: {each.name: each for each in fields(kind)} for name, kind in owners.items()}
+    for name in given:
+        if name not in known[chosen]:
+            others = [owner for owner, names in known.items() if name in names]
+            flag = spelling(name, known[others[0]][name].metadata["option"] if others else Option(""))
+            instead = f", or {choose} {' or '.join(others)}" if others else ""
+            raise UsageError(f"{flag} means nothing to {place} {chosen}", f"leave it out{instead}")
+    return owners[chosen](**given)
 
 
 @cache

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import deblurcli
-from deblurcli.errors import InputError, OutputError, UsageError
+from deblurcli.errors import InputError, UsageError
 from deblurcli.files import OutputFile
 from deblurcli.jobs.arrays import Network
 from deblurcli.media.clips import ClipWriter
@@ -134,7 +134,7 @@ def test_an_adapted_network_can_be_saved(method: str, worker: deblurcli.Worker, 
     adapted.save(file)
     again = deblurcli.load(file, worker=worker)
     assert np.array_equal(again(frames[3]), adapted(frames[3]))
-    with pytest.raises(OutputError, match="exists"):
+    with pytest.raises(UsageError, match="exists"):
         adapted.save(file)
     with pytest.raises(UsageError, match="not a name of weights"):
         adapted.save(tmp_path / "mine.pt")

@@ -153,7 +153,7 @@ def test_an_adaptation_is_saved_and_used_again(tmp_path: Path) -> None:
         ({"method": "none"}, 2),
         ({"adapt_per": "shot"}, 2),
         ({"save_adapted": "adapted.mp4"}, 2),
-        ({"save_adapted": "exists.safetensors"}, 5),
+        ({"save_adapted": "exists.safetensors"}, 2),
         ({"save_adapted": "nowhere/adapted.safetensors"}, 5),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.resources import files
 from pathlib import Path
 
 import cv2
@@ -53,3 +54,18 @@ def test_an_output_that_is_the_input_is_refused(
         assert deblur(command, source, "-o", output, *options) == 2, output
         assert ("is the input" in capsys.readouterr().err) or not options
         assert contents(folder) == before and linked.is_symlink()
+
+
+def test_adapted_weights_never_replace_an_input(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither the network that adapts nor the video, even where overwriting is asked for."""
+    weights = tmp_path / "mine.safetensors"
+    weights.write_bytes((files("deblurcli") / "bundled" / "plain-unet.safetensors").read_bytes())
+    video, before = tmp_path / "clip.safetensors", weights.read_bytes()
+    video.write_bytes((folder / "clip.mkv").read_bytes())
+    words = ["-o", tmp_path / "out.mkv", *QUICK, "--overwrite"]
+    for source, saved in ((folder / "clip.mkv", weights), (video, video)):
+        assert deblur("video", source, "--network", weights, "--save-adapted", saved, *words) == 2
+        assert "is the input" in capsys.readouterr().err
+    assert weights.read_bytes() == before and not (tmp_path / "out.mkv").exists()

@@ -16,8 +16,10 @@ FAKE = textwrap.dedent(
     """
     import signal, sys, time, types
     from dataclasses import make_dataclass
-    # A shell starts background jobs with SIGINT ignored, and children inherit that.
+    # A shell starts background jobs with SIGINT and SIGQUIT ignored, and children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGQUIT"):
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
     def module(name, **contents):
         sys.modules[name] = types.ModuleType(name)

@@ -70,7 +70,7 @@ FILE_ERRORS: dict[int, tuple[type[DeblurError], str]] = {
 
 
 def described(error: Exception) -> DeblurError:
-    """Any exception as one with a code and one line; code 1 for those that nobody expected."""
+    """Any exception as one with a code and one line; code 1 for unexpected ones."""
     if isinstance(error, DeblurError):
         return error
     if isinstance(error, OSError) and error.errno in FILE_ERRORS:

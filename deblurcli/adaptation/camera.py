@@ -206,7 +206,7 @@ class Moments:
 class Alignment:
     """Moments of a video whose blurred pieces are explained by its sharp patches.
 
-    ``paths``: (4 P) x KNOTS x 2 as those of the moments, fitted. ``explained``: (4 P) bool.
+    ``paths``: (4 P) x KNOTS x 2, the moments' paths, fitted. ``explained``: (4 P) bool.
     """
 
     moments: Moments

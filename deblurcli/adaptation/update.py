@@ -36,7 +36,7 @@ def update(
 
     Args:
         losses: a step's number, from 0, to its losses (scalars). Each is computed when its turn comes, after the
-            gradients of the one before are added up, so that memory is that of one.
+            gradients of the one before are added up, so that only one is in memory.
         subject: the network that the losses are of, for messages.
         task: for the progress.
         trace: the sum of the losses of each step is appended to it.

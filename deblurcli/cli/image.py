@@ -28,7 +28,7 @@ def image(
     """Remove motion blur from images.
 
     With --tta-steps the network is fine-tuned on each image for some steps (self-supervised, by a reblurring loss), and
-    then restores it; the colours stay those of the unadapted result.
+    then restores it; the colours stay as in the unadapted result.
 
     Bit depth, transparency, EXIF data and the colour profile are kept where the output format can hold them.
 

@@ -76,7 +76,7 @@ def _page(path: str, command: Any, others: list[str]) -> str:
     lines += [".SH DESCRIPTION", *_paragraphs(command.help)]
     if children:
         lines += [".SH COMMANDS", *_terms((child, summary(its)) for child, its in children.items())]
-    # The options of the root stand before the command; a group's are those of its commands.
+    # The options of the root stand before the command; a group has its commands' options.
     owners = [command] if not children or path == "deblur" else list(children.values())
     lines += [".SH OPTIONS", *_options(owners)]
     if path == "deblur":

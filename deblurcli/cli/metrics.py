@@ -38,7 +38,7 @@ def metrics(
     options: MetricsOptions,
     reference: Annotated[
         str | None,
-        typer.Argument(metavar="REFERENCE", help="The sharp original, or those of each by name.", show_default=False),
+        typer.Argument(metavar="REFERENCE", help="The sharp original, or one for each, by name.", show_default=False),
     ] = None,
 ) -> None:
     """Measure restored images or videos, against their sharp originals or by themselves.
@@ -49,7 +49,7 @@ def metrics(
     cutting borders, and left out where pictures are too small.
 
     Videos also have flicker, what changes from frame to frame besides the original's motion (temporal warping error,
-    root mean square, of 255), and that of the original itself to compare with.
+    root mean square, of 255), and the original's own to compare with.
 
     Folders and patterns are matched by name, whatever the suffix; their last row is the mean over the files. Put
     patterns in quotes. What cannot be measured is named, the rest goes on, and the exit code is 3.

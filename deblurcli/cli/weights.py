@@ -72,7 +72,7 @@ def pull(
     cannot hold code. Files that are there and whole are not fetched again. The paths go to stdout.
 
     DEBLUR_CACHE names the folder of the cache, HF_ENDPOINT a mirror of the Hugging Face Hub; with DEBLUR_OFFLINE=1
-    nothing is fetched. Proxies are those of the environment.
+    nothing is fetched. Proxies are taken from the environment.
     """
     from deblurcli.weights import pull as pulling
     from deblurcli.weights import registry, store

@@ -125,8 +125,8 @@ class Network:
     def frames(self, pictures: Iterable[Picture]) -> Iterator[Picture]:
         """Restore consecutive frames, one after the other, each with what its neighbours in time tell.
 
-        Frames behind a cut have no influence, and at the ends of a shot its last frame stands for those that are
-        missing: as for a video. ``window`` frames are in memory, whatever the number.
+        Frames behind a cut have no influence, and at the ends of a shot its last frame stands for missing ones: as for
+        a video. ``window`` frames are in memory, whatever the number.
 
         Args:
             pictures: as in a call, in order; all of one size where the network takes several frames.

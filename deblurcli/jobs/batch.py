@@ -63,7 +63,7 @@ def run_batch(jobs: Sequence[Job], batch: bool, worker: Worker) -> None:
 
 
 def finish(codes: list[int], total: int) -> None:
-    """End a batch of items with the codes of those that did not go well.
+    """End a batch with the codes of the items that did not go well.
 
     Raises PartialError where there are any, with their code where all failed for one reason.
     """

@@ -85,7 +85,7 @@ class Pair(NamedTuple):
 
 
 def pairs_to_measure(restored: str, reference: str | None, recursive: bool = False) -> list[Pair]:
-    """The files to measure and what to compare each with; of several, those of one name.
+    """The files to measure and what to compare each with; several are matched by name.
 
     Raises:
         InputError: one side is one file and the other several; a folder has no pictures.

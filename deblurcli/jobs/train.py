@@ -1,4 +1,4 @@
-"""The job of `deblur train`: one stage, on this process alone or together with those that torchrun started."""
+"""The job of `deblur train`: one stage, in this process alone or in all that torchrun started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames that can be looked through as often as needed: those of a file, of one shot, or pictures in memory."""
+"""Frames that can be looked through as often as needed: a file's, a shot's, or pictures in memory."""
 
 from __future__ import annotations
 

@@ -199,7 +199,7 @@ def write_image(path: Path, image: Image, *, overwrite: bool = False, source: Pa
 
 
 def encoded(image: Image, name: str) -> tuple[bytes, list[str]]:
-    """The content of an image file, and what it does not keep, a line each. The format is that of the name's suffix.
+    """The content of an image file, and what it does not keep, a line each. The name's suffix tells the format.
 
     Raises:
         OutputError: unknown suffix, or a depth or alpha that the format cannot hold.

@@ -39,7 +39,7 @@ METHODS = {
 
 
 def method_options(method: str, given: dict[str, Any]) -> Any:
-    """The options of a method from those that were given, each by its field's name.
+    """The options of a method from the values given, by their fields' names.
 
     Raises:
         UsageError: no such method, an option of another one, or a value out of range.

@@ -149,7 +149,7 @@ class Adapter:
         """Take N steps of Adam from the original weights; ``module`` then has the new ones.
 
         Args:
-            samples: gone through in turn, ``together`` in each step; memory is that of one.
+            samples: gone through in turn, ``together`` in each step; only one is in memory.
             console: where progress goes.
 
         Returns:

@@ -16,13 +16,13 @@ Measure = Callable[[Tensor, Tensor], Scores]
 """From a picture and its reference, or twice the picture without one; NaN where the picture is too small."""
 
 ROOT_MEAN_SQUARE = ("flicker", "flicker_reference")
-"""Scores whose mean is that of their squares; of all others, the arithmetic one."""
+"""Scores averaged as root mean squares; all others are averaged arithmetically."""
 
 
 def frame_scores(
     frames: Iterable[tuple[Tensor, Tensor | None]], measures: Sequence[Measure], is_cut: Callable[[Tensor], bool]
 ) -> Iterator[Scores]:
-    """The scores of each picture; those that it is too small for are left out.
+    """The scores of each picture, without those for which it is too small.
 
     Args:
         frames: pictures, 3 x H x W in [0, 1], all with a reference or all without.

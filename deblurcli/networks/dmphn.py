@@ -19,7 +19,7 @@ WHOLE: Grid = (1, 1)
 ENCODED: tuple[Grid, ...] = ((4, 2), (2, 2), (2, 1), WHOLE)
 """The patches that levels 4 to 1 encode."""
 DECODED: tuple[Grid, ...] = ((2, 2), (2, 1), WHOLE, WHOLE)
-"""The patches that levels 4 to 1 decode: those of the level that follows."""
+"""Patches that levels 4 to 1 decode: as many as the next level has."""
 
 
 def block(channels: int) -> nn.Module:

@@ -106,7 +106,7 @@ class MIMOUNet(nn.Module):
         super().__init__()
         c1, c2, c3 = widths = (width, 2 * width, 4 * width)
         self.dropout = dropout
-        # The authors' names; the order is that of their state dict.
+        # The authors' names, in the order of their state dict.
         self.Encoder = nn.ModuleList(stage(c, blocks) for c in (c1, c2, c3))
         self.feat_extract = nn.ModuleList(
             [

@@ -75,7 +75,7 @@ def require(condition: bool, found: str, cure: str) -> None:
 
 
 def own_options(owners: Mapping[str, Any], chosen: str, given: Mapping[str, Any], place: str, choose: str) -> Any:
-    """The options of one of several owners, such as the methods, from those that were given, by their fields' names.
+    """The options of one of several owners, such as the methods, from the values given, by their fields' names.
 
     Args:
         owners: options classes by their owners' names.

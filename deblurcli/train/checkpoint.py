@@ -32,7 +32,7 @@ def settings(options: TrainOptions) -> dict[str, Any]:
 
 
 def refuse_changes(facts: dict[str, Any], options: TrainOptions) -> None:
-    """Compare the options with those that a run was started with, as far as its state holds any.
+    """Compare the options with those of the run's start, as far as its state holds any.
 
     Raises:
         UsageError: they differ, which would make it another run; every difference is named.

@@ -39,7 +39,7 @@ class Muon(torch.optim.Optimizer):
     Args:
         module: the network to train.
         lr: peak rate of the orthogonalised updates; AdamW's rate is ``adam_ratio`` times it.
-        aside: layers with these words in their names are left to AdamW: those that touch pixels, and tables.
+        aside: layers with these words in their names are left to AdamW: layers that touch pixels, and tables.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Peers:
-    """This process among those that train together; the only one without torchrun."""
+    """This process among all that train together; without torchrun it is the only one."""
 
     rank: int = 0
     count: int = 1

@@ -2,7 +2,7 @@
 
 An address is ``https://...``, or ``hf://OWNER/NAME@REVISION/FILE`` for a file on the Hugging Face Hub or on the mirror
 of it that HF_ENDPOINT names. Addresses are tried in their order, each a few times where trying again may help. A file
-is used only if its size and SHA-256 are those stated. Proxies are those of the environment.
+is used only if its size and SHA-256 are as stated. Proxies are taken from the environment.
 """
 
 from __future__ import annotations

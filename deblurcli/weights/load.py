@@ -81,7 +81,7 @@ class Opened:
     card: dict[str, Any]
     tensors: dict[str, Tensor]
     sha256: str
-    """The file's, or that of the list of the files' sha256."""
+    """SHA-256 of the file; of several files, SHA-256 of the list of theirs."""
     files: dict[str, str]
     """The sha256 of each file by its name."""
 

@@ -102,7 +102,7 @@ def import_files(
 
     Raises:
         UsageError: ``output`` exists, or is one of the files to import.
-        WeightsError: no such weights; the files are refused, or not those that the registry or an earlier import knows.
+        WeightsError: no such weights; the files are refused, or not as the registry or an earlier import knows them.
         OutputError: the file cannot be written.
     """
     entry = registry.installed().weights.get(name)

@@ -1,6 +1,6 @@
 """The stage of the reblurring module alone, for a deblurring network that stays as it is.
 
-The losses are those of joint training (:mod:`deblurcli.train.stages.joint`). What differs from the paper, which trains
+The losses are as in joint training (:mod:`deblurcli.train.stages.joint`). What differs from the paper, which trains
 both together: the deblurring network's results are computed when crops are prepared, so that an iteration costs the
 module alone, which therefore looks at whole crops, and at the more blurred ones more often. Crops have no noise and no
 compression, which cannot be brought back and drown what can, and are not rounded: blur and no blur differ by less than

@@ -47,7 +47,7 @@ def is_index(content: bytes) -> bool:
 def tensors_of(where: str, index: bytes, numbers: bytes) -> dict[str, Tensor]:
     """The float32 variables of a checkpoint of one shard, by name and in TensorFlow's order of axes.
 
-    Raises WeightsError where the files are damaged, or not those of one checkpoint.
+    Raises WeightsError where the files are damaged, or belong to several checkpoints.
     """
     tensors, left = {}, len(numbers)
     try:

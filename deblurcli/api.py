@@ -31,7 +31,7 @@ from deblurcli.jobs.result import Result
 from deblurcli.jobs.synth import SynthJob
 from deblurcli.jobs.train import run, stage_options
 from deblurcli.jobs.video import VideoJob
-from deblurcli.methods import METHODS, method_options
+from deblurcli.methods import METHODS, method_options, prepared_for
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.image import ImageOptions
 from deblurcli.options.metrics import MetricsOptions
@@ -163,7 +163,7 @@ def adapt(
     """
     keywords = locals()
     options = method_options(method, _given((entry.options for entry in METHODS.values()), keywords))
-    if getattr(options, "adapt_per", "") == "shot":
+    if prepared_for(options) == "shot":
         raise UsageError("adapt_per='shot' needs a video file", "adapt to the frames of each shot by themselves")
     worker = worker or Worker(_pick(ComputeOptions, keywords), console)
     return adapted(pictures, worker.place(str(network), "video", "deblur"), options, worker)

@@ -85,7 +85,7 @@ def preview(opened_picture: Image | Floats) -> Tensor:
 class Network:
     """A deblurring network, as it was trained or adapted, for pictures in memory.
 
-    Made by :func:`deblurcli.load` and :func:`deblurcli.adaptation`.
+    Made by :func:`deblurcli.load` and :func:`deblurcli.adapt`.
     """
 
     def __init__(self, placed: Placed, prepared: Prepared) -> None:
@@ -120,7 +120,8 @@ class Network:
             InputError: it is something else.
             DeviceError: out of memory at the smallest tile.
         """
-        return self._restored(picture, opened(picture), [opened(picture).rgb()] * self.window)
+        found = opened(picture)
+        return self._restored(picture, found, [found.rgb()] * self.window)
 
     def frames(self, pictures: Iterable[Picture]) -> Iterator[Picture]:
         """Restore consecutive frames, one after the other, each with what its neighbours in time tell.

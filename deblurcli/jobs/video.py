@@ -16,7 +16,7 @@ from deblurcli.jobs.result import Result
 from deblurcli.media.footage import Footage, VideoFootage, shots
 from deblurcli.media.reader import VideoReader
 from deblurcli.media.writer import VideoWriter
-from deblurcli.methods import prepare
+from deblurcli.methods import prepare, prepared_for
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.video import VideoOptions
 from deblurcli.restore.pipeline import Restoration, restore_video
@@ -44,7 +44,7 @@ class VideoJob:
     @property
     def per_shot(self) -> bool:
         """Whether the method is prepared anew for each shot."""
-        return getattr(self.method, "adapt_per", "video") == "shot"
+        return prepared_for(self.method) == "shot"
 
     def run(self, worker: Worker) -> Result:
         """Do it.
@@ -95,7 +95,7 @@ class VideoJob:
 
     def _require_savable(self, path: Path) -> None:
         """Raises UsageError or OutputError where the adapted network cannot be saved, before any work."""
-        method, per = self.method, getattr(self.method, "adapt_per", "video")
+        method, per = self.method, prepared_for(self.method)
         if not hasattr(method, "updates"):
             raise UsageError(f"--save-adapted with --method {self.options.method}", "choose a method that adapts")
         if not method.updates:

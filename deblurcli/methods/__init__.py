@@ -55,6 +55,11 @@ def name_of(options: Any) -> str:
     return next(name for name, entry in METHODS.items() if entry.options is type(options))
 
 
+def prepared_for(options: Any) -> str:
+    """For what a method with these options is prepared, one of its ``per``: the video, each shot, or each frame."""
+    return str(getattr(options, "adapt_per", "video"))
+
+
 def prepare(network: Placed, footage: Footage, options: Any, worker: Worker) -> Prepared:
     """Make a method ready for a video or a shot, or for frames from memory: adapt the network to it, say.
 

@@ -1,4 +1,4 @@
-"""What adapting costs at 1280x720: the survey against decoding alone, and the inner update against restoring 60 frames.
+"""What adapting costs: the survey against decoding alone, and adapting against restoring.
 
 What is compared is timed in turn, so that ratios hold on a noisy machine.
 """
@@ -22,12 +22,13 @@ from benchmarks.results import Table
 from deblurcli.adaptation.survey import HELD_OUT, survey
 from deblurcli.console import Reporter
 from deblurcli.media.footage import VideoFootage
-from deblurcli.methods.meta import adapt
+from deblurcli.media.shots import windows
+from deblurcli.methods.meta import adapt, initial_weights
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.meta import MetaOptions
 from deblurcli.restore.tiles import Restorer
 from deblurcli.restore.worker import Worker
-from deblurcli.synth.pairs import shaken
+from deblurcli.synth.pairs import MARGIN, shaken
 
 ROUNDS = 3
 SURVEY_COLUMNS = {"survey (ms a frame)": ".1f", "decoding to RGB (ms a frame)": ".1f", "ratio": ".2f"}
@@ -76,25 +77,40 @@ def survey_seconds(make: Callable[[Path, int], None], frames: int) -> tuple[floa
     return median(decoding), median(surveying), rate
 
 
-def adaptation_seconds(weights: str) -> tuple[float, float]:
-    """Seconds of adapting a network with the default options, and of restoring 60 frames with it."""
-    network = Worker(ComputeOptions()).place(weights, "video", "deblur")
-    coarse = torch.rand(1, 3, 98, 168, generator=torch.Generator().manual_seed(1))
-    picture = F.interpolate(coarse, (784, 1344), mode="bicubic")[0].clamp(0, 1)
-    frames = [blurred for blurred, _ in shaken(picture, 9, 25, 14, 1, 3.0, 0.02)]
-    found = survey(frames, patches=LOCATIONS, size=256, seed=1)
+SIZES = {
+    "1280x720, 60 frames": (720, 1280, 60),
+    "448x256, 72 frames": (256, 448, 72),
+    "448x256, 30 frames": (256, 448, 30),
+}
+"""Videos to adapt to: height, width and number of frames."""
+MOST_FRAMES = 30
+"""Of 1280x720: adapting to a video may take as long as restoring these, or twice the time of the video."""
+
+
+def adaptation_seconds(weights: str, height: int, width: int, count: int) -> tuple[int, float, float]:
+    """Updates and seconds of adapting a network with the default options, and the seconds that it may take: those of
+    restoring 30 frames of 1280x720 with the same network, or the video twice if that is less."""
+    worker = Worker(ComputeOptions())
+    network = worker.place(weights, "video", "deblur")
+    coarse = torch.rand(1, 3, height // 7, width // 7, generator=torch.Generator().manual_seed(1))
+    size = (height + 2 * MARGIN, width + 2 * MARGIN)
+    picture = F.interpolate(coarse, size, mode="bicubic")[0].clamp(0, 1)
+    shots = [(blurred * 255).round().byte() for blurred, _ in shaken(picture, 20, 25, 14, 1, 3.0, 0.02)]
+    frames = [shots[index % len(shots)] for index in range(count)]
+    initial = initial_weights(network, OPTIONS, worker)
     started = time.perf_counter()
-    _, done = adapt(network, found, OPTIONS, Reporter.silent())
+    found = survey(frames, patches=LOCATIONS, size=OPTIONS.patch_size, seed=1)
+    _, done = adapt(network, found, OPTIONS, Reporter.silent(), initial=None if initial is None else initial.module)
     adapting = time.perf_counter() - started
-    assert len(done.losses["deblur_losses"]) == OPTIONS.updates, done.reason
     restorer = Restorer(network.module, network.spec, network.device)
-    reach = restorer.window // 2
-    window = [frames[0]] * (2 * reach + 1)
+    # Every frame a tensor of its own, since the restorer knows those that it has seen.
+    pictures = [(frame / 255).clone() for frame in frames[:MOST_FRAMES]]
     started = time.perf_counter()
-    for index in range(60):
-        window = [*window[1:], frames[index % len(frames)].clone()]
+    for _, window in windows(pictures, restorer.window, lambda _: False):
         restorer(window)
-    return adapting, time.perf_counter() - started
+    restoring = (time.perf_counter() - started) / len(pictures)
+    allowed = restoring * min(MOST_FRAMES * 720 * 1280 / (height * width), 2 * count)
+    return len(done.losses["deblur_losses"]), adapting, allowed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -107,10 +123,10 @@ def run(options: argparse.Namespace) -> list[Table]:
         decoding, surveying, rate = survey_seconds(make, options.frames)
         frame = 1000 / options.frames
         looks.add(kind, rate, surveying * frame, decoding * frame, surveying / decoding)
-    updates = Table(
-        "adapting", {"network": "", "adapting (s)": ".1f", "restoring 60 frames (s)": ".1f", "ratio": ".2f"}
-    )
+    columns = {"network": "", "video": "", "updates": "d", "adapting (s)": ".1f", "may take (s)": ".1f", "ratio": ".2f"}
+    updates = Table("adapting", columns)
     for name in ("plain-unet", "video-unet"):
-        adapting, restoring = adaptation_seconds(name)
-        updates.add(name, adapting, restoring, adapting / restoring)
+        for size, about in SIZES.items():
+            steps, adapting, allowed = adaptation_seconds(name, *about)
+            updates.add(name, size, steps, adapting, allowed, adapting / allowed)
     return [looks, updates]

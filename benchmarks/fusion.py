@@ -17,12 +17,13 @@ import numpy as np
 import torch
 
 from benchmarks.results import Table
+from deblurcli.adaptation.update import update_average
 from deblurcli.device import pick_device
 from deblurcli.losses import l1_fft
 from deblurcli.networks.video_unet import VideoUNet
 from deblurcli.synth.paths import BlurRange
 from deblurcli.train.data import Material, Source, centred, clips, load_material
-from deblurcli.train.optimiser import Muon, rate_at, update_average
+from deblurcli.train.optimiser import Muon, rate_at
 from deblurcli.train.ring import CropRing
 from deblurcli.train.stages.fusion import fuse, prepared_clips
 from deblurcli.train.validation import VALIDATION_SEED, mean_psnr

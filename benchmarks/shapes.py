@@ -23,13 +23,14 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.results import Table
+from deblurcli.adaptation.update import update_average
 from deblurcli.device import Device, pick_device
 from deblurcli.losses import l1_fft, psnr_loss
 from deblurcli.networks import NETWORKS
 from deblurcli.networks.plain_unet import PlainUNet
 from deblurcli.synth.paths import BlurRange
 from deblurcli.train.data import load_material, stills
-from deblurcli.train.optimiser import Muon, rate_at, update_average
+from deblurcli.train.optimiser import Muon, rate_at
 from deblurcli.train.ring import CropRing
 from deblurcli.train.validation import VALIDATION_SEED, mean_psnr
 

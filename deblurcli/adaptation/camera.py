@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deblurcli.adaptation.guard import Diverged, require_finite
+from deblurcli.adaptation.noise import sensor_of
 from deblurcli.adaptation.survey import WINDOW, SupportPatch
 from deblurcli.metrics.self_shift import self_shift_score
 from deblurcli.networks.alignment import dense_flow
@@ -47,8 +48,6 @@ MIN_VALUE = 2e-3
 """Display value below which the slope of a response has no bound."""
 SAMPLES_PER_PIXEL, MAX_SAMPLES = 0.6, 41
 """Views that are averaged to blur a picture: by the length of the path, and at most."""
-NOISE_BLOCK = 8
-"""Side of the squares in which noise is measured, in pixels."""
 MAX_UNEXPLAINED = 0.5
 """Largest share of a piece's structure that may be missed; above, its path means nothing."""
 MIN_PATH = 1.0
@@ -268,7 +267,7 @@ def camera_of(found: Alignment) -> Camera:
     paths, pieces = found.paths[explained], found.moments.pieces[explained]
     light = response.linear(found.moments.sharp).repeat_interleave(QUARTERS, 0)[explained]
     residual = pieces - response.display(expose_paths(light, paths, SAMPLES, found.moments.size))
-    return Camera(response, paths - paths[:, KNOTS // 2 : KNOTS // 2 + 1], _noise(residual, pieces))
+    return Camera(response, paths - paths[:, KNOTS // 2 : KNOTS // 2 + 1], sensor_of(residual, pieces))
 
 
 def fit_camera(patches: list[SupportPatch], device: torch.device) -> Camera:
@@ -323,40 +322,3 @@ def _unexplained(difference: Tensor, picture: Tensor) -> Tensor:
     missed = F.avg_pool2d(difference, 3, 1).square().mean((1, 2, 3))
     coarse = F.avg_pool2d(picture, 15, 1, 7, count_include_pad=False)
     return missed / F.avg_pool2d(picture - coarse, 3, 1).square().mean((1, 2, 3)).clamp(min=1e-9)
-
-
-def _quiet(residual: Tensor, picture: Tensor) -> tuple[float, float]:
-    """Standard deviation of the fine part of N x C x H x W residuals, and its correlation with the next column's.
-
-    Both are measured in the quietest fifth of the blocks: noise is everywhere, unexplained edges are not. Blocks near
-    black and white, where noise is clipped, do not count.
-    """
-    fine = (residual - F.avg_pool2d(residual, 5, 1, 2, count_include_pad=False))[..., 8:-8, 8:-8]
-    powers = F.avg_pool2d(fine.square(), NOISE_BLOCK).mean(1)
-    products = F.avg_pool2d(fine[..., :-1] * fine[..., 1:], (NOISE_BLOCK, NOISE_BLOCK - 1), NOISE_BLOCK).mean(1)
-    grey = F.avg_pool2d(picture[..., 8:-8, 8:-8], NOISE_BLOCK).mean(1)
-    counted = (grey > 0.05) & (grey < 0.95)
-    if not counted.any():
-        return 0.0, 0.0
-    bound = powers[counted].quantile(0.2)
-    chosen = counted & (powers <= bound)
-    power = float(powers[chosen].mean())
-    return math.sqrt(power), float(products[chosen].mean()) / max(power, 1e-12)
-
-
-def _noise(residual: Tensor, picture: Tensor) -> Sensor:
-    """The sensor whose noise is like the fine part of what the model leaves unexplained, N x 3 x H x W."""
-    one = torch.ones(1)
-    grey = torch.full((1, 3, 128, 128), 0.5)
-
-    def trial(demosaiced: float) -> tuple[float, float]:
-        sensor = Sensor(0.01 * one, demosaiced * one, torch.inf * one)
-        return _quiet(sensor.capture(grey, np.random.default_rng(0)) - grey, grey)
-
-    (_, rough), (_, smooth) = trial(0.0), trial(1.0)
-    spread, together = _quiet(residual, picture)
-    demosaiced = float(np.clip((together - rough) / (smooth - rough), 0, 1))
-    noise = 0.01 * spread / trial(demosaiced)[0]
-    # The noise grows with the signal; half grey is where the trial was made.
-    brightness = 0.4 + 0.6 * float(picture.clamp(0, 1).sqrt().mean())
-    return Sensor(noise * (0.4 + 0.6 * 0.5**0.5) / brightness * one, demosaiced * one, torch.inf * one)

@@ -31,9 +31,27 @@ def network_input(frames: int, window: Tensor, centre: Tensor) -> Tensor:
     return torch.cat([before, centre[:, None], after], 1)
 
 
-def trainable(network: nn.Module, part: str) -> list[nn.Parameter]:
-    """The parameters to adapt: ``all``, or the ``biases`` and the gains of the norms, which are vectors."""
-    return [p for p in network.parameters() if part == "all" or p.ndim <= 1]
+def trainable(network: nn.Module, spec: NetworkSpec, part: str) -> list[nn.Parameter]:
+    """The parameters to adapt.
+
+    Args:
+        part: ``all`` of the part of the network that adapts, its ``biases`` and the gains of its norms, which are
+            vectors, or the ``fusion`` as well: the layers that join the frames of a window.
+    """
+    adapting = network if part == "fusion" else network.get_submodule(spec.alone)
+    return [p for p in adapting.parameters() if part != "biases" or p.ndim <= 1]
+
+
+def fused(network: nn.Module, spec: NetworkSpec, window: Tensor, centre: Tensor) -> Tensor:
+    """What a network with a part that restores each frame alone makes of ``centre`` (N x 3 x S x S) in the middle of a
+    window (N x 5 x 3 x S x S). Its neighbours are as the video has them, and no gradient is spent on them."""
+    middle, reach = WINDOW // 2, spec.window // 2
+    with torch.no_grad():
+        encoded = [network.encode(window[:, at]) for at in range(middle - reach, middle + reach + 1)]  # type: ignore[operator]
+    encoded[reach] = network.encode(centre.clamp(0, 1))  # type: ignore[operator]
+    found = network.fuse(encoded)  # type: ignore[operator]
+    assert isinstance(found, Tensor)
+    return found
 
 
 def adapting_input(spec: NetworkSpec, window: Tensor, centre: Tensor) -> Tensor:
@@ -64,11 +82,14 @@ def pseudo_sharp(
     restored first, by the part of the unadapted network that adapts, unless ``options`` say otherwise.
     """
     window = patch.clip(device.where)
-    moment = window[:, WINDOW // 2]
-    if not options.restores_patches:
-        return moment
+    return restored_alone(network, spec, window, device) if options.restores_patches else window[:, WINDOW // 2]
+
+
+@torch.no_grad()
+def restored_alone(network: nn.Module, spec: NetworkSpec, window: Tensor, device: Device) -> Tensor:
+    """The middle of windows (N x 5 x 3 x S x S) as the part of a network that adapts restores it, N x 3 x S x S."""
     with device.autocast():
-        found = network.get_submodule(spec.alone)(adapting_input(spec, window, moment))
+        found = network.get_submodule(spec.alone)(adapting_input(spec, window, window[:, WINDOW // 2]))
     return found.float().clamp(0, 1)
 
 
@@ -76,6 +97,11 @@ def centre_crop(pictures: Tensor, side: int) -> Tensor:
     """The middle of some pictures (... x S x S), ``side`` pixels wide and high; themselves where that is S."""
     start = (pictures.shape[-1] - side) // 2
     return pictures[..., start : start + side, start : start + side] if start > 0 else pictures
+
+
+def cut_at(pictures: Tensor, y: int, x: int, side: int) -> Tensor:
+    """A piece of some pictures (... x S x S), ``side`` pixels wide and high."""
+    return pictures[..., y : y + side, x : x + side]
 
 
 def without_border(picture: Tensor, border: int, size: int) -> Tensor:
@@ -86,16 +112,43 @@ def without_border(picture: Tensor, border: int, size: int) -> Tensor:
 
 
 def deblur_loss(
-    network: nn.Module, spec: NetworkSpec, window: Tensor, blurred: Tensor, target: Tensor, border: int, device: Device
+    network: nn.Module,
+    spec: NetworkSpec,
+    window: Tensor,
+    blurred: Tensor,
+    target: Tensor,
+    border: int,
+    device: Device,
+    *,
+    fusing: bool = False,
 ) -> Tensor:
     """The network's own loss, over all its outputs, on pseudo pairs (N x 3 x S x S) in the middle of windows.
 
-    ``border`` pixels do not count or, so that the border ends between pixels at all scales, a few more.
+    ``border`` pixels do not count or, so that the border ends between pixels at all scales, a few more. ``fusing``: of
+    the whole network, where a part of it restores each frame alone.
     """
     with device.autocast():
-        found = outputs(network.get_submodule(spec.alone), adapting_input(spec, window, blurred))
+        if fusing and spec.alone:
+            found: Tensor | list[Tensor] = fused(network, spec, window, blurred)
+        else:
+            found = outputs(network.get_submodule(spec.alone), adapting_input(spec, window, blurred))
     pictures, size = [found] if isinstance(found, Tensor) else found, window.shape[-1]
     step = size // min(picture.shape[-1] for picture in pictures)
     border = -(-border // step) * step
     inner = [without_border(picture, border, size) for picture in pictures]
     return LOSSES[spec.loss](inner[0] if isinstance(found, Tensor) else inner, without_border(target, border, size))
+
+
+def shuffled(count: int, steps: int, rng: np.random.Generator) -> list[int]:
+    """Patch indices for one phase: whole shuffled rounds, cut to ``steps``."""
+    rounds = [rng.permutation(count) for _ in range(-(-steps // count))] if count else []
+    return np.concatenate(rounds)[:steps].tolist() if rounds else []
+
+
+def patch_weights(patches: list[SupportPatch], weighting: str) -> list[float]:
+    """A weight for the loss of each patch, 1 in the mean."""
+    if weighting == "even" or not patches:
+        return [1.0] * len(patches)
+    contrasts = [max(patch.contrast, 0.0) for patch in patches]
+    total = sum(contrasts)
+    return [c * len(patches) / total if total else 1.0 for c in contrasts]

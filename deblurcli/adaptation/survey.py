@@ -23,6 +23,12 @@ HELD_OUT = 4
 """Locations to survey beyond those adapted to: a guard judges by them."""
 
 
+USUAL = 2
+"""Moments of any kind to keep at each place."""
+TURN_PHASES = 4
+"""Frames from one that a patch may take its turn from to the next."""
+
+
 @dataclass
 class SupportPatch:
     """One item of the support set: the sharpest crop over time at one place (meta-transferring paper, section 3.3)."""
@@ -41,6 +47,17 @@ class SupportPatch:
     blurriest_score: float = float("-inf")
     blurriest: Tensor | None = None
     """3 x S x S in [0, 1]: the colocated crop with the highest score over time."""
+    turn: Tensor | None = None
+    """As ``window``, around the moment that is sharper than one of its neighbours by most: there the video shows the
+    same thing sharp and blurred. The sharpest moment may lie in a still stretch. Patches look at every
+    ``TURN_PHASES``-th frame in turn, so that not all have the same moment. None where there are too few frames."""
+    turn_contrast: float = float("-inf")
+    """By how much, in units of the score."""
+    usual: list[Tensor] = field(default_factory=list)
+    """3 x 3 x S x S in [0, 1] each: the colocated crops of three frames in a row, at ``USUAL`` moments that are any of
+    the video's with equal chance. Empty where every shot is shorter than five frames."""
+    moments: int = 0
+    """Moments seen so far that ``usual`` may be of."""
 
     def clip(self, where: torch.device) -> Tensor:
         """The window as a batch of one on a device: 1 x 5 x 3 x S x S. Every patch of a survey has one."""
@@ -60,6 +77,8 @@ class Survey:
     patches: list[SupportPatch] = field(default_factory=list)
     size: int = 0
     """Side of the patches in pixels, a multiple of 32."""
+    pixels: int = 0
+    """Pixels of a frame."""
     sharpness: array[float] = field(default_factory=lambda: array("f"))
     """For each frame, the mean over the locations of the self-shift score, averaged over its four directions, in dB.
     Lower is sharper."""
@@ -98,9 +117,9 @@ def draw_corners(count: int, size: int, height: int, width: int, seed: int) -> n
 def survey(pictures: Iterable[Tensor], *, patches: int, size: int, seed: int) -> Survey:
     """Score the same random locations in every frame and keep the sharpest crop of each with its neighbours in time.
 
-    Memory holds five frames and, per location, six crops, whatever the length. Windows never cross a cut. As in the
-    paper, the first and the last two frames of a shot are no candidates for the sharpest, since their windows repeat a
-    frame; they are only where every shot is shorter than five frames.
+    Memory holds five frames and, per location, up to 18 crops, whatever the length. Windows never cross a cut. As in
+    the paper, the first and the last two frames of a shot are no candidates for the sharpest, since their windows
+    repeat a frame; they are only where every shot is shorter than five frames.
 
     Args:
         pictures: the frames in order, 3 x H x W in [0, 1], or in bytes, which is faster.
@@ -110,6 +129,7 @@ def survey(pictures: Iterable[Tensor], *, patches: int, size: int, seed: int) ->
     """
     found = Survey(size=size)
     is_cut = CutDetector()
+    moments = np.random.default_rng([seed, 1])
 
     def scored() -> Iterator[_Seen]:
         corners = torch.zeros(0, 2, dtype=torch.long)
@@ -119,6 +139,7 @@ def survey(pictures: Iterable[Tensor], *, patches: int, size: int, seed: int) ->
                 picture = padded(unit(picture), 1, 32)
             if not index:
                 h, w = picture.shape[-2:]
+                found.pixels = h * w
                 found.size = min(size, h // 32 * 32, w // 32 * 32)
                 drawn = draw_corners(patches, found.size, h, w, seed)
                 found.patches = [SupportPatch(int(y), int(x)) for y, x in drawn]
@@ -130,25 +151,39 @@ def survey(pictures: Iterable[Tensor], *, patches: int, size: int, seed: int) ->
             yield _Seen(index, picture.numpy(), scores.tolist(), begins)
 
     for seen, around in windows(scored(), WINDOW, starts_shot=lambda frame: frame.begins_shot):
-        _consider(found, seen, around)
+        _consider(found, seen, around, moments)
     for patch in found.patches:
         # Not before: many a crop is given up for a better one.
         patch.window = None if patch.window is None else unit(patch.window)
         patch.blurriest = None if patch.blurriest is None else unit(patch.blurriest)
+        patch.turn = None if patch.turn is None else unit(patch.turn)
+        patch.usual = [unit(crops) for crops in patch.usual]
     return found
 
 
-def _consider(found: Survey, seen: _Seen, around: list[_Seen]) -> None:
-    """Keep the crops of a frame wherever they are the sharpest or the blurriest so far."""
+def _consider(found: Survey, seen: _Seen, around: list[_Seen], moments: np.random.Generator) -> None:
+    """Keep the crops of a frame wherever they are the sharpest or the blurriest so far, or chance has it."""
 
     def crop(frame: _Seen, patch: SupportPatch) -> np.ndarray:
         return frame.picture[:, patch.y : patch.y + found.size, patch.x : patch.x + found.size]
 
     at_end = len({frame.index for frame in around}) < WINDOW
-    for patch, score in zip(found.patches, seen.scores, strict=True):
+    middle = WINDOW // 2
+    for number, (patch, score) in enumerate(zip(found.patches, seen.scores, strict=True)):
         if (at_end, score) < (patch.at_end, patch.score):
             patch.frame, patch.score, patch.at_end = seen.index, score, at_end
             patch.window = torch.from_numpy(np.stack([crop(frame, patch) for frame in around]))
         if score > patch.blurriest_score:
             patch.blurriest_frame, patch.blurriest_score = seen.index, score
             patch.blurriest = torch.from_numpy(crop(seen, patch).copy())
+        if not at_end:
+            contrast = max(around[at].scores[number] for at in (middle - 1, middle + 1)) - score
+            if contrast > patch.turn_contrast and seen.index % TURN_PHASES == number % TURN_PHASES:
+                patch.turn_contrast = contrast
+                patch.turn = torch.from_numpy(np.stack([crop(frame, patch) for frame in around]))
+            patch.moments += 1
+            place = int(moments.integers(patch.moments)) if patch.moments > USUAL else patch.moments - 1
+            if place < USUAL:  # so that at the end each moment had the same chance
+                patch.usual[place : place + 1] = [
+                    torch.from_numpy(np.stack([crop(f, patch) for f in around[middle - 1 : middle + 2]]))
+                ]

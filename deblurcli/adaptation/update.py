@@ -14,10 +14,13 @@ from deblurcli.console import Reporter
 from deblurcli.device import Device
 from deblurcli.restore.tiles import is_out_of_memory, release_memory
 
-GUARD_LOOKS = 4
-"""Times that a guard looks at the network, evenly spread over the steps."""
+GUARD_LOOKS, STEPS_BETWEEN = 3, 20
+"""Times that a guard looks at the network, evenly spread over the steps, and the least steps between two looks."""
 
 OUT_OF_MEMORY = "out of memory"
+
+AVERAGED = 0.9
+"""Decay of the moving average of the weights: single steps on single pieces swing about where they lead."""
 
 
 def update(
@@ -31,6 +34,7 @@ def update(
     console: Reporter | None = None,
     smaller: Callable[[], bool] | None = None,
     guard: Guard | None = None,
+    average: tuple[nn.Module, nn.Module] | None = None,
 ) -> None:
     """Take ``steps`` steps down the sum of some losses.
 
@@ -42,7 +46,9 @@ def update(
         trace: the sum of the losses of each step is appended to it.
         smaller: called when memory runs out. It makes the losses of every further step from smaller pieces, and the
             step is tried again; or it returns False, when there is nothing smaller. Without it the error is raised.
-        guard: looks at its network :data:`GUARD_LOOKS` times.
+        guard: looks at its network up to :data:`GUARD_LOOKS` times, also after the last step, and ends the steps where
+            it has become worse.
+        average: a network, and the moving one whose weights it averages.
 
     Raises:
         Diverged: a loss or, where a guard looks, a weight is not finite; or memory has run out for good.
@@ -55,12 +61,16 @@ def update(
         optimiser.step()
         # Within an autocast around the loop, the next step would go on with the weights of this one.
         torch.clear_autocast_cache()
+        if average is not None:
+            update_average(*average, step, AVERAGED)
         if trace is not None:
             trace.append(total)
         if console is not None:
             console.progress(task, step + 1, steps)
-        if guard is not None and (step + 1) * GUARD_LOOKS // steps > step * GUARD_LOOKS // steps:
-            guard.look(step + 1)
+        looks = max(1, min(GUARD_LOOKS, steps // STEPS_BETWEEN))
+        due = (step + 1) * looks // steps > step * looks // steps
+        if guard is not None and due and not guard.look(step + 1):
+            break
 
 
 def _summed_gradients(
@@ -108,3 +118,19 @@ def set_dropout(network: nn.Module, active: bool) -> None:
     for module in network.modules():
         if isinstance(module, _NormBase):
             module.eval()
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, current: nn.Module, iteration: int, decay: float = 0.999) -> None:
+    """Move an exponential average of a network's weights towards the current ones; short memory at the start.
+
+    The statistics of batch normalisation are averaged like the weights, and counters are copied: the average would
+    otherwise normalise by the statistics of the start.
+    """
+    share = 1 - min(decay, (1 + iteration) / (10 + iteration))
+    torch._foreach_lerp_(list(average.parameters()), list(current.parameters()), share)
+    for kept, buffer in zip(average.buffers(), current.buffers(), strict=True):
+        if buffer.is_floating_point():
+            kept.lerp_(buffer, share)
+        else:
+            kept.copy_(buffer)

@@ -6,12 +6,13 @@ network learns to undo that.
 
 What differs from the paper:
 
-- The blur model is a camera fitted to the video (:mod:`deblurcli.adaptation.camera`); ``reblurring = network`` is
-  the paper's. With the camera the targets are the patches as the unadapted network restores them
-  (``pseudo_sharp = video``: as they are, as in the paper), there are four updates per patch instead of one, and their
-  rate is 1.5e-5 instead of 2.5e-6.
-- A guard undoes an adaptation that does not pay on patches it does not learn from (``guard = off``: none, as in the
-  paper). It also settles on the best of the weights that it has looked at.
+- The blur model is the video's optical flow with a fitted exposure (:mod:`deblurcli.adaptation.flow`) or a fitted
+  camera (:mod:`deblurcli.adaptation.camera`); ``reblurring = network`` is the paper's. With a fitted model the targets
+  are the patches as the unadapted network restores them (``pseudo_sharp = video``: as they are, as in the paper),
+  there are as many updates as the time allows instead of one per patch, their rate is 3e-5 instead of 2.5e-6, and the
+  moving average of the weights is the result.
+- A guard undoes an adaptation that does not pay on pieces it does not learn from (``guard = off``: none, as in the
+  paper). It also settles on the best of the weights that it has looked at, or half-way to them.
 - Adaptation runs in evaluation mode, so that it is the same every time; ``dropout`` is the authors' training mode.
   In both, the running statistics of norms stay as they were trained: one patch at a time would spoil them.
 - The deblurring network stays fixed in phase 1, as the paper says; the authors' code moves it
@@ -27,30 +28,51 @@ What differs from the paper:
 from __future__ import annotations
 
 import copy
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from math import isnan, nan
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from deblurcli.adaptation.agreement import Agreement
-from deblurcli.adaptation.camera import Alignment, align, camera_of
+from deblurcli.adaptation.budget import LEAST_UPDATES, affordable
+from deblurcli.adaptation.camera import Alignment, Camera, align, camera_of
+from deblurcli.adaptation.flow import FlowBlur, fit_flow
 from deblurcli.adaptation.guard import MIN_GAIN, Diverged, Guard, require_finite_weights
+from deblurcli.adaptation.initial import initial_weights
 from deblurcli.adaptation.outcome import Outcome, PreparedNetwork
-from deblurcli.adaptation.pairs import Reblur, centre_crop, deblur_loss, pseudo_sharp, restore_clips, trainable
+from deblurcli.adaptation.pairs import (
+    Reblur,
+    centre_crop,
+    cut_at,
+    deblur_loss,
+    patch_weights,
+    pseudo_sharp,
+    restore_clips,
+    restored_alone,
+    shuffled,
+    trainable,
+)
 from deblurcli.adaptation.reblurring_network import learn_to_reblur
+from deblurcli.adaptation.replay import replay_blur
+from deblurcli.adaptation.strata import strata_of
 from deblurcli.adaptation.survey import HELD_OUT, WINDOW, SupportPatch, Survey, counted, survey
 from deblurcli.adaptation.update import adaptation_device, set_dropout, undone_without_memory, update
 from deblurcli.console import Reporter
-from deblurcli.errors import UsageError
 from deblurcli.media.footage import Footage
 from deblurcli.options.meta import MetaOptions
 from deblurcli.options.survey import MIN_PATCH, PATCH_GRID
 from deblurcli.restore.worker import Placed, Worker
-from deblurcli.weights import registry
+
+USUAL_CROP = 192
+"""Side in pixels of what an update learns from with a fitted model of blur: more updates pay more than larger ones."""
+
+MARGIN = 16
+"""Pixels around that from where blur may bring something in."""
 
 
 def prepare(network: Placed, footage: Footage, options: MetaOptions, worker: Worker) -> PreparedNetwork:
@@ -64,7 +86,7 @@ def prepare(network: Placed, footage: Footage, options: MetaOptions, worker: Wor
     """
     console = worker.console
     initial, reblur, critic = initial_weights(network, options, worker), None, None
-    if options.reblurring == "network":
+    if options.learnt:
         reblur = worker.place("default", "meta", "reblur")
         critic = worker.place(options.critic, "meta", "critic")
     started = time.monotonic()
@@ -79,27 +101,6 @@ def prepare(network: Placed, footage: Footage, options: MetaOptions, worker: Wor
     outcome.facts["survey_seconds"] = round(surveyed - started, 2)
     outcome.weights = {used.name: used.sha256 for used in (initial, reblur, critic) if used}
     return PreparedNetwork(network, worker.tile, outcome, adapted)
-
-
-def initial_weights(network: Placed, options: MetaOptions, worker: Worker) -> Placed | None:
-    """The weights to adapt from, of the network or of its part that adapts; None where they are the network's own.
-
-    Raises:
-        WeightsError: no such weights.
-        UsageError: they are another network's.
-    """
-    chosen = options.initial
-    if chosen == "auto":
-        entry = registry.installed().weights.get(network.name)
-        # A file of the user's may have the name of registered weights.
-        chosen = entry.adapt_from if entry is not None and entry.sha256 == network.sha256 else ""
-    if chosen in ("", "own"):
-        return None
-    initial = worker.place(chosen, "meta", "deblur")
-    part = network.module.get_submodule(network.spec.alone).state_dict()
-    if {k: v.shape for k, v in part.items()} != {k: v.shape for k, v in initial.module.state_dict().items()}:
-        raise UsageError(f"--initial {chosen} is no {network.network}, nor its part that adapts", "give others, or own")
-    return initial
 
 
 def adapt(
@@ -130,9 +131,12 @@ def adapt(
     """
     outcome = Outcome("meta", reason="the guard found it better", losses={"reblur_losses": [], "deblur_losses": []})
     outcome.facts = {
-        "loss_before": nan,
-        "loss_after": nan,
+        "gain": 0.0,
         "best_step": 0,
+        "share": 1.0,
+        "looks": [],
+        "strata": {},
+        "flow": {},
         "camera": {},
         "precision": adaptation_device(network.device).precision,
         "frames": found.frames,
@@ -157,8 +161,8 @@ def adapt(
     steps, facts = sum(map(len, outcome.losses.values())), outcome.facts
     sizes = f"{len(found.patches)} patches of {found.size}x{found.size} out of {found.frames} frames"
     outcome.work = f"{steps} steps on {sizes}"
-    if not isnan(facts["loss_before"]):
-        outcome.gain = f"the guard's loss {facts['loss_before']:.3g} -> {facts['loss_after']:.3g}"
+    if options.guard != "off":
+        outcome.gain = f"about {facts['gain']:+.2f} dB, by what the guard sees"
     if not outcome.kept:
         return network.module, outcome
     return adapted.requires_grad_(False).eval(), outcome
@@ -174,71 +178,114 @@ class _Adaptation:
         self.outcome = outcome
         self.device = adaptation_device(network.device)
         self.support, self.held_out = found.patches[: options.patches], found.patches[options.patches :]
-        self.steps = options.updates if self.support else 0
         self.rng = np.random.default_rng(options.seed)
-        self.side = found.size
+        self.side = min(options.crop or (found.size if options.learnt else USUAL_CROP), found.size)
+        self.steps = affordable(found, options, self.side) if self.support else 0
         self.targets: dict[tuple[int, int], Tensor] = {}
+        self.seen: dict[float, dict[str, Any]] = {}
+        """What the guard has seen in each stratum, by the gain that it found."""
 
     def run(self, initial: nn.Module | None, reblur: nn.Module | None, critic: nn.Module | None) -> nn.Module:
         """Both phases; the adapted network, or the best one that the guard saw. Raises Diverged: to be undone."""
         options, spec = self.options, self.network.spec
+        if options.steps == "auto" and not options.learnt and self.steps * options.batch < LEAST_UPDATES:
+            raise Diverged("the video is too short for adapting to pay (--steps N adapts all the same)")
         adapted = copy.deepcopy(self.network.module).requires_grad_(False)
         set_dropout(adapted, options.dropout)
         if initial is not None:
             adapted.get_submodule(spec.alone).load_state_dict(initial.state_dict())
-        moving = trainable(adapted.get_submodule(spec.alone), options.part)
+        moving = trainable(adapted, spec, options.part)
         groups = [{"params": moving, "lr": options.beta}]
         if reblur is not None and critic is not None:
             reblur, critic = copy.deepcopy(reblur), copy.deepcopy(critic)
             for module in (reblur, critic):
                 set_dropout(module.requires_grad_(True), options.dropout)
             groups.append({"params": list(reblur.parameters()), "lr": options.reblur_rate})
-        optimiser = torch.optim.Adam(groups)
-        self.console.progress("learning the blur", 0, 1)
-        alignment = None
-        if reblur is None or options.guard == "agreement":
+        optimiser = torch.optim.Adam(groups, fused=self.device.where.type != "mps")
+        # Those that are held out are learnt from by nobody, but the paper's guard judges by pairs of them.
+        learnt_from = self.found.patches if options.guard == "pairs" else self.support
+        for count, patch in enumerate(learnt_from):
+            self.console.progress("learning the blur", count, len(learnt_from))
+            target = pseudo_sharp(self.network.module, spec, patch, options, self.device)
+            self.targets[patch.y, patch.x] = target
+        alignment = flow = None
+        if options.reblurring == "camera" or options.guard == "agreement":
             alignment = align(self.found.patches, self.device.where)
-        agreement = Agreement(alignment) if alignment is not None and options.guard == "agreement" else None
-        self.targets = {
-            (p.y, p.x): pseudo_sharp(self.network.module, spec, p, options, self.device) for p in self.found.patches
-        }
-        if reblur is None or critic is None:
-            assert alignment is not None
-            make_pair = self.fitted_camera(alignment)
-        else:
+        if options.reblurring == "flow" or options.guard == "strata":
+            flow = fit_flow(self.found.patches, self.restored_alone)
+            self.outcome.facts["flow"] = flow.facts()
+        if reblur is not None and critic is not None:
             for parameter in moving:
                 parameter.requires_grad_(not options.freeze_deblur_in_cycle)
             make_pair = self.learnt_reblurring(adapted, reblur, critic, optimiser)
-
-        def judged(module: nn.Module) -> float:
-            """The loss that the guard goes by."""
-            was_training = module.training
-            module.eval()
-            with torch.no_grad():
-                if agreement is None:
-                    loss = self.held_out_loss(module, make_pair)
-                else:
-                    loss = agreement.loss(lambda clips: restore_clips(module, spec, clips, self.device))
-            set_dropout(module, was_training)
-            return loss
-
+        elif options.reblurring == "flow":
+            assert flow is not None
+            make_pair = self.fitted(flow)
+        else:
+            assert alignment is not None
+            camera = camera_of(alignment)
+            self.outcome.facts["camera"] = camera.facts()
+            make_pair = self.fitted(camera)
+        averaged = copy.deepcopy(adapted)
         guard = None
         if options.guard != "off":
             # Both networks are judged on the same: also where phase 1 has moved the deblurring network.
-            before = judged(self.network.module)
-            guard = Guard(adapted, judged, before, MIN_GAIN[options.guard])
+            gain = self.judge(make_pair, alignment, flow)
+            unadapted = self.network.module.state_dict()
+            guard = Guard(averaged, gain, unadapted, MIN_GAIN[options.guard])
         for parameter in moving:
             parameter.requires_grad_(True)
-        self.update_deblurring(adapted, optimiser, make_pair, guard)
-        self.settle(adapted, guard)
-        return adapted
+        self.update_deblurring(adapted, averaged, optimiser, make_pair, guard)
+        self.settle(averaged, guard)
+        return averaged
 
-    def fitted_camera(self, alignment: Alignment) -> Reblur:
-        """Phase 1 with the camera."""
-        camera = camera_of(alignment)
-        self.outcome.facts["camera"] = camera.facts()
+    def restored_alone(self, window: Tensor) -> Tensor:
+        """The middle of a window (1 x 5 x 3 x S x S) as the part of the unadapted network that adapts restores it."""
+        return restored_alone(self.network.module, self.network.spec, window.to(self.device.where), self.device)
+
+    def judge(
+        self, make_pair: Reblur, alignment: Alignment | None, flow: FlowBlur | None
+    ) -> Callable[[nn.Module], float]:
+        """What the guard goes by: the gain of a network over the unadapted one, in dB."""
+        kind = self.options.guard
+        if kind == "strata":
+            assert flow is not None
+            judging = self.held_out or self.support
+            strata = strata_of(flow, judging, self.network, self.device, self.options)
+
+            def gain(module: nn.Module) -> float:
+                found = strata.gain(module)
+                self.seen[found] = strata.seen
+                return found
+
+        else:
+            agreement = Agreement(alignment) if alignment is not None else None
+
+            def loss(module: nn.Module) -> float:
+                if agreement is None:
+                    return self.held_out_loss(module, make_pair)
+                return agreement.loss(lambda clips: restore_clips(module, self.network.spec, clips, self.device))
+
+            with torch.no_grad():
+                before = loss(self.network.module)
+
+            def gain(module: nn.Module) -> float:
+                return 10 * math.log10(before / max(loss(module), 1e-12))
+
+        def judged(module: nn.Module) -> float:
+            was_training = module.training
+            module.eval()
+            with torch.no_grad():
+                found = gain(module)
+            set_dropout(module, was_training)
+            return found
+
+        return judged
+
+    def fitted(self, model: FlowBlur | Camera) -> Reblur:
+        """Phase 1 with a fitted model of the video's blur."""
         noisy = not self.options.restores_patches
-        return lambda window, target, draw: camera.blur(target, draw, noisy=noisy)
+        return lambda window, target, draw: model.blur(target, draw, noisy=noisy)
 
     def learnt_reblurring(
         self, adapted: nn.Module, reblur: nn.Module, critic: nn.Module, optimiser: torch.optim.Optimizer
@@ -253,7 +300,7 @@ class _Adaptation:
             reblur,
             critic,
             optimiser,
-            [self.support[index] for index in _shuffled(len(self.support), self.steps, self.rng)],
+            [self.support[index] for index in shuffled(len(self.support), self.steps, self.rng)],
             cycle,
             self.options,
             self.device,
@@ -275,11 +322,16 @@ class _Adaptation:
         return make_pair
 
     def update_deblurring(
-        self, adapted: nn.Module, optimiser: torch.optim.Optimizer, make_pair: Reblur, guard: Guard | None
+        self,
+        adapted: nn.Module,
+        averaged: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        make_pair: Reblur,
+        guard: Guard | None,
     ) -> None:
         """Phase 2."""
         batch, weights = self.options.batch, patch_weights(self.support, self.options.weighting)
-        order = _shuffled(len(self.support), self.steps * batch, self.rng)
+        order = shuffled(len(self.support), self.steps * batch, self.rng)
 
         def losses(step: int) -> Iterator[Tensor]:
             for index in order[step * batch : (step + 1) * batch]:
@@ -294,16 +346,29 @@ class _Adaptation:
             console=self.console,
             smaller=self.smaller,
             guard=guard,
+            average=(averaged, adapted),
         )
 
     def pair_loss(
         self, module: nn.Module, patch: SupportPatch, make_pair: Reblur, draw: np.random.Generator, side: int
     ) -> Tensor:
-        """The loss on a pseudo pair made of the middle of a patch, ``side`` pixels wide."""
-        window = centre_crop(patch.clip(self.device.where), side)
-        target = centre_crop(self.targets[patch.y, patch.x], side)
-        pair = make_pair(window, target, draw)
-        return deblur_loss(module, self.network.spec, window, *pair, self.device)
+        """The loss on a pseudo pair made of a piece of a patch, ``side`` pixels wide, with what lies around it."""
+        margin = min(MARGIN, (self.found.size - side) // 2)
+        wide = side + 2 * margin
+        y, x = (int(draw.integers(self.found.size - wide + 1)) for _ in range(2))
+        window = cut_at(patch.clip(self.device.where), y, x, wide)
+        target = cut_at(self.targets[patch.y, patch.x], y, x, wide)
+        chance = float(draw.random()) if not self.options.learnt else 1.0
+        if chance < self.options.identity:
+            blurred, target, border = window[:, WINDOW // 2], target, 0
+        elif chance < self.options.identity + self.options.replay:
+            blurred, target, border = replay_blur(target, draw)
+        else:
+            blurred, target, border = make_pair(window, target, draw)
+        window, blurred, target = (centre_crop(pictures, side) for pictures in (window, blurred, target))
+        border = max(border - margin, 0)
+        fusing = self.options.part == "fusion"
+        return deblur_loss(module, self.network.spec, window, blurred, target, border, self.device, fusing=fusing)
 
     def held_out_loss(self, module: nn.Module, make_pair: Reblur) -> float:
         """The mean loss on pseudo pairs of the patches that are held out, or without any, of the others."""
@@ -327,21 +392,8 @@ class _Adaptation:
             facts["best_step"], outcome.reason = self.steps, "without a guard"
         elif self.steps:
             worth_it = guard.settle()
-            facts |= {"loss_before": guard.before, "loss_after": guard.best, "best_step": guard.best_step}
+            facts |= {"gain": round(guard.best, 3), "best_step": guard.best_step, "share": guard.share}
+            facts["strata"] = self.seen.get(guard.best) or next(reversed(self.seen.values()), {})
+            facts["looks"] = [{"step": step, "gain": round(gain, 3)} for step, gain in guard.looks]
             if not worth_it:
-                raise Diverged(f"the guard's loss went from {guard.before:.3g} to {guard.best:.3g} at best")
-
-
-def _shuffled(count: int, steps: int, rng: np.random.Generator) -> list[int]:
-    """Patch indices for one phase: whole shuffled rounds, cut to ``steps``."""
-    rounds = [rng.permutation(count) for _ in range(-(-steps // count))] if count else []
-    return np.concatenate(rounds)[:steps].tolist() if rounds else []
-
-
-def patch_weights(patches: list[SupportPatch], weighting: str) -> list[float]:
-    """A weight for the loss of each patch, 1 in the mean."""
-    if weighting == "even" or not patches:
-        return [1.0] * len(patches)
-    contrasts = [max(patch.contrast, 0.0) for patch in patches]
-    total = sum(contrasts)
-    return [c * len(patches) / total if total else 1.0 for c in contrasts]
+                raise Diverged(f"the guard saw a gain of {guard.best:.2f} dB at best, and asks for {guard.least:.2f}")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deblurcli.options.option import learning_rate, option, weights
-from deblurcli.options.survey import SurveyOptions
+from deblurcli.options.option import learning_rate, option, require, weights
+from deblurcli.options.survey import MIN_PATCH, PATCH_GRID, SurveyOptions
+
+MOST_UPDATES = 100
+"""Updates of one patch each beyond which little is gained."""
 
 
 @dataclass(frozen=True)
@@ -15,23 +18,41 @@ class MetaOptions(SurveyOptions):
     In the paper ``rate`` is beta, ``reblur_rate`` alpha and ``cycle_weight`` lambda.
     """
 
-    steps: int | None = option(
-        None, "Updates in each phase.", "Method", least=0, usual="4 per patch with the camera, else 1, over --batch"
+    steps: str = option(
+        "auto",
+        "Updates in each phase; auto: by the length of the video, so that adapting takes no longer than restoring 30"
+        " frames of 1280x720, or a shorter video twice; with --reblurring network 1 per patch.",
+        "Method",
+        metavar="auto|N",
     )
     rate: float | None = learning_rate(
-        None, "Adam rate of the deblurring network.", "Method", usual="1.5e-5 with the camera, 2.5e-6 with the network"
+        None, "Adam rate of the deblurring network.", "Method", usual="3e-5 with flow or camera, 2.5e-6 with network"
+    )
+    crop: int | None = option(
+        None,
+        "Side of the piece of a patch that an update learns from, a multiple of 32.",
+        least=MIN_PATCH,
+        metavar="PIXELS",
+        usual="192 with flow or camera, else the patch",
     )
     batch: int = option(1, "Patches per update of the deblurring network.", least=1)
     reblurring: str = option(
-        "camera",
-        "Model of the video's blur: camera (its response and paths, fitted) or network (the paper's, with a critic).",
+        "flow",
+        "Model of the video's blur: flow (along its motion, exposure and response fitted), camera (its response and"
+        " paths, fitted) or network (the paper's, with a critic).",
         "Method",
-        choices=("camera", "network"),
+        choices=("flow", "camera", "network"),
+    )
+    identity: float = option(
+        0.1, "Share of the updates that keep sharp moments as the unadapted network restores them.", least=0, most=1
+    )
+    replay: float = option(
+        0.0, "Share of the updates with blur of every kind, as in training, against forgetting.", least=0, most=1
     )
     pseudo_sharp: str = option(
         "auto",
         "Sharp side of the pseudo pairs: patches restored by the unadapted network, or as in the video, as the paper's;"
-        " auto: restored with the camera, video with the network.",
+        " auto: restored with flow or camera, video with the network.",
         choices=("auto", "restored", "video"),
     )
     reblur_rate: float = learning_rate(1e-6, "Adam rate of the reblurring network.")
@@ -57,7 +78,12 @@ class MetaOptions(SurveyOptions):
     weighting: str = option(
         "even", "Weight of a patch: even, or contrast (to its blurriest crop).", choices=("even", "contrast")
     )
-    part: str = option("all", "Weights that adapt: all, or biases (with norms' gains).", choices=("all", "biases"))
+    part: str = option(
+        "all",
+        "Weights that adapt: all of the part that restores frames alone, its biases (with norms' gains), or the fusion"
+        " of the frames as well, on pairs whose neighbours are the video's.",
+        choices=("all", "biases", "fusion"),
+    )
     initial: str = weights(
         "auto",
         "Weights to adapt from: auto (meta-learned ones, if there are any), own (the network's), a name or a file.",
@@ -65,29 +91,51 @@ class MetaOptions(SurveyOptions):
         metavar="auto|own|NAME|FILE",
     )
     guard: str = option(
-        "agreement",
-        "What must improve for an adaptation to be kept: agreement (of restored blurred pieces with the sharp moments"
-        " beside them), pairs (the loss on held-out pseudo pairs), or off.",
+        "strata",
+        "What must improve for an adaptation to be kept: strata (pieces that represent all of the video's blur),"
+        " agreement (of blurred pieces with the sharp moments beside them, along a fitted camera's paths), pairs (the"
+        " loss on held-out pseudo pairs), or off.",
         "Method",
-        choices=("agreement", "pairs", "off"),
+        choices=("strata", "agreement", "pairs", "off"),
     )
     adapt_per: str = option(
         "video", "One adaptation for the video, or one for each shot.", "Method", choices=("video", "shot")
     )
 
+    def __post_init__(self) -> None:
+        if isinstance(self.steps, int) and not isinstance(self.steps, bool):
+            object.__setattr__(self, "steps", str(self.steps))
+        super().__post_init__()
+        counted = self.steps == "auto" or self.steps.isdecimal()
+        require(counted, f"--steps {self.steps} is no number of updates", "give auto, 0 or more")
+        require(
+            self.crop is None or self.crop % PATCH_GRID == 0,
+            f"--crop {self.crop} does not fit the networks",
+            f"give a multiple of {PATCH_GRID}",
+        )
+        require(
+            self.identity + self.replay <= 1, "--identity and --replay together are more than 1", "give smaller shares"
+        )
+
+    @property
+    def learnt(self) -> bool:
+        """Whether the model of blur is a network."""
+        return self.reblurring == "network"
+
     @property
     def updates(self) -> int:
-        """Updates per phase."""
-        per_patch = 4 if self.reblurring == "camera" else 1
-        return -(-per_patch * self.patches // self.batch) if self.steps is None else self.steps
+        """Updates per phase, at most."""
+        if self.steps != "auto":
+            return int(self.steps)
+        return -(-self.patches // self.batch) if self.learnt else MOST_UPDATES // self.batch
 
     @property
     def restores_patches(self) -> bool:
         """Whether the pseudo pairs are made of restored patches."""
-        return self.pseudo_sharp == "restored" or (self.pseudo_sharp == "auto" and self.reblurring == "camera")
+        return self.pseudo_sharp == "restored" or (self.pseudo_sharp == "auto" and not self.learnt)
 
     @property
     def beta(self) -> float:
         """The rate of the deblurring network."""
-        usual = 1.5e-5 if self.reblurring == "camera" else 2.5e-6
+        usual = 2.5e-6 if self.learnt else 3e-5
         return usual if self.rate is None else self.rate

@@ -14,7 +14,7 @@ MIN_PATCH, PATCH_GRID = 64, 32
 class SurveyOptions(Options):
     """What `deblur inspect` looks for, and what the meta method adapts to."""
 
-    patches: int = option(20, "Sharpest patches of the video to look for.", "Method", least=1)
+    patches: int = option(12, "Sharpest patches of the video to look for.", "Method", least=1)
     patch_size: int = option(256, "Side of a patch in pixels, a multiple of 32.", metavar="PIXELS")
     seed: int = option(43, "Seed of the patch locations and of their order.")
 

@@ -1,4 +1,4 @@
-"""The optimiser of the training stages, the schedule of its rate, and the moving average of the weights."""
+"""The optimiser of the training stages and the schedule of its rate."""
 
 from __future__ import annotations
 
@@ -121,19 +121,3 @@ def rate_at(progress: float, iteration: int, peak: float, warmup: float = MAX_WA
     """Linear warm-up over ``warmup`` iterations, then a cosine from ``peak`` to ``floor * peak`` at progress 1."""
     cosine = 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
     return peak * min(1.0, (iteration + 1) / warmup) * (floor + (1 - floor) * cosine)
-
-
-@torch.no_grad()
-def update_average(average: nn.Module, current: nn.Module, iteration: int, decay: float = 0.999) -> None:
-    """Move an exponential average of a network's weights towards the current ones; short memory at the start.
-
-    The statistics of batch normalisation are averaged like the weights, and counters are copied: the average would
-    otherwise normalise by the statistics of the start.
-    """
-    share = 1 - min(decay, (1 + iteration) / (10 + iteration))
-    torch._foreach_lerp_(list(average.parameters()), list(current.parameters()), share)
-    for kept, buffer in zip(average.buffers(), current.buffers(), strict=True):
-        if buffer.is_floating_point():
-            kept.lerp_(buffer, share)
-        else:
-            kept.copy_(buffer)

@@ -83,12 +83,13 @@ def run(found: Survey, camera: tuple[object, Camera], monkeypatch: pytest.Monkey
     return adapted
 
 
+@pytest.mark.parametrize("reblurring", ["flow", "camera"])
 @pytest.mark.parametrize("name", DEBLUR)
-def test_every_network_adapts_to_the_blur_of_the_camera(name: str, run: Callable[..., tuple]) -> None:
-    network = built(name)
+def test_every_network_adapts_to_the_blur_of_the_video(name: str, reblurring: str, run: Callable[..., tuple]) -> None:
+    network, options = built(name), replace(OPTIONS, reblurring=reblurring)
     before = weights(network)
-    adapted, done = run(name, network, OPTIONS)
-    again, redone = run(name, network, OPTIONS)
+    adapted, done = run(name, network, options)
+    again, redone = run(name, network, options)
     losses = done.losses["deblur_losses"]
     assert done.kept and len(losses) == 2 and all(map(math.isfinite, losses))
     assert losses == redone.losses["deblur_losses"] and same(weights(adapted), weights(again))
@@ -104,14 +105,16 @@ def test_every_network_adapts_to_what_the_reblurring_network_learns(name: str, r
     adapted, done = run(name, network, options)
     losses = [*done.losses["reblur_losses"], *done.losses["deblur_losses"]]
     assert [len(found) for found in done.losses.values()] == [1, 1]
-    assert all(map(math.isfinite, (*losses, done.facts["loss_before"], done.facts["loss_after"])))
-    assert done.kept == (adapted is not network) and same(weights(network), before)
+    assert all(map(math.isfinite, (*losses, done.facts["gain"], *(look["gain"] for look in done.facts["looks"]))))
+    assert len(done.facts["looks"]) == 1 and done.kept == (adapted is not network) and same(weights(network), before)
 
 
 @pytest.mark.parametrize("name", ["mimo-unet-plus", "cdvd-tsp", "deblurgan"])
-def test_with_dropout_the_result_is_one_picture_as_well(name: str, run: Callable[..., tuple]) -> None:
-    adapted, done = run(name, built(name), replace(OPTIONS, dropout=True, steps=1, guard="agreement"))
-    assert len(done.losses["deblur_losses"]) == 1 and math.isfinite(done.facts["loss_before"]) and not adapted.training
+@pytest.mark.parametrize("guard", ["strata", "agreement"])
+def test_with_dropout_the_result_is_one_picture_as_well(name: str, guard: str, run: Callable[..., tuple]) -> None:
+    adapted, done = run(name, built(name), replace(OPTIONS, dropout=True, steps=1, guard=guard))
+    (look,) = done.facts["looks"]
+    assert len(done.losses["deblur_losses"]) == 1 and math.isfinite(look["gain"]) and not adapted.training
 
 
 def statistics(network: nn.Module) -> dict[str, Tensor]:

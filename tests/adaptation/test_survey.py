@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deblurcli.adaptation.survey import draw_corners, survey
+from deblurcli.adaptation.survey import USUAL, SupportPatch, draw_corners, survey
 from deblurcli.metrics.self_shift import self_shift_score
 
 
@@ -123,3 +123,67 @@ def test_bytes_give_what_their_floats_give(width: int) -> None:
 
 def test_no_frames_no_patches() -> None:
     assert survey([], patches=3, size=64, seed=1).patches == []
+
+
+def numbered(count: int, seed: int = 1) -> list[Tensor]:
+    """A picture as soft as any, in bytes, each time brighter by one."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(1, 3, 8, 8, generator=generator)
+    picture = (F.interpolate(coarse, size=(64, 64), mode="bicubic")[0].clamp(0, 1) * 180).byte()
+    return [picture + index for index in range(count)]
+
+
+def numbers_of(patch: SupportPatch, first: Tensor) -> list[list[int]]:
+    """The frames that each of the usual moments of a patch is made of."""
+    crop = first[:, patch.y : patch.y + 32, patch.x : patch.x + 32].float()
+    return [[round(float((255 * frame - crop).mean())) for frame in moment] for moment in patch.usual]
+
+
+def test_usual_moments_are_any_with_equal_chance() -> None:
+    frames = numbered(12)
+    counts = dict.fromkeys(range(12), 0)
+    for seed in range(12):
+        for patch in survey(frames, patches=40, size=32, seed=seed).patches:
+            moments = numbers_of(patch, frames[0])
+            assert len(moments) == USUAL and all(moment.shape == (3, 3, 32, 32) for moment in patch.usual)
+            assert all(moment == [moment[1] - 1, moment[1], moment[1] + 1] for moment in moments), "frames in a row"
+            middles = [moment[1] for moment in moments]
+            assert len(set(middles)) == USUAL and patch.moments == 8
+            for middle in middles:
+                counts[middle] += 1
+    assert [counts[index] for index in (0, 1, 10, 11)] == [0, 0, 0, 0]
+    expected = 12 * 40 * USUAL / 8
+    assert all(0.65 * expected < counts[index] < 1.35 * expected for index in range(2, 10))
+
+
+def test_usual_moments_never_cross_a_cut() -> None:
+    one, other = numbered(8), [frame.flip(-1) // 2 for frame in numbered(9, seed=2)]
+    found = survey([*one, *other], patches=30, size=32, seed=1)
+    assert found.cuts == [8]
+    for patch in found.patches:
+        place = (..., slice(patch.y, patch.y + 32), slice(patch.x, patch.x + 32))
+        crops = torch.stack([frame[place] for frame in (*one, *other)])
+        for moment in patch.usual:
+            (first,) = [at for at in range(15) if torch.equal((255 * moment).round().byte(), crops[at : at + 3])]
+            # Middles are at least two frames from either end of a shot.
+            assert 2 <= first + 1 <= 5 or 10 <= first + 1 <= 14
+        assert patch.moments == 4 + 5
+
+
+def test_usual_moments_go_by_the_seed() -> None:
+    frames = numbered(14)
+    one, two, other = (survey(frames, patches=6, size=32, seed=seed) for seed in (3, 3, 4))
+    for patch, again in zip(one.patches, two.patches, strict=True):
+        assert all(map(torch.equal, patch.usual, again.usual))
+    assert [numbers_of(p, frames[0]) for p in one.patches] != [numbers_of(p, frames[0]) for p in other.patches]
+
+
+@pytest.mark.parametrize(("count", "kept"), [(4, 0), (5, 1), (6, 2), (20, 2)])
+def test_a_short_video_has_as_many_usual_moments_as_it_can(count: int, kept: int) -> None:
+    found = survey(numbered(count), patches=3, size=32, seed=1)
+    assert [len(patch.usual) for patch in found.patches] == [kept] * 3
+    assert all(moment.dtype == torch.float32 and moment.max() <= 1 for p in found.patches for moment in p.usual)
+
+
+def test_the_pixels_of_a_frame_are_known() -> None:
+    assert survey(clip(5), patches=2, size=64, seed=1).pixels == 96 * 128

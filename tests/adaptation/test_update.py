@@ -9,7 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from deblurcli.adaptation.guard import Diverged, Guard
-from deblurcli.adaptation.update import OUT_OF_MEMORY, adaptation_device, set_dropout, undone_without_memory, update
+from deblurcli.adaptation.update import (
+    AVERAGED,
+    OUT_OF_MEMORY,
+    adaptation_device,
+    set_dropout,
+    undone_without_memory,
+    update,
+    update_average,
+)
 from deblurcli.device import Device
 
 MESSAGE = "CUDA out of memory"
@@ -71,18 +79,70 @@ def test_losses_that_are_not_finite_are_told_with_the_steps_before() -> None:
     assert len(trace) == 2
 
 
-@pytest.mark.parametrize(("steps", "looks"), [(16, [4, 8, 12, 16]), (3, [1, 2, 3]), (6, [2, 3, 5, 6])])
-def test_a_guard_looks_four_times_at_most(steps: int, looks: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("steps", "looks"),
+    [(1, [1]), (3, [3]), (20, [20]), (39, [39]), (40, [20, 40]), (60, [20, 40, 60]), (200, [67, 134, 200])],
+)
+def test_a_guard_looks_three_times_at_most_and_seldom(steps: int, looks: list[int]) -> None:
     layer, seen = nn.Linear(1, 1), []
 
     class Watching(Guard):
-        def look(self, step: int) -> None:
+        def look(self, step: int) -> bool:
             seen.append(step)
+            return True
 
     optimiser = torch.optim.SGD(layer.parameters(), lr=0.1)
-    guard = Watching(layer, lambda network: 1.0, before=1.0, min_gain=0.01)
+    guard = Watching(layer, lambda network: 1.0, layer.state_dict(), 0.01)
     update(optimiser, steps, lambda step: [layer(torch.ones(1, 1)).sum()], guard=guard)
     assert seen == looks
+
+
+def test_no_step_is_taken_after_a_look_that_says_so() -> None:
+    layer = nn.Linear(1, 1)
+
+    class Displeased(Guard):
+        def look(self, step: int) -> bool:
+            return step < 40
+
+    optimiser, trace = torch.optim.SGD(layer.parameters(), lr=0.1), []
+    guard = Displeased(layer, lambda network: 1.0, layer.state_dict(), 0.01)
+    update(optimiser, 60, lambda step: [layer(torch.ones(1, 1)).sum()], trace=trace, guard=guard)
+    assert len(trace) == 40
+
+
+def test_the_average_follows_the_steps_and_is_what_the_guard_sees() -> None:
+    """Steps of -1, of which the average lags behind."""
+    moving, average, seen = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False), []
+    with torch.no_grad():
+        moving.weight.fill_(0.0)
+        average.weight.fill_(0.0)
+
+    def gain(network: nn.Module) -> float:
+        assert network is average
+        seen.append(float(average.weight.detach()))
+        return 1.0
+
+    optimiser = torch.optim.SGD(moving.parameters(), lr=1.0)
+    guard = Guard(average, gain, average.state_dict(), 0.01)
+    update(optimiser, 30, lambda step: [moving(torch.ones(1, 1)).sum()], guard=guard, average=(average, moving))
+    expected = 0.0
+    for step in range(30):
+        decay = min(AVERAGED, (1 + step) / (10 + step))
+        expected = decay * expected - (1 - decay) * (step + 1)
+    assert float(moving.weight.detach()) == -30 and seen == [pytest.approx(expected, rel=1e-4)]
+    assert -30 < expected < -20
+
+
+def test_the_average_of_norms_has_their_statistics() -> None:
+    average, moving = nn.BatchNorm2d(2), nn.BatchNorm2d(2)
+    with torch.no_grad():
+        moving.running_mean.fill_(1.0)
+        moving.weight.fill_(3.0)
+        moving.num_batches_tracked.fill_(7)
+    for step in range(200):
+        update_average(average, moving, step, AVERAGED)
+    assert torch.allclose(average.running_mean, torch.ones(2)) and torch.allclose(average.weight, 3 * torch.ones(2))
+    assert int(average.num_batches_tracked) == 7
 
 
 def test_networks_adapt_in_a_precision_that_gradients_need_no_scaling_in() -> None:

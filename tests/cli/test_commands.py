@@ -71,7 +71,7 @@ def test_options_are_the_fields(name, kinds, without):
 
 def test_the_help_of_a_method_s_option_says_whose_it_is():
     ours = options_of_command("video")
-    assert ours["patches"].help == "meta: Sharpest patches of the video to look for. Default: 20."
+    assert ours["patches"].help == "meta: Sharpest patches of the video to look for. Default: 12."
     assert ours["rate"].help.startswith("meta, tta: ") and ours["rate"].help.endswith("8e-6 (tta).")
     assert ours["adapt_per"].metavar == "video|shot|frame"
     assert "Default: 5." in ours["steps"].help and "divided" not in ours["tta_frames"].help
@@ -223,7 +223,9 @@ def test_an_interrupt_is_130(jobs, folder, capsys):
         ),
         ("video a.mp4 -o out.mp4 --method none --rate 1", "leave it out, or give --method meta or tta"),
         ("video a.mp4 -o out.mp4 --adapt-per frame", "--adapt-per frame is unknown; give one of video, shot"),
-        ("video a.mp4 -o out.mp4 --steps -1", "--steps -1 is negative"),
+        ("video a.mp4 -o out.mp4 --steps -1", "--steps -1 is"),
+        ("video a.mp4 -o out.mp4 --steps some", "--steps some is no number of updates; give auto, 0 or more"),
+        ("video a.mp4 -o out.mp4 --method tta --steps -1", "--steps -1 is negative"),
         ("image a.png -o out.png --rate 1e-6", "--rate means nothing without --tta-steps"),
         ("train deblur --data d --out o --minutes 1 --inner-steps 3", "train deblur; leave it out, or train meta"),
         ("train meta --data d --out o --minutes 1 --cycle-weight=3", "train meta; leave it out, or train reblur"),

@@ -129,14 +129,15 @@ def pictures(path: Path) -> torch.Tensor:
         return torch.stack([frame.rgb() for frame in reader.frames()])
 
 
-ADAPTING = {"patches": 6, "patch_size": 64, "rate": 3e-4, "codec": "ffv1", "dtype": "fp32"}
+ADAPTING = {"patches": 6, "patch_size": 64, "rate": 3e-4, "steps": 8, "codec": "ffv1", "dtype": "fp32"}
+"""Steps as asked for: such short videos are not adapted to otherwise."""
 
 
 def test_an_adaptation_is_saved_and_used_again(tmp_path: Path) -> None:
     source, saved = shaken_clip(tmp_path / "in.mkv"), tmp_path / "adapted.safetensors"
     summary = api.deblur_video(source, tmp_path / "a.mkv", save_adapted=saved, **ADAPTING)
     (adaptation,) = summary.facts["adaptations"]
-    assert adaptation["kept"] and adaptation["camera"]["pieces_explained"] >= 4 and summary.differences == []
+    assert adaptation["kept"] and adaptation["flow"]["moments"] >= 3 and summary.differences == []
     assert str(saved) in " ".join(summary.lines)
     loaded = load_network(saved, role="deblur")
     assert loaded.network == "video-unet" and loaded.card["adapted_to"] == "in.mkv"

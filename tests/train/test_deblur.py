@@ -21,6 +21,7 @@ from clips import make_clip
 from torch import Tensor, nn
 
 from deblurcli import api
+from deblurcli.adaptation.update import update_average
 from deblurcli.console import Reporter, Silent
 from deblurcli.errors import InputError, UsageError
 from deblurcli.jobs import train as training
@@ -32,7 +33,7 @@ from deblurcli.restore.worker import Worker
 from deblurcli.train import loop
 from deblurcli.train.data import Material, load_material, pack_material, stills, turned
 from deblurcli.train.moments import read_moments
-from deblurcli.train.optimiser import Muon, orthogonalised, rate_at, update_average, warmup_length
+from deblurcli.train.optimiser import Muon, orthogonalised, rate_at, warmup_length
 from deblurcli.train.parallel import Peers
 from deblurcli.train.recipe import Setting, trainee
 from deblurcli.train.ring import CropRing

@@ -1,0 +1,225 @@
+"""What adapting gains on clips of many kinds with exact truth, and whether the guard knows.
+
+The clips make families that differ in one thing each.
+
+DATA is the folder of training material: the photos that training keeps for validation are filmed; more sharp pictures
+may be given. Half of the families and of the pictures are for tuning (--half tuned). The other half is looked at once
+for each version, and reported whole. Every clip is a process's work of about a minute; what is done is kept in a file,
+and the same command goes on from there. Reported, in dB: the unadapted network, what each variant adds to it, what the
+guard expected, and what it would have been without its verdict.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from math import isnan, nan
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from benchmarks.cameras import HALVES, Clip, Frames, clips
+from benchmarks.results import FOLDER, Table
+from deblurcli import metrics
+from deblurcli.adaptation.guard import Guard
+from deblurcli.adaptation.survey import HELD_OUT, survey
+from deblurcli.console import Reporter
+from deblurcli.media.images import read_image
+from deblurcli.media.shots import windows
+from deblurcli.methods import meta
+from deblurcli.options.compute import ComputeOptions
+from deblurcli.options.meta import MetaOptions
+from deblurcli.restore.tiles import Restorer
+from deblurcli.restore.worker import Placed, Worker
+from deblurcli.train.data import is_held_out
+from deblurcli.version import __version__
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "own weights": {"initial": "own"},
+    "camera": {"reblurring": "camera"},
+    "network": {"reblurring": "network"},
+    "no identity pairs": {"identity": 0.0},
+    "a quarter replayed": {"replay": 0.25},
+    "80 updates": {"steps": 80},
+    "fusion too": {"part": "fusion"},
+    "0.1.0": {
+        "reblurring": "camera",
+        "guard": "agreement",
+        "rate": 1.5e-5,
+        "identity": 0.0,
+        "crop": 256,
+        "steps": 80,
+    },
+}
+SMALLEST = 500
+"""Height, in pixels, of the pictures that are filmed, at least."""
+
+
+RUNS, RUN = 3, 5
+"""Runs of frames that are scored, and the frames of each."""
+
+
+class Watched(Guard):
+    """A guard that can be asked afterwards what it saw."""
+
+    seen: Guard | None = None
+
+    def look(self, step: int) -> bool:
+        Watched.seen = self
+        return super().look(step)
+
+
+def pictures(data: Path, more: Path | None, half: str) -> list[Tensor]:
+    """The pictures to film: every other one."""
+    files = [file for file in sorted((data / "photos").iterdir()) if is_held_out(file.name)]
+    files += [] if more is None else sorted(more.glob("*_gt.png"))
+    kept = [picture for picture in (read_image(file).rgb() for file in files) if picture.shape[1] > SMALLEST]
+    return kept[sorted(HALVES).index(half) :: 2]
+
+
+def psnr(network: Placed, module: nn.Module, blurred: Frames, sharp: Frames) -> float:
+    """Mean over some runs of frames, evenly spread: neighbours share work."""
+    restorer = Restorer(module, network.spec, network.device)
+    found = windows([frame / 255 for frame in blurred], restorer.window, lambda _: False)
+    first = [(2 * run + 1) * len(sharp) // (2 * RUNS) - RUN // 2 for run in range(RUNS)]
+    scored = {frame for start in first for frame in range(start, start + RUN)}
+    pairs = enumerate(zip(found, sharp, strict=True))
+    return fmean(metrics.psnr(restorer(window), s / 255) for at, ((_, window), s) in pairs if at in scored)
+
+
+def trial(
+    network: Placed, worker: Worker, variant: str, blurred: Frames, sharp: Frames, before: float
+) -> dict[str, Any]:
+    """Adapt to a clip; what came of it. ``before``: PSNR of the unadapted network."""
+    options = MetaOptions(**VARIANTS[variant])
+    started = time.monotonic()
+    found = survey(blurred, patches=options.patches + HELD_OUT, size=options.patch_size, seed=options.seed)
+    others = {"initial": meta.initial_weights(network, options, worker)}
+    if options.learnt:
+        others |= {role: worker.place("default", "meta", role) for role in ("reblur", "critic")}
+    modules = {role: placed.module for role, placed in others.items() if placed is not None}
+    Watched.seen = None
+    adapted, outcome = meta.adapt(network, found, options, Reporter.silent(), **modules)
+    seconds = time.monotonic() - started
+    facts = outcome.facts
+    result = {
+        "unadapted": before,
+        "gain": psnr(network, adapted, blurred, sharp) - before if outcome.kept else 0.0,
+        "kept": outcome.kept,
+        "reason": outcome.reason,
+        "expected": None,
+        "unguarded": None,
+        "seconds": seconds,
+        "facts": {name: facts[name] for name in ("gain", "share", "looks", "strata", "flow")},
+    }
+    if Watched.seen is not None:
+        seen = Watched.seen
+        ended = seen.network
+        ended.load_state_dict(seen.weights if seen.best > 0 else seen.latest)
+        result["expected"] = seen.best if seen.best > 0 else seen.looks[-1][1]
+        result["unguarded"] = result["gain"] if outcome.kept else psnr(network, ended, blurred, sharp) - before
+    return result
+
+
+def rank_correlation(one: list[float], other: list[float]) -> float:
+    """Spearman's."""
+    ranks = np.array([one, other]).argsort(1).argsort(1)
+    return float(np.asarray(np.corrcoef(ranks))[0, 1])
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--pictures", type=Path, help="a folder of more sharp pictures, *_gt.png")
+    parser.add_argument("--half", choices=HALVES, default="tuned")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["default"], metavar="VARIANT")
+    parser.add_argument("--families", nargs="+", default=[], metavar="FAMILY", help="only these")
+    parser.add_argument("--frames", type=int, default=40)
+    parser.add_argument("--shake", type=Path, help="a program that makes shaky clips; without it there are none of its")
+    parser.add_argument("--network", default="default")
+    parser.add_argument("--part", default="1/1", help="I/N: every N-th clip from the I-th, for several processes")
+    parser.add_argument("--state", type=Path, default=FOLDER / "families.jsonl", help="what is done so far")
+
+
+def done(state: Path) -> Iterator[dict[str, Any]]:
+    if state.exists():
+        for line in state.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            if row["version"] == __version__:
+                yield row
+
+
+def run(args: argparse.Namespace) -> list[Table]:
+    meta.Guard = Watched  # type: ignore[misc]
+    worker = Worker(ComputeOptions())
+    network = worker.place(args.network, "video", "deblur")
+    first, step = map(int, args.part.split("/"))
+    finished = {(row["half"], row["family"], row["kind"], row["variant"]) for row in done(args.state)}
+    photos = pictures(args.data, args.pictures, args.half)
+    args.state.parent.mkdir(parents=True, exist_ok=True)
+
+    def missing(clip: Clip) -> list[str]:
+        return [name for name in args.variants if (args.half, clip.family, clip.kind, name) not in finished]
+
+    def wanted(index: int, clip: Clip) -> bool:
+        mine = index % step == first - 1 and (not args.families or clip.family in args.families)
+        return mine and bool(missing(clip))
+
+    for clip, blurred, sharp in clips(args.half, photos, args.frames, args.shake, wanted):
+        before = nan
+        for variant in missing(clip):
+            key = {"half": args.half, "family": clip.family, "kind": clip.kind, "variant": variant}
+            before = psnr(network, network.module, blurred, sharp) if isnan(before) else before
+            row = {"version": __version__, **key, **trial(network, worker, variant, blurred, sharp, before)}
+            with args.state.open("a", encoding="utf-8") as file:
+                print(json.dumps(row), file=file, flush=True)
+    return tables(args.half, list(done(args.state))) if first == step else []
+
+
+def tables(half: str, rows: list[dict[str, Any]]) -> list[Table]:
+    """Every clip, and the means by family, for each variant."""
+    rows = [row for row in rows if row["half"] == half]
+    variants = [name for name in VARIANTS if any(row["variant"] == name for row in rows)]
+    by_clip: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        by_clip.setdefault((row["family"], row["kind"]), {})[row["variant"]] = row
+    gains = dict.fromkeys(variants, "+.2f")
+    clips_table = Table(f"{half}: gain (dB)", {"family": "", "clip": "", "unadapted (dB)": ".2f"} | gains)
+    for (family, kind), found in by_clip.items():
+        cells = [found[name]["gain"] if name in found else None for name in variants]
+        clips_table.add(family, kind, next(iter(found.values()))["unadapted"], *cells)
+    families = Table(f"{half}: mean gain by family (dB)", {"family": "", "clips": "d"} | gains)
+    for family in dict.fromkeys(name for name, _ in by_clip):
+        members = [found for (name, _), found in by_clip.items() if name == family]
+        families.add(family, len(members), *(_mean(members, name, "gain") for name in variants))
+    families.add("all", len(by_clip), *(_mean(list(by_clip.values()), name, "gain") for name in variants))
+    columns = {"variant": "", "clips": "d", "mean (dB)": "+.3f", "least (dB)": "+.3f", "without verdict (dB)": "+.3f"}
+    columns |= {"rank correlation": ".2f", "kept": "d", "gains thrown away": "d", "losses kept": "d", "time (s)": ".0f"}
+    verdicts = Table(f"{half}: verdicts", columns)
+    for name in variants:
+        mine = [found[name] for found in by_clip.values() if name in found]
+        judged = [row for row in mine if row["expected"] is not None]
+        pairs = [(row["expected"], row["unguarded"]) for row in judged]
+        verdicts.add(
+            name,
+            len(mine),
+            fmean(row["gain"] for row in mine),
+            min(row["gain"] for row in mine),
+            fmean(row["unguarded"] or 0.0 for row in mine),
+            rank_correlation(*map(list, zip(*pairs, strict=True))) if len(pairs) > 2 else None,
+            sum(row["kept"] for row in mine),
+            sum(not row["kept"] and row["unguarded"] > 0.03 for row in judged),
+            sum(row["gain"] < -0.03 for row in mine),
+            fmean(row["seconds"] for row in mine),
+        )
+    return [clips_table, families, verdicts]
+
+
+def _mean(members: list[dict[str, dict[str, Any]]], variant: str, what: str) -> float | None:
+    found = [clip[variant][what] for clip in members if variant in clip]
+    return fmean(found) if found else None

@@ -31,9 +31,14 @@ from deblurcli.synth.motion import optical_flow
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5)
 """Exposures in frame intervals that are tried. Above 1 as in footage averaged from a higher rate."""
-EXPONENTS = (1.0, 1.6, 2.2, 3.2)
-"""Exponents of the response that are tried."""
-USUAL_EXPONENT = 2.2
+EXPONENTS = (1.6, 2.2, 3.2)
+"""Exponents of the response that are tried. The exposure makes dark things brighter, the more the larger the exponent.
+What the restoration of a sharp moment leaves of that is missing in the difference to its neighbours, so that the
+exponent is found too small. Below 1.6 it is not believed."""
+FIRST_EXPONENT = 1.6
+"""What the exposure is first looked for with."""
+UNSURE = 0.2
+"""Standard deviation of the logarithm of what the exponent is multiplied by for each picture that is blurred."""
 PATCHES, PIECES = 8, 12
 """Patches whose moments are looked at, and how many of these moments tell the exposure: those that move most."""
 FIT_SAMPLES = 9
@@ -122,8 +127,10 @@ class FlowBlur:
         length *= near
         count = int(np.clip(length * SAMPLES_PER_PIXEL, 3, MAX_SAMPLES)) | 1
         grain = self.sensor.capture(picture, rng) - picture if noisy else torch.zeros_like(picture)
-        light = self.response.linear(picture + grain)
-        blurred = self.response.display(expose_flow(light, forward, backward, self.share, count))
+        exponent = self.response.gamma * float(np.exp(UNSURE * rng.standard_normal()))
+        response = Response(exponent, self.response.boost).to(picture.device)
+        light = response.linear(picture + grain)
+        blurred = response.display(expose_flow(light, forward, backward, self.share, count))
         sensor = replace(self.sensor, noise=self.sensor.noise * float(rng.uniform(*NOISE_SHARES)))
         return sensor.capture(blurred, rng), picture - grain, math.ceil(length / 2)
 
@@ -226,22 +233,16 @@ def _exposed(moments: list[Moment], share: float, response: Response) -> Tensor:
 
 
 def _exposure(moments: list[Moment]) -> tuple[float, float]:
-    """The share and the exponent that explain the moments best.
-
-    The share first: the median of what explains each moment, which counts by how much it tells shares apart. Where the
-    motion changes within a frame or two, the flow between the frames is not that of the exposure. Then both about it.
-    """
+    """The share and the exponent that explain the moments best, in the mean: where the motion changes within a frame or
+    two, the flow between the frames is not that of the exposure, and no single moment can be trusted. First the share,
+    then both about it."""
     pictures = torch.stack([m.picture for m in moments])
 
-    def missed(share: float, exponent: float) -> Tensor:
-        """For each moment the logarithm of what is missed, without what is as fine as noise."""
+    def missed(share: float, exponent: float) -> float:
+        """Mean over the moments of the logarithm of what is missed, without what is as fine as noise."""
         apart = F.avg_pool2d(_exposed(moments, share, _response(exponent)) - pictures, 3, 1)
-        return apart[..., EDGE:-EDGE, EDGE:-EDGE].square().mean((1, 2, 3)).clamp(min=1e-6).log()
+        return float(apart[..., EDGE:-EDGE, EDGE:-EDGE].square().mean((1, 2, 3)).clamp(min=1e-6).log().mean())
 
-    each = torch.stack([missed(share, USUAL_EXPONENT) for share in SHARES])
-    best, tells = each.argmin(0), each.mean(0) - each.amin(0)
-    order = best.argsort()
-    reached = tells[order].cumsum(0) >= tells.sum() / 2
-    middle = int(best[order][reached.nonzero()[0, 0]])
-    about = SHARES[max(middle - 1, 0) : middle + 2]
-    return min(((s, e) for s in about for e in EXPONENTS), key=lambda pair: float(missed(*pair).mean()))
+    first = min(range(len(SHARES)), key=lambda i: missed(SHARES[i], FIRST_EXPONENT))
+    about = SHARES[max(first - 1, 0) : first + 2]
+    return min(((s, e) for s in about for e in EXPONENTS), key=lambda pair: missed(*pair))

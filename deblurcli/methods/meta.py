@@ -180,7 +180,7 @@ class _Adaptation:
         self.support, self.held_out = found.patches[: options.patches], found.patches[options.patches :]
         self.rng = np.random.default_rng(options.seed)
         self.side = min(options.crop or (found.size if options.learnt else USUAL_CROP), found.size)
-        self.steps = affordable(found, options, self.side) if self.support else 0
+        self.steps = affordable(found, options, self.side, alone=bool(network.spec.alone)) if self.support else 0
         self.targets: dict[tuple[int, int], Tensor] = {}
         self.seen: dict[float, dict[str, Any]] = {}
         """What the guard has seen in each stratum, by the gain that it found."""

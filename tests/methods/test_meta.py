@@ -246,17 +246,20 @@ def a_survey(frames: int, height: int, width: int, patches: int = 16, size: int 
 
 def test_a_longer_video_affords_more_updates_up_to_a_limit() -> None:
     options = MetaOptions()
-    counts = [affordable(a_survey(frames, 720, 1280), options, 192) for frames in (1, 5, 8, 30, 10_000)]
+    counts = [affordable(a_survey(frames, 720, 1280), options, 192, alone=True) for frames in (1, 5, 8, 30, 10_000)]
     assert counts[0] == 0 < LEAST_UPDATES < counts[1] < counts[2] <= counts[3] == counts[4] == options.updates == 100
     assert (
-        affordable(a_survey(60, 240, 320), options, 192)
+        affordable(a_survey(60, 240, 320), options, 192, alone=True)
         < counts[3]
-        <= affordable(a_survey(60, 720, 1280), options, 192)
+        <= affordable(a_survey(60, 720, 1280), options, 192, alone=True)
     )
     eight = a_survey(8, 720, 1280)
-    assert affordable(eight, options, 64) > affordable(eight, options, 192), "smaller pieces, more of them"
-    assert affordable(eight, replace(options, batch=4), 192) <= counts[2] // 4 + 1
-    assert affordable(eight, replace(options, guard="off"), 192) >= counts[2]
+    assert affordable(eight, options, 64, alone=True) > affordable(eight, options, 192, alone=True), (
+        "smaller pieces, more of them"
+    )
+    assert affordable(eight, replace(options, batch=4), 192, alone=True) <= counts[2] // 4 + 1
+    assert affordable(eight, replace(options, guard="off"), 192, alone=True) >= counts[2]
+    assert affordable(eight, options, 192) < counts[2], "a whole network's updates take longer"
 
 
 def test_as_many_updates_as_asked_for_are_taken_however_short_the_video() -> None:

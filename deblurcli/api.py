@@ -64,8 +64,9 @@ def deblur_video(
     method: str = "meta", network: FilePath = "default", save_adapted: FilePath | None = None,
     codec: str | None = None, crf: float | None = None, preset: str | None = None,
     overwrite: bool = False, skip_existing: bool = False,
-    steps: int | None = None, rate: float | None = None, adapt_per: str | None = None, seed: int | None = None,
+    steps: int | str | None = None, rate: float | None = None, adapt_per: str | None = None, seed: int | None = None,
     patches: int | None = None, patch_size: int | None = None, batch: int | None = None, reblurring: str | None = None,
+    crop: int | None = None, identity: float | None = None, replay: float | None = None,
     pseudo_sharp: str | None = None, initial: FilePath | None = None, guard: str | None = None, part: str | None = None,
     weighting: str | None = None, critic: FilePath | None = None, real_sample: str | None = None,
     cycle_weight: float | None = None, freeze_deblur_in_cycle: bool | None = None, dropout: bool | None = None,
@@ -140,8 +141,9 @@ def load(
 
 def adapt(
     pictures: Iterable[np.ndarray] | Iterable[Tensor], *, method: str = "meta", network: FilePath = "default",
-    steps: int | None = None, rate: float | None = None, adapt_per: str | None = None, seed: int | None = None,
+    steps: int | str | None = None, rate: float | None = None, adapt_per: str | None = None, seed: int | None = None,
     patches: int | None = None, patch_size: int | None = None, batch: int | None = None, reblurring: str | None = None,
+    crop: int | None = None, identity: float | None = None, replay: float | None = None,
     pseudo_sharp: str | None = None, initial: FilePath | None = None, guard: str | None = None, part: str | None = None,
     weighting: str | None = None, critic: FilePath | None = None, real_sample: str | None = None,
     cycle_weight: float | None = None, freeze_deblur_in_cycle: bool | None = None, dropout: bool | None = None,

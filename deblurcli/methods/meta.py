@@ -267,7 +267,7 @@ class _Adaptation:
                 return agreement.loss(lambda clips: restore_clips(module, self.network.spec, clips, self.device))
 
             with torch.no_grad():
-                before = loss(self.network.module)
+                before = max(loss(self.network.module), 1e-12)
 
             def gain(module: nn.Module) -> float:
                 return 10 * math.log10(before / max(loss(module), 1e-12))

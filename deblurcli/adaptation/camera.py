@@ -10,7 +10,7 @@ optical flow.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deblurcli.adaptation.guard import Diverged, require_finite
-from deblurcli.adaptation.noise import sensor_of
+from deblurcli.adaptation.noise import captured, sensor_of
 from deblurcli.adaptation.survey import WINDOW, SupportPatch
 from deblurcli.metrics.self_shift import self_shift_score
 from deblurcli.networks.alignment import dense_flow
-from deblurcli.synth.exposure import expose_paths, view_at
+from deblurcli.synth.exposure import expose_paths, view_at, views_along
 from deblurcli.synth.light import Response, Sensor
 
 KNOTS = 5
@@ -46,15 +46,10 @@ OUTLIER_RATIO = 1.5
 """A piece whose error is this many times the median one does not count in the second half of the fit."""
 MIN_VALUE = 2e-3
 """Display value below which the slope of a response has no bound."""
-SAMPLES_PER_PIXEL, MAX_SAMPLES = 0.6, 41
-"""Views that are averaged to blur a picture: by the length of the path, and at most."""
 MAX_UNEXPLAINED = 0.5
 """Largest share of a piece's structure that may be missed; above, its path means nothing."""
 MIN_PATH = 1.0
 """Length of a path, in pixels, below which there is no blur to learn from."""
-NOISE_SHARES = (0.2, 1.0)
-"""Range of a blurred picture's noise, relative to the camera's. The measured noise may be fine structure, or left by
-compression; a network that has seen quieter pictures as well does not smooth that away."""
 MIN_EXPLAINED = 4
 """Pieces that must be explained for the camera to be known."""
 
@@ -70,10 +65,9 @@ class Camera:
     def blur(self, picture: Tensor, rng: np.random.Generator, *, noisy: bool = True) -> tuple[Tensor, Tensor, int]:
         """Blur a picture as this camera does along one of its paths, varied a little.
 
-        The picture (N x 3 x H x W in [0, 1]) may be ``noisy`` itself. If it were both blurred and the target, the
-        network would learn to restore its noise, of which the blurred version keeps some. So more noise of the same
-        kind is added before the blur and taken off the target. Then the noise of the two is independent, and restoring
-        it does not pay (recorrupted-to-recorrupted, Pang et al., CVPR 2021).
+        Args:
+            picture: N x 3 x H x W in [0, 1].
+            noisy: whether it is itself, see :func:`deblurcli.adaptation.noise.captured`.
 
         Returns:
             The blurred picture and the target (N x 3 x H x W each), and the width of the border, in pixels, that
@@ -84,12 +78,13 @@ class Camera:
         path = path * float(np.exp(0.4 * rng.standard_normal()) * rng.choice([-1, 1]))
         reach = min(picture.shape[-2:]) / 5
         path = path * min(1.0, reach / max(float(path.abs().max()), 1e-6))
-        count = int(np.clip(_length(path) * SAMPLES_PER_PIXEL, 3, MAX_SAMPLES)) | 1
-        grain = self.sensor.capture(picture, rng) - picture if noisy else torch.zeros_like(picture)
-        light = self.response.linear(picture + grain)
-        blurred = self.response.display(expose_paths(light, path.expand(len(picture), -1, -1), count))
-        sensor = replace(self.sensor, noise=self.sensor.noise * float(rng.uniform(*NOISE_SHARES)))
-        return sensor.capture(blurred, rng), picture - grain, math.ceil(float(path.abs().max()))
+        count = views_along(_length(path))
+
+        def exposed(clean: Tensor) -> Tensor:
+            light = expose_paths(self.response.linear(clean), path.expand(len(picture), -1, -1), count)
+            return self.response.display(light)
+
+        return *captured(picture, exposed, self.sensor, rng, noisy=noisy), math.ceil(float(path.abs().max()))
 
     def facts(self) -> dict[str, Any]:
         """For the run report; lengths in pixels, noise at full scale."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,10 +22,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deblurcli.adaptation.guard import Diverged
-from deblurcli.adaptation.noise import sensor_of
+from deblurcli.adaptation.noise import captured, sensor_of
 from deblurcli.adaptation.survey import WINDOW, SupportPatch
 from deblurcli.networks.alignment import warp
-from deblurcli.synth.exposure import expose_flow
+from deblurcli.synth.exposure import expose_flow, views_along
 from deblurcli.synth.light import Response, Sensor
 from deblurcli.synth.motion import optical_flow
 
@@ -51,12 +51,8 @@ MIN_PIECES = 3
 """Moments that must move for the exposure to be known."""
 EDGE = 12
 """Pixels at each edge of a reduced patch that do not count: the flow is not known there."""
-SAMPLES_PER_PIXEL, MAX_SAMPLES = 0.6, 41
-"""Views that are averaged to blur a picture: by the length of nearly the longest path, and at most."""
 SPREAD = 0.3
 """Standard deviation of the logarithm of what a motion is multiplied by: other moments move a little more or less."""
-NOISE_SHARES = (0.2, 1.0)
-"""Range of a blurred picture's noise, relative to the camera's, as with the fitted camera."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +104,7 @@ class FlowBlur:
 
         Args:
             picture: N x 3 x H x W in [0, 1], at most S wide and high.
-            noisy: as for :meth:`deblurcli.adaptation.camera.Camera.blur`.
+            noisy: whether it is itself, see :func:`deblurcli.adaptation.noise.captured`.
 
         Returns:
             The blurred picture and the target (N x 3 x H x W each), and the width of the border, in pixels, that
@@ -125,14 +121,14 @@ class FlowBlur:
         near = min(1.0, 2 * min(h, w) / 5 / max(length, 1e-6))
         forward, backward = ((flow * near).expand(len(picture), -1, -1, -1) for flow in (forward, backward))
         length *= near
-        count = int(np.clip(length * SAMPLES_PER_PIXEL, 3, MAX_SAMPLES)) | 1
-        grain = self.sensor.capture(picture, rng) - picture if noisy else torch.zeros_like(picture)
-        exponent = self.response.gamma * float(np.exp(UNSURE * rng.standard_normal()))
-        response = Response(exponent, self.response.boost).to(picture.device)
-        light = response.linear(picture + grain)
-        blurred = response.display(expose_flow(light, forward, backward, self.share, count))
-        sensor = replace(self.sensor, noise=self.sensor.noise * float(rng.uniform(*NOISE_SHARES)))
-        return sensor.capture(blurred, rng), picture - grain, math.ceil(length / 2)
+        count = views_along(length)
+
+        def exposed(clean: Tensor) -> Tensor:
+            exponent = self.response.gamma * float(np.exp(UNSURE * rng.standard_normal()))
+            response = Response(exponent, self.response.boost).to(picture.device)
+            return response.display(expose_flow(response.linear(clean), forward, backward, self.share, count))
+
+        return *captured(picture, exposed, self.sensor, rng, noisy=noisy), math.ceil(length / 2)
 
     def lengths(self) -> Tensor:
         """Length of the blur of what moves at each moment, in pixels; M values."""

@@ -1,8 +1,10 @@
-"""The noise of one video, measured in what a model of its blur leaves unexplained."""
+"""The noise of one video: measured in what a model of its blur leaves unexplained, and given to pseudo pairs."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,6 +15,30 @@ from deblurcli.synth.light import Sensor
 
 BLOCK = 8
 """Side of the squares in which noise is measured, in pixels."""
+NOISE_SHARES = (0.2, 1.0)
+"""Range of a blurred picture's noise, relative to the camera's. The measured noise may be fine structure, or left by
+compression; a network that has seen quieter pictures as well does not smooth that away."""
+
+
+def captured(
+    picture: Tensor, exposed: Callable[[Tensor], Tensor], sensor: Sensor, rng: np.random.Generator, *, noisy: bool
+) -> tuple[Tensor, Tensor]:
+    """A pseudo pair: a picture as a camera takes it, and what it is to be restored to (N x 3 x H x W each).
+
+    The picture may be ``noisy`` itself. If it were both blurred and the target, the network would learn to restore its
+    noise, of which the blurred version keeps some. So more noise of the same kind is added before the blur and taken
+    off the target. Then the noise of the two is independent, and restoring it does not pay (recorrupted-to-recorrupted,
+    Pang et al., CVPR 2021).
+
+    Args:
+        picture: N x 3 x H x W in [0, 1].
+        exposed: blurs it.
+        sensor: the camera's; the blurred picture has a share of its noise.
+    """
+    grain = sensor.capture(picture, rng) - picture if noisy else torch.zeros_like(picture)
+    blurred = exposed(picture + grain)
+    quieter = replace(sensor, noise=sensor.noise * float(rng.uniform(*NOISE_SHARES)))
+    return quieter.capture(blurred, rng), picture - grain
 
 
 def _quiet(residual: Tensor, picture: Tensor) -> tuple[float, float]:

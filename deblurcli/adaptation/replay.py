@@ -8,12 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deblurcli.synth.exposure import expose_paths
+from deblurcli.synth.exposure import expose_paths, views_along
 from deblurcli.synth.light import Response, Sensor
 from deblurcli.synth.paths import BlurRange, motion_path, path_lengths
-
-SAMPLES_PER_PIXEL, MAX_SAMPLES = 0.6, 41
-"""Views that are averaged: by the length of the path, and at most."""
 
 
 def replay_blur(picture: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor, int]:
@@ -25,7 +22,7 @@ def replay_blur(picture: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tens
     ranges = BlurRange()
     longest = min(picture.shape[-2:]) / 2.5
     length = min(float(path_lengths(1, ranges, rng)[0]), longest)
-    count = int(np.clip(length * SAMPLES_PER_PIXEL, 3, MAX_SAMPLES)) | 1
+    count = views_along(length)
     track = motion_path(np.linspace(-0.5, 0.5, count), length, ranges, rng)[:, :2]
     path = torch.from_numpy((track - track[count // 2])[None].astype(np.float32)).to(picture.device)
     response, sensor = Response.draw(1, rng).to(picture.device), Sensor.draw(1, ranges, rng)

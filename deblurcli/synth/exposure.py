@@ -14,6 +14,14 @@ from torch import Tensor
 
 from deblurcli.networks.alignment import warp
 
+SAMPLES_PER_PIXEL, MAX_SAMPLES = 0.6, 41
+"""Views that are averaged to blur a picture: by the length of the path, and at most."""
+
+
+def views_along(length: float) -> int:
+    """How many views to average along a path of so many pixels: odd, so that one is the middle."""
+    return int(min(max(length * SAMPLES_PER_PIXEL, 3), MAX_SAMPLES)) | 1
+
 
 def expose(views: Iterable[Tensor], count: int, shares: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The light gathered over a whole exposure, and over a part of it.

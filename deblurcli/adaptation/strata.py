@@ -187,27 +187,26 @@ class Strata:
 
     def _mean(self, gains: Tensor, lengths: list[float]) -> float:
         """The mean over the strata, each as much as the video has of it; what has no pieces does not count."""
-        strata = _strata(lengths)
         total = weight = 0.0
-        for stratum, share in enumerate(self.shares):
-            of_it = [float(gain) for gain, where in zip(gains, strata, strict=True) if where == stratum]
-            if of_it:
-                total, weight = total + share * sum(of_it) / len(of_it), weight + share
+        for stratum, of_it in _strata(gains, lengths).items():
+            share = self.shares[stratum]
+            total, weight = total + share * sum(of_it) / len(of_it), weight + share
         return total / weight
 
     @staticmethod
     def _by_stratum(gains: Tensor, lengths: list[float]) -> list[dict[str, float | int]]:
-        strata = _strata(lengths)
-        found: list[dict[str, float | int]] = []
-        for stratum, bound in enumerate(BOUNDS[:-1]):
-            of_it = [float(gain) for gain, where in zip(gains, strata, strict=True) if where == stratum]
-            if of_it:
-                found.append({"from_pixels": bound, "pieces": len(of_it), "gain": round(sum(of_it) / len(of_it), 3)})
-        return found
+        return [
+            {"from_pixels": BOUNDS[stratum], "pieces": len(of_it), "gain": round(sum(of_it) / len(of_it), 3)}
+            for stratum, of_it in _strata(gains, lengths).items()
+        ]
 
 
-def _strata(lengths: list[float]) -> list[int]:
-    return [bisect_right(BOUNDS, length) - 1 for length in lengths]
+def _strata(gains: Tensor, lengths: list[float]) -> dict[int, list[float]]:
+    """The gains of each stratum that has pieces, from short to long."""
+    found: dict[int, list[float]] = {}
+    for gain, length in zip(gains.tolist(), lengths, strict=True):
+        found.setdefault(bisect_right(BOUNDS, length) - 1, []).append(gain)
+    return dict(sorted(found.items()))
 
 
 @torch.no_grad()

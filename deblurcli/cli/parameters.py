@@ -80,20 +80,14 @@ def either(owners: Mapping[str, Any], names: Iterable[str] = ()) -> type[Any]:
     made = []
     for name, of in found.items():
         types = {kinds(owners[owner])[name][0] for owner in of}
-        # A number or a word, by the owner: text, see `given`.
+        # A number or a word, by the owner: text, which `own_options` makes the owner's.
         made.append((name, (types.pop() if len(types) == 1 else str) | None, _merged(of, several)))
     return make_dataclass("Given", made, frozen=True)
 
 
 def given(options: Any) -> dict[str, Any]:
-    """The values of a class of :func:`either` that were given; text that is a whole number is one."""
-    found = {field.name: value for field in fields(options) if (value := getattr(options, field.name)) is not None}
-    whole = {name: int(value) for name, value in found.items() if _is_whole(value)}
-    return found | whole
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, str) and value.removeprefix("-").isdecimal()
+    """The values of a class of :func:`either` that were given."""
+    return {field.name: value for field in fields(options) if (value := getattr(options, field.name)) is not None}
 
 
 def filled(kind: Any, only: Iterable[Field[Any]], values: Mapping[str, Any]) -> Any:

@@ -90,7 +90,13 @@ def own_options(owners: Mapping[str, Any], chosen: str, given: Mapping[str, Any]
             flag = spelling(name, known[others[0]][name].metadata["option"] if others else Option(""))
             instead = f", or {choose} {' or '.join(others)}" if others else ""
             raise UsageError(f"{flag} means nothing to {place} {chosen}", f"leave it out{instead}")
-    return owners[chosen](**given)
+    owner = owners[chosen]
+    return owner(**{name: _whole(value) if kinds(owner)[name][0] is int else value for name, value in given.items()})
+
+
+def _whole(value: Any) -> Any:
+    """The number that a text is, where an option is a word to one owner and a whole number to another."""
+    return int(value) if isinstance(value, str) and value.removeprefix("-").isdecimal() else value
 
 
 @cache

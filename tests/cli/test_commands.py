@@ -109,6 +109,12 @@ def test_values_reach_the_job_by_their_names(jobs, folder):
     assert job.compute == ComputeOptions(tile="64") == jobs.workers[0].compute
 
 
+def test_a_name_of_digits_stays_a_name(jobs, folder):
+    """Where a number and a word share an option, the method says which it is; no other text becomes a number."""
+    assert run("video a.mp4 -o o.mp4 --initial 12 --steps 3".split()) == 0
+    assert jobs.calls[-1].method == MetaOptions(initial="12", steps=3)
+
+
 @pytest.mark.parametrize(("method", "entry"), METHODS.items())
 def test_a_method_gets_its_defaults_and_its_options(jobs, folder, method, entry):
     assert run(["video", "a.mp4", "-o", "o.mp4", "--method", method]) == 0

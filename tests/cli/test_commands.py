@@ -111,7 +111,7 @@ def test_values_reach_the_job_by_their_names(jobs, folder):
 
 def test_a_name_of_digits_stays_a_name(jobs, folder):
     """Where a number and a word share an option, the method says which it is; no other text becomes a number."""
-    assert run("video a.mp4 -o o.mp4 --initial 12 --steps 3".split()) == 0
+    assert run(["video", "a.mp4", "-o", "o.mp4", "--initial", "12", "--steps", "3"]) == 0
     assert jobs.calls[-1].method == MetaOptions(initial="12", steps=3)
 
 

@@ -74,6 +74,8 @@ class VideoJob:
                     overwrite=options.overwrite,
                 )
             )
+            for line in writer.foreseen:
+                console.warn(f"{self.source.name}: {line}")
             spans = open_files.enter_context(closing(self._spans(VideoFootage(self.source))))
             done = restore_video(
                 reader.items(),
@@ -150,6 +152,9 @@ def _tell_run(result: Result, done: Restoration, reader: VideoReader, writer: Vi
         f"restored {done.frames} frames in {done.seconds:.1f} s ({rate:.2f} frames/s), written as"
         f" {writer.codec} {writer.pix_fmt}"
     )
+    if others := [other.index for other in reader.info.others if other.kind == "video" and not other.attached_picture]:
+        copied = " and ".join(map(str, others))
+        result.lines.append(f"video stream {reader.info.video.index} was restored; {copied} was copied as it is")
     result.facts |= {"frames": done.frames, "seconds": round(done.seconds, 2), "codec": writer.codec}
     if done.cuts:
         result.facts["cuts"] = done.cuts

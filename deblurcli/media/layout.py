@@ -185,10 +185,16 @@ def _unpack_palette(frame: av.VideoFrame) -> tuple[np.ndarray, ...]:
     return tuple(((palette >> at) & 0xFF).astype(np.uint8)[indices] for at in (8, 0, 16, 24))
 
 
-def pack(planes: tuple[np.ndarray, ...], layout: PlaneLayout, pix_fmt: str) -> av.VideoFrame:
-    """An encoder's frame in ``pix_fmt`` from the planes of ``layout``; without alpha if ``pix_fmt`` has none."""
+def pack(
+    planes: tuple[np.ndarray, ...], layout: PlaneLayout, pix_fmt: str, like: av.VideoFrame | None = None
+) -> av.VideoFrame:
+    """An encoder's frame in ``pix_fmt`` from the planes of ``layout``; without alpha if ``pix_fmt`` has none.
+
+    Args:
+        like: a decoded frame of this size, whose side data and field flags the new one gets. Its samples are lost.
+    """
     height, width = planes[0].shape
-    frame = av.VideoFrame(width, height, pix_fmt)
+    frame = _blank(width, height, pix_fmt, like)
     dtype = _sample_type(pix_fmt, layout.depth)
     packing = PACKED.get(pix_fmt)
     if packing and "0" in pix_fmt[:4] and len(frame.planes) == 1:
@@ -199,4 +205,17 @@ def pack(planes: tuple[np.ndarray, ...], layout: PlaneLayout, pix_fmt: str) -> a
         rows = _rows(frame, plane, dtype)
         target = rows[: samples.shape[0], offset::step][:, : samples.shape[1]]
         target[...] = samples << packing.shift if packing and packing.shift else samples
+    return frame
+
+
+def _blank(width: int, height: int, pix_fmt: str, like: av.VideoFrame | None) -> av.VideoFrame:
+    """A frame to write into, with the properties of another."""
+    if like is None or min(plane.line_size for plane in like.planes) < 0:  # stored bottom up
+        return av.VideoFrame(width, height, pix_fmt)
+    try:
+        frame = like if like.format.name == pix_fmt else like.reformat(format=pix_fmt)
+    except (av.FFmpegError, ValueError):  # no conversion between the two
+        return av.VideoFrame(width, height, pix_fmt)
+    frame.make_writable()
+    frame.pict_type = 0  # the encoder decides
     return frame

@@ -6,27 +6,38 @@ import struct
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import av
 from av.stream import Discard, Disposition
 
 from deblurcli.errors import InputError
 from deblurcli.files import reason
+from deblurcli.media import boxes
+from deblurcli.media.container import open_input
 from deblurcli.media.layout import Colour, layout_of
+from deblurcli.media.side_data import hdr10, side_data_of
 
 __all__ = ["Colour", "MediaInfo", "StreamInfo", "VideoInfo", "open_input", "probe"]
 
 MAX_PIXELS = 1 << 28
 """16384 x 16384; checked before a frame is allocated."""
 
-REFUSED = {"tty": "text", "image2": "a picture", "sdp": "a session description"}
-REFUSED |= dict.fromkeys(("hls", "dash", "concat"), "a playlist")
-"""Demuxers that read text or pictures as video, or that follow references to other files and addresses."""
-BY_SUFFIX = {".mjpeg": "mjpeg", ".mjpg": "mjpeg"}
-"""Demuxers of bare JPEGs one after the other, which by their content could be one picture."""
 MATRICES = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 8: "ycgco", 9: "bt2020", 10: "bt2020"}
 UNSPECIFIED = 2
+FIELD_ORDERS = {0: "unknown", 1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"}
+"""FFmpeg's number -> which field comes first, in the file and on the screen: top or bottom."""
+INTERLACED = ("tt", "bb", "tb", "bt")
 ATTACHED = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+
+
+class Chapter(NamedTuple):
+    """A named part of a file."""
+
+    start: Fraction
+    """Seconds, as ``end`` is."""
+    end: Fraction
+    title: str
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,14 @@ class StreamInfo:
     codec: str
     language: str | None
     attached_picture: bool = False
+    title: str | None = None
+    disposition: int = 0
+    """FFmpeg's flags: default, forced, for the hearing impaired ..."""
+    tags: dict[str, str] = field(default_factory=dict, hash=False)
+    description: bytes = b""
+    """In the MP4 family, where FFmpeg does not know the codec: what its samples mean."""
+    default: bool | None = None
+    """Whether it is one of those that play by default; None where all of its kind are, or none."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +86,31 @@ class VideoInfo:
     """Seconds, as the header claims."""
     frames: int | None
     """Number of frames, as the header claims."""
-    interlaced: bool
-    side_data: tuple[str, ...]
-    """What frames carry besides tags: "mastering display", "content light level" ..."""
-    hdr10: str
-    """Mastering display and light level in x265's notation, or empty."""
+    field_order: str
+    """A key of ``FIELD_ORDERS``."""
+    side_data: dict[str, str] = field(hash=False)
+    """What frames carry besides samples, and its values: "mastering display", "closed captions" ..."""
     colour: Colour
+    alpha: bool
+    subsampling: tuple[int, int]
+    """Binary logarithm of the chroma's: horizontal, vertical."""
+    codec_tag: str = ""
+    """Four characters that name the codec in its container, as ``hvc1``."""
     language: str | None = None
+    disposition: int = 0
+    tags: dict[str, str] = field(default_factory=dict, hash=False)
+    extensions: dict[str, bytes] = field(default_factory=dict, hash=False)
+    """In the MP4 family: boxes of the sample description by type, such as ``clap``."""
+
+    @property
+    def interlaced(self) -> bool:
+        """Whether a frame holds two fields of different times."""
+        return self.field_order in INTERLACED
+
+    @property
+    def hdr10(self) -> str:
+        """Mastering display and light level in x265's notation, or empty."""
+        return hdr10(self.side_data)
 
 
 @dataclass(frozen=True)
@@ -86,7 +123,7 @@ class MediaInfo:
     """Seconds."""
     video: VideoInfo
     others: tuple[StreamInfo, ...]
-    chapters: int
+    chapters: tuple[Chapter, ...]
     tags: dict[str, str] = field(hash=False)
 
     @property
@@ -117,50 +154,6 @@ def probe(path: Path) -> MediaInfo:
             raise InputError(f"{path.name} cannot be read: {reason(error)}", "re-mux or re-encode it") from error
 
 
-def open_input(path: Path) -> av.container.InputContainer:
-    """Open a local file for reading; nothing else is followed from inside it. Raises InputError."""
-    path = Path(path)
-    try:
-        if path.is_dir():
-            raise InputError(f"{path} is a folder", "give a video file")
-        if not path.exists():
-            raise InputError(f"{path} does not exist", "check the path")
-        if not path.is_file():
-            raise InputError(f"{path} is not a regular file", "save it as a file first")
-        with path.open("rb") as file:
-            head = file.read(4096)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {reason(error)}", "check its permissions") from error
-    if not head:
-        raise InputError(f"{path.name} is empty (0 bytes)", "copy or record it again")
-    try:
-        # An absolute name: a colon in a relative one would be taken for a protocol.
-        container = av.open(
-            str(path.absolute()),
-            format=BY_SUFFIX.get(path.suffix.lower()),
-            metadata_errors="surrogateescape",
-            container_options={"protocol_whitelist": "file"},
-        )
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise _not_opened(path, head, error) from error
-    names = container.format.name.split(",")
-    kind = next((REFUSED[name] for name in names if name in REFUSED), None)
-    if kind is None and container.format.name.endswith("_pipe"):
-        kind = "a picture"
-    if kind:
-        container.close()
-        raise InputError(f"{path.name} is {kind}, not a video", "give a video file")
-    return container
-
-
-def _not_opened(path: Path, head: bytes, error: Exception) -> InputError:
-    if head[4:8] in (b"ftyp", b"mdat", b"wide", b"free"):
-        return InputError(f"{path.name} is a truncated mp4: its index (moov) is missing", "recover it from the camera")
-    if b"\0" not in head:
-        return InputError(f"{path.name} is text or not a video", "give a video file")
-    return InputError(f"{path.name} is not a video that can be read: {reason(error)}", "give a video file")
-
-
 def _main_video(container: av.container.InputContainer, path: Path) -> av.VideoStream:
     best = container.streams.best("video")
     moving = [s for s in container.streams.video if not s.disposition & ATTACHED and s.discard != Discard.all]
@@ -183,6 +176,11 @@ def _describe(container: av.container.InputContainer, path: Path) -> MediaInfo:
     frame = _first_frame(container, stream, path)
     colour = colour_of(frame, context, stream)
     matrix = frame.side_data.get("DISPLAYMATRIX")
+    layout = layout_of(frame.format.name, colour)
+    tracks: dict[int, boxes.Track] = {}
+    if container.format.name.startswith("mov"):
+        with path.open("rb") as file:
+            tracks = boxes.tracks(file)
     duration = None if container.duration is None else Fraction(container.duration, av.time_base)
     video = VideoInfo(
         index=stream.index,
@@ -191,7 +189,7 @@ def _describe(container: av.container.InputContainer, path: Path) -> MediaInfo:
         width=frame.width,
         height=frame.height,
         pix_fmt=frame.format.name,
-        depth=layout_of(frame.format.name, colour).depth,
+        depth=layout.depth,
         sample_aspect_ratio=stream.sample_aspect_ratio or None,
         rotation=frame.rotation,
         display_matrix=struct.unpack("9i", bytes(matrix)) if matrix else None,
@@ -200,19 +198,26 @@ def _describe(container: av.container.InputContainer, path: Path) -> MediaInfo:
         start=time_of(frame, container.format.name) or 0,
         duration=_video_duration(stream),
         frames=stream.frames or None,
-        interlaced=bool(frame.interlaced_frame) or context.field_order > 1,
-        side_data=_side_data(frame),
-        hdr10=_hdr10(frame),
+        field_order=_field_order(frame, context),
+        side_data=side_data_of(frame),
         colour=colour,
+        alpha=layout.alpha,
+        subsampling=layout.shift,
+        codec_tag=_codec_tag(context),
         language=stream.language,
+        disposition=int(stream.disposition),
+        tags=dict(stream.metadata),
+        extensions={kind.decode("latin-1"): content for kind, content in tracks[stream.id].extensions if kind}
+        if stream.id in tracks
+        else {},
     )
     return MediaInfo(
         path=path,
         container=container.format.name,
         duration=duration,
         video=video,
-        others=tuple(_other(s) for s in copied_streams(container, stream)),
-        chapters=len(container.chapters()),
+        others=tuple(_other(s, tracks.get(s.id)) for s in copied_streams(container, stream)),
+        chapters=tuple(_chapter(c) for c in container.chapters()),
         tags=dict(container.metadata),
     )
 
@@ -227,11 +232,56 @@ def copied_streams(container: av.container.InputContainer, video: av.VideoStream
     return [s for s in container.streams if s.index != video.index and s.discard != Discard.all]
 
 
-def _other(stream: av.stream.Stream) -> StreamInfo:
-    context = stream.codec_context
-    codec = context.codec.canonical_name if context is not None else stream.name
+def _other(stream: av.stream.Stream, track: boxes.Track | None) -> StreamInfo:
     picture = stream.type == "video" and bool(stream.disposition & Disposition.attached_pic)
-    return StreamInfo(stream.index, stream.type, codec or "unknown", stream.language, picture)
+    return StreamInfo(
+        index=stream.index,
+        kind=stream.type or "unknown",
+        codec=codec_name(stream, track),
+        language=stream.language,
+        attached_picture=picture,
+        title=stream.metadata.get("title"),
+        disposition=int(stream.disposition),
+        tags=dict(stream.metadata),
+        description=track.description if track and stream.codec_context is None else b"",
+        default=bool(stream.disposition & Disposition.default) if several(stream) else None,
+    )
+
+
+def several(stream: av.stream.Stream) -> bool:
+    """Whether some of the streams of its kind play by default, and some do not."""
+    kin = [s for s in stream.container.streams if s.type == stream.type and s.discard != Discard.all]
+    return len({bool(s.disposition & Disposition.default) for s in kin}) > 1
+
+
+def codec_name(stream: av.stream.Stream, track: boxes.Track | None = None) -> str:
+    """What a stream's codec is called: by FFmpeg, else by its four characters in the MP4 family, else "unknown"."""
+    context = stream.codec_context
+    if context is not None:
+        return str(context.codec.canonical_name)
+    entries = track.entries if track else []
+    return entries[0][0].decode("latin-1").strip() if entries else "unknown"
+
+
+def _codec_tag(context: av.VideoCodecContext) -> str:
+    try:
+        tag = str(context.codec_tag)
+    except ValueError:  # bytes that are no characters
+        return ""
+    return tag if tag.isprintable() else ""
+
+
+def _field_order(frame: av.VideoFrame, context: av.VideoCodecContext) -> str:
+    """The order in the stream's header; a header may leave it open, or call pictures of two fields progressive."""
+    order = FIELD_ORDERS.get(context.field_order, "unknown")
+    if frame.interlaced_frame and order not in INTERLACED:
+        return "tt"
+    return order
+
+
+def _chapter(chapter: Any) -> Chapter:
+    clock = Fraction(chapter["time_base"])
+    return Chapter(chapter["start"] * clock, chapter["end"] * clock, chapter["metadata"].get("title", ""))
 
 
 def _first_frame(container: av.container.InputContainer, stream: av.VideoStream, path: Path) -> av.VideoFrame:
@@ -266,36 +316,6 @@ def _video_duration(stream: av.VideoStream) -> Fraction | None:
         return Fraction(hours) * 3600 + Fraction(minutes) * 60 + Fraction(seconds)
     except (KeyError, ValueError):
         return None
-
-
-def _side_data(frame: av.VideoFrame) -> tuple[str, ...]:
-    names = {
-        "MASTERING_DISPLAY_METADATA": "mastering display",
-        "CONTENT_LIGHT_LEVEL": "content light level",
-        "DYNAMIC_HDR_PLUS": "HDR10+",
-        "DOVI_METADATA": "Dolby Vision",
-        "DOVI_RPU_BUFFER": "Dolby Vision",
-        "ICC_PROFILE": "ICC profile",
-        "SPHERICAL": "spherical",
-        "STEREO3D": "stereo",
-    }
-    return tuple(dict.fromkeys(text for name, text in names.items() if frame.side_data.get(name)))
-
-
-def _hdr10(frame: av.VideoFrame) -> str:
-    """SMPTE ST 2086 and CTA-861.3 values of a frame; chromaticities count in 1/50000, luminances in 1/10000 cd/m2."""
-    parts = []
-    display, light = (frame.side_data.get(name) for name in ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"))
-    if display:
-        *numbers, has_primaries, has_luminance = struct.unpack_from("22i", bytes(display))
-        if has_primaries and has_luminance and all(numbers[1::2]):
-            values = [Fraction(n, d) for n, d in zip(numbers[::2], numbers[1::2], strict=True)]
-            rx, ry, gx, gy, bx, by, wx, wy = (round(value * 50000) for value in values[:8])
-            low, high = (round(value * 10000) for value in values[8:])
-            parts.append(f"master-display=G({gx},{gy})B({bx},{by})R({rx},{ry})WP({wx},{wy})L({high},{low})")
-    if light:
-        parts.append("max-cll={},{}".format(*struct.unpack_from("2I", bytes(light))))
-    return ":".join(parts)
 
 
 def colour_of(frame: av.VideoFrame, context: av.VideoCodecContext, stream: av.VideoStream) -> Colour:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +36,8 @@ class Frame:
     time_base: Fraction
     """Seconds."""
     duration: int
+    picture: av.VideoFrame | None = field(default=None, repr=False)
+    """As decoded: its side data (captions, HDR data, field order) travels to the encoder."""
 
     @property
     def width(self) -> int:
@@ -173,7 +175,7 @@ class VideoReader:
             now = f"{found[0]}x{found[1]} {found[2]}"
             at = float(pts * video.time_base)
             raise InputError(f"{self.info.path.name} changes from {was} to {now} at {at:.2f} s", "split it there first")
-        return Frame(unpack(frame, self.layout), self.layout, pts, video.time_base, frame.duration or 0)
+        return Frame(unpack(frame, self.layout), self.layout, pts, video.time_base, frame.duration or 0, frame)
 
     def _usual_duration(self) -> int:
         video = self.info.video

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
-import itertools
+from array import array
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 
 import av
-from av.stream import Disposition
 
 from deblurcli.errors import DeblurError, OutputError, UsageError
 from deblurcli.files import OutputFile, reason
-from deblurcli.media.differences import content_tags, lost
-from deblurcli.media.encoders import RATE_CLOCKED, Encoding, choose
+from deblurcli.media import boxes
+from deblurcli.media.copied import MP4_FAMILY, CopiedStreams
+from deblurcli.media.encoders import CONTAINERS, RATE_CLOCKED, Encoding, choose
+from deblurcli.media.extent import measure, seconds
 from deblurcli.media.layout import pack
-from deblurcli.media.probe import copied_streams, open_input, probe
+from deblurcli.media.probe import probe
+from deblurcli.media.properties import CARRIED_BOXES, FILE, VIDEO, advised, content_tags, lost
 from deblurcli.media.reader import Frame, VideoReader
 
 MP4_TAGS = frozenset(
@@ -27,11 +28,8 @@ MP4_TAGS = frozenset(
     | {"creation_time"}
 )
 """Tags the mp4 family has fields for; any other needs the freer, less widely read form."""
-MP4_FAMILY = frozenset({"mp4", "mov", "3gp"})
-PICTURES = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
-"""Name and type of cover art in Matroska, by codec."""
-MAX_PACKETS = 500
-"""Packets from the beginning of a file among which the first of each copied stream is looked for."""
+WITHOUT_LENGTHS = frozenset({"avi", "mpegts", "mpeg", "flv"})
+"""Containers that say of no picture how long it lasts."""
 
 
 class VideoWriter:
@@ -40,7 +38,8 @@ class VideoWriter:
     The encoder is open, every stream mapped and the header written when the constructor returns.
 
     Attributes:
-        differences: what could not be kept, a line each; those known only at the end are added on exit.
+        foreseen: what will not be kept, as far as it is known before the first frame, a line each.
+        differences: what was not kept, a line each, found by reading the file back; complete after the exit.
 
     Raises:
         UsageError: the output exists, or is the input; an option is not one of the encoder's.
@@ -59,13 +58,14 @@ class VideoWriter:
     ) -> None:
         self.destination = Path(destination)
         self._source = source
+        self.foreseen: list[str] = []
         self.differences: list[str] = []
-        self._times: dict[int, tuple[int, int]] = {}  # encoder's pts -> pts and duration, for the frames inside it
-        self._written = 0
+        self._waiting: dict[int, tuple[int, int]] = {}  # encoder's pts -> pts and duration, for the frames inside it
+        self._times = array("q")
         self._held: av.Packet | None = None
         self._first_pts = self._first_dts = self._end = 0
         self._last_dts: int | None = None
-        self._dropped: set[int] = set()
+        self._copied: CopiedStreams | None = None
         self._rounded: set[str] = set()
         self._output = OutputFile(self.destination, inputs=[source.info.path], overwrite=overwrite)
         try:
@@ -96,8 +96,8 @@ class VideoWriter:
         try:
             if isinstance(item, Frame):
                 self._encode(item)
-            else:
-                self._copy(item)
+            elif self._copied and self._copied.mux(item, self._shift):
+                self._rounded.add(item.stream.type)
         except (av.FFmpegError, OSError, ValueError) as error:
             raise self._failed(error) from error
 
@@ -105,6 +105,8 @@ class VideoWriter:
         info, video = self._source.info, self._source.info.video
         muxer = self._encoding.muxer
         options = {}
+        if muxer == "matroska":
+            options = {"avoid_negative_ts": "disabled"}
         if muxer in MP4_FAMILY:
             # The input's own clock, for the track and for the edit list that holds its start.
             options = dict.fromkeys(("video_track_timescale", "movie_timescale"), str(video.time_base.denominator))
@@ -116,13 +118,13 @@ class VideoWriter:
                 self._output.file, "w", format=muxer, container_options=options, metadata_errors="surrogateescape"
             )
             self._video = self._add_video(user_options)
-            self._shift = -min(0, video.start) * video.time_base
+            self._shift = -min(0, video.start) * video.time_base if muxer != "matroska" else Fraction(0)
             if self._shift:
-                moved = f"all times moved by {float(self._shift) * 1000:g} ms"
+                moved = f"all times moved by {seconds(self._shift)}"
                 self.differences.append(f"{moved}: {muxer} cannot begin before zero")
-            if self._encoding.drops_alpha:
-                self.differences.append(f"alpha dropped: {self.codec} holds none; use --codec ffv1 and .mkv")
-            self._streams = self._add_copied() if self._source.copied else {}
+            if self._source.copied:
+                self._copied = CopiedStreams(self._source, self._container, muxer)
+                self.foreseen += self._copied.foreseen
             self._container.metadata.update(content_tags(info.tags))
             if chapters := self._source.container.chapters():
                 self._container.set_chapters(chapters)
@@ -132,7 +134,7 @@ class VideoWriter:
         self._clock = Fraction(self._video.time_base or video.time_base)
 
     def _add_video(self, user_options: bool) -> av.VideoStream:
-        video, colour = self._source.info.video, self._source.info.video.colour
+        video = self._source.info.video
         rate = video.rate or Fraction(25)
         clock = 1 / rate if self._clocked else video.time_base
         options = dict(self._encoding.options)
@@ -147,15 +149,10 @@ class VideoWriter:
         stream.width, stream.height, stream.pix_fmt = video.width, video.height, self.pix_fmt
         context.thread_count = 0
         context.thread_type = "AUTO"
-        if video.sample_aspect_ratio:
-            context.sample_aspect_ratio = video.sample_aspect_ratio
-        context.color_primaries, context.color_trc = colour.primaries_tag, colour.transfer_tag
-        context.colorspace, context.color_range = colour.matrix_tag, colour.range_tag
-        if video.display_matrix:
-            stream.set_display_matrix(video.display_matrix)
-        source = self._source.stream
-        stream.metadata.update(content_tags(source.metadata))
-        stream.disposition = source.disposition
+        stream.disposition = self._source.stream.disposition
+        for row in VIDEO:
+            if row.write:
+                row.write(stream, row.read(video))
         try:
             context.open()
         except av.FFmpegError as error:
@@ -166,46 +163,25 @@ class VideoWriter:
         stream.time_base = clock
         return stream
 
-    def _add_copied(self) -> dict[int, av.stream.Stream]:
-        streams = {}
-        packets = _first_packets(self._source)
-        for template in copied_streams(self._source.container, self._source.stream):
-            first = packets.get(template.index)
-            picture = PICTURES.get(template.name) if template.disposition & Disposition.attached_pic else None
-            if self._encoding.muxer == "matroska" and picture and first:
-                # Matroska keeps cover art as an attachment.
-                tags = template.metadata
-                name, kind = tags.get("filename", picture[0]), tags.get("mimetype", picture[1])
-                self._container.add_attachment(name, kind, bytes(first))
-                continue
-            if not _holds(self._encoding.muxer, template, first):
-                what = f"{template.type} stream {template.index} ({template.name or 'unknown codec'})"
-                self.differences.append(f"{what} dropped: {self._encoding.muxer} cannot hold it; {self._cure()}")
-                self._dropped.add(template.index)
-                continue
-            stream = self._container.add_stream_from_template(template, opaque=True)
-            stream.metadata.update({k: v for k, v in template.metadata.items() if k.lower() != "duration"})
-            stream.disposition = template.disposition
-            streams[template.index] = stream
-        return streams
-
     def _cure(self) -> str:
         """What to do about something that this container cannot hold."""
-        source = self._source.info.path.suffix
-        return "use .mkv" if self._encoding.muxer != "matroska" else f"use {source or '.mp4'}, as the input"
+        muxer, suffix = self._encoding.muxer, self._source.info.path.suffix.lower()
+        if suffix in CONTAINERS and CONTAINERS[suffix][0] != muxer:
+            return f"use {suffix}, as the input"
+        return "" if muxer == "matroska" else "use .mkv"
 
     def _encode(self, frame: Frame) -> None:
-        picture = pack(frame.planes, frame.layout, self.pix_fmt)
+        picture = pack(frame.planes, frame.layout, self.pix_fmt, frame.picture)
         colour = frame.layout.colour
         picture.color_primaries, picture.color_trc = colour.primaries_tag, colour.transfer_tag
         picture.colorspace, picture.color_range = colour.matrix_tag, colour.range_tag
         pts = frame.pts + round(self._shift / frame.time_base)
-        picture.pts = self._written if self._clocked else pts
+        picture.pts = len(self._times) if self._clocked else pts
         picture.time_base = self._video.codec_context.time_base
-        self._times[picture.pts] = (pts, frame.duration)
-        if not self._written:
+        self._waiting[picture.pts] = (pts, frame.duration)
+        if not self._times:
             self._first_pts = pts
-        self._written += 1
+        self._times.append(pts)
         self._end = max(self._end, pts + frame.duration)
         for packet in self._video.encode(picture):
             self._mux(packet)
@@ -214,16 +190,19 @@ class VideoWriter:
         """Mux the packet before this one, so that the last is known when it is muxed."""
         if packet is not None:
             counted = packet.pts
-            packet.pts, packet.duration = self._times.pop(counted)
+            packet.pts, packet.duration = self._waiting.pop(counted)
             packet.dts = packet.pts if self._clocked else self._decoding_time(packet)
             packet.time_base = self._source.info.video.time_base
-            self._note_rounding("video", packet.pts, packet.time_base, self._clock)
+            if (packet.pts * packet.time_base / self._clock).denominator != 1:
+                self._rounded.add("video")
         held, self._held = self._held, packet
         if held is None:
             self._first_dts = packet.dts if packet else 0
             return
         if packet is None and self._encoding.muxer in MP4_FAMILY:
-            # mp4 has no durations of its own, only decoding steps: the last one must make their sum the true length.
+            # mp4 has no durations of its own, only decoding steps: the last one must make their sum the true length,
+            # and its picture must not outlast it.
+            held.dts = max(held.dts, held.pts - (self._first_pts - self._first_dts))
             held.duration = max(1, self._end - self._first_pts - (held.dts - self._first_dts))
         self._container.mux(held)
 
@@ -235,53 +214,70 @@ class VideoWriter:
         self._last_dts = given if given is not None and earliest <= given <= packet.pts else earliest
         return self._last_dts
 
-    def _copy(self, packet: av.Packet) -> None:
-        stream = self._streams.get(packet.stream_index)
-        if stream is None or packet.size == 0:
-            return
-        if stream.name == "mov_text" and packet.size == 2 and self._encoding.muxer in MP4_FAMILY:
-            return  # an empty text fills the time between two others; the muxer writes its own
-        if stream.disposition & Disposition.attached_pic:
-            packet.pts = packet.dts = 0
-        elif self._shift:
-            moved = round(self._shift / packet.time_base)
-            packet.pts = None if packet.pts is None else packet.pts + moved
-            packet.dts = None if packet.dts is None else packet.dts + moved
-        if packet.pts is not None and Fraction(stream.time_base) > packet.time_base:
-            self._note_rounding(stream.type, packet.pts, packet.time_base, Fraction(stream.time_base))
-        packet.stream = stream
-        self._container.mux(packet)
-
-    def _note_rounding(self, kind: str, pts: int, clock: Fraction, target: Fraction) -> None:
-        ratio = clock / target
-        if ratio.denominator != 1 and (pts * ratio.numerator) % ratio.denominator:
-            self._rounded.add(kind)
-
     def _finish(self) -> None:
-        if not self._written:
+        if not self._times:
             raise OutputError(f"{self.destination.name} would hold no frames", "check the input")
         try:
             for packet in self._video.encode(None):
                 self._mux(packet)
             self._mux(None)
             self._container.close()
+            self._carry_descriptions()
             self._output.complete()
-            self._note_differences()
+            self._read_back()
             self._output.publish()
         except (av.FFmpegError, OSError, ValueError) as error:
             raise self._failed(error) from error
 
-    def _note_differences(self) -> None:
-        muxer = self._encoding.muxer
-        if self._rounded:
-            kinds = ", ".join(sorted(self._rounded))
-            self.differences.append(f"times rounded to {self._clock} s by {muxer} ({kinds}); use .mp4")
+    def _carry_descriptions(self) -> None:
+        """Copy from one file of the MP4 family to the other what FFmpeg does not pass on."""
+        info = self._source.info
+        if self._encoding.muxer not in MP4_FAMILY or not info.container.startswith("mov"):
+            return
+        with info.path.open("rb") as file:
+            tracks = boxes.tracks(file)
+        streams = {self._video.index: self._source.stream.id} | (self._copied.pairs if self._copied else {})
+        pairs = {index + 1: id for index, id in streams.items()}  # FFmpeg counts tracks from 1
+        boxes.carry(self._output.file, tracks, pairs, CARRIED_BOXES)
+
+    def _read_back(self) -> None:
+        """Compare the complete file with what was to be written, property by property."""
+        muxer, source, cure = self._encoding.muxer, self._source.info, self._cure()
         try:
             result = probe(self._output.part)
-            left_out = self._dropped if self._source.copied else {other.index for other in self._source.info.others}
-            self.differences += lost(self._source.info, result, left_out, muxer, self._cure())
+            measured = measure(self._output.part, result.video.index, by_decoding=muxer == "avi")
         except DeblurError as error:
             raise OutputError(f"{self.destination.name} does not read back: {error.found}", "use .mkv") from error
+        if self._rounded:
+            kinds, advice = ", ".join(sorted(self._rounded)), "" if muxer in MP4_FAMILY else "; use .mp4"
+            self.differences.append(f"times rounded to {self._clock} s by {muxer} ({kinds}){advice}")
+        self.differences += lost(VIDEO, source.video, result.video, muxer, cure)
+        self.differences += lost(FILE, source, result, muxer, cure)
+        moved = self._compare_times(measured.times, result.video.time_base)
+        if self._copied:
+            self.differences += self._copied.differences(result, measured.extents, moved, cure)
+
+    def _compare_times(self, found: array[int], clock: Fraction) -> Fraction:
+        """Compare the times of the frames with those that were written. Returns by how many seconds all are later."""
+        muxer, own = self._encoding.muxer, self._source.info.video.time_base
+        written = sorted(self._times)
+        if len(found) != len(written):
+            self._tell(f"{len(written)} frames became {len(found)} in {muxer}")
+            return Fraction(0)
+        moved = found[0] * clock - written[0] * own
+        near = max(clock, own)
+        if abs(moved) > near:
+            self._tell(f"all times moved by {seconds(moved)} by {muxer}")
+        else:
+            moved = Fraction(0)
+        off = [abs(new * clock - moved - old * own) for new, old in zip(found, written, strict=True)]
+        if max(off) > near:
+            count = sum(each > near for each in off)
+            self._tell(f"times of {count} frames differ by up to {seconds(max(off))}")
+        return moved
+
+    def _tell(self, found: str) -> None:
+        self.differences.append(advised(found, self._cure()))
 
     def _failed(self, error: Exception) -> DeblurError:
         if getattr(error, "errno", 0) == errno.EINVAL:
@@ -293,35 +289,3 @@ class VideoWriter:
         with contextlib.suppress(Exception):
             self._container.close()
         self._output.discard()
-
-
-def _first_packets(source: VideoReader) -> dict[int, av.Packet]:
-    """The first packet of each copied stream that has one near the beginning of the file."""
-    found: dict[int, av.Packet] = {}
-    if not (wanted := {other.index for other in source.info.others}):
-        return found
-    with open_input(source.info.path) as container:
-        packets = container.demux([container.streams[index] for index in sorted(wanted)])
-        for packet in itertools.islice(packets, MAX_PACKETS):
-            if packet.size:
-                found.setdefault(packet.stream_index, packet)
-            if len(found) == len(wanted):
-                break
-    return found
-
-
-def _holds(muxer: str, template: av.stream.Stream, packet: av.Packet | None) -> bool:
-    """Whether a muxer takes a stream: a file of its first packet alone is written into memory.
-
-    Some refusals come only with the trailer, which would be hours later in the real file.
-    """
-    try:
-        with av.open(io.BytesIO(), "w", format=muxer) as trial:
-            stream = trial.add_stream_from_template(template, opaque=True)
-            trial.start_encoding()
-            if packet is not None and packet.dts is not None:
-                packet.stream = stream
-                trial.mux(packet)
-    except (av.FFmpegError, OSError, ValueError):
-        return False
-    return True

@@ -40,6 +40,7 @@ TRANSFERS |= {14: "bt2020", 15: "bt2020", 16: "pq", 18: "hlg"}
 """Names of the tags of ITU-T H.273, tables 2 and 3."""
 
 
+STREAM_FACTS = ("index", "kind", "codec", "language", "attached_picture", "title")
 PLAIN_FACTS = ("codec", "profile", "width", "height", "pix_fmt", "depth", "rotation", "interlaced")
 """Facts of a video stream that JSON holds as they are."""
 
@@ -83,8 +84,8 @@ class Inspection:
                 "side_data": list(video.side_data),
                 "colour": asdict(video.colour),
             },
-            "streams": [asdict(stream) for stream in info.others],
-            "chapters": info.chapters,
+            "streams": [{key: getattr(stream, key) for key in STREAM_FACTS} for stream in info.others],
+            "chapters": len(info.chapters),
             "tags": dict(info.tags),
             "frames": found.frames,
             "seconds": round(self.seconds, 6),
@@ -132,7 +133,7 @@ class Inspection:
         others = [f"{s.kind} {s.codec}" + ("" if s.language in known else f" ({s.language})") for s in info.others]
         yield "other streams", ", ".join(others) or "none"
         if info.chapters:
-            yield "chapters", str(info.chapters)
+            yield "chapters", str(len(info.chapters))
         promised = video.frames
         length = f"{self.seconds:.2f} s, {self.survey.frames} frames counted"
         yield "length", length + (f", {promised} promised" if promised not in (None, self.survey.frames) else "")

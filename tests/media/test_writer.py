@@ -135,18 +135,18 @@ def test_alpha_is_kept_or_its_loss_is_told(tmp_path: Path) -> None:
     assert copy(clear, tmp_path / "b.mkv").pix_fmt == "yuva420p"
     writer = copy(clear, tmp_path / "b.mp4", codec="libx264")
     assert writer.pix_fmt == "yuv420p"
-    assert any("alpha dropped" in line and "ffv1" in line for line in writer.differences)
+    assert any("alpha not kept" in line and "ffv1" in line for line in writer.differences)
 
 
 def test_streams_a_container_cannot_hold_are_named_before_frame_one(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mkv", codec="libx264", audio=True, subtitles=True, attachment=True)
     with VideoReader(source, copied=True) as reader:
         with VideoWriter(reader, tmp_path / "b.mp4") as writer:
-            told = list(writer.differences)
+            told = list(writer.foreseen)
             for item in reader.items():
                 writer.write(item)
         assert len(told) == 2
-        assert "subtitle stream 2 (srt) dropped: mp4 cannot hold it; use .mkv" in told
+        assert "subtitle stream 2 (subrip) dropped: mp4 cannot hold it; use .mkv" in told
         assert any("attachment" in line for line in told)
     assert [o.kind for o in probe(tmp_path / "b.mp4").others] == ["audio"]
 
@@ -290,7 +290,7 @@ def test_reader_and_writer_hold_a_bounded_number_of_frames(tmp_path: Path) -> No
             writer.write(item)
             if number % 40 == 0:
                 most = max(most, sum(type(o) is Frame for o in gc.get_objects()) - others)
-        assert len(writer._times) < 32
+        assert len(writer._waiting) < 32
     assert most <= 4
 
 

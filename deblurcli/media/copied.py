@@ -1,0 +1,257 @@
+"""Streams that only travel along: which of them an output holds, and their packets, never out of order."""
+
+from __future__ import annotations
+
+import errno
+import io
+import itertools
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import av
+from av.format import Flags
+
+from deblurcli.media import boxes
+from deblurcli.media.container import open_input
+from deblurcli.media.extent import Extent
+from deblurcli.media.probe import MediaInfo, StreamInfo, codec_name, copied_streams
+from deblurcli.media.properties import STREAM, advised, lost
+from deblurcli.media.reader import VideoReader
+
+PICTURES = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
+"""Name and type of cover art in Matroska, by codec."""
+MAX_PACKETS = 500
+"""Packets from the beginning of a file among which the first of each copied stream is looked for."""
+MP4_FAMILY = frozenset({"mp4", "mov", "3gp"})
+OFFERED = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4", ".m2ts": "mpegts", ".avi": "avi"}
+"""Containers that are tried for a stream that the chosen one does not hold."""
+
+
+@dataclass
+class _Kept:
+    """A stream of the source in the output."""
+
+    source: StreamInfo
+    id: int
+    """The stream's in the source."""
+    stream: av.stream.Stream
+    extent: Extent = field(default_factory=Extent)
+    last: int | None = None
+    """Decoding time of the packet before, in the output's clock."""
+    nudged: int = 0
+    refused: int = 0
+
+
+class CopiedStreams:
+    """The streams of a source that an output holds besides the video.
+
+    Args:
+        source: what is read.
+        container: the output, before its header is written.
+        muxer: its name.
+    """
+
+    def __init__(self, source: VideoReader, container: av.container.OutputContainer, muxer: str) -> None:
+        self._container, self._muxer = container, muxer
+        self._strict = not container.format.flags & Flags.ts_nonstrict.value
+        self._kept: dict[int, _Kept] = {}
+        self._dropped: list[tuple[StreamInfo, str]] = []
+        """Streams that the muxer refuses, and what to do."""
+        first = _first_packets(source)
+        known = {other.index: other for other in source.info.others}
+        for template in copied_streams(source.container, source.stream):
+            self._add(template, known[template.index], first.get(template.index), source.info.path.suffix.lower())
+
+    def _add(self, template: av.stream.Stream, info: StreamInfo, first: av.Packet | None, suffix: str) -> None:
+        picture = PICTURES.get(info.codec) if info.attached_picture else None
+        if self._muxer == "matroska" and picture and first:
+            # Matroska keeps cover art as an attachment.
+            name, kind = info.tags.get("filename", picture[0]), info.tags.get("mimetype", picture[1])
+            self._container.add_attachment(name, kind, bytes(first))
+            return
+        if holds(self._muxer, template, info, first):
+            stream = self._container.add_stream_from_template(template, opaque=True)
+        elif self._muxer in MP4_FAMILY and info.description:
+            # Written as timed data; its own description is copied into the complete file.
+            with _timed_data() as other:
+                stream = self._container.add_stream_from_template(other.streams[0])
+            stream.time_base = template.time_base
+        else:
+            tried = {suffix: OFFERED[suffix]} | OFFERED if suffix in OFFERED else OFFERED
+            good = (end for end, muxer in tried.items() if holds(muxer, template, info, first) or made(muxer, info))
+            cure = next((f"use {end}" for end in good), "no other container here holds it either")
+            self._dropped.append((info, cure))
+            return
+        stream.metadata.update({k: v for k, v in info.tags.items() if k.lower() != "duration"})
+        for row in STREAM:
+            if row.write:
+                row.write(stream, row.read(info))
+        if self._muxer in MP4_FAMILY and info.title and info.tags.get("handler_name", "Handler").endswith("Handler"):
+            stream.metadata["handler_name"] = info.title  # what players show as the track's name
+        stream.disposition = template.disposition
+        self._kept[info.index] = _Kept(info, template.id, stream)
+
+    @property
+    def pairs(self) -> dict[int, int]:
+        """Index of each output stream, and the id of the source's stream that it is."""
+        return {kept.stream.index: kept.id for kept in self._kept.values()}
+
+    @property
+    def foreseen(self) -> list[str]:
+        """What is known to be lost before the first packet, a line each."""
+        return [self._drop(info, cure) for info, cure in self._dropped if not made(self._muxer, info)]
+
+    def _drop(self, info: StreamInfo, cure: str) -> str:
+        return f"{_named(info)} dropped: {self._muxer} cannot hold it; {cure}"
+
+    def mux(self, packet: av.Packet, shift: Fraction) -> bool:
+        """Copy a packet, later by ``shift`` seconds; those of dropped streams are ignored.
+
+        A packet that does not follow the one before is moved by a tick of the output's clock, and one that the muxer
+        refuses is left out: both are counted. Returns whether its time had to be rounded. Raises FFmpegError.
+        """
+        kept = self._kept.get(packet.stream_index)
+        if kept is None or packet.size == 0:
+            return False
+        if kept.source.codec == "mov_text" and packet.size == 2 and self._muxer in MP4_FAMILY:
+            return False  # an empty text fills the time between two others; the muxer writes its own
+        clock, own = Fraction(kept.stream.time_base), Fraction(packet.time_base)
+        if kept.source.attached_picture:
+            packet.pts = packet.dts = 0
+        elif shift:
+            moved = round(shift / own)
+            packet.pts = None if packet.pts is None else packet.pts + moved
+            packet.dts = None if packet.dts is None else packet.dts + moved
+        start = None if packet.pts is None else packet.pts * own
+        rounded = start is not None and clock > own and (start / clock).denominator != 1
+        kept.extent.add(packet.size, start, (packet.duration or 0) * own)
+        packet.stream = kept.stream
+        packet.pts, packet.dts, packet.duration = (
+            None if time is None else round(time * own / clock) for time in (packet.pts, packet.dts, packet.duration)
+        )
+        packet.time_base = clock
+        if packet.dts is not None:
+            least = packet.dts if kept.last is None else kept.last + self._strict
+            if packet.dts < least:
+                kept.nudged += 1
+                packet.dts = least
+                packet.pts = None if packet.pts is None else max(packet.pts, least)
+            kept.last = packet.dts
+        try:
+            self._container.mux(packet)
+        except av.FFmpegError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            kept.refused += 1
+        return rounded
+
+    def differences(self, result: MediaInfo, extents: dict[int, Extent], moved: Fraction, cure: str) -> list[str]:
+        """What is not as it was, a line each, by what was read back: the streams, and how much each holds.
+
+        Args:
+            moved: seconds by which everything is later in the result.
+            cure: what to do where the container does not hold a property.
+        """
+        left = list(result.others)
+        lines = []
+        for kept in self._kept.values():
+            of = f" of {_named(kept.source)}"
+            found = _twin(kept.source, left) or next((s for s in left if s.kind == kept.source.kind), None)
+            if found is None:
+                lines.append(advised(f"{_named(kept.source)} not kept by {self._muxer}", cure))
+                continue
+            left.remove(found)
+            lines += lost(STREAM, kept.source, found, self._muxer, cure, of)
+            if kept.nudged:
+                lines.append(f"{kept.nudged} packets{of} had times that repeat or step back; each was moved by a tick")
+            if kept.refused:
+                refused = f"{kept.refused} packets{of} were refused by {self._muxer} and are missing"
+                lines.append(advised(refused, cure))
+            elif not kept.source.attached_picture and kept.source.kind != "attachment":
+                lines += kept.extent.lost(
+                    extents.get(found.index, Extent()), kept.source.kind, kept.source.codec, moved, of
+                )
+        for info, advice in self._dropped:
+            if found := _twin(info, left):  # the muxer made it itself
+                left.remove(found)
+            else:
+                lines.append(self._drop(info, advice))
+        return lines
+
+
+def _timed_data() -> av.container.InputContainer:
+    """A file whose only stream is timed data, of which both muxers of the MP4 family make a track."""
+    with av.open(content := io.BytesIO(), "w", format="mp4") as file:
+        stream = file.add_data_stream("bin_data")
+        stream.time_base = Fraction(1, 1000)
+        file.start_encoding()
+        packet = av.Packet(b"\0")
+        packet.pts = packet.dts = 0
+        packet.time_base, packet.stream = stream.time_base, stream
+        file.mux(packet)
+    content.seek(0)
+    return av.open(content)
+
+
+def made(muxer: str, info: StreamInfo) -> bool:
+    """Whether a muxer makes a stream itself: a track of timecodes, from the video's tag."""
+    return muxer in MP4_FAMILY and info.codec == "tmcd"
+
+
+def _named(info: StreamInfo) -> str:
+    unknown = info.tags.get("filename", "unknown codec")
+    return f"{info.kind} stream {info.index} ({unknown if info.codec == 'unknown' else info.codec})"
+
+
+def _twin(info: StreamInfo, streams: list[StreamInfo]) -> StreamInfo | None:
+    return next((other for other in streams if (other.kind, other.codec) == (info.kind, info.codec)), None)
+
+
+def _first_packets(source: VideoReader) -> dict[int, av.Packet]:
+    """The first packet of each copied stream that has one near the beginning of the file."""
+    found: dict[int, av.Packet] = {}
+    if not (wanted := {other.index for other in source.info.others}):
+        return found
+    with open_input(source.info.path) as container:
+        packets = container.demux([container.streams[index] for index in sorted(wanted)])
+        try:
+            for packet in itertools.islice(packets, MAX_PACKETS):
+                if packet.size:
+                    found.setdefault(packet.stream_index, packet)
+                if len(found) == len(wanted):
+                    break
+        except (av.FFmpegError, OSError):
+            pass  # damage is the reader's to find and to count
+    return found
+
+
+def holds(muxer: str, template: av.stream.Stream, info: StreamInfo, packet: av.Packet | None) -> bool:
+    """Whether a muxer takes a stream and gives it back: a file of its first packet alone is written into memory.
+
+    Some refusals come only with the trailer, which would be hours later in the real file.
+    """
+    try:
+        with av.open(content := io.BytesIO(), "w", format=muxer) as trial:
+            stream = trial.add_stream_from_template(template, opaque=True)
+            trial.start_encoding()
+            if packet is not None and packet.dts is not None:
+                trial.mux(_twin_packet(packet, stream))
+        if packet is None or packet.dts is None or info.kind == "attachment":
+            return True
+        content.seek(0)
+        tracks = boxes.tracks(content) if muxer in MP4_FAMILY else {}
+        content.seek(0)
+        with av.open(content) as written:
+            found = {stream.type: codec_name(stream, tracks.get(stream.id)) for stream in written.streams}
+    except (av.FFmpegError, OSError, ValueError):
+        return False
+    # One packet need not tell a codec apart from its kin; the whole file is read back in the end.
+    return found.get(info.kind, "unknown") != "unknown"
+
+
+def _twin_packet(packet: av.Packet, stream: av.stream.Stream) -> av.Packet:
+    """A copy for a stream of another file: muxing changes a packet."""
+    copy = av.Packet(bytes(packet))
+    copy.pts, copy.dts, copy.duration, copy.time_base = packet.pts, packet.dts, packet.duration, packet.time_base
+    copy.stream, copy.is_keyframe = stream, packet.is_keyframe
+    return copy

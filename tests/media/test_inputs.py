@@ -9,7 +9,7 @@ import pytest
 
 from deblurcli.errors import InputError, UsageError
 from deblurcli.jobs.plan import plan
-from deblurcli.media.inputs import Medium, expand, is_pattern, look
+from deblurcli.media.inputs import Medium, expand, is_pattern
 
 SUFFIXES = {".png", ".jpg"}
 PICTURES = Medium("image", "image", frozenset(SUFFIXES), ".png")

@@ -136,6 +136,8 @@ def output_files(
             raise outputs[0].failed(error) from error
         for output in outputs:
             output.complete()
+        for output in outputs:  # what can be refused is, before the first of them has replaced anything
+            _check_inputs(output.destination, inputs)
         for number, output in enumerate(outputs):
             try:
                 output.publish()

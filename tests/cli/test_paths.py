@@ -99,7 +99,7 @@ def test_a_network_of_another_role_is_refused_before_it_is_fetched(
     monkeypatch.chdir(work)
     monkeypatch.setenv("DEBLUR_CACHE", str(tmp_path / "cache"))
     assert deblur("image", "p.png", "-o", "o.png", "--network", "lpips-alex", "--offline") == 6
-    assert "'lpips' is a metric network; a deblur network is needed here" in capfd.readouterr().err
+    assert "'lpips-alex' is a metric network; a deblur network is needed here" in capfd.readouterr().err
     assert not (tmp_path / "cache").exists()
 
 

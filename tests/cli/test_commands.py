@@ -125,6 +125,7 @@ def test_a_method_gets_its_defaults_and_its_options(jobs, folder, method, entry)
 
 
 def test_an_image_adapts_as_asked_for(jobs, folder):
+    Path("a.png").touch()
     line = "image a.png -o o.png --tta-steps 3 --rate 1e-6 --tta-pixels 5000 --tta-reblur x"
     assert run(line.split()) == 0
     [job] = jobs.calls

@@ -15,7 +15,7 @@ import torch
 
 from deblurcli.console import Reporter
 from deblurcli.errors import OfflineError, UsageError, WeightsError
-from deblurcli.files import OutputFile
+from deblurcli.files import OutputFile, check_destination
 from deblurcli.weights import registry, store
 from deblurcli.weights.download import fetch
 from deblurcli.weights.formats.official import parts_of
@@ -115,8 +115,10 @@ def import_files(
         if entry.terms != "free":
             report.warn(f"the weights {entry.name!r}: {licence_of(entry)}")
         return _convert(entry, paths, report)
+    inputs = [part for path in paths for part in parts_of(path)]
+    check_destination(output, inputs, overwrite)
     require_weights_name("-o", output)
-    with OutputFile(output, inputs=[part for path in paths for part in parts_of(path)], overwrite=overwrite) as file:
+    with OutputFile(output, inputs=inputs, overwrite=overwrite) as file:
         found = opened(paths, entry.network if entry else name)
         file.file.write(_as_ours(found, found.card))
     return output

@@ -22,7 +22,9 @@ from torch import Tensor
 
 from deblurcli.console import Reporter
 from deblurcli.errors import UsageError
+from deblurcli.files import kept
 from deblurcli.jobs.arrays import Network, adapted
+from deblurcli.jobs.batch import files_read
 from deblurcli.jobs.doctor import findings
 from deblurcli.jobs.image import ImageJob
 from deblurcli.jobs.inspect import Inspection, InspectJob
@@ -93,7 +95,8 @@ def deblur_video(
     given = _given((entry.options for entry in METHODS.values()), keywords)
     chosen, compute = _pick(VideoOptions, keywords), _pick(ComputeOptions, keywords)
     job = VideoJob(Path(source), Path(destination), chosen, method_options(method, given), compute)
-    return job.run(worker or Worker(job.compute, console))
+    with kept(files_read(job)):
+        return job.run(worker or Worker(job.compute, console))
 
 
 def deblur_image(
@@ -117,7 +120,8 @@ def deblur_image(
     tta = TtaOptions(steps=tta_steps, **_given([TtaOptions], keywords))
     chosen, compute = _pick(ImageOptions, keywords), _pick(ComputeOptions, keywords)
     job = ImageJob(Path(source), Path(destination), chosen, tta, compute)
-    return job.run(worker or Worker(job.compute, console))
+    with kept(files_read(job)):
+        return job.run(worker or Worker(job.compute, console))
 
 
 def load(
@@ -237,7 +241,8 @@ def make_pairs(
         UsageError, InputError, OutputError: see :mod:`deblurcli.errors`.
     """
     job = SynthJob(Path(source), Path(destination), _pick(SynthOptions, locals()))
-    return job.run(worker or Worker(ComputeOptions(device="cpu"), console))
+    with kept(files_read(job)):
+        return job.run(worker or Worker(ComputeOptions(device="cpu"), console))
 
 
 def train_network(

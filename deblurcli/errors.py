@@ -59,7 +59,7 @@ EXIT_CODES: dict[int, str] = {
 """What each code means. From 128 on: 128 and the number of the signal, as shells show it."""
 
 FILE_ERRORS: dict[int, tuple[type[DeblurError], str]] = {
-    errno.ENAMETOOLONG: (UsageError, "give a shorter name"),
+    errno.ENAMETOOLONG: (InputError, "give a shorter name"),
     errno.EACCES: (InputError, "check the path and its permissions"),
     errno.EPERM: (InputError, "check the path and its permissions"),
     errno.ELOOP: (InputError, "check where the links lead"),

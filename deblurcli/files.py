@@ -6,12 +6,17 @@ import contextlib
 import io
 import os
 import secrets
+import stat
 from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from deblurcli.errors import OutputError, UsageError
+
+_KEPT: ContextVar[dict[tuple[int, int], str] | None] = ContextVar("kept", default=None)
+"""What no output may replace now, by device and inode: what each file is."""
 
 
 class Part(io.FileIO):
@@ -26,7 +31,7 @@ class Part(io.FileIO):
 
 
 class OutputFile:
-    """A file that appears under its name when it is complete, or not at all.
+    """A file that appears under its name when it is complete, or not at all; never over what is :func:`kept`.
 
     The content goes to ``file``, open for writing and reading, which nobody needs to open again by name. Use as a
     context manager: a clean exit commits, an exception leaves nothing, an OSError becomes an OutputError.
@@ -131,6 +136,8 @@ def output_files(
             raise outputs[0].failed(error) from error
         for output in outputs:
             output.complete()
+        for output in outputs:  # what can be refused is, before the first of them has replaced anything
+            _check_inputs(output.destination, inputs)
         for number, output in enumerate(outputs):
             try:
                 output.publish()
@@ -140,16 +147,48 @@ def output_files(
                 raise
 
 
+@contextlib.contextmanager
+def kept(inputs: Iterable[Path]) -> Iterator[None]:
+    """While it lasts, no output is one of these files, under whatever name and with whatever permission to overwrite.
+
+    A writer knows the file that its content comes from; a command reads more: other files of a batch, weights.
+    """
+    known = dict(_KEPT.get() or {})
+    token = _KEPT.set(known)
+    try:
+        for path in inputs:
+            keep(path, "an input")
+        yield
+    finally:
+        _KEPT.reset(token)
+
+
+def keep(path: Path, what: str) -> None:
+    """Add a file to what is :func:`kept`, if anything is; ``what`` it is, for the message."""
+    known = _KEPT.get()
+    with contextlib.suppress(OSError):
+        state = path.stat()
+        if known is not None:
+            known.setdefault((state.st_dev, state.st_ino), what)
+
+
 def check_destination(destination: Path, inputs: Iterable[Path] = (), overwrite: bool = False) -> None:
     """Refuse what must never be written to, before anything is opened. Raises UsageError and OutputError."""
     folder = destination.parent
-    _check_inputs(destination, inputs)
+    try:
+        found = _state_of(destination)
+        reachable = folder.is_dir()
+        _check_inputs(destination, inputs)
+    except OSError as error:
+        raise OutputError(f"{destination} cannot be written: {reason(error)}", "choose another name") from error
     if destination.is_dir():
         raise OutputError(f"{destination} is a folder", "give a file name")
-    if os.path.lexists(destination):
+    if found is not None and not (stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)):
+        raise OutputError(f"{destination} is not a regular file", "give another file name")
+    if found is not None:
         if not overwrite:
             raise UsageError(f"{destination} exists", "use --overwrite or another name")
-    elif not folder.is_dir():
+    elif not reachable:
         raise OutputError(f"folder {folder} does not exist", "create it first")
     if not os.access(folder, os.W_OK):
         raise OutputError(f"folder {folder} is not writable", "choose another folder")
@@ -161,11 +200,24 @@ def reason(error: BaseException) -> str:
     return text[:1].lower() + text[1:]
 
 
+def _state_of(path: Path) -> os.stat_result | None:
+    """What has this name, links not followed; None where nothing has. Raises OSError."""
+    try:
+        return path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
 def _check_inputs(destination: Path, inputs: Iterable[Path]) -> None:
-    """Refuse an output that is an input, whether by its name or through a link."""
+    """Refuse an output that is an input, whether by its name or through a link. Raises UsageError."""
+    if not destination.exists():
+        return
     for path in inputs:
-        if destination.exists() and path.exists() and destination.samefile(path):
+        if path.exists() and destination.samefile(path):
             raise UsageError(f"{destination} is the input", "choose another output name")
+    state = destination.stat()
+    if what := (_KEPT.get() or {}).get((state.st_dev, state.st_ino)):
+        raise UsageError(f"{destination} is {what}", "choose another output name")
 
 
 def _create_part(destination: Path) -> Part:

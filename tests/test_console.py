@@ -86,7 +86,7 @@ def test_a_full_disk_behind_stdout_is_an_output_error():
 
 def test_a_failure_is_one_line_and_its_code(capsys):
     assert Reporter().failure(InputError("a.mp4 is\nodd", "do better"), about="a.mp4") == 4
-    assert Reporter(verbose=True).failure(OSError(36, "File name too long", "x" * 300)) == 2
+    assert Reporter(verbose=True).failure(OSError(36, "File name too long", "x" * 300)) == 4
     assert Reporter().failure(ValueError("odd"), about="a.mp4") == 1
     long = f"deblur: {'x' * 300}: File name too long; give a shorter name"
     odd = "deblur: a.mp4: unexpected error: ValueError: odd; run again with --verbose for the traceback"

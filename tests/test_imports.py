@@ -56,8 +56,8 @@ LAZY: dict[str, set[str]] = {
     "cli/parameters.py": {"deblurcli.weights.registry"},
     "cli/synth.py": {"deblurcli.jobs.synth", "deblurcli.restore.worker"},
     "cli/train.py": {"deblurcli.jobs.train"},
-    "cli/video.py": {"deblurcli.jobs.video", "deblurcli.restore.worker"},
-    "cli/weights.py": {"deblurcli.weights.pull", "deblurcli.weights.registry", "deblurcli.weights.store"},
+    "cli/video.py": {"deblurcli.jobs.video", "deblurcli.media.encoders", "deblurcli.restore.worker"},
+    "cli/weights.py": {f"deblurcli.weights.{name}" for name in ("describe", "pull", "registry", "store")},
     "media/reader.py": {"deblurcli.media.colour"},
 }
 """Modules that import others of the package inside a function, and which. Each keeps `deblur --help` and completion

@@ -8,7 +8,7 @@ from deblurcli.cli.session import Session
 from deblurcli.errors import UsageError
 from deblurcli.jobs.batch import run_batch
 from deblurcli.jobs.plan import plan
-from deblurcli.media.inputs import IMAGE_SUFFIXES
+from deblurcli.media.inputs import IMAGE_SUFFIXES, IMAGES
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.image import ImageOptions
 from deblurcli.options.tta import TtaOptions
@@ -40,9 +40,9 @@ def image(
         name = next(iter(values)).replace("_", "-")
         raise UsageError(f"--{name} means nothing without --tta-steps", "leave it out, or give --tta-steps 5")
     tta = TtaOptions(steps=options.tta_steps, **values)
-    planned = plan(inputs, outputs.output, IMAGE_SUFFIXES, outputs.recursive)
+    planned = plan(inputs, outputs.output, IMAGES, IMAGE_SUFFIXES, outputs.recursive)
     from deblurcli.jobs.image import ImageJob
     from deblurcli.restore.worker import Worker
 
     jobs = [ImageJob(source, destination, options, tta, compute) for source, destination in planned.pairs]
-    run_batch(jobs, planned.batch, Worker(compute, session.console))
+    run_batch(jobs, planned, Worker(compute, session.console))

@@ -11,7 +11,7 @@ from deblurcli.cli.session import Session
 from deblurcli.console import Reporter
 from deblurcli.errors import UsageError
 from deblurcli.jobs.batch import finish
-from deblurcli.jobs.plan import Pair, is_several, pairs_to_measure
+from deblurcli.jobs.plan import Pair, is_several, pairs_to_measure, require_usable
 from deblurcli.options.metrics import MetricsOptions
 from deblurcli.options.option import Options, option
 from deblurcli.reports.scores import Scores, lines
@@ -79,13 +79,20 @@ def _measured(pairs: list[Pair], console: Reporter, options: MetricsOptions) -> 
     from deblurcli.jobs.measure import Measurement
 
     measurement = Measurement(options, compare=pairs[0].reference is not None)
+
+    def measured(pair: Pair, report: Reporter | None) -> Scores:
+        for path in (pair.restored, pair.reference):
+            if path is not None:
+                require_usable(path)
+        return measurement(pair.restored, pair.reference, report)
+
     if len(pairs) == 1:
-        return {pairs[0].name: measurement(pairs[0].restored, pairs[0].reference, console)}, []
+        return {pairs[0].name: measured(pairs[0], console)}, []
     scores, codes = {}, []
     for count, pair in enumerate(pairs):
         console.progress("measuring", count, len(pairs))
         try:
-            scores[pair.name] = measurement(pair.restored, pair.reference, None)
+            scores[pair.name] = measured(pair, None)
         except Exception as error:
             codes.append(console.failure(error, about=pair.name))
     return scores, codes

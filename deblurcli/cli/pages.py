@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from deblurcli.cli.examples import EXAMPLES
 from deblurcli.errors import UsageError
-from deblurcli.media.inputs import IMAGE_SUFFIXES
+from deblurcli.media.inputs import IMAGES
 from deblurcli.options.option import PANELS
 
 
@@ -89,9 +91,9 @@ class Pages(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def _meant(self, ctx: Any, word: str) -> str:
-        if ctx.parent is None and (Path(word).suffix or Path(word).exists()):
-            meant = "image" if Path(word).suffix.lower() in IMAGE_SUFFIXES else "video"
-            return f"to restore it, give deblur {meant} {word} -o OUT"
+        if ctx.parent is None and (Path(word).suffix or os.path.lexists(word)):
+            meant = "image" if Path(word).suffix.lower() in IMAGES.suffixes else "video"
+            return f"to restore it, give deblur {meant} {shlex.quote(word)} -o OUT"
         if close := get_close_matches(word, self.commands, 1):
             return f"perhaps {ctx.command_path} {close[0]}"
         return f"give one of {', '.join(self.commands)}"

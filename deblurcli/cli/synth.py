@@ -11,7 +11,8 @@ import typer
 from deblurcli.cli.session import Session
 from deblurcli.errors import UsageError
 from deblurcli.jobs.batch import run_batch
-from deblurcli.media.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand
+from deblurcli.jobs.plan import Plan, left_alone
+from deblurcli.media.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, look
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.option import Options, option
 from deblurcli.options.synth import SynthOptions
@@ -45,7 +46,8 @@ def synth(
     if not folder.output:
         raise UsageError("-o is empty", "give a folder")
     pairs: dict[Path, Path] = {}
-    for source in expand(inputs, IMAGE_SUFFIXES | VIDEO_SUFFIXES, folder.recursive):
+    found = look(inputs, IMAGE_SUFFIXES | VIDEO_SUFFIXES, folder.recursive)
+    for source in found.files:
         still = source.suffix.lower() in IMAGE_SUFFIXES and options.frames == 1
         destination = Path(folder.output) / "blurred" / f"{source.stem}{'.png' if still else '.mkv'}"
         if other := pairs.get(destination):
@@ -55,4 +57,5 @@ def synth(
     from deblurcli.restore.worker import Worker
 
     jobs = [SynthJob(source, destination, options) for destination, source in pairs.items()]
-    run_batch(jobs, True, Worker(ComputeOptions(device="cpu"), session.console))
+    planned = Plan([(source, destination) for destination, source in pairs.items()], True, left=left_alone(found))
+    run_batch(jobs, planned, Worker(ComputeOptions(device="cpu"), session.console))

@@ -8,7 +8,7 @@ from deblurcli.cli.session import Session
 from deblurcli.errors import UsageError
 from deblurcli.jobs.batch import run_batch
 from deblurcli.jobs.plan import plan
-from deblurcli.media.inputs import VIDEO_SUFFIXES
+from deblurcli.media.inputs import VIDEOS
 from deblurcli.methods import METHODS, method_options
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.video import VideoOptions
@@ -35,11 +35,13 @@ def video(
     failure does not stop the rest, and a summary ends it. The paths of the written files go to stdout.
     """
     method = method_options(options.method, given(of_method))
-    planned = plan(inputs, outputs.output, VIDEO_SUFFIXES, outputs.recursive)
+    from deblurcli.media.encoders import CONTAINERS
+
+    planned = plan(inputs, outputs.output, VIDEOS, CONTAINERS, outputs.recursive)
     if options.save_adapted is not None and len(planned.pairs) > 1:
         raise UsageError("--save-adapted with several videos", "give one video")
     from deblurcli.jobs.video import VideoJob
     from deblurcli.restore.worker import Worker
 
     jobs = [VideoJob(source, destination, options, method, compute) for source, destination in planned.pairs]
-    run_batch(jobs, planned.batch, Worker(compute, session.console))
+    run_batch(jobs, planned, Worker(compute, session.console))

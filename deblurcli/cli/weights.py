@@ -10,7 +10,7 @@ import typer
 
 from deblurcli.cli.parameters import command, group, weights_names
 from deblurcli.cli.session import Session
-from deblurcli.console import aligned
+from deblurcli.console import aligned, printable
 from deblurcli.errors import DeblurError, WeightsError
 from deblurcli.jobs.batch import finish
 from deblurcli.options.option import Options, option
@@ -152,32 +152,15 @@ def verify(session: Session, name: Name = "") -> None:
 
 
 @command(app, "info")
-def info(session: Session, name: Name) -> None:
-    """Show what is known about weights: network, data, licence, score, checksum, sources, place, and the card."""
-    from deblurcli.weights import registry, store
+def info(session: Session, name: Annotated[str, _name("A name of the list, or a file of weights.")]) -> None:
+    """Show what is known about weights: network, data, licence, score, checksum, sources, place, and the card.
 
-    entry = registry.find(name)
-    where = {row.entry.name: row.path for row in store.listing()}[name]
-    facts = {
-        "name": entry.name,
-        "network": entry.network,
-        "data": entry.data,
-        "licence": entry.licence if entry.terms == "free" else f"{entry.licence} ({entry.terms})",
-        "score": entry.score,
-        "citation": entry.citation,
-        "size": f"{entry.size} bytes" if entry.size else "not stated",
-        "sha256": entry.sha256,
-        "path": str(where or f"not on this machine; {store.how_to_get(entry)}"),
-    }
-    rows = [(key, value) for key, value in facts.items() if value]
-    for file in entry.published:
-        rows.append(("file", f"{file.file}: {_megabytes(file.size)}, sha256 {file.sha256 or 'not stated'}"))
-        rows += [("source", source) for source in file.sources]
-    if where:
-        known = {key for key, _ in rows}
-        rows += [("card", f"{key}: {value}") for key, value in store.card(entry).items() if key not in known]
-    for key, value in rows:
-        session.console.result(f"{key:8} {value}")
+    A file of one's own is checked as --network checks it.
+    """
+    from deblurcli.weights.describe import described
+
+    for key, value in described(name):
+        session.console.result(f"{key:8} {printable(value)}")
 
 
 def _megabytes(size: int) -> str:

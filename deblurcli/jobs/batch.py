@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from deblurcli.errors import PartialError
-from deblurcli.jobs.plan import make_folder, require_found
+from deblurcli.errors import InputError, PartialError
+from deblurcli.files import keep, kept
+from deblurcli.jobs.plan import Plan, explained, make_folder, require_usable
+from deblurcli.options.option import Options, weights_files
 
 if TYPE_CHECKING:
     from deblurcli.jobs.result import Result
@@ -27,39 +31,74 @@ class Job(Protocol):
         """Do it. Raises DeblurError: it is not done."""
 
 
-def run_job(job: Job, worker: Worker) -> None:
+def files_read(job: Any) -> Iterator[Path]:
+    """The files that a job reads: its source, and the weights that its options name, with what lies in their folder."""
+    yield job.source
+    options = [getattr(job, each.name) for each in fields(job)]
+    for path in (path for each in options if isinstance(each, Options) for path in weights_files(each)):
+        yield path
+        with contextlib.suppress(OSError):  # loading says what is wrong
+            yield from path.iterdir()
+
+
+def run_job(job: Job, planned: Plan, worker: Worker) -> None:
     """Do one job and say what came of it. Raises PartialError: the file is written, with differences."""
-    require_found(job.source)
+    word = planned.medium.word if planned.medium else "file"
+    require_usable(job.source, word)
     console = worker.console
-    result = job.run(worker)
+    try:
+        result = job.run(worker)
+    except InputError as error:
+        raise explained(error, job.source, planned.medium) from error
     for line in result.lines:
         console.note(line)
+    if job.source in planned.renamed and not result.facts.get("skipped"):
+        suffix = job.source.suffix
+        console.note(f"{suffix} files are read, but not written: {job.source.name} became {result.destination.name}")
     console.event(
         "summary", source=job.source, destination=result.destination, differences=result.differences, **result.facts
     )
     if not result.facts.get("skipped"):
+        keep(result.destination, f"the output of {job.source}")
         console.result(str(result.destination))
     if result.differences:
         raise PartialError(f"{result.destination} is written, but: {', '.join(result.differences)}")
 
 
-def run_batch(jobs: Sequence[Job], batch: bool, worker: Worker) -> None:
-    """Do every job with one worker; a batch goes on after a failure and ends as :func:`finish` says."""
-    if not batch:
-        return run_job(jobs[0], worker)
+def run_batch(jobs: Sequence[Job], planned: Plan, worker: Worker) -> None:
+    """Do every job of a plan with one worker; a batch goes on after a failure and ends as :func:`finish` says.
+
+    No output replaces what any of the jobs reads, or what an earlier one has written.
+    """
+    with kept(path for job in jobs for path in files_read(job)):
+        if planned.batch:
+            return _run_each(jobs, planned, worker)
+        try:
+            run_job(jobs[0], planned, worker)
+        finally:
+            _tell_left(planned, worker)
+
+
+def _run_each(jobs: Sequence[Job], planned: Plan, worker: Worker) -> None:
     for folder in dict.fromkeys(job.destination.parent for job in jobs):
         make_folder(folder)
     codes = []
     for number, job in enumerate(jobs, 1):
         worker.console.note(f"[{number}/{len(jobs)}] {job.source}")
         try:
-            run_job(job, worker)
+            run_job(job, planned, worker)
         except BrokenPipeError:
             raise
         except Exception as error:
             codes.append(worker.console.failure(error, about=job.source.name))
+    _tell_left(planned, worker)
     finish(codes, len(jobs))
     worker.console.note(f"{len(jobs)} files done")
+
+
+def _tell_left(planned: Plan, worker: Worker) -> None:
+    for line in planned.left:
+        worker.console.note(line)
 
 
 def finish(codes: list[int], total: int) -> None:

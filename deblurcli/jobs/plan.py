@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+import stat
+from collections import Counter
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from deblurcli.errors import InputError, OutputError, UsageError
-from deblurcli.media.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand_below, is_pattern
+from deblurcli.errors import DeblurError, InputError, OutputError, UsageError
+from deblurcli.files import reason
+from deblurcli.media.inputs import (
+    IMAGE_SUFFIXES,
+    IMAGES,
+    RAW_SUFFIXES,
+    VIDEO_SUFFIXES,
+    VIDEOS,
+    Found,
+    Medium,
+    is_hidden,
+    is_pattern,
+    look,
+)
 
 
 @dataclass(frozen=True)
@@ -20,51 +34,147 @@ class Plan:
     """Sources and destinations."""
     batch: bool
     """Several files into a folder: one failure does not stop the rest."""
+    medium: Medium | None = None
+    """What is restored, if it is one."""
+    renamed: frozenset[Path] = frozenset()
+    """The sources whose suffix is not written, so that their outputs have another one."""
+    left: tuple[str, ...] = ()
+    """Lines about what lies beside the inputs and is left alone."""
 
 
-def require_found(source: Path) -> None:
-    """Raise InputError where an input is a folder without media, or a pattern that matches no file."""
-    if source.is_dir():
-        raise InputError(f"folder {source} has no files to restore", "give files, or another folder")
+def require_usable(source: Path, word: str = "file", cure: str = "") -> None:
+    """Refuse an input that no reader should be asked about: a pattern, a folder, a link that leads nowhere, a pipe.
+
+    ``word`` says what was looked for, ``cure`` what to do where a folder or a pattern has none. Raises InputError.
+    """
     if is_pattern(str(source)):
-        raise InputError(f"the pattern {source} matches no file", "check the pattern, and the folder it starts from")
+        found = f"the pattern {source} matches no {word}"
+        raise InputError(found, cure or "check the pattern, and the folder it starts from")
+    try:
+        mode = source.stat().st_mode
+        if stat.S_ISDIR(mode):
+            os.scandir(source).close()
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and source.is_symlink():
+            raise InputError(f"{source} is a link that leads nowhere", "give the file itself") from error
+        if isinstance(error, FileNotFoundError):
+            raise InputError(f"{source} does not exist", "check the path") from error
+        raise InputError(f"{source} cannot be read: {reason(error)}", "check the path and its permissions") from error
+    if stat.S_ISDIR(mode):
+        raise InputError(f"folder {source} has no {word}s to restore", cure or "give files, or another folder")
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{source} is not a regular file", "save it as a file first")
+    if source.suffix.lower() in RAW_SUFFIXES:
+        raise InputError(f"{source} is a raw photo", "develop it into a .tif of 16 bits first")
 
 
-def plan(inputs: list[str], output: str, suffixes: Collection[str], recursive: bool = False) -> Plan:
+def explained(error: DeblurError, source: Path, medium: Medium | None) -> DeblurError:
+    """The error of a file that could not be read, or, where it is what another command restores, one that says so."""
+    other = next((one for one in (VIDEOS, IMAGES) if source.suffix.lower() in one.suffixes), medium)
+    if not isinstance(error, InputError) or medium is None or other is None or source.suffix.lower() in medium.suffixes:
+        return error
+    article = "an" if other.word[0] in "aeiou" else "a"
+    return InputError(f"{source} is {article} {other.word}", f"use deblur {other.command}")
+
+
+def plan(inputs: list[str], output: str, medium: Medium, written: Collection[str], recursive: bool = False) -> Plan:
     """Decide the name of every output before any work.
 
     Outputs get the names of their inputs; with ``recursive`` they lie in the same folders below the output as the
     inputs below theirs. An output folder within an input folder is not itself an input.
 
+    Args:
+        medium: what is restored.
+        written: the suffixes that an output may have, in lower case; an input with another one is given the medium's
+            substitute.
+
     Raises:
         UsageError: ``-o`` does not fit the inputs, or two inputs would have one output.
-        InputError: a path cannot be read, or the only input is a pattern that matches nothing.
+        InputError: a path cannot be read, or the inputs stand for no file.
+        OutputError: ``-o`` cannot be a name, or its folder cannot be searched.
     """
     if not output:
         raise UsageError("-o is empty", "give a file, or a folder ending in /")
     target = Path(output)
-    found = dict(expand_below(inputs, suffixes, recursive))
-    inside = recursive and target.is_dir() and target.resolve()
-    if inside and not any(Path(text).resolve() == inside for text in inputs):
-        found = {source: below for source, below in found.items() if inside not in source.resolve().parents}
-    if not found:
-        raise InputError(f"folder {inputs[0]} has no files to restore", "give files, or another folder")
-    sources = list(found)
-    folder = target.is_dir() or output.endswith(("/", os.sep))
+    try:
+        folder, file = target.is_dir(), target.is_file()
+    except OSError as error:
+        raise OutputError(f"{output} cannot be written: {reason(error)}", "give another -o") from error
+    found = _without(look(inputs, medium.suffixes, recursive), target if folder else None, inputs)
+    left = left_alone(found, medium)
+    if all(is_pattern(str(source)) or source.is_dir() for source in found.files):
+        require_usable(next(iter(found.files), Path(inputs[0])), medium.word, "; ".join(left))
+    sources = list(found.files)
+    folder = folder or output.endswith(("/", os.sep))
     if not folder and len(sources) == 1 and not any(Path(text).is_dir() for text in inputs):
-        require_found(sources[0])
         if not target.suffix:
-            file = output + sources[0].suffix
-            raise UsageError(f"-o {output} has no suffix", f"give a file such as {file}, or a folder: {output}/")
-        return Plan([(sources[0], target)], batch=False)
-    if not folder and (target.is_file() or target.suffix.lower() in suffixes):
+            like = sources[0].suffix if sources[0].suffix.lower() in written else medium.substitute
+            cure = f"give a file such as {output}{like}, or a folder: {output}/"
+            raise UsageError(f"-o {output} has no suffix", cure)
+        return Plan([(sources[0], target)], False, medium, left=left)
+    if not folder and (file or target.suffix.lower() in medium.suffixes):
         raise UsageError(f"-o {output} is one file for several inputs", f"give a folder: -o {target.with_suffix('')}/")
+    names = _names(found.files, medium, written)
     taken: dict[Path, Path] = {}
-    for source, below in found.items():
-        if other := taken.get(below):
-            raise UsageError(f"{other} and {source} would both be written as {target / below}", "run them apart")
-        taken[below] = source
-    return Plan([(source, target / below) for source, below in found.items()], batch=True)
+    for source, name in names.items():
+        if other := taken.get(name):
+            raise UsageError(f"{other} and {source} would both be written as {target / name}", "run them apart")
+        taken[name] = source
+    renamed = frozenset(source for source, below in found.files.items() if names[source] != below)
+    return Plan([(source, target / name) for source, name in names.items()], True, medium, renamed, left)
+
+
+def _without(found: Found, target: Path | None, inputs: Iterable[str]) -> Found:
+    """What was found, without what lies in the folder for outputs, unless that is given as an input itself."""
+    inside = target.resolve() if target is not None else None
+    if inside is None or any(Path(text).resolve() == inside for text in inputs):
+        return found
+    return Found(
+        {source: below for source, below in found.files.items() if inside not in source.resolve().parents},
+        [path for path in found.beside if inside not in path.resolve().parents],
+        [path for path in found.folders if inside != path.resolve()],
+    )
+
+
+def _names(files: dict[Path, Path], medium: Medium, written: Collection[str]) -> dict[Path, Path]:
+    """The output of each file, below the folder for outputs: its input's name, with a suffix that is written."""
+    others = {
+        source: below.with_suffix(medium.substitute)
+        for source, below in files.items()
+        if source.suffix.lower() in medium.suffixes and below.suffix.lower() not in written
+    }
+    wanted = Counter([*others.values(), *(below for source, below in files.items() if source not in others)])
+    names = dict(files)
+    for source, name in others.items():
+        # a.mxf beside a.mkv becomes a.mxf.mkv.
+        below = files[source]
+        names[source] = name if wanted[name] == 1 else below.with_name(below.name + medium.substitute)
+    return names
+
+
+def left_alone(found: Found, medium: Medium | None = None) -> tuple[str, ...]:
+    """A line for each kind of thing beside the inputs: what another command restores, other files, folders."""
+    kinds = Counter(_kind(path, medium) for path in found.beside)
+    lines = []
+    for one in (VIDEOS, IMAGES):
+        if count := kinds.pop(one.word, 0):
+            lines.append(f"{_counted(count, one.word)} left alone: use deblur {one.command}")
+    if count := kinds.total():
+        lines.append(f"{_counted(count, 'other file')} left alone")
+    if found.folders:
+        lines.append(f"{_counted(len(found.folders), 'folder')} in folders left alone: --recursive takes them, too")
+    return tuple(lines)
+
+
+def _kind(path: Path, medium: Medium | None) -> str:
+    """What a file that is no input is, as far as its name tells."""
+    suffix = path.suffix.lower()
+    others = [one for one in (VIDEOS, IMAGES) if medium is not None and one != medium]
+    return next((one.word for one in others if suffix in one.suffixes and not is_hidden(path)), "")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count > 1 else ''}"
 
 
 def make_folder(folder: Path) -> None:
@@ -72,7 +182,7 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"folder {folder} cannot be made: {error.strerror}", "give another -o") from error
+        raise OutputError(f"folder {folder} cannot be made: {reason(error)}", "give another -o") from error
 
 
 class Pair(NamedTuple):
@@ -91,11 +201,14 @@ def pairs_to_measure(restored: str, reference: str | None, recursive: bool = Fal
         InputError: one side is one file and the other several; a folder has no pictures.
         UsageError: several files have one name, so that the rows could not be told apart.
     """
+    try:
+        for text in (restored, reference):
+            if text and not is_several(text) and not Path(text).exists():
+                raise InputError(f"{text} does not exist", "check the path")
+    except OSError as error:
+        raise InputError(f"{error.filename} cannot be read: {reason(error)}", "check the path") from error
     if reference is None:
         return [Pair(str(name), file, None) for name, file in _files(restored, recursive).items()]
-    for text in (restored, reference):
-        if text and not is_several(text) and not Path(text).exists():
-            raise InputError(f"{text} does not exist", "check the path")
     if is_several(restored) != is_several(reference):
         many, one = (restored, reference) if is_several(restored) else (reference, restored)
         what = "a folder" if Path(many).is_dir() else "a pattern"
@@ -116,9 +229,11 @@ def is_several(text: str) -> bool:
 def _files(text: str, recursive: bool) -> dict[Path, Path]:
     """The files of an argument by name. Raises InputError, UsageError."""
     files: dict[Path, Path] = {}
-    for path, name in expand_below([text], IMAGE_SUFFIXES | VIDEO_SUFFIXES, recursive):
+    for path, name in look([text], IMAGE_SUFFIXES | VIDEO_SUFFIXES, recursive).files.items():
         if path == Path(text) and path.is_dir():
             raise InputError(f"folder {text} has no images or videos", "give another folder")
+        if path == Path(text) and is_pattern(text):
+            raise InputError(f"the pattern {text} matches no image or video", "check the pattern")
         if other := files.get(name):
             raise UsageError(f"{other} and {path} have one name", "measure them apart")
         files[name] = path

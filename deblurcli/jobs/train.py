@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from deblurcli.console import Reporter
-from deblurcli.errors import UsageError
+from deblurcli.errors import InputError, OutputError, UsageError
+from deblurcli.files import kept, reason
 from deblurcli.options.compute import ComputeOptions
-from deblurcli.options.option import own_options
+from deblurcli.options.option import own_options, weights_files
 from deblurcli.options.train import STAGES as OPTIONS
 from deblurcli.options.train import TrainOptions
 from deblurcli.restore.worker import Worker
@@ -42,17 +43,19 @@ def run(
         the iterations, the seconds and the learning curve of the run (iteration, minutes, PSNR), its seed and options.
 
     Raises:
-        UsageError: the network or ``--from`` do not fit the stage, or the folder holds another run.
+        UsageError: the network or ``--from`` do not fit the stage, or the folder holds another run, or other files
+            under the names that the run writes.
         InputError: no usable training pictures, a damaged state, or a loss that is not finite any more.
         WeightsError, OfflineError: weights to start or learn from are missing or refused.
         DeviceError: the device is not present.
         OutputError: the run folder cannot be written.
     """
+    _require_folders(options)
     worker = Worker(compute, console)
     if worker.device.dtype == torch.float16:
         # Half-precision gradients underflow without loss scaling.
         worker = Worker(replace(compute, dtype="fp32"), console)
-    with joined(worker.device.where) as peers:
+    with joined(worker.device.where) as peers, kept(weights_files(options)):
         if not peers.leads:
             worker.console = Reporter.silent()
         if (earlier := read_facts(options.out / STATE)) is not None:
@@ -64,3 +67,16 @@ def run(
                 return earlier
         setting = Setting(worker, peers, command or f"deblur train {stage}")
         return train(STAGES[stage](options, setting), options, setting)
+
+
+def _require_folders(options: TrainOptions) -> None:
+    """Raise InputError or OutputError where the folders of a run cannot be."""
+    try:
+        options.data.stat()
+    except OSError as error:
+        raise InputError(f"{options.data} cannot be read: {reason(error)}", "check --data") from error
+    try:
+        if options.out.exists() and not options.out.is_dir():
+            raise OutputError(f"{options.out} is a file", "give a folder to --out")
+    except OSError as error:
+        raise OutputError(f"{options.out} cannot be written: {reason(error)}", "give another --out") from error

@@ -4,22 +4,69 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from deblurcli.errors import InputError, UsageError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
+"""Pictures that are read and written."""
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".flv"}
     | {".wmv", ".asf", ".3gp", ".3g2", ".mxf", ".nut", ".ogv", ".y4m", ".mjpeg", ".mjpg"}
+    | {".f4v", ".qt", ".vob", ".m2v", ".mod", ".tod", ".dv", ".divx", ".ogm", ".lrv", ".insv"}
 )
+"""Videos that are read; those that are written are in :data:`deblurcli.media.encoders.CONTAINERS`."""
+RAW_SUFFIXES = frozenset(
+    {".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".sr2", ".orf", ".rw2", ".raf", ".pef", ".srw", ".3fr"}
+)
+"""Raw photos. A reader of TIFF would find the small preview in them."""
+_OTHER_IMAGES = frozenset(
+    {".heic", ".heif", ".hif", ".avif", ".jp2", ".j2k", ".jpx", ".jxl", ".gif", ".apng", ".psd", ".exr", ".hdr"}
+    | {".ppm", ".pgm", ".pnm", ".pam", ".tga"}
+)
+_OTHER_VIDEOS = frozenset({".rm", ".rmvb", ".braw", ".r3d", ".swf", ".m1v", ".ivf", ".264", ".h264", ".265", ".hevc"})
 
 _SIGNS = frozenset("*?[")
+
+
+@dataclass(frozen=True)
+class Medium:
+    """What a command restores: videos or images."""
+
+    command: str
+    word: str
+    """What a file of it is called."""
+    suffixes: frozenset[str]
+    """What its files are called; one in a folder is an input, so that it is done, or named with what prevents it."""
+    substitute: str
+    """The suffix of an output whose input has one that is not written."""
+
+
+VIDEOS = Medium("video", "video", VIDEO_SUFFIXES | _OTHER_VIDEOS, ".mkv")
+IMAGES = Medium("image", "image", IMAGE_SUFFIXES | RAW_SUFFIXES | _OTHER_IMAGES, ".png")
+
+
+@dataclass
+class Found:
+    """What inputs stand for."""
+
+    files: dict[Path, Path] = field(default_factory=dict)
+    """Each file, and its path below the folder that was given, or its name; also what cannot be read, to fail."""
+    beside: list[Path] = field(default_factory=list)
+    """The other files in folders that were looked into, or that a pattern matched by the way."""
+    folders: list[Path] = field(default_factory=list)
+    """Folders in folders, where they were not looked into."""
 
 
 def is_pattern(text: str) -> bool:
     """Whether an input stands for what it matches: it has a sign of a pattern, and nothing has its name."""
     return bool(_SIGNS & set(text)) and not _exists(Path(text))
+
+
+def is_hidden(path: Path) -> bool:
+    """Whether a file is not shown: ``.DS_Store``, or ``._CLIP.MP4`` of some cameras' cards, which is no media."""
+    return path.name.startswith(".")
 
 
 def _exists(path: Path) -> bool:
@@ -31,44 +78,93 @@ def _exists(path: Path) -> bool:
     return True
 
 
+def _is_folder(path: Path) -> bool:
+    """Whether a name leads to a folder, as far as one may know."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def expand(inputs: Iterable[str | Path], suffixes: Collection[str], recursive: bool = False) -> list[Path]:
+    """The files of :func:`look`."""
+    return list(look(inputs, suffixes, recursive).files)
+
+
+def look(inputs: Iterable[str | Path], suffixes: Collection[str], recursive: bool = False) -> Found:
     """Files as given, folders as the media files in them, patterns as what they match; sorted, none twice.
 
-    Patterns have ``*``, ``?``, ``[...]``, and ``**`` for any folders. Hidden files and folders (``._*`` of some
-    cameras' cards, say) are no media. What matches nothing stays in the list, so that it fails as one item and not in
-    silence. ``suffixes`` are in lower case with the dot; ``recursive`` takes the folders in a folder, too, each once.
+    Patterns have ``*``, ``?``, ``[...]``, and ``**`` for any folders. What they match is an input if it has one of the
+    ``suffixes`` or the pattern ends in its suffix. Hidden files and folders are no media. What matches nothing stays
+    in the list, so that it fails as one item and not in silence; so does a folder in a folder that cannot be read.
+    ``suffixes`` are in lower case with the dot; ``recursive`` takes the folders in a folder, too, each once.
 
     Raises:
         UsageError: an input is empty.
         InputError: a path cannot be read.
     """
-    return list(dict.fromkeys(path for path, _ in expand_below(inputs, suffixes, recursive)))
-
-
-def expand_below(
-    inputs: Iterable[str | Path], suffixes: Collection[str], recursive: bool = False
-) -> Iterator[tuple[Path, Path]]:
-    """As :func:`expand`: each file, and its path below the folder that was given, or its name."""
+    found = Found()
     for given in inputs:
         if not str(given):
             # An unset variable in a script; Path("") would be the working folder.
             raise UsageError("an input is empty", "give files, folders or patterns")
+        path = Path(given)
         try:
-            yield from list(_below(Path(given), suffixes, recursive)) or [(Path(given), Path(Path(given).name))]
+            found.files |= dict(_below(path, suffixes, recursive, found)) or {path: Path(path.name)}
         except OSError as error:
             cure = "check the path and its permissions"
             raise InputError(f"{error.filename or given} cannot be read: {error.strerror}", cure) from error
+    found.beside = [path for path in dict.fromkeys(found.beside) if path not in found.files]
+    return found
 
 
-def _below(given: Path, suffixes: Collection[str], recursive: bool) -> Iterator[tuple[Path, Path]]:
-    for found in [given] if _exists(given) else _matches(Path(given.anchor), given.parts[bool(given.anchor) :]):
-        if not found.is_dir():
-            yield found, Path(found.name)
+def _below(given: Path, suffixes: Collection[str], recursive: bool, found: Found) -> Iterator[tuple[Path, Path]]:
+    """The files that an input stands for, and their paths below it; what lies beside them is noted in ``found``."""
+    if exact := _exists(given):
+        matches: Iterable[Path] = [given]
+    else:
+        matches = _matches(Path(given.anchor), given.parts[bool(given.anchor) :])
+    for match in matches:
+        if _is_folder(match):
+            for file in _inside(match, suffixes, recursive, found):
+                yield file, file.relative_to(match)
+        elif exact or match.suffix.lower() in suffixes or _means(given, match):
+            yield match, Path(match.name)
+        else:
+            found.beside.append(match)
+
+
+def _means(pattern: Path, file: Path) -> bool:
+    """Whether a pattern gives the name or the suffix of a file, and does not match it by the way, as ``*`` does."""
+    return not _SIGNS & set(pattern.name) or (
+        bool(pattern.suffix.strip(".*?")) and fnmatch.fnmatch(file.suffix, pattern.suffix)
+    )
+
+
+def _inside(top: Path, suffixes: Collection[str], recursive: bool, found: Found) -> Iterator[Path]:
+    """The media files in a folder, and the folders in it that cannot be read. Raises OSError: the folder cannot be."""
+    seen: set[tuple[int, int]] = set()
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            children = sorted(folder.iterdir()) if _is_new(folder, seen) else []
+        except OSError:
+            if folder == top:
+                raise
+            yield folder
             continue
-        for folder in _folders(found) if recursive else [found]:
-            for file in _visible(folder):
-                if file.suffix.lower() in suffixes and file.is_file():
-                    yield file, file.relative_to(found)
+        folders = [child for child in children if _is_folder(child) and not is_hidden(child)]
+        for child in children:
+            # A name that leads nowhere, or to no file, is an input that fails.
+            if not _is_folder(child) and child.suffix.lower() in suffixes and not is_hidden(child):
+                yield child
+            elif not _is_folder(child):
+                found.beside.append(child)
+        if recursive:
+            waiting += reversed(folders)
+        else:
+            found.folders += folders
 
 
 def _matches(folder: Path, parts: tuple[str, ...]) -> Iterator[Path]:
@@ -89,17 +185,23 @@ def _matches(folder: Path, parts: tuple[str, ...]) -> Iterator[Path]:
 
 
 def _visible(folder: Path, hidden: bool = False) -> list[Path]:
-    return sorted(child for child in folder.iterdir() if hidden or not child.name.startswith("."))
+    return sorted(child for child in folder.iterdir() if hidden or not is_hidden(child))
 
 
 def _folders(top: Path) -> Iterator[Path]:
     """A folder and all folders in it, depth first, each once, whatever links lead to it."""
-    seen = set()
+    seen: set[tuple[int, int]] = set()
     waiting = [top]
     while waiting:
         folder = waiting.pop()
-        state = folder.stat()
-        if (state.st_dev, state.st_ino) not in seen:
-            seen.add((state.st_dev, state.st_ino))
+        if _is_new(folder, seen):
             yield folder
             waiting += reversed([child for child in _visible(folder) if child.is_dir()])
+
+
+def _is_new(folder: Path, seen: set[tuple[int, int]]) -> bool:
+    """Whether a folder was not gone through under any name; it is noted."""
+    state = folder.stat()
+    known = len(seen)
+    seen.add((state.st_dev, state.st_ino))
+    return len(seen) > known

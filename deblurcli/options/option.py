@@ -18,6 +18,8 @@ from deblurcli.errors import UsageError
 
 PANELS = ("Result", "Method", "Network and device", "Output", "Messages", "Advanced")
 """The headings of a help page, in its order."""
+WEIGHTS = "weights"
+"""What the shell completes for an option that takes weights."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def option(default: Any = MISSING, help: str = "", panel: str = "Advanced", **ab
 
 def weights(default: str | None, help: str, panel: str = "Network and device", **about: Any) -> Any:
     """An option that takes weights: a name of the registry or a file."""
-    return option(default, help, panel, complete="weights", **about)
+    return option(default, help, panel, complete=WEIGHTS, **about)
 
 
 def learning_rate(default: float | None, help: str, panel: str = "Advanced", **about: Any) -> Any:
@@ -66,6 +68,12 @@ def compute_device(help: str) -> Any:
 def spelling(name: str, about: Option) -> str:
     """The option as it is typed: ``--patch-size`` for ``patch_size``."""
     return about.flags[0].partition("/")[0] if about.flags else f"--{name.replace('_', '-')}"
+
+
+def weights_files(options: Any) -> list[Path]:
+    """The paths in those options of a class that take weights, names of the registry among them."""
+    chosen = [getattr(options, each.name) for each in fields(options) if each.metadata["option"].complete == WEIGHTS]
+    return [Path(value) for value in chosen if value]
 
 
 def require(condition: bool, found: str, cure: str) -> None:

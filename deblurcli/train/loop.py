@@ -10,8 +10,8 @@ import time
 from typing import Any
 
 from deblurcli.adaptation.update import update_average
-from deblurcli.errors import InputError
-from deblurcli.files import OutputFile
+from deblurcli.errors import InputError, OutputError, UsageError
+from deblurcli.files import OutputFile, reason
 from deblurcli.options.train import TrainOptions
 from deblurcli.train.checkpoint import load_state, save_state, settings
 from deblurcli.train.curve import draw_curve
@@ -69,11 +69,16 @@ class Run:
 
     def begin(self) -> None:
         """Go on where the run folder says, or score the starting network and begin a log."""
-        self.options.out.mkdir(parents=True, exist_ok=True)
+        try:
+            self.options.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{self.options.out} cannot be made: {reason(error)}", "give another --out") from error
         if self.state.exists():
             self.facts = load_state(self.state, self.modules, self.optimisers)
             minutes = self.facts["seconds"] / 60
             self.console.note(f"resuming {self.state} at iteration {self.facts['iteration']}, {minutes:.1f} minutes")
+        elif self.peers.leads:
+            self._require_room()
         self.facts["options"] = settings(self.options)
         tell = self.console.progress
         self.recipe.ring.advance(self.facts["iteration"], lambda done, total: tell("preparing crops", done, total))
@@ -81,6 +86,16 @@ class Run:
             self.log.unlink(missing_ok=True)
             scores = self._scored(math.nan, 0.0)
             self.console.note(f"starts at {scores['validation_psnr']:.2f} dB (input {_input(scores):.2f})")
+
+    def _require_room(self) -> None:
+        """Raise UsageError where a new run would replace a file, other than the log of a run that ended at once."""
+        names = ["curve.png", *(f"{name}.safetensors" for name in (self.options.network, *self.recipe.companions))]
+        found = next((path for name in names if (path := self.options.out / name).exists()), None)
+        if found is None and self.log.exists():
+            own = self.log.read_bytes().startswith(",".join(LOG_FIELDS).encode())
+            found = None if own else self.log
+        if found is not None:
+            raise UsageError(f"{found} exists, but there is no {STATE} to go on from", "give another --out, or move it")
 
     def step(self) -> tuple[float, float]:
         """One iteration of every network. Returns the loss and the rate."""

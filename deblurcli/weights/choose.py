@@ -5,7 +5,7 @@ from __future__ import annotations
 from deblurcli.console import Reporter
 from deblurcli.networks.spec import Role
 from deblurcli.weights import registry
-from deblurcli.weights.load import LoadedNetwork, is_name, load_network
+from deblurcli.weights.load import LoadedNetwork, is_name, load_network, require_role
 from deblurcli.weights.pull import ensure
 
 
@@ -25,5 +25,8 @@ def load_chosen(
     """
     chosen = registry.weights_of(job)[role].name if name == "default" else name
     if is_name(chosen):
-        ensure(registry.find(chosen), offline=offline, report=report or Reporter.silent())
+        entry = registry.find(chosen)
+        # Before anything is fetched.
+        require_role(f"weights {chosen!r}", entry.network, role)
+        ensure(entry, offline=offline, report=report or Reporter.silent())
     return load_network(chosen, role=role)

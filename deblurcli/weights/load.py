@@ -108,11 +108,16 @@ def load_network(name_or_path: str | Path, *, role: Role) -> LoadedNetwork:
     else:
         where, name, found = str(path), path.stem, opened([path])
     spec = NETWORKS[found.network]
-    if spec.role != role:
-        raise WeightsError(f"{where}: {found.network!r} is a {spec.role} network", f"a {role} network is needed here")
+    require_role(where, found.network, role)
     curves = tone_curves(where, found)
     module = built(where, found)
     return LoadedNetwork(module, spec, found.card, name, found.sha256, found.network, found.config, curves)
+
+
+def require_role(where: str, network: str, role: Role) -> None:
+    """Raise WeightsError unless a network (a name in NETWORKS) does what is needed. ``where`` names it in messages."""
+    if (found := NETWORKS[network].role) != role:
+        raise WeightsError(f"{where}: {network!r} is a {found} network", f"a {role} network is needed here")
 
 
 def is_name(name_or_path: str | Path) -> bool:

@@ -15,7 +15,7 @@ import torch
 
 from deblurcli.console import Reporter
 from deblurcli.errors import OfflineError, UsageError, WeightsError
-from deblurcli.files import OutputFile
+from deblurcli.files import OutputFile, check_destination
 from deblurcli.weights import registry, store
 from deblurcli.weights.download import fetch
 from deblurcli.weights.formats.official import parts_of
@@ -101,7 +101,7 @@ def import_files(
         overwrite: replace ``output`` if it exists.
 
     Raises:
-        UsageError: ``output`` exists, or is one of the files to import.
+        UsageError: ``output`` exists, is one of the files to import, or has not the suffix of weights.
         WeightsError: no such weights; the files are refused, or not as the registry or an earlier import knows them.
         OutputError: the file cannot be written.
     """
@@ -115,10 +115,19 @@ def import_files(
         if entry.terms != "free":
             report.warn(f"the weights {entry.name!r}: {licence_of(entry)}")
         return _convert(entry, paths, report)
-    with OutputFile(output, inputs=[part for path in paths for part in parts_of(path)], overwrite=overwrite) as file:
+    inputs = [part for path in paths for part in parts_of(path)]
+    check_destination(output, inputs, overwrite)
+    require_weights_name("-o", output)
+    with OutputFile(output, inputs=inputs, overwrite=overwrite) as file:
         found = opened(paths, entry.network if entry else name)
         file.file.write(_as_ours(found, found.card))
     return output
+
+
+def require_weights_name(option: str, path: Path) -> None:
+    """Raise UsageError unless a file is named so that ``--network`` takes it for one, and not for a name."""
+    if path.suffix != ".safetensors":
+        raise UsageError(f"{option} {path} is not a name of weights", "let it end in .safetensors")
 
 
 def licence_of(entry: WeightEntry) -> str:
@@ -149,9 +158,10 @@ def _good_file(entry: WeightEntry, report: Reporter) -> Path | None:
 def _convert(entry: WeightEntry, paths: Sequence[Path], report: Reporter, accepted: str = "") -> Path:
     """Make a file of ours of published ones, in the cache. Raises WeightsError, OutputError."""
     found = opened(paths, entry.network)
+    inputs = [part for path in paths for part in parts_of(path)]
     _check_known(entry, found.files, report)
     facts = {"data": entry.data, "licence": entry.licence, "score": entry.score, "citation": entry.citation}
-    return store.install(entry, _as_ours(found, {**facts, **found.card}), found.files, accepted)
+    return store.install(entry, _as_ours(found, {**facts, **found.card}), found.files, accepted, inputs)
 
 
 def _as_ours(found: Opened, card: Mapping[str, Any]) -> bytes:

@@ -15,13 +15,13 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from deblurcli.errors import WeightsError
-from deblurcli.files import OutputFile
+from deblurcli.files import OutputFile, check_destination
 from deblurcli.weights import registry
 from deblurcli.weights.registry import REINSTALL, WeightEntry
 
@@ -192,18 +192,24 @@ def prepare_cache() -> Path:
     return folder
 
 
-def install(entry: WeightEntry, content: bytes, published: Mapping[str, str], accepted: str = "") -> Path:
-    """Put the converted file of ``entry`` into the cache. Raises OutputError, WeightsError.
+def install(
+    entry: WeightEntry, content: bytes, published: Mapping[str, str], accepted: str = "", inputs: Iterable[Path] = ()
+) -> Path:
+    """Put the converted file of ``entry`` into the cache. Raises UsageError, OutputError, WeightsError.
 
     Args:
         published: sha256 of the published files by name, which is noted.
         accepted: the licence that the user accepted for them, if it had to be.
+        inputs: the published files where they lie, which are never replaced.
     """
     folder = prepare_cache()
+    inputs = tuple(inputs)
+    for path in (_note_path(entry), folder / entry.file):
+        check_destination(path, inputs, overwrite=True)
     note = Note(len(content), hashlib.sha256(content).hexdigest(), dict(published), accepted)
     text = json.dumps(asdict(note), indent=1, sort_keys=True) + "\n"
     for path, bytes_ in ((_note_path(entry), text.encode()), (folder / entry.file, content)):
-        with OutputFile(path, overwrite=True) as output:
+        with OutputFile(path, inputs=inputs, overwrite=True) as output:
             output.file.write(bytes_)
     return folder / entry.file
 
@@ -229,8 +235,12 @@ def _bundled(entry: WeightEntry) -> Path | None:
 
 def _cached(entry: WeightEntry) -> Path | None:
     path = cache_folder() / entry.file
-    if not path.is_file():
-        return None
+    try:
+        if not path.is_file():
+            return None
+    except OSError as error:
+        found = f"the folder for weights {path.parent} cannot be searched: {error.strerror}"
+        raise WeightsError(found, "set DEBLUR_CACHE to another") from error
     if entry.published:  # then nothing but the cache says what is in the file
         _check_owner(path.parent)
     return path

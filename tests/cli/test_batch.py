@@ -10,9 +10,10 @@ from fake_jobs import result
 from deblurcli import errors
 from deblurcli.cli.app import run
 from deblurcli.jobs.plan import plan
-from deblurcli.media.inputs import expand
+from deblurcli.media.inputs import Medium, expand
 
 SUFFIXES = {".mp4", ".mov"}
+MEDIUM = Medium("video", "video", frozenset(SUFFIXES), ".mkv")
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_a_name_with_brackets_is_a_name(clips):
     ],
 )
 def test_outputs_get_their_names(clips, inputs, output, written):
-    assert names(destination for _, destination in plan(inputs.split(), output, SUFFIXES).pairs) == written
+    assert names(destination for _, destination in plan(inputs.split(), output, MEDIUM, SUFFIXES).pairs) == written
 
 
 @pytest.mark.parametrize("output", ["o.mp4", "notes.txt", "new.mov"])
@@ -135,7 +136,7 @@ def test_differences_of_some_are_3(clips, jobs, capsys):
 
 def test_an_empty_folder_is_a_failure_and_the_rest_goes_on(clips, jobs, capsys):
     assert run(["video", "-q", "empty", "a.mp4", "-o", "out/"]) == 3
-    assert "folder empty has no files to restore" in capsys.readouterr().err
+    assert "folder empty has no videos to restore" in capsys.readouterr().err
     assert run(["video", "-q", "empty", "-o", "out/"]) == 4
 
 

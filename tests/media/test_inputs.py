@@ -9,9 +9,10 @@ import pytest
 
 from deblurcli.errors import InputError, UsageError
 from deblurcli.jobs.plan import plan
-from deblurcli.media.inputs import expand, is_pattern
+from deblurcli.media.inputs import Medium, expand, is_pattern
 
 SUFFIXES = {".png", ".jpg"}
+PICTURES = Medium("image", "image", frozenset(SUFFIXES), ".png")
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +96,7 @@ def test_what_cannot_be_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def written(inputs: list[str], output: str, recursive: bool = True) -> list[str]:
-    return names([destination for _, destination in plan(inputs, output, SUFFIXES, recursive).pairs])
+    return names([destination for _, destination in plan(inputs, output, PICTURES, SUFFIXES, recursive).pairs])
 
 
 def test_outputs_keep_the_tree_below_the_folder() -> None:
@@ -112,13 +113,13 @@ def test_an_output_folder_inside_the_input_is_not_an_input() -> None:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).touch()
     assert written(["."], "out/") == before
-    with pytest.raises(InputError, match="folder void has no files to restore"):
+    with pytest.raises(InputError, match="folder void has no images to restore"):
         Path("void/out").mkdir()
         Path("void/out/1.png").touch()
-        plan(["void"], "void/out/", SUFFIXES, recursive=True)
+        plan(["void"], "void/out/", PICTURES, SUFFIXES, recursive=True)
 
 
 def test_a_pattern_without_a_match_is_said_as_such() -> None:
     for output in ("out", "out.png"):
-        with pytest.raises(InputError, match=r"the pattern \*\.tif matches no file"):
-            plan(["*.tif"], output, SUFFIXES)
+        with pytest.raises(InputError, match=r"the pattern \*\.tif matches no image"):
+            plan(["*.tif"], output, PICTURES, SUFFIXES)

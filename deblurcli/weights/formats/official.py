@@ -95,10 +95,13 @@ def parts_of(path: Path) -> list[Path]:
 
     The index of a TensorFlow checkpoint brings the file of its numbers along.
     """
-    if not path.is_dir():
-        numbers = path.with_name(f"{path.stem}.data-00000-of-00001")
-        return [path, numbers] if path.suffix == ".index" and numbers.is_file() else [path]
-    inside = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.is_file())
+    try:
+        if not path.is_dir():
+            numbers = path.with_name(f"{path.stem}.data-00000-of-00001")
+            return [path, numbers] if path.suffix == ".index" and numbers.is_file() else [path]
+        inside = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.is_file())
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}", "is it the right name?") from error
     if parts := [p for p in inside if p.stem in DMPHN_FILES]:
         _check_complete(str(path), {p.stem for p in parts})
         return parts

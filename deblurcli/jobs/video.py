@@ -150,6 +150,7 @@ def _tell_run(result: Result, done: Restoration, reader: VideoReader, writer: Vi
         f"restored {done.frames} frames in {done.seconds:.1f} s ({rate:.2f} frames/s), written as"
         f" {writer.codec} {writer.pix_fmt}"
     )
+    result.lines += writer.notes
     result.facts |= {"frames": done.frames, "seconds": round(done.seconds, 2), "codec": writer.codec}
     if done.cuts:
         result.facts["cuts"] = done.cuts

@@ -12,6 +12,7 @@ from av.stream import Discard, Disposition
 
 from deblurcli.errors import InputError
 from deblurcli.files import reason
+from deblurcli.media.fields import FIELD_ORDERS
 from deblurcli.media.layout import Colour, layout_of
 
 __all__ = ["Colour", "MediaInfo", "StreamInfo", "VideoInfo", "open_input", "probe"]
@@ -74,6 +75,10 @@ class VideoInfo:
     """Mastering display and light level in x265's notation, or empty."""
     colour: Colour
     language: str | None = None
+    codec_tag: str = ""
+    """The container's four characters for the codec, or empty."""
+    field_order: str = "unknown"
+    """One of ``fields.FIELD_ORDERS``."""
 
 
 @dataclass(frozen=True)
@@ -205,6 +210,8 @@ def _describe(container: av.container.InputContainer, path: Path) -> MediaInfo:
         hdr10=_hdr10(frame),
         colour=colour,
         language=stream.language,
+        codec_tag=_codec_tag(context),
+        field_order=_field_order(frame, context),
     )
     return MediaInfo(
         path=path,
@@ -215,6 +222,20 @@ def _describe(container: av.container.InputContainer, path: Path) -> MediaInfo:
         chapters=len(container.chapters()),
         tags=dict(container.metadata),
     )
+
+
+def _codec_tag(context: av.VideoCodecContext) -> str:
+    try:
+        tag = str(context.codec_tag)
+    except UnicodeDecodeError:
+        return ""
+    return tag if tag.isprintable() else ""
+
+
+def _field_order(frame: av.VideoFrame, context: av.VideoCodecContext) -> str:
+    """Of interlaced frames in a stream that says nothing, most have the top field first."""
+    order = FIELD_ORDERS[context.field_order]
+    return "tt" if frame.interlaced_frame and order in ("unknown", "progressive") else order
 
 
 def time_of(frame: av.VideoFrame, container: str) -> int | None:

@@ -16,10 +16,13 @@ from av.stream import Disposition
 from deblurcli.errors import DeblurError, OutputError, UsageError
 from deblurcli.files import OutputFile, reason
 from deblurcli.media.differences import content_tags, lost
-from deblurcli.media.encoders import RATE_CLOCKED, Encoding, choose
+from deblurcli.media.choice import choose
+from deblurcli.media.encoders import Encoding
+from deblurcli.media.fields import FIRST_SHOWN, FieldMarks
 from deblurcli.media.layout import pack
 from deblurcli.media.probe import copied_streams, open_input, probe
 from deblurcli.media.reader import Frame, VideoReader
+from deblurcli.media.trial import add_video
 
 MP4_TAGS = frozenset(
     {"title", "artist", "album_artist", "album", "composer", "date", "comment", "genre", "copyright"}
@@ -41,6 +44,7 @@ class VideoWriter:
 
     Attributes:
         differences: what could not be kept, a line each; those known only at the end are added on exit.
+        notes: what is worth saying though nothing is lost, such as another codec than the input's.
 
     Raises:
         UsageError: the output exists, or is the input; an option is not one of the encoder's.
@@ -67,12 +71,15 @@ class VideoWriter:
         self._last_dts: int | None = None
         self._dropped: set[int] = set()
         self._rounded: set[str] = set()
+        self._opaque = True
         self._output = OutputFile(self.destination, inputs=[source.info.path], overwrite=overwrite)
         try:
             self._encoding: Encoding = choose(source.info.video, source.layout, self.destination, codec, crf, preset)
             self.codec, self.pix_fmt = self._encoding.codec, self._encoding.pix_fmt
-            self._clocked = self.codec in RATE_CLOCKED or self._encoding.muxer == "avi"
-            self._open(user_options=crf is not None or preset is not None)
+            self.notes = list(self._encoding.notes)
+            self._clocked = self._encoding.counted
+            self._marked = FieldMarks(FIRST_SHOWN.get(source.info.video.field_order, ""))
+            self._open()
         except BaseException:
             self._discard()
             raise
@@ -101,13 +108,13 @@ class VideoWriter:
         except (av.FFmpegError, OSError, ValueError) as error:
             raise self._failed(error) from error
 
-    def _open(self, user_options: bool) -> None:
+    def _open(self) -> None:
         info, video = self._source.info, self._source.info.video
         muxer = self._encoding.muxer
-        options = {}
+        options = dict(self._encoding.container_options)
         if muxer in MP4_FAMILY:
             # The input's own clock, for the track and for the edit list that holds its start.
-            options = dict.fromkeys(("video_track_timescale", "movie_timescale"), str(video.time_base.denominator))
+            options |= dict.fromkeys(("video_track_timescale", "movie_timescale"), str(video.time_base.denominator))
             free = any(tag.lower() not in MP4_TAGS for tag in content_tags(info.tags))
             if free and not any(other.attached_picture for other in info.others):  # that form has no cover art
                 options["movflags"] = "use_metadata_tags"
@@ -115,13 +122,11 @@ class VideoWriter:
             self._container = av.open(
                 self._output.file, "w", format=muxer, container_options=options, metadata_errors="surrogateescape"
             )
-            self._video = self._add_video(user_options)
+            self._video = self._add_video()
             self._shift = -min(0, video.start) * video.time_base
             if self._shift:
                 moved = f"all times moved by {float(self._shift) * 1000:g} ms"
                 self.differences.append(f"{moved}: {muxer} cannot begin before zero")
-            if self._encoding.drops_alpha:
-                self.differences.append(f"alpha dropped: {self.codec} holds none; use --codec ffv1 and .mkv")
             self._streams = self._add_copied() if self._source.copied else {}
             self._container.metadata.update(content_tags(info.tags))
             if chapters := self._source.container.chapters():
@@ -131,39 +136,11 @@ class VideoWriter:
             raise self._failed(error) from error
         self._clock = Fraction(self._video.time_base or video.time_base)
 
-    def _add_video(self, user_options: bool) -> av.VideoStream:
-        video, colour = self._source.info.video, self._source.info.video.colour
-        rate = video.rate or Fraction(25)
-        clock = 1 / rate if self._clocked else video.time_base
-        options = dict(self._encoding.options)
-        if self._clocked:
-            options["bf"] = "0"  # these carry no presentation times, so frames must not be reordered
-        try:
-            stream = self._container.add_stream(self.codec, rate=rate, options=options, time_base=clock)
-        except ValueError as error:
-            cure = "leave --codec out, or use .mkv"
-            raise OutputError(f"{self._encoding.muxer} cannot hold {self.codec}", cure) from error
-        context = stream.codec_context
-        stream.width, stream.height, stream.pix_fmt = video.width, video.height, self.pix_fmt
-        context.thread_count = 0
-        context.thread_type = "AUTO"
-        if video.sample_aspect_ratio:
-            context.sample_aspect_ratio = video.sample_aspect_ratio
-        context.color_primaries, context.color_trc = colour.primaries_tag, colour.transfer_tag
-        context.colorspace, context.color_range = colour.matrix_tag, colour.range_tag
-        if video.display_matrix:
-            stream.set_display_matrix(video.display_matrix)
+    def _add_video(self) -> av.VideoStream:
+        stream = add_video(self._container, self._encoding, self._source.info.video)
         source = self._source.stream
         stream.metadata.update(content_tags(source.metadata))
         stream.disposition = source.disposition
-        try:
-            context.open()
-        except av.FFmpegError as error:
-            found = f"{self.codec} does not open for {video.width}x{video.height} {self.pix_fmt}: {reason(error)}"
-            if user_options:
-                raise UsageError(found, "check --crf and --preset") from error
-            raise OutputError(found, "use --codec ffv1 and .mkv") from error
-        stream.time_base = clock
         return stream
 
     def _add_copied(self) -> dict[int, av.stream.Stream]:
@@ -178,7 +155,7 @@ class VideoWriter:
                 name, kind = tags.get("filename", picture[0]), tags.get("mimetype", picture[1])
                 self._container.add_attachment(name, kind, bytes(first))
                 continue
-            if not _holds(self._encoding.muxer, template, first):
+            if not _holds(self._encoding, template, first):
                 what = f"{template.type} stream {template.index} ({template.name or 'unknown codec'})"
                 self.differences.append(f"{what} dropped: {self._encoding.muxer} cannot hold it; {self._cure()}")
                 self._dropped.add(template.index)
@@ -195,7 +172,9 @@ class VideoWriter:
         return "use .mkv" if self._encoding.muxer != "matroska" else f"use {source or '.mp4'}, as the input"
 
     def _encode(self, frame: Frame) -> None:
-        picture = pack(frame.planes, frame.layout, self.pix_fmt)
+        picture = self._marked(pack(frame.planes, frame.layout, self.pix_fmt))
+        if "alpha" in self._encoding.losses and self._opaque:
+            self._opaque = int(frame.planes[-1].min()) == frame.layout.top
         colour = frame.layout.colour
         picture.color_primaries, picture.color_trc = colour.primaries_tag, colour.transfer_tag
         picture.colorspace, picture.color_range = colour.matrix_tag, colour.range_tag
@@ -273,6 +252,8 @@ class VideoWriter:
 
     def _note_differences(self) -> None:
         muxer = self._encoding.muxer
+        if not self._opaque:
+            self.differences.append(f"alpha dropped: {muxer} with {self.codec} holds none; {self._encoding.cure}")
         if self._rounded:
             kinds = ", ".join(sorted(self._rounded))
             self.differences.append(f"times rounded to {self._clock} s by {muxer} ({kinds}); use .mp4")
@@ -310,13 +291,14 @@ def _first_packets(source: VideoReader) -> dict[int, av.Packet]:
     return found
 
 
-def _holds(muxer: str, template: av.stream.Stream, packet: av.Packet | None) -> bool:
+def _holds(encoding: Encoding, template: av.stream.Stream, packet: av.Packet | None) -> bool:
     """Whether a muxer takes a stream: a file of its first packet alone is written into memory.
 
     Some refusals come only with the trailer, which would be hours later in the real file.
     """
     try:
-        with av.open(io.BytesIO(), "w", format=muxer) as trial:
+        options = encoding.container_options
+        with av.open(io.BytesIO(), "w", format=encoding.muxer, container_options=options) as trial:
             stream = trial.add_stream_from_template(template, opaque=True)
             trial.start_encoding()
             if packet is not None and packet.dts is not None:

@@ -1,9 +1,9 @@
-"""Which encoder, sample layout and options an output gets: candidates from the tables, each tried before it is taken."""
+"""Which encoder, sample layout and options an output gets: candidates from the tables, tried before one is taken."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -45,11 +45,11 @@ def choose(
         cure = _cure(video, layout, suffix, alpha=False)
         if codec is None:
             raise OutputError(f"no {suffix} encoder keeps {_shape(video, layout)}", cure)
-        raise OutputError(failures[names[0]], cure)
+        raise OutputError(failures.get(names[0]) or _unfit(names[0], video, layout), cure)
     if "alpha" in chosen.losses:
         chosen = replace(chosen, cure=_cure(video, layout, suffix, alpha=True))
     if codec is None:
-        chosen = replace(chosen, notes=tuple(_notes(video, suffix, chosen, failures)))
+        chosen = replace(chosen, notes=tuple(_notes(video, layout, suffix, chosen, failures)))
     return _tuned(chosen, video, layout, crf, preset)
 
 
@@ -61,32 +61,23 @@ def _usual(video: VideoInfo, suffix: str) -> Iterator[str]:
 
 
 def _best(
-    video: VideoInfo, layout: PlaneLayout, suffix: str, names: Iterable[str]
+    video: VideoInfo, layout: PlaneLayout, suffix: str, names: Sequence[str]
 ) -> tuple[Encoding | None, dict[str, str]]:
-    """The first candidate that loses nothing, or least; and for each encoder passed over, why."""
+    """The first candidate that loses nothing, or least; and for each that does not keep everything, why."""
     best: Encoding | None = None
     why: dict[str, str] = {}
-    candidates = (
-        each
-        for alpha in ([True, False] if layout.alpha else [False])
-        for each in names
-        for each in _candidates(each, video, layout, suffix, alpha)
-    )
-    for candidate in candidates:
-        outcome = _outcome(candidate, video, layout)
-        if outcome.failure:
-            why.setdefault(candidate.codec, outcome.failure)
-            continue
-        if outcome.losses:
-            why.setdefault(candidate.codec, f"{candidate.codec} in {suffix} does not keep {', '.join(outcome.losses)}")
-        candidate = replace(candidate, losses=outcome.losses)
-        if best is None or _rank(candidate) < _rank(best):
-            best = candidate
-        if not outcome.losses:
-            break
-    for name in names:
-        missing = f"{name} cannot hold {_shape(video, layout)} unchanged"
-        why.setdefault(name, missing if exists(name) else f"this build has no encoder {name}")
+    for alpha in (True, False) if layout.alpha else (False,):
+        for candidate in (each for name in names for each in _candidates(name, video, layout, suffix, alpha)):
+            outcome = _outcome(candidate, video, layout)
+            if outcome.failure:
+                why.setdefault(candidate.codec, outcome.failure)
+                continue
+            candidate = replace(candidate, losses=outcome.losses)
+            if not outcome.losses:
+                return candidate, why
+            why.setdefault(candidate.codec, f"{candidate.codec} in {suffix} loses {', '.join(outcome.losses)}")
+            if best is None or _rank(candidate) < _rank(best):
+                best = candidate
     return best, why
 
 
@@ -124,6 +115,11 @@ def _candidates(codec: str, video: VideoInfo, layout: PlaneLayout, suffix: str, 
                     codec_tag=tag,
                     container_options=container.options,
                 )
+
+
+def _unfit(codec: str, video: VideoInfo, layout: PlaneLayout) -> str:
+    """Why an encoder has no candidate."""
+    return f"{codec} cannot hold {_shape(video, layout)}" if exists(codec) else f"this build has no encoder {codec}"
 
 
 def _shape(video: VideoInfo, layout: PlaneLayout) -> str:
@@ -239,7 +235,9 @@ def _tuned(
     return tuned
 
 
-def _notes(video: VideoInfo, suffix: str, chosen: Encoding, failures: dict[str, str]) -> Iterator[str]:
+def _notes(
+    video: VideoInfo, layout: PlaneLayout, suffix: str, chosen: Encoding, failures: dict[str, str]
+) -> Iterator[str]:
     """What the input's own codec was given up for."""
     own = FAMILY.get(video.codec, video.codec)
     written = av.Codec(chosen.codec, "w").canonical_name
@@ -247,9 +245,12 @@ def _notes(video: VideoInfo, suffix: str, chosen: Encoding, failures: dict[str, 
         if chosen.depth < video.depth:
             yield f"{chosen.codec} takes {chosen.depth} bits of the {video.depth} that {video.codec} is decoded to"
         return
-    why = failures.get(own, f"{own} is not usual in {suffix}")
     if own == chosen.codec or not exists(own):
         why = f"this build has no encoder for {video.codec}"
+    elif own in CONTAINERS[suffix].encoders:
+        why = failures.get(own) or _unfit(own, video, layout)
+    else:
+        why = f"{video.codec} is not usual in {suffix}"
     yield f"video encoded as {written} instead of {video.codec}: {why}"
 
 

@@ -1,4 +1,4 @@
-"""What is known of encoders and containers: literal tables. ``choice`` chooses from them, ``trial`` proves the choice."""
+"""What is known of encoders and containers: literal tables. ``choice`` chooses from them, ``trial`` proves it."""
 
 from __future__ import annotations
 
@@ -40,8 +40,19 @@ LOSSLESS_AT_ZERO = {
 CRF_RANGE = {"libx264": (0, 51), "libx264rgb": (0, 51), "libx265": (0, 51), "libsvtav1": (0, 63)}
 CRF_RANGE |= {"libvpx": (0, 63), "libvpx-vp9": (0, 63)} | dict.fromkeys(_SCALED, (1, 31))
 """What ``--crf`` may be; encoders with a quality scale count from best to worst on that."""
-PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo")
-PRESET_RANGE = {"libx264": PRESETS, "libx264rgb": PRESETS, "libx265": PRESETS}
+PRESETS: tuple[str, ...] = (
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+    "placebo",
+)
+PRESET_RANGE: dict[str, tuple[str, ...]] = {"libx264": PRESETS, "libx264rgb": PRESETS, "libx265": PRESETS}
 PRESET_RANGE |= {"libsvtav1": tuple(map(str, range(14))), "libvpx-vp9": tuple(map(str, range(-8, 9)))}
 PRESET_RANGE |= {"libvpx": tuple(map(str, range(-16, 17)))}
 """What ``--preset`` may be."""

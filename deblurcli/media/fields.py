@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import av
 
 FIELD_ORDERS = ("unknown", "progressive", "tt", "bb", "tb", "bt")
@@ -27,7 +29,7 @@ class FieldMarks:
         if self._graph is None:
             graph = av.filter.Graph()
             size = {"width": frame.width, "height": frame.height}
-            source = graph.add_buffer(format=frame.format, time_base=av.time_base_fraction(), **size)
+            source = graph.add_buffer(format=frame.format, time_base=Fraction(1, av.time_base), **size)
             chain = [source, graph.add("setfield", self.first), graph.add("buffersink")]
             graph.link_nodes(*chain).configure()
             self._graph = graph

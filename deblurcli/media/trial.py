@@ -29,6 +29,10 @@ TOLERANCE = 0.12
 """How far the samples of a smooth picture may be off on average, as a share of the whole range."""
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """Decoders of the alpha beside a VP8 or VP9 stream, which FFmpeg's own ones ignore."""
+DEMUXERS = {"vob": "mpeg"}
+"""By its name, since so short a file is not always recognised by what it holds."""
+UNTELLING = frozenset({"invalid argument", "generic error in an external library"})
+"""Reasons of FFmpeg that say nothing."""
 HDR_SIDE_DATA = {"master-display": "MASTERING_DISPLAY_METADATA", "max-cll": "CONTENT_LIGHT_LEVEL"}
 
 
@@ -86,7 +90,8 @@ def tried(encoding: Encoding, video: VideoInfo, layout: PlaneLayout) -> Trial:
     except InputError as error:
         return Trial(f"{failure}: {error.found}")
     except (av.FFmpegError, OSError, IndexError, OverflowError) as error:
-        return Trial(f"{failure}: {reason(error)}")
+        why = reason(error)
+        return Trial(failure if why in UNTELLING else f"{failure}: {why}")
     except ValueError:  # PyAV's own refusal
         return Trial(f"{encoding.muxer} cannot hold {encoding.codec}")
 
@@ -139,7 +144,8 @@ def _step(video: VideoInfo) -> int:
 
 
 def _judged(file: io.BytesIO, encoding: Encoding, video: VideoInfo, layout: PlaneLayout) -> Trial:
-    with av.open(file, metadata_errors="surrogateescape") as container:
+    form = DEMUXERS.get(encoding.muxer, encoding.muxer)
+    with av.open(file, format=form, metadata_errors="surrogateescape") as container:
         stream = container.streams.video[0]
         found = stream.codec_context.codec.canonical_name
         frames = _frames(container, stream, ALPHA_DECODERS.get(found, "") if layout.alpha else "")

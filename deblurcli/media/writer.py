@@ -13,10 +13,10 @@ from types import TracebackType
 import av
 from av.stream import Disposition
 
-from deblurcli.errors import DeblurError, OutputError, UsageError
-from deblurcli.files import OutputFile, reason
-from deblurcli.media.differences import content_tags, lost
+from deblurcli.errors import DeblurError, OutputError
+from deblurcli.files import OutputFile
 from deblurcli.media.choice import choose
+from deblurcli.media.differences import content_tags, lost
 from deblurcli.media.encoders import Encoding
 from deblurcli.media.fields import FIRST_SHOWN, FieldMarks
 from deblurcli.media.layout import pack

@@ -20,7 +20,7 @@ from deblurcli.media.differences import content_tags, lost
 from deblurcli.media.encoders import Encoding
 from deblurcli.media.fields import FIRST_SHOWN, FieldMarks
 from deblurcli.media.layout import pack
-from deblurcli.media.probe import copied_streams, open_input, probe
+from deblurcli.media.probe import VideoInfo, copied_streams, open_input, probe
 from deblurcli.media.reader import Frame, VideoReader
 from deblurcli.media.trial import add_video
 
@@ -33,6 +33,8 @@ MP4_TAGS = frozenset(
 MP4_FAMILY = frozenset({"mp4", "mov", "3gp"})
 PICTURES = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
 """Name and type of cover art in Matroska, by codec."""
+NEED_VIDEO = frozenset({"mxf"})
+"""Muxers that refuse a file without video."""
 MAX_PACKETS = 500
 """Packets from the beginning of a file among which the first of each copied stream is looked for."""
 
@@ -155,7 +157,7 @@ class VideoWriter:
                 name, kind = tags.get("filename", picture[0]), tags.get("mimetype", picture[1])
                 self._container.add_attachment(name, kind, bytes(first))
                 continue
-            if not _holds(self._encoding, template, first):
+            if not _holds(self._encoding, self._source.info.video, template, first):
                 what = f"{template.type} stream {template.index} ({template.name or 'unknown codec'})"
                 self.differences.append(f"{what} dropped: {self._encoding.muxer} cannot hold it; {self._cure()}")
                 self._dropped.add(template.index)
@@ -291,7 +293,7 @@ def _first_packets(source: VideoReader) -> dict[int, av.Packet]:
     return found
 
 
-def _holds(encoding: Encoding, template: av.stream.Stream, packet: av.Packet | None) -> bool:
+def _holds(encoding: Encoding, video: VideoInfo, template: av.stream.Stream, packet: av.Packet | None) -> bool:
     """Whether a muxer takes a stream: a file of its first packet alone is written into memory.
 
     Some refusals come only with the trailer, which would be hours later in the real file.
@@ -299,6 +301,8 @@ def _holds(encoding: Encoding, template: av.stream.Stream, packet: av.Packet | N
     try:
         options = encoding.container_options
         with av.open(io.BytesIO(), "w", format=encoding.muxer, container_options=options) as trial:
+            if encoding.muxer in NEED_VIDEO:
+                add_video(trial, encoding, video)
             stream = trial.add_stream_from_template(template, opaque=True)
             trial.start_encoding()
             if packet is not None and packet.dts is not None:

@@ -20,6 +20,7 @@ from deblurcli.media.differences import content_tags, lost
 from deblurcli.media.encoders import Encoding
 from deblurcli.media.fields import FIRST_SHOWN, FieldMarks
 from deblurcli.media.layout import pack
+from deblurcli.media.matroska import write_aspect
 from deblurcli.media.probe import VideoInfo, copied_streams, open_input, probe
 from deblurcli.media.reader import Frame, VideoReader
 from deblurcli.media.trial import add_video
@@ -246,11 +247,18 @@ class VideoWriter:
                 self._mux(packet)
             self._mux(None)
             self._container.close()
+            self._write_aspect()
             self._output.complete()
             self._note_differences()
             self._output.publish()
         except (av.FFmpegError, OSError, ValueError) as error:
             raise self._failed(error) from error
+
+    def _write_aspect(self) -> None:
+        video = self._source.info.video
+        ratio = video.sample_aspect_ratio
+        if ratio and ratio != 1 and self._encoding.muxer in ("matroska", "webm"):
+            write_aspect(self._output.file, video.width, video.height, ratio)
 
     def _note_differences(self) -> None:
         muxer = self._encoding.muxer

@@ -167,9 +167,26 @@ def test_sample_aspect_ratio(tmp_path: Path, source_name: str, name: str) -> Non
     assert probe(tmp_path / name).video.sample_aspect_ratio == Fraction(12, 11)
 
 
+@pytest.mark.parametrize("ratio", [Fraction(12, 11), Fraction(19, 16), Fraction(64, 45), Fraction(1, 2)])
+@pytest.mark.parametrize(
+    ("codec", "suffix"), [("ffv1", ".mkv"), ("libx264", ".mkv"), ("vp8", ".webm"), ("vp9", ".webm")]
+)
+def test_sample_aspect_ratio_in_matroska(tmp_path: Path, suffix: str, codec: str, ratio: Fraction) -> None:
+    source = make_clip(tmp_path / "a.mp4", codec="libx264", sar=ratio, audio="libopus", chapters=True)
+    writer = copy(source, tmp_path / f"b{suffix}", codec=codec)
+    assert [line for line in writer.differences if "aspect" in line or "opus" in line] == []
+    assert probe(tmp_path / f"b{suffix}").video.sample_aspect_ratio == ratio
+    assert read_times(tmp_path / f"b{suffix}") == read_times(source)
+    assert packet_hashes(tmp_path / f"b{suffix}", "audio") == packet_hashes(source, "audio")
+    with av.open(str(tmp_path / f"b{suffix}")) as container:  # the index still leads to every place
+        container.seek(300_000)
+        assert next(container.decode(video=0)).pts is not None
+        assert len(container.chapters()) == 2
+
+
 def test_sample_aspect_ratio_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", codec="libx264", sar=Fraction(12, 11))
-    writer = copy(source, tmp_path / "b.mkv", codec="ffv1")
+    writer = copy(source, tmp_path / "b.avi", codec="ffv1")
     assert [line for line in writer.differences if "sample aspect ratio not kept" in line]
 
 

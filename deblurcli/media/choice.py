@@ -130,8 +130,6 @@ def _formats(codec: str, layout: PlaneLayout, alpha: bool) -> list[tuple[str, in
     """The layouts that an encoder takes and that hold these samples exactly, and their depth."""
     offered = [form.name for form in av.Codec(codec, "w").video_formats or []]
     planar, depth = layout.pix_fmt, layout.depth
-    if not offered:  # rawvideo takes all
-        return [(planar, depth)]
     if layout.alpha and not alpha:
         planar = planar.replace("yuva", "yuv").replace("gbrap", "gbrp").replace("ya8", "gray").replace("ya16", "gray16")
     if codec == "prores_ks" and depth == 12 and "444" in planar:
@@ -140,7 +138,7 @@ def _formats(codec: str, layout: PlaneLayout, alpha: bool) -> list[tuple[str, in
     wanted = repacks(planar)
     if layout.colour.full_range and "yuvj" in wanted[1] and codec == "mjpeg":
         wanted = [wanted[1], *wanted]
-    return [(name, depth) for name in dict.fromkeys(wanted) if name in offered]
+    return [(name, depth) for name in dict.fromkeys(wanted) if name in offered or not offered]
 
 
 def _rate(video: VideoInfo, codec: str, muxer: str, counted: bool) -> Fraction:

@@ -62,7 +62,7 @@ DNXHR = {"DNXHR LB": "dnxhr_lb", "DNXHR SQ": "dnxhr_sq", "DNXHR HQ": "dnxhr_hq"}
 """Profiles as a decoder and as an encoder names them."""
 DNXHR_DEEP = {"yuv422p": "dnxhr_hq", "yuv422p10le": "dnxhr_hqx", "yuv444p10le": "dnxhr_444", "gbrp10le": "dnxhr_444"}
 """The DNxHR profile for each sample layout."""
-DNXHD_RATES = ("440M", "365M", "220M", "185M", "175M", "145M", "120M", "115M", "90M")
+DNXHD_RATES = ("220M", "185M", "175M", "145M", "120M", "115M", "90M")
 """DNxHD has one fixed bit rate for each size, frame rate and quality; the best that opens is taken."""
 
 INTERLACED = frozenset({"libx264", "mpeg2video", "mpeg4", "prores_ks", "dnxhd"})

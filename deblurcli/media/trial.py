@@ -83,7 +83,8 @@ def tried(encoding: Encoding, video: VideoInfo, layout: PlaneLayout) -> Trial:
         with av.open(file, "w", format=encoding.muxer, container_options=encoding.container_options) as container:
             stream = add_video(container, encoding, video)
             failure = f"{both} cannot be written for {shape}"
-            _write(container, stream, encoding, video, layout)
+            container.start_encoding()
+            write_sample(container, stream, encoding, video, layout)
         failure = f"{both} does not read back for {shape}"
         file.seek(0)
         return _judged(file, encoding, video, layout)
@@ -112,15 +113,14 @@ def _pictures(video: VideoInfo, layout: PlaneLayout) -> tuple[np.ndarray, ...]:
     return tuple(pictures)
 
 
-def _write(
+def write_sample(
     container: av.container.OutputContainer,
     stream: av.VideoStream,
     encoding: Encoding,
     video: VideoInfo,
     layout: PlaneLayout,
 ) -> None:
-    """All frames and the trailer, with times as the writer gives them."""
-    container.start_encoding()
+    """Encode and mux a few frames, with times as the writer gives them."""
     step = _step(video)
     marks = FieldMarks(FIRST_SHOWN.get(video.field_order, ""))
     picture, colour = marks(pack(_pictures(video, layout), layout, encoding.pix_fmt)), video.colour

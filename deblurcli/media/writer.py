@@ -21,9 +21,9 @@ from deblurcli.media.encoders import Encoding
 from deblurcli.media.fields import FIRST_SHOWN, FieldMarks
 from deblurcli.media.layout import pack
 from deblurcli.media.matroska import write_aspect
-from deblurcli.media.probe import VideoInfo, copied_streams, open_input, probe
+from deblurcli.media.probe import copied_streams, open_input, probe
 from deblurcli.media.reader import Frame, VideoReader
-from deblurcli.media.trial import add_video
+from deblurcli.media.trial import add_video, write_sample
 
 MP4_TAGS = frozenset(
     {"title", "artist", "album_artist", "album", "composer", "date", "comment", "genre", "copyright"}
@@ -158,7 +158,7 @@ class VideoWriter:
                 name, kind = tags.get("filename", picture[0]), tags.get("mimetype", picture[1])
                 self._container.add_attachment(name, kind, bytes(first))
                 continue
-            if not _holds(self._encoding, self._source.info.video, template, first):
+            if not _holds(self._encoding, self._source, template, first):
                 what = f"{template.type} stream {template.index} ({template.name or 'unknown codec'})"
                 self.differences.append(f"{what} dropped: {self._encoding.muxer} cannot hold it; {self._cure()}")
                 self._dropped.add(template.index)
@@ -301,7 +301,7 @@ def _first_packets(source: VideoReader) -> dict[int, av.Packet]:
     return found
 
 
-def _holds(encoding: Encoding, video: VideoInfo, template: av.stream.Stream, packet: av.Packet | None) -> bool:
+def _holds(encoding: Encoding, source: VideoReader, template: av.stream.Stream, packet: av.Packet | None) -> bool:
     """Whether a muxer takes a stream: a file of its first packet alone is written into memory.
 
     Some refusals come only with the trailer, which would be hours later in the real file.
@@ -309,10 +309,12 @@ def _holds(encoding: Encoding, video: VideoInfo, template: av.stream.Stream, pac
     try:
         options = encoding.container_options
         with av.open(io.BytesIO(), "w", format=encoding.muxer, container_options=options) as trial:
-            if encoding.muxer in NEED_VIDEO:
-                add_video(trial, encoding, video)
+            video, needed = source.info.video, encoding.muxer in NEED_VIDEO
+            pictures = add_video(trial, encoding, video) if needed else None
             stream = trial.add_stream_from_template(template, opaque=True)
             trial.start_encoding()
+            if pictures is not None:
+                write_sample(trial, pictures, encoding, video, source.layout)
             if packet is not None and packet.dts is not None:
                 packet.stream = stream
                 trial.mux(packet)

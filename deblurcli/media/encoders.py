@@ -72,7 +72,7 @@ PIC_STRUCT = {"tff": "3", "bff": "4"}
 
 RATE_CLOCKED = frozenset({"dvvideo", "dnxhd"}) | (set(_SCALED) - {"mjpeg"})
 """Encoders that write the frame rate into the stream, or know no other clock."""
-COUNTING_MUXERS = frozenset({"avi", "mxf", "mjpeg"})
+COUNTING_MUXERS = frozenset({"avi", "mxf"})
 """Containers that number frames instead of timing them."""
 BROADCAST_RATES = tuple(Fraction(*rate) for rate in [(24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1)])
 BROADCAST_RATES += tuple(Fraction(*rate) for rate in [(50, 1), (60000, 1001), (60, 1)])
@@ -135,7 +135,6 @@ CONTAINERS: dict[str, Container] = {
         (".3gp", "3gp", "libx264 mpeg4 h263", {}),
         (".3g2", "3g2", "libx264 mpeg4 h263", {}),
         (".wmv .asf", "asf", _WINDOWS, {}),
-        (".mjpeg .mjpg", "mjpeg", "mjpeg", {}),
     ]
     for suffix in suffixes.split()
 }

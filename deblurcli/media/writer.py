@@ -262,6 +262,8 @@ class VideoWriter:
 
     def _note_differences(self) -> None:
         muxer = self._encoding.muxer
+        if "frame times" in self._encoding.losses:
+            self.differences.append(f"the frame rate is not kept by {muxer}, which takes a few only; use .mkv")
         if not self._opaque:
             self.differences.append(f"alpha dropped: {muxer} with {self.codec} holds none; {self._encoding.cure}")
         if self._rounded:

@@ -18,7 +18,7 @@ from deblurcli.media.probe import VideoInfo, probe
 
 SIZES = {"dvvideo": (720, 576), "h263": (176, 144)}
 """Sizes of encoders that know a few only; the least that all others take is 256x144."""
-LAYOUTS = {"dnxhd": "yuv422p", "rawvideo": "yuv420p", "qtrle": "rgb24", "png": "rgb24", "v210": "yuv422p10le"}
+LAYOUTS = {"dnxhd": "yuv422p", "rawvideo": "yuv422p", "qtrle": "rgb24", "png": "rgb24", "v210": "yuv422p10le"}
 MUXERS = {container.muxer: suffix for suffix, container in CONTAINERS.items()}
 PAIRS = [(suffix, name) for suffix in MUXERS.values() for name in CONTAINERS[suffix].encoders if exists(name)]
 

@@ -233,7 +233,7 @@ def _codec_tag(context: av.VideoCodecContext) -> str:
 
 
 def _field_order(frame: av.VideoFrame, context: av.VideoCodecContext) -> str:
-    """Of interlaced frames in a stream that says nothing, most have the top field first."""
+    """The order of fields; the top field first, as mostly, where frames are interlaced and the stream says nothing."""
     order = FIELD_ORDERS[context.field_order]
     return "tt" if frame.interlaced_frame and order in ("unknown", "progressive") else order
 

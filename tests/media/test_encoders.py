@@ -252,3 +252,10 @@ def test_mxf_takes_sound_beside_video(tmp_path: Path) -> None:
     writer = copy(_pcm_clip(tmp_path), tmp_path / "b.mxf")
     assert not [line for line in writer.differences if "dropped" in line]
     assert [other.codec for other in probe(tmp_path / "b.mxf").others] == ["pcm_s16le"]
+
+
+def test_a_rate_that_mxf_does_not_know_is_told(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "a.mkv", codec="libx264", rate=12)
+    assert [
+        line for line in copy(source, tmp_path / "b.mxf").differences if "the frame rate is not kept by mxf" in line
+    ]

@@ -155,6 +155,7 @@ def _tell_run(result: Result, done: Restoration, reader: VideoReader, writer: Vi
     if others := [other.index for other in reader.info.others if other.kind == "video" and not other.attached_picture]:
         copied = " and ".join(map(str, others))
         result.lines.append(f"video stream {reader.info.video.index} was restored; {copied} was copied as it is")
+    result.lines += writer.notes
     result.facts |= {"frames": done.frames, "seconds": round(done.seconds, 2), "codec": writer.codec}
     if done.cuts:
         result.facts["cuts"] = done.cuts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import av
@@ -13,16 +13,20 @@ from av.format import Flags
 
 from deblurcli.media import boxes
 from deblurcli.media.container import open_input
+from deblurcli.media.encoders import CONTAINERS, Encoding
 from deblurcli.media.extent import Extent
 from deblurcli.media.probe import MediaInfo, StreamInfo, codec_name, copied_streams
 from deblurcli.media.properties import STREAM, advised, lost
 from deblurcli.media.reader import VideoReader
+from deblurcli.media.trial import DEMUXERS, add_video, write_sample
 
 PICTURES = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
 """Name and type of cover art in Matroska, by codec."""
 MAX_PACKETS = 500
 """Packets from the beginning of a file among which the first of each copied stream is looked for."""
 MP4_FAMILY = frozenset({"mp4", "mov", "3gp"})
+NEED_VIDEO = frozenset({"mxf"})
+"""Muxers that refuse a file without video."""
 OFFERED = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4", ".m2ts": "mpegts", ".avi": "avi"}
 """Containers that are tried for a stream that the chosen one does not hold."""
 
@@ -48,11 +52,11 @@ class CopiedStreams:
     Args:
         source: what is read.
         container: the output, before its header is written.
-        muxer: its name.
+        encoding: how the video is encoded, and into which container.
     """
 
-    def __init__(self, source: VideoReader, container: av.container.OutputContainer, muxer: str) -> None:
-        self._container, self._muxer = container, muxer
+    def __init__(self, source: VideoReader, container: av.container.OutputContainer, encoding: Encoding) -> None:
+        self._source, self._container, self._encoding, self._muxer = source, container, encoding, encoding.muxer
         self._strict = not container.format.flags & Flags.ts_nonstrict.value
         self._kept: dict[int, _Kept] = {}
         self._dropped: list[tuple[StreamInfo, str]] = []
@@ -69,7 +73,7 @@ class CopiedStreams:
             name, kind = info.tags.get("filename", picture[0]), info.tags.get("mimetype", picture[1])
             self._container.add_attachment(name, kind, bytes(first))
             return
-        if holds(self._muxer, template, info, first):
+        if holds(self._encoding, self._source, template, info, first):
             stream = self._container.add_stream_from_template(template, opaque=True)
         elif self._muxer in MP4_FAMILY and info.description:
             # Written as timed data; its own description is copied into the complete file.
@@ -78,7 +82,7 @@ class CopiedStreams:
             stream.time_base = template.time_base
         else:
             tried = {suffix: OFFERED[suffix]} | OFFERED if suffix in OFFERED else OFFERED
-            good = (end for end, muxer in tried.items() if holds(muxer, template, info, first) or made(muxer, info))
+            good = (end for end, muxer in tried.items() if self._held_by(end, muxer, template, info, first))
             cure = next((f"use {end}" for end in good), "no other container here holds it either")
             self._dropped.append((info, cure))
             return
@@ -90,6 +94,14 @@ class CopiedStreams:
             stream.metadata["handler_name"] = info.title  # what players show as the track's name
         stream.disposition = template.disposition
         self._kept[info.index] = _Kept(info, template.id, stream)
+
+    def _held_by(
+        self, suffix: str, muxer: str, template: av.stream.Stream, info: StreamInfo, first: av.Packet | None
+    ) -> bool:
+        """Whether another container takes a stream."""
+        other = replace(self._encoding, muxer=muxer, container_options=CONTAINERS[suffix].options)
+        carried = muxer in MP4_FAMILY and bool(info.description)
+        return made(muxer, info) or carried or holds(other, self._source, template, info, first)
 
     @property
     def pairs(self) -> dict[int, int]:
@@ -225,15 +237,22 @@ def _first_packets(source: VideoReader) -> dict[int, av.Packet]:
     return found
 
 
-def holds(muxer: str, template: av.stream.Stream, info: StreamInfo, packet: av.Packet | None) -> bool:
+def holds(
+    encoding: Encoding, source: VideoReader, template: av.stream.Stream, info: StreamInfo, packet: av.Packet | None
+) -> bool:
     """Whether a muxer takes a stream and gives it back: a file of its first packet alone is written into memory.
 
     Some refusals come only with the trailer, which would be hours later in the real file.
     """
+    muxer, options = encoding.muxer, encoding.container_options
+    video = source.info.video
     try:
-        with av.open(content := io.BytesIO(), "w", format=muxer) as trial:
+        with av.open(content := io.BytesIO(), "w", format=muxer, container_options=options) as trial:
+            pictures = add_video(trial, encoding, video) if muxer in NEED_VIDEO else None
             stream = trial.add_stream_from_template(template, opaque=True)
             trial.start_encoding()
+            if pictures is not None:
+                write_sample(trial, pictures, encoding, video, source.layout)
             if packet is not None and packet.dts is not None:
                 trial.mux(_twin_packet(packet, stream))
         if packet is None or packet.dts is None or info.kind == "attachment":
@@ -241,7 +260,7 @@ def holds(muxer: str, template: av.stream.Stream, info: StreamInfo, packet: av.P
         content.seek(0)
         tracks = boxes.tracks(content) if muxer in MP4_FAMILY else {}
         content.seek(0)
-        with av.open(content) as written:
+        with av.open(content, format=DEMUXERS.get(muxer, muxer)) as written:
             found = {stream.type: codec_name(stream, tracks.get(stream.id)) for stream in written.streams}
     except (av.FFmpegError, OSError, ValueError):
         return False

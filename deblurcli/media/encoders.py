@@ -1,33 +1,33 @@
-"""Which encoder, sample layout and options an output gets: literal tables, and the choice made from them."""
+"""What is known of encoders and containers: literal tables. ``choice`` chooses from them, ``trial`` proves it."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from fractions import Fraction
 
 import av
 
-from deblurcli.errors import OutputError, UsageError
-from deblurcli.media.layout import PlaneLayout, repacks
-from deblurcli.media.probe import VideoInfo
-
-LOSSLESS = ("ffv1", "huffyuv", "ffvhuff", "utvideo", "magicyuv", "qtrle", "png", "rawvideo")
 FAMILY = {"h264": "libx264", "hevc": "libx265", "vp8": "libvpx", "vp9": "libvpx-vp9", "av1": "libsvtav1"}
-FAMILY |= {"mpeg2video": "mpeg2video", "mpeg4": "mpeg4", "prores": "prores_ks"} | {name: name for name in LOSSLESS}
-"""The encoder for each input codec; ``--codec`` takes both names."""
-FALLBACKS = ("libx264", "libx264rgb", "libx265", "libvpx-vp9", "ffv1", "ffvhuff", "mpeg2video")
+FAMILY |= {"prores": "prores_ks", "flv1": "flv", "msmpeg4v3": "msmpeg4", "wmv3": "wmv2", "vc1": "wmv2"}
+"""The encoder for an input codec, where it has another name; ``--codec`` takes both."""
+LOSSLESS = frozenset(
+    {"ffv1", "huffyuv", "ffvhuff", "utvideo", "magicyuv", "qtrle", "png", "rawvideo", "v210", "r210"}
+    | {"apng", "gif", "bmp", "tiff", "targa", "qoi", "zlib", "zmbv", "flashsv"}
+)
+"""Input codecs after which FFV1 is preferred to a lossy encoder."""
 
 LAMBDA = 118
 """Units of FFmpeg's quality scales per step."""
+_SCALED = ("mpeg1video", "mpeg2video", "mpeg4", "mjpeg", "flv", "h263", "msmpeg4", "msmpeg4v2", "wmv1", "wmv2")
 QUALITY: dict[str, dict[str, str]] = {
     "libx264": {"crf": "14"},
     "libx264rgb": {"crf": "14"},
     "libx265": {"crf": "16", "x265-params": "log-level=none"},
-    "libvpx": {"crf": "8", "b": "50M", "cpu-used": "2"},  # VP8 has no mode without a target rate
-    "libvpx-vp9": {"crf": "15", "b": "0", "cpu-used": "2", "row-mt": "1"},
+    "libvpx": {"crf": "8", "b": "50M", "cpu-used": "2", "auto-alt-ref": "0"},  # a target rate and no hidden frames:
+    "libvpx-vp9": {"crf": "15", "b": "0", "cpu-used": "2", "row-mt": "1"},  # VP8 has neither mode, nor alpha with them
     "libsvtav1": {"crf": "18"},
-    **{name: {"flags": "+qscale", "global_quality": f"{2 * LAMBDA}"} for name in ("mpeg2video", "mpeg4", "mjpeg")},
+    "jpeg2000": {"pred": "dwt53"},
+    **{name: {"flags": "+qscale", "global_quality": f"{2 * LAMBDA}"} for name in _SCALED},
 }
 """Visually lossless settings."""
 LOSSLESS_AT_ZERO = {
@@ -37,31 +37,110 @@ LOSSLESS_AT_ZERO = {
     "libvpx-vp9": ("lossless", "1"),
 }
 """What ``--crf 0`` stands for where it alone would not be lossless at every depth."""
+CRF_RANGE = {"libx264": (0, 51), "libx264rgb": (0, 51), "libx265": (0, 51), "libsvtav1": (0, 63)}
+CRF_RANGE |= {"libvpx": (0, 63), "libvpx-vp9": (0, 63)} | dict.fromkeys(_SCALED, (1, 31))
+"""What ``--crf`` may be; encoders with a quality scale count from best to worst on that."""
+PRESETS: tuple[str, ...] = (
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+    "placebo",
+)
+PRESET_RANGE: dict[str, tuple[str, ...]] = {"libx264": PRESETS, "libx264rgb": PRESETS, "libx265": PRESETS}
+PRESET_RANGE |= {"libsvtav1": tuple(map(str, range(14))), "libvpx-vp9": tuple(map(str, range(-8, 9)))}
+PRESET_RANGE |= {"libvpx": tuple(map(str, range(-16, 17)))}
+"""What ``--preset`` may be."""
+
 PRORES = {"Proxy": "proxy", "LT": "lt", "Standard": "standard", "HQ": "hq", "4444": "4444", "XQ": "4444xq"}
+DNXHR = {"DNXHR LB": "dnxhr_lb", "DNXHR SQ": "dnxhr_sq", "DNXHR HQ": "dnxhr_hq"}
+"""Profiles as a decoder and as an encoder names them."""
+DNXHR_DEEP = {"yuv422p": "dnxhr_hq", "yuv422p10le": "dnxhr_hqx", "yuv444p10le": "dnxhr_444", "gbrp10le": "dnxhr_444"}
+"""The DNxHR profile for each sample layout."""
+DNXHD_RATES = ("220M", "185M", "175M", "145M", "120M", "115M", "90M")
+"""DNxHD has one fixed bit rate for each size, frame rate and quality; the best that opens is taken."""
 
-EVEN_ONLY = frozenset({"libx264", "libx265", "prores_ks", "huffyuv", "ffvhuff", "utvideo"})
-"""Encoders that refuse an odd width or height where chroma is subsampled."""
-RATE_CLOCKED = frozenset({"mpeg1video", "mpeg2video", "mpeg4", "h263", "msmpeg4", "wmv2", "dnxhd"})
-"""Encoders that write the frame rate into the stream and accept no other clock."""
+INTERLACED = frozenset({"libx264", "mpeg2video", "mpeg4", "prores_ks", "dnxhd"})
+"""Encoders that code two fields in a frame on their own when told so."""
+PIC_STRUCT = {"tff": "3", "bff": "4"}
+"""H.265 has no such tools, but a mark on each frame: fields in this order (table D.2)."""
 
-_PLAYED = "libx264 libx264rgb libx265 libvpx-vp9 libsvtav1 mpeg4 mpeg2video"
-CONTAINERS: dict[str, tuple[str, frozenset[str]]] = {
-    suffix: (muxer, frozenset(encoders.split()))
-    for suffixes, muxer, encoders in [
-        (".mp4 .m4v", "mp4", _PLAYED),
-        (".mov", "mov", _PLAYED + " prores_ks qtrle png rawvideo magicyuv"),
-        (".mkv", "matroska", _PLAYED + " libvpx prores_ks ffv1 rawvideo"),
-        (".webm", "webm", "libvpx libvpx-vp9 libsvtav1"),
-        (".avi", "avi", "libx264 libx264rgb mpeg4 ffv1 huffyuv ffvhuff utvideo magicyuv png rawvideo"),
-        (".nut", "nut", _PLAYED + " libvpx ffv1 huffyuv ffvhuff utvideo magicyuv png rawvideo"),
-        (".ts .mts .m2ts", "mpegts", "libx264 libx265 mpeg2video"),
-        (".mpg .mpeg", "mpeg", "mpeg2video"),
-        (".flv", "flv", "libx264"),
-        (".3gp", "3gp", "libx264 mpeg4"),
+RATE_CLOCKED = frozenset({"dvvideo", "dnxhd"}) | (set(_SCALED) - {"mjpeg"})
+"""Encoders that write the frame rate into the stream, or know no other clock."""
+COUNTING_MUXERS = frozenset({"avi", "mxf"})
+"""Containers that number frames instead of timing them."""
+BROADCAST_RATES = tuple(Fraction(*rate) for rate in [(24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1)])
+BROADCAST_RATES += tuple(Fraction(*rate) for rate in [(50, 1), (60000, 1001), (60, 1)])
+"""Frames per second of table 6-4 of ISO/IEC 13818-2, and of MXF."""
+RATES = {"mpeg1video": BROADCAST_RATES, "mpeg2video": BROADCAST_RATES, "mxf": BROADCAST_RATES}
+RATES |= {"dvvideo": (Fraction(25), Fraction(30000, 1001))}
+"""The frame rates that an encoder or a container takes, where it takes a few only."""
+MOST_TERM = 65535
+"""No term of a counted frame rate is larger: MPEG-4 part 2 has 16 bits for it."""
+MOST_RATE = {"libsvtav1": 240}
+
+HDR_OPTION = {"libx265": "x265-params", "libx264": "x264-params", "libsvtav1": "svtav1-params"}
+"""Where an encoder takes mastering display and content light level."""
+
+_PLAYED = "libx264 libx264rgb libx265 libvpx-vp9 libsvtav1 mpeg4 mpeg2video mpeg1video"
+_BROADCAST = "libx264 mpeg2video libx265 mpeg1video"
+_WINDOWS = "wmv2 wmv1 msmpeg4 msmpeg4v2"
+_RAW = "rawvideo v210 r210"
+
+
+@dataclass(frozen=True)
+class Container:
+    """What a suffix stands for."""
+
+    muxer: str
+    """FFmpeg's name."""
+    encoders: tuple[str, ...]
+    """Those that are chosen for it without being asked for, the most widely played first."""
+    options: dict[str, str] = field(default_factory=dict)
+
+
+CONTAINERS: dict[str, Container] = {
+    suffix: Container(muxer, tuple(encoders.split()), options)
+    for suffixes, muxer, encoders, options in [
+        (".mp4 .m4v", "mp4", _PLAYED, {}),
+        (
+            ".mov",
+            "mov",
+            "libx264 libx264rgb libx265 prores_ks mpeg4 mpeg2video mpeg1video mjpeg dnxhd cfhd png qtrle jpeg2000"
+            f" magicyuv dvvideo h263 {_RAW}",
+            {},
+        ),
+        (".mkv", "matroska", f"{_PLAYED} libvpx ffv1 prores_ks mjpeg jpeg2000 rawvideo", {}),
+        (".webm", "webm", "libvpx-vp9 libsvtav1 libvpx", {}),
+        (
+            ".avi",
+            "avi",
+            f"libx264 libx264rgb mpeg4 ffv1 ffvhuff utvideo huffyuv magicyuv mjpeg png dvvideo cfhd jpeg2000 {_RAW}"
+            f" {_WINDOWS} h263",
+            {},
+        ),
+        (".nut", "nut", f"{_PLAYED} libvpx ffv1 ffvhuff utvideo huffyuv magicyuv png mjpeg rawvideo", {}),
+        (".ts", "mpegts", _BROADCAST, {}),
+        # By the name of the unfinished file FFmpeg would not know that these have packets of 192 bytes.
+        (".mts .m2ts", "mpegts", _BROADCAST, {"mpegts_m2ts_mode": "1"}),
+        (".mpg .mpeg", "mpeg", "mpeg2video mpeg1video", {}),
+        (".vob", "vob", "mpeg2video mpeg1video", {}),
+        (".mxf", "mxf", "mpeg2video dnxhd libx264 jpeg2000 prores_ks dvvideo ffv1", {}),
+        (".flv", "flv", "libx264 flv flashsv", {}),
+        (".3gp", "3gp", "libx264 mpeg4 h263", {}),
+        (".3g2", "3g2", "libx264 mpeg4 h263", {}),
+        (".wmv .asf", "asf", _WINDOWS, {}),
     ]
     for suffix in suffixes.split()
 }
-"""Output suffix -> FFmpeg's muxer, and the encoders that are chosen for it without being asked for."""
+"""Output suffix -> FFmpeg's muxer, and what is written into it."""
+HEVC_TAGGED = frozenset({"mp4", "mov"})
+"""Containers where H.265 has two names: Apple's players open ``hvc1`` only."""
 
 
 @dataclass(frozen=True)
@@ -71,113 +150,34 @@ class Encoding:
     muxer: str
     codec: str
     pix_fmt: str
-    options: dict[str, str]
-    drops_alpha: bool
+    depth: int
+    """Bits per sample that the encoder takes."""
+    options: dict[str, str] = field(hash=False)
+    rate: Fraction
+    """Frames per second that the encoder is told."""
+    clock: Fraction
+    """Seconds per unit of the encoder's times."""
+    counted: bool
+    """The encoder gets the frames' numbers for times; the packets then get the true ones."""
+    codec_tag: str = ""
+    container_options: dict[str, str] = field(default_factory=dict, hash=False)
+    losses: tuple[str, ...] = ()
+    """What trying it showed that it cannot keep: names of ``trial.LOSSES``."""
+    cure: str = ""
+    """What would keep it; it was tried."""
+    notes: tuple[str, ...] = ()
+    """What is worth saying though nothing is lost."""
 
 
-def choose(
-    video: VideoInfo, layout: PlaneLayout, destination: Path, codec: str | None, crf: float | None, preset: str | None
-) -> Encoding:
-    """Decide muxer, encoder, sample layout and options.
-
-    Without ``codec``: the input's family if the container holds it, else the first of ``FALLBACKS`` that takes the
-    depth and subsampling unchanged.
-
-    Raises:
-        OutputError: no encoder keeps the samples, or this build has none of that name.
-        UsageError: an option that the encoder lacks.
-    """
-    suffix = destination.suffix.lower()
-    if suffix not in CONTAINERS:
-        raise OutputError(f"{destination.name} has no known video suffix", f"use one of {' '.join(CONTAINERS)}")
-    muxer, usual = CONTAINERS[suffix]
-    if codec is None:
-        wanted = ["ffv1"] if video.codec in LOSSLESS else []
-        candidates = [FAMILY.get(video.codec, "libx264"), *wanted, *FALLBACKS]
-        # Alpha is given up only where no usual encoder keeps it.
-        tries = ((name, alpha) for alpha in (True, False) for name in candidates if name in usual)
-        chosen = next((name for name, alpha in tries if _takes(name, layout, video, alpha)), None)
-        if chosen is None:
-            raise OutputError(f"no {suffix} encoder keeps {_shape(video, layout)}", "use --codec ffv1 and .mkv")
-    else:
-        chosen = FAMILY.get(codec, codec)
-        if not _takes(chosen, layout, video, alpha=False):
-            good = (name for name in FALLBACKS if name in usual and _takes(name, layout, video))
-            cure = f"use --codec {next(good, 'ffv1 and a .mkv output')}"
-            if not _exists(chosen):
-                raise OutputError(f"this build has no encoder {codec}", cure)
-            raise OutputError(f"{chosen} cannot hold {_shape(video, layout)} unchanged", cure)
-    formats = _formats(chosen, layout)
-    keeps = [name for name in formats if name in repacks(layout.pix_fmt)]
-    pix_fmt = (keeps or formats)[0]
-    return Encoding(muxer, chosen, pix_fmt, _options(chosen, video, crf, preset), not keeps)
-
-
-def available_encoders() -> list[str]:
-    """The encoders of the tables above that this build has."""
-    return [name for name in dict.fromkeys((*FALLBACKS, *FAMILY.values(), "mjpeg", "h264_nvenc")) if _exists(name)]
-
-
-def _exists(codec: str) -> bool:
+def exists(codec: str) -> bool:
+    """Whether this build has an encoder of that name."""
     try:
         return av.Codec(codec, "w").type == "video"
     except ValueError:
         return False
 
 
-def _shape(video: VideoInfo, layout: PlaneLayout) -> str:
-    return f"{video.width}x{video.height} {layout.pix_fmt}"
-
-
-def _formats(codec: str, layout: PlaneLayout) -> list[str]:
-    """The layouts that an encoder takes and that hold these samples exactly, without alpha last."""
-    offered = [form.name for form in av.Codec(codec, "w").video_formats or []]
-    planar = layout.pix_fmt
-    wanted = repacks(planar)
-    if layout.colour.full_range and "yuvj" in wanted[1] and codec == "mjpeg":
-        wanted = [wanted[1], *wanted]
-    if layout.alpha:
-        opaque = planar.replace("yuva", "yuv").replace("gbrap", "gbrp").replace("ya8", "gray").replace("ya16", "gray16")
-        wanted = wanted + repacks(opaque)
-    if not offered:  # rawvideo takes all
-        return [planar]
-    return [name for name in wanted if name in offered]
-
-
-def _takes(codec: str, layout: PlaneLayout, video: VideoInfo, alpha: bool = True) -> bool:
-    if not _exists(codec):
-        return False
-    odd = any(size % (1 << shift) for size, shift in zip((video.width, video.height), layout.shift, strict=True))
-    if odd and codec in EVEN_ONLY:
-        return False
-    formats = _formats(codec, layout)
-    return bool(set(formats) & set(repacks(layout.pix_fmt))) if alpha else bool(formats)
-
-
-def _options(codec: str, video: VideoInfo, crf: float | None, preset: str | None) -> dict[str, str]:
-    options = dict(QUALITY.get(codec, {}))
-    cure = "leave it out, or use --codec libx264"
-    known = {option.name for option in av.CodecContext.create(codec, "w").supported_options.private}
-    if codec == "prores_ks" and video.codec == "prores" and video.profile in PRORES:
-        options["profile"] = PRORES[video.profile]
-    if codec == "libx265" and video.hdr10:
-        options["x265-params"] += f":{video.hdr10}"
-    if crf is not None:
-        if crf == 0 and codec in LOSSLESS_AT_ZERO:
-            name, value = LOSSLESS_AT_ZERO[codec]
-            options[name] = f"{options[name]}:{value}" if name in options else value
-            options.pop("crf")
-        elif "crf" in known:
-            options["crf"] = f"{crf:g}"
-        elif "qscale" in options.get("flags", ""):
-            options["global_quality"] = str(round(crf * LAMBDA))
-        else:
-            raise UsageError(f"{codec} has no --crf", cure)
-    if preset is not None:
-        name = "preset" if "preset" in known else "cpu-used"
-        if name not in known:
-            raise UsageError(f"{codec} has no --preset", cure)
-        options[name] = preset
-    if codec == "libsvtav1":
-        os.environ.setdefault("SVT_LOG", "1")  # the library would write its banner to stderr
-    return options
+def available_encoders() -> list[str]:
+    """The encoders of the table above that this build has."""
+    names = (name for container in CONTAINERS.values() for name in container.encoders)
+    return [name for name in dict.fromkeys((*names, "h264_nvenc")) if exists(name)]

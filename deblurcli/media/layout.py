@@ -185,16 +185,26 @@ def _unpack_palette(frame: av.VideoFrame) -> tuple[np.ndarray, ...]:
     return tuple(((palette >> at) & 0xFF).astype(np.uint8)[indices] for at in (8, 0, 16, 24))
 
 
+def _rounded(plane: np.ndarray, depth: int, excess: int) -> np.ndarray:
+    """Samples of ``depth`` bits without the ``excess`` low ones."""
+    half = 1 << (excess - 1)
+    return (np.minimum(plane, (1 << depth) - 1 - half) + half) >> excess
+
+
 def pack(
     planes: tuple[np.ndarray, ...], layout: PlaneLayout, pix_fmt: str, like: av.VideoFrame | None = None
 ) -> av.VideoFrame:
     """An encoder's frame in ``pix_fmt`` from the planes of ``layout``; without alpha if ``pix_fmt`` has none.
+
+    Where ``pix_fmt`` has fewer bits, samples are rounded.
 
     Args:
         like: a decoded frame of this size, whose side data and field flags the new one gets. Its samples are lost.
     """
     height, width = planes[0].shape
     frame = _blank(width, height, pix_fmt, like)
+    if (excess := layout.depth - frame.format.components[0].bits) > 0:
+        planes = tuple(_rounded(plane, layout.depth, excess) for plane in planes)
     dtype = _sample_type(pix_fmt, layout.depth)
     packing = PACKED.get(pix_fmt)
     if packing and "0" in pix_fmt[:4] and len(frame.planes) == 1:

@@ -15,6 +15,7 @@ from deblurcli.errors import InputError
 from deblurcli.files import reason
 from deblurcli.media import boxes
 from deblurcli.media.container import open_input
+from deblurcli.media.fields import FIELD_ORDERS, FIRST_SHOWN
 from deblurcli.media.layout import Colour, layout_of
 from deblurcli.media.side_data import hdr10, side_data_of
 
@@ -25,9 +26,6 @@ MAX_PIXELS = 1 << 28
 
 MATRICES = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 8: "ycgco", 9: "bt2020", 10: "bt2020"}
 UNSPECIFIED = 2
-FIELD_ORDERS = {0: "unknown", 1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"}
-"""FFmpeg's number -> which field comes first, in the file and on the screen: top or bottom."""
-INTERLACED = ("tt", "bb", "tb", "bt")
 ATTACHED = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 
 
@@ -87,7 +85,7 @@ class VideoInfo:
     frames: int | None
     """Number of frames, as the header claims."""
     field_order: str
-    """A key of ``FIELD_ORDERS``."""
+    """One of ``fields.FIELD_ORDERS``."""
     side_data: dict[str, str] = field(hash=False)
     """What frames carry besides samples, and its values: "mastering display", "closed captions" ..."""
     colour: Colour
@@ -105,7 +103,7 @@ class VideoInfo:
     @property
     def interlaced(self) -> bool:
         """Whether a frame holds two fields of different times."""
-        return self.field_order in INTERLACED
+        return self.field_order in FIRST_SHOWN
 
     @property
     def hdr10(self) -> str:
@@ -273,8 +271,8 @@ def _codec_tag(context: av.VideoCodecContext) -> str:
 
 def _field_order(frame: av.VideoFrame, context: av.VideoCodecContext) -> str:
     """The order in the stream's header; a header may leave it open, or call pictures of two fields progressive."""
-    order = FIELD_ORDERS.get(context.field_order, "unknown")
-    if frame.interlaced_frame and order not in INTERLACED:
+    order = FIELD_ORDERS[context.field_order] if context.field_order < len(FIELD_ORDERS) else "unknown"
+    if frame.interlaced_frame and order not in FIRST_SHOWN:
         return "tt"
     return order
 

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 import av
 from av.stream import Disposition
 
+from deblurcli.media.fields import FIELD_ORDERS, FIRST_SHOWN
 from deblurcli.media.probe import Chapter, MediaInfo, StreamInfo, VideoInfo
 
 Holder = TypeVar("Holder")
@@ -36,12 +37,6 @@ MUXER_BOXES = frozenset(
 CARRIED_BOXES = frozenset(map(str.encode, ("clap", "st3d", "sv3d", "mdcv", "clli", "amve", "hfov")))
 """Boxes that stay true when pixels change, and are copied from MP4 or QuickTime to MP4 or QuickTime."""
 BOX_NAMES = {"clap": "clean aperture", "st3d": "stereo", "sv3d": "spherical", "vexu": "spatial video (vexu)"}
-FIRST_FIELDS = {
-    "tt": "top field first",
-    "bt": "top field first",
-    "bb": "bottom field first",
-    "tb": "bottom field first",
-}
 UNSPECIFIED_TAG = {"range": 0}
 """H.273's 2 for the others."""
 TERMINOLOGY_CODES = {
@@ -110,7 +105,9 @@ def _roles(stream: StreamInfo | VideoInfo) -> dict[str, bool]:
 
 
 def _field_order(video: VideoInfo) -> str:
-    return FIRST_FIELDS.get(video.field_order, "progressive")
+    return {"tff": "top field first", "bff": "bottom field first"}.get(
+        FIRST_SHOWN.get(video.field_order, ""), "progressive"
+    )
 
 
 def _boxes(video: VideoInfo) -> dict[str, bytes]:
@@ -180,6 +177,11 @@ def _give_rotation(stream: av.stream.Stream, matrix: tuple[int, ...] | None) -> 
         stream.set_display_matrix(matrix)
 
 
+def _give_field_order(stream: av.stream.Stream, order: str) -> None:
+    if order != "progressive":
+        stream.codec_context.field_order = FIELD_ORDERS.index("tt" if order.startswith("top") else "bb")
+
+
 def _give_aspect(stream: av.stream.Stream, ratio: Fraction) -> None:
     stream.codec_context.sample_aspect_ratio = ratio
 
@@ -196,7 +198,7 @@ VIDEO: tuple[Property[VideoInfo], ...] = (
     ),
     Property("rotation", lambda video: video.display_matrix, changed, _give_rotation),
     Property("sample aspect ratio", lambda video: video.sample_aspect_ratio or 1, changed, _give_aspect),
-    Property("field order", _field_order, changed, cure="use --codec libx264, or deinterlace it first"),
+    Property("field order", _field_order, changed, _give_field_order, "use --codec libx264, or deinterlace it first"),
     *map(_colour, ("primaries", "transfer", "matrix", "range")),
     _side_data("mastering display", HDR_CURE),
     _side_data("content light level", HDR_CURE),

@@ -5,22 +5,27 @@ from __future__ import annotations
 import contextlib
 import errno
 from array import array
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 
 import av
 
-from deblurcli.errors import DeblurError, OutputError, UsageError
-from deblurcli.files import OutputFile, reason
+from deblurcli.errors import DeblurError, OutputError
+from deblurcli.files import OutputFile
 from deblurcli.media import boxes
+from deblurcli.media.choice import choose
 from deblurcli.media.copied import MP4_FAMILY, CopiedStreams
-from deblurcli.media.encoders import CONTAINERS, RATE_CLOCKED, Encoding, choose
+from deblurcli.media.encoders import CONTAINERS, Encoding
 from deblurcli.media.extent import measure, seconds
+from deblurcli.media.fields import FIRST_SHOWN, FieldMarks
 from deblurcli.media.layout import pack
+from deblurcli.media.matroska import write_aspect
 from deblurcli.media.probe import probe
 from deblurcli.media.properties import CARRIED_BOXES, FILE, VIDEO, advised, content_tags, lost
 from deblurcli.media.reader import Frame, VideoReader
+from deblurcli.media.trial import add_video
 
 MP4_TAGS = frozenset(
     {"title", "artist", "album_artist", "album", "composer", "date", "comment", "genre", "copyright"}
@@ -39,6 +44,7 @@ class VideoWriter:
 
     Attributes:
         foreseen: what will not be kept, as far as it is known before the first frame, a line each.
+        notes: what is worth saying though nothing is lost, such as another codec than the input's.
         differences: what was not kept, a line each, found by reading the file back; complete after the exit.
 
     Raises:
@@ -67,12 +73,15 @@ class VideoWriter:
         self._last_dts: int | None = None
         self._copied: CopiedStreams | None = None
         self._rounded: set[str] = set()
+        self._opaque = True
         self._output = OutputFile(self.destination, inputs=[source.info.path], overwrite=overwrite)
         try:
             self._encoding: Encoding = choose(source.info.video, source.layout, self.destination, codec, crf, preset)
             self.codec, self.pix_fmt = self._encoding.codec, self._encoding.pix_fmt
-            self._clocked = self.codec in RATE_CLOCKED or self._encoding.muxer == "avi"
-            self._open(user_options=crf is not None or preset is not None)
+            self.notes = list(self._encoding.notes)
+            self._clocked = self._encoding.counted
+            self._marked = FieldMarks(FIRST_SHOWN.get(source.info.video.field_order, ""))
+            self._open()
         except BaseException:
             self._discard()
             raise
@@ -101,15 +110,15 @@ class VideoWriter:
         except (av.FFmpegError, OSError, ValueError) as error:
             raise self._failed(error) from error
 
-    def _open(self, user_options: bool) -> None:
+    def _open(self) -> None:
         info, video = self._source.info, self._source.info.video
         muxer = self._encoding.muxer
-        options = {}
+        options = dict(self._encoding.container_options)
         if muxer == "matroska":
-            options = {"avoid_negative_ts": "disabled"}
+            options["avoid_negative_ts"] = "disabled"
         if muxer in MP4_FAMILY:
             # The input's own clock, for the track and for the edit list that holds its start.
-            options = dict.fromkeys(("video_track_timescale", "movie_timescale"), str(video.time_base.denominator))
+            options |= dict.fromkeys(("video_track_timescale", "movie_timescale"), str(video.time_base.denominator))
             free = any(tag.lower() not in MP4_TAGS for tag in content_tags(info.tags))
             if free and not any(other.attached_picture for other in info.others):  # that form has no cover art
                 options["movflags"] = "use_metadata_tags"
@@ -117,13 +126,14 @@ class VideoWriter:
             self._container = av.open(
                 self._output.file, "w", format=muxer, container_options=options, metadata_errors="surrogateescape"
             )
-            self._video = self._add_video(user_options)
+            self._video = add_video(self._container, self._encoding, video)
+            self._video.disposition = self._source.stream.disposition
             self._shift = -min(0, video.start) * video.time_base if muxer != "matroska" else Fraction(0)
             if self._shift:
                 moved = f"all times moved by {seconds(self._shift)}"
                 self.differences.append(f"{moved}: {muxer} cannot begin before zero")
             if self._source.copied:
-                self._copied = CopiedStreams(self._source, self._container, muxer)
+                self._copied = CopiedStreams(self._source, self._container, self._encoding)
                 self.foreseen += self._copied.foreseen
             self._container.metadata.update(content_tags(info.tags))
             if chapters := self._source.container.chapters():
@@ -133,45 +143,17 @@ class VideoWriter:
             raise self._failed(error) from error
         self._clock = Fraction(self._video.time_base or video.time_base)
 
-    def _add_video(self, user_options: bool) -> av.VideoStream:
-        video = self._source.info.video
-        rate = video.rate or Fraction(25)
-        clock = 1 / rate if self._clocked else video.time_base
-        options = dict(self._encoding.options)
-        if self._clocked:
-            options["bf"] = "0"  # these carry no presentation times, so frames must not be reordered
-        try:
-            stream = self._container.add_stream(self.codec, rate=rate, options=options, time_base=clock)
-        except ValueError as error:
-            cure = "leave --codec out, or use .mkv"
-            raise OutputError(f"{self._encoding.muxer} cannot hold {self.codec}", cure) from error
-        context = stream.codec_context
-        stream.width, stream.height, stream.pix_fmt = video.width, video.height, self.pix_fmt
-        context.thread_count = 0
-        context.thread_type = "AUTO"
-        stream.disposition = self._source.stream.disposition
-        for row in VIDEO:
-            if row.write:
-                row.write(stream, row.read(video))
-        try:
-            context.open()
-        except av.FFmpegError as error:
-            found = f"{self.codec} does not open for {video.width}x{video.height} {self.pix_fmt}: {reason(error)}"
-            if user_options:
-                raise UsageError(found, "check --crf and --preset") from error
-            raise OutputError(found, "use --codec ffv1 and .mkv") from error
-        stream.time_base = clock
-        return stream
-
     def _cure(self) -> str:
         """What to do about something that this container cannot hold."""
         muxer, suffix = self._encoding.muxer, self._source.info.path.suffix.lower()
-        if suffix in CONTAINERS and CONTAINERS[suffix][0] != muxer:
+        if suffix in CONTAINERS and CONTAINERS[suffix].muxer != muxer:
             return f"use {suffix}, as the input"
         return "" if muxer == "matroska" else "use .mkv"
 
     def _encode(self, frame: Frame) -> None:
-        picture = pack(frame.planes, frame.layout, self.pix_fmt, frame.picture)
+        picture = self._marked(pack(frame.planes, frame.layout, self.pix_fmt, frame.picture))
+        if "alpha" in self._encoding.losses and self._opaque:
+            self._opaque = int(frame.planes[-1].min()) == frame.layout.top
         colour = frame.layout.colour
         picture.color_primaries, picture.color_trc = colour.primaries_tag, colour.transfer_tag
         picture.colorspace, picture.color_range = colour.matrix_tag, colour.range_tag
@@ -223,6 +205,7 @@ class VideoWriter:
             self._mux(None)
             self._container.close()
             self._carry_descriptions()
+            self._write_aspect()
             self._output.complete()
             self._read_back()
             self._output.publish()
@@ -240,6 +223,12 @@ class VideoWriter:
         pairs = {index + 1: id for index, id in streams.items()}  # FFmpeg counts tracks from 1
         boxes.carry(self._output.file, tracks, pairs, CARRIED_BOXES)
 
+    def _write_aspect(self) -> None:
+        video = self._source.info.video
+        ratio = video.sample_aspect_ratio
+        if ratio and ratio != 1 and self._encoding.muxer in ("matroska", "webm"):
+            write_aspect(self._output.file, video.width, video.height, ratio)
+
     def _read_back(self) -> None:
         """Compare the complete file with what was to be written, property by property."""
         muxer, source, cure = self._encoding.muxer, self._source.info, self._cure()
@@ -251,7 +240,10 @@ class VideoWriter:
         if self._rounded:
             kinds, advice = ", ".join(sorted(self._rounded)), "" if muxer in MP4_FAMILY else "; use .mp4"
             self.differences.append(f"times rounded to {self._clock} s by {muxer} ({kinds}){advice}")
-        self.differences += lost(VIDEO, source.video, result.video, muxer, cure)
+        video = source.video
+        if "alpha" in self._encoding.losses and self._opaque:
+            video = replace(video, alpha=False)  # it hid nothing
+        self.differences += lost(VIDEO, video, result.video, muxer, cure)
         self.differences += lost(FILE, source, result, muxer, cure)
         moved = self._compare_times(measured.times, result.video.time_base)
         if self._copied:

@@ -81,7 +81,7 @@ def test_rgb_into_mp4_stays_rgb(tmp_path: Path) -> None:
         ("mpeg4", ".mp4", "yuv420p", "mpeg4"),
         ("mpeg2video", ".ts", "yuv420p", "mpeg2video"),
         ("prores_ks", ".mov", "yuv422p10le", "prores_ks"),
-        ("mjpeg", ".mov", "yuvj422p", "libx264"),
+        ("mjpeg", ".mov", "yuvj422p", "mjpeg"),
         ("huffyuv", ".avi", "yuv422p", "huffyuv"),
     ],
 )
@@ -92,7 +92,7 @@ def test_the_codec_family_is_kept_nearly_lossless(
     source = make_clip(tmp_path / f"a{suffix}", codec=codec, pix_fmt=pix_fmt, options=quality)
     writer = copy(source, tmp_path / f"b{suffix}")
     assert writer.codec == expected
-    assert probe(tmp_path / f"b{suffix}").video.profile == probe(source).video.profile or codec in ("mjpeg", "libx264")
+    assert probe(tmp_path / f"b{suffix}").video.profile == probe(source).video.profile or codec == "libx264"
     with VideoReader(source) as a, VideoReader(tmp_path / f"b{suffix}") as b:
         pairs = list(zip(a.frames(), b.frames(), strict=True))
     assert [f.pts for f, _ in pairs] == [f.pts for _, f in pairs]
@@ -180,9 +180,26 @@ def test_sample_aspect_ratio(tmp_path: Path, source_name: str, name: str) -> Non
     assert probe(tmp_path / name).video.sample_aspect_ratio == Fraction(12, 11)
 
 
+@pytest.mark.parametrize("ratio", [Fraction(12, 11), Fraction(19, 16), Fraction(64, 45), Fraction(1, 2)])
+@pytest.mark.parametrize(
+    ("codec", "suffix"), [("ffv1", ".mkv"), ("libx264", ".mkv"), ("vp8", ".webm"), ("vp9", ".webm")]
+)
+def test_sample_aspect_ratio_in_matroska(tmp_path: Path, suffix: str, codec: str, ratio: Fraction) -> None:
+    source = make_clip(tmp_path / "a.mp4", codec="libx264", sar=ratio, audio="libopus", chapters=True)
+    writer = copy(source, tmp_path / f"b{suffix}", codec=codec)
+    assert [line for line in writer.differences if "aspect" in line or "opus" in line] == []
+    assert probe(tmp_path / f"b{suffix}").video.sample_aspect_ratio == ratio
+    assert read_times(tmp_path / f"b{suffix}") == read_times(source)
+    assert packet_hashes(tmp_path / f"b{suffix}", "audio") == packet_hashes(source, "audio")
+    with av.open(str(tmp_path / f"b{suffix}")) as container:  # the index still leads to every place
+        container.seek(300_000)
+        assert next(container.decode(video=0)).pts is not None
+        assert len(container.chapters()) == 2
+
+
 def test_sample_aspect_ratio_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", codec="libx264", sar=Fraction(12, 11))
-    writer = copy(source, tmp_path / "b.mkv", codec="ffv1")
+    writer = copy(source, tmp_path / "b.avi", codec="ffv1")
     assert [line for line in writer.differences if "sample aspect ratio not kept" in line]
 
 
@@ -276,8 +293,11 @@ def test_hdr10_metadata(tmp_path: Path) -> None:
     assert probe(source).video.hdr10 == f"{display}:max-cll=1000,400"
     assert copy(source, tmp_path / "b.mp4").differences == []
     assert probe(tmp_path / "b.mp4").video.hdr10 == probe(source).video.hdr10
-    lines = copy(source, tmp_path / "c.mp4", codec="libsvtav1").differences
-    assert sorted(line.split(" not kept")[0] for line in lines) == ["content light level", "mastering display"]
+    for codec in ("libx264", "libsvtav1"):
+        copy(source, tmp_path / f"{codec}.mp4", codec=codec)
+        assert set(probe(tmp_path / f"{codec}.mp4").video.side_data) >= {"mastering display", "content light level"}
+    lines = copy(source, tmp_path / "c.mkv", codec="ffv1").differences
+    assert {line.split(" not kept")[0] for line in lines} >= {"content light level", "mastering display"}
 
 
 def test_only_the_video_is_written_where_the_reader_copies_nothing(tmp_path: Path) -> None:

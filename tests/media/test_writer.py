@@ -79,15 +79,19 @@ def test_unknown_names(clip: Path, tmp_path: Path) -> None:
     refused(OutputError, clip, tmp_path / "b.xyz", "no known video suffix; use one of .mp4")
     refused(OutputError, clip, tmp_path / "b.mp4", "no encoder libx999; use --codec libx264", codec="libx999")
     refused(OutputError, clip, tmp_path / "b.mp4", "no encoder aac", codec="aac")
-    refused(OutputError, clip, tmp_path / "b.webm", "webm cannot hold libx264; leave --codec out", codec="libx264")
+    refused(OutputError, clip, tmp_path / "b.webm", "webm cannot hold libx264; use --codec libvpx-vp9", codec="libx264")
     refused(OutputError, clip, tmp_path / "b.mp4", "mp4 cannot hold prores_ks|cannot hold 64x48", codec="prores_ks")
 
 
 def test_options_an_encoder_lacks(clip: Path, tmp_path: Path) -> None:
     refused(UsageError, clip, tmp_path / "b.mkv", "ffv1 has no --crf", codec="ffv1", crf=10)
     refused(UsageError, clip, tmp_path / "b.mkv", "ffv1 has no --preset", codec="ffv1", preset="slow")
-    refused(UsageError, clip, tmp_path / "b.mkv", "does not open .* check --crf and --preset", preset="nonsense")
-    refused(UsageError, clip, tmp_path / "b.mkv", "does not open .* check --crf and --preset", crf=-300)
+    refused(UsageError, clip, tmp_path / "b.mkv", "--preset nonsense is none of libx264; use ultra", preset="nonsense")
+    refused(UsageError, clip, tmp_path / "b.mkv", "--crf -300 is out of range for libx264; use 0 to 51", crf=-300)
+    refused(UsageError, clip, tmp_path / "b.webm", "--crf 99 is out of range .* use 0 to 63", codec="vp9", crf=99)
+    refused(
+        UsageError, clip, tmp_path / "b.mp4", "--preset 14 is none of libsvtav1; use 0 to 13", codec="av1", preset="14"
+    )
 
 
 def test_crf_and_preset_reach_the_encoder(clip: Path, tmp_path: Path) -> None:
@@ -109,7 +113,7 @@ def test_crf_zero_is_lossless(clip: Path, tmp_path: Path, codec: str) -> None:
 def test_ten_bits_are_not_made_eight(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     deep = make_clip(tmp_path / "in" / "a.mkv", pix_fmt="yuv422p10le")
-    refused(OutputError, deep, tmp_path / "b.mp4", "mpeg4 cannot hold 64x48 yuv422p10le unchanged; use", codec="mpeg4")
+    refused(OutputError, deep, tmp_path / "b.mp4", "mpeg4 cannot hold 64x48 yuv422p10le; use", codec="mpeg4")
     refused(OutputError, deep, tmp_path / "b.flv", "cannot hold|", codec="flv")
     writer = copy(deep, tmp_path / "b.mp4")
     assert (writer.codec, writer.pix_fmt) == ("libx264", "yuv422p10le")
@@ -123,7 +127,7 @@ def test_odd_sizes(tmp_path: Path, size: tuple[int, int]) -> None:
     odd = make_clip(tmp_path / "in" / "a.mkv", size=size)
     assert copy(odd, tmp_path / "b.mkv").codec == "ffv1"
     assert samples(tmp_path / "b.mkv") == samples(odd)
-    refused(OutputError, odd, tmp_path / "c.mp4", "libx264 cannot hold .* unchanged; use --codec", codec="libx264")
+    refused(OutputError, odd, tmp_path / "c.mp4", "libx264 does not open for .*; use --codec", codec="libx264")
     if size != (1, 1):
         copy(odd, tmp_path / "c.mp4")
         video = probe(tmp_path / "c.mp4").video

@@ -12,12 +12,16 @@ from av.stream import Discard, Disposition
 
 from deblurcli.errors import InputError
 from deblurcli.files import reason
+from deblurcli.media.decoder import decoder_of
 from deblurcli.media.layout import Colour, layout_of
 
 __all__ = ["Colour", "MediaInfo", "StreamInfo", "VideoInfo", "open_input", "probe"]
 
 MAX_PIXELS = 1 << 28
 """16384 x 16384; checked before a frame is allocated."""
+
+MAX_FAILURES = 1000
+"""Packets that do not decode before the first frame; a recording may begin in the middle of a long group of pictures."""
 
 REFUSED = {"tty": "text", "image2": "a picture", "sdp": "a session description"}
 REFUSED |= dict.fromkeys(("hls", "dash", "concat"), "a playlist")
@@ -236,16 +240,18 @@ def _other(stream: av.stream.Stream) -> StreamInfo:
 
 def _first_frame(container: av.container.InputContainer, stream: av.VideoStream, path: Path) -> av.VideoFrame:
     failures = 0
-    packets = container.demux(stream)
-    while failures <= 100:
+    packets, decoder = container.demux(stream), decoder_of(stream)
+    while failures <= MAX_FAILURES:
         try:
             if (packet := next(packets, None)) is None:
                 break
-            for frame in packet.decode():
-                return frame
         except (av.FFmpegError, ValueError):
             failures += 1
             packets = container.demux(stream)
+            continue
+        for frame in decoder.decode(packet):
+            return frame
+        failures += bool(decoder.complaint)
     if failures:
         raise InputError(f"{path.name} holds no frame that decodes", "re-mux it, or copy it again")
     raise InputError(f"{path.name} holds no frames", "give a video file")

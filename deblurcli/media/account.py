@@ -25,10 +25,11 @@ USUAL_REORDERING = 8
 """The same for AVI, which hardly holds such streams."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Entry:
-    """A packet whose picture has not come out."""
+    """A packet that went into the decoder."""
 
+    number: int
     time: int | None
     silent: bool
     """It need not give a picture of its own."""
@@ -38,11 +39,11 @@ class Entry:
 class Account:
     """Follows the packets of one stream through its decoder, in memory that does not grow.
 
-    Pictures leave a decoder in order of time. A packet whose time is before that of a picture that left has lost its own.
+    Pictures leave a decoder in order of time. A packet whose time is before that of one that left has lost its own.
 
     Args:
-        slots: packets have no times of presentation, as in AVI: the first picture that comes out is shown in the slot of
-            the first packet, and so on.
+        slots: packets have no times of presentation, as in AVI: the first picture that comes out is shown in the slot
+            of the first packet, and so on.
         reckoned: some times of packets are a demuxer's guess, which may be wrong.
 
     Attributes:
@@ -61,25 +62,26 @@ class Account:
         self._pending: dict[int, Entry] = {}
         self._fields: dict[int, int | None] = {}  # interlaced pictures that just left: the number and time of each
 
-    def enter(self, packet: av.Packet) -> int:
-        """Note a packet that goes into the decoder; its number, which the picture brings back as ``opaque``."""
+    def enter(self, packet: av.Packet) -> None:
+        """Note a packet that goes into the decoder, and mark it, so that the picture tells which one it is from."""
         number, self.entered = self.entered, self.entered + 1
         silent = packet.is_discard or self.codec in MAY_SKIP or not shown(self.codec, packet)
-        self._pending[number] = Entry(None if self._slots is not None else packet.pts, silent)
+        entry = Entry(number, None if self._slots is not None else packet.pts, silent)
+        self._pending[number] = packet.opaque = entry
         if self._slots is not None:
             self._slots.append(packet.dts)
-        return number
 
-    def complain(self, number: int, complaint: str) -> None:
-        """Note what the decoder said of a packet."""
+    def complain(self, complaint: str) -> None:
+        """Note what the decoder said of the last packet."""
         self.complaint = self.complaint or complaint
-        if entry := self._pending.get(number):
+        if entry := self._pending.get(self.entered - 1):
             entry.complaint = complaint
 
     def leave(self, frame: av.VideoFrame, reordered: bool) -> list[Picture]:
         """A picture that came out, behind those that were lost before it; ``reordered``: whether the stream may be."""
-        number = frame.opaque if isinstance(frame.opaque, int) else -1
-        entry = self._pending.pop(number, None)
+        entry = frame.opaque if isinstance(frame.opaque, Entry) else None
+        number = entry.number if entry else -1
+        self._pending.pop(number, None)
         damaged = frame.is_corrupt or bool(entry and entry.complaint)
         if frame.interlaced_frame and self.codec == "h264":
             self._fields = {n: t for n, t in self._fields.items() if n > number - MAX_REORDERING} | {number: frame.pts}

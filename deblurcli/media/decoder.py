@@ -11,7 +11,7 @@ import av
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """Decoders that read the alpha of WebM, which FFmpeg's own ignore; by codec."""
 
-# FFmpeg tells of much damage in its log only. It is listened to at the level of errors, every time the same is said, and
+# FFmpeg tells of much damage in its log only. It is listened to at the level of errors, also where it repeats itself;
 # what nobody listens to goes nowhere.
 av.logging.set_level(av.logging.ERROR)
 av.logging.set_skip_repeated(False)

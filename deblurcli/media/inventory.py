@@ -1,6 +1,6 @@
 """A look through all packets of a file before the work begins: how many there are, and what changes on the way.
 
-Nothing is decoded but a keyframe a second, which is cheap beside restoring; and so a video that cannot be restored to its
+Nothing is decoded but a keyframe a second, which is cheap beside restoring; so a video that cannot be restored to its
 end is refused at once, not after hours.
 """
 
@@ -178,10 +178,9 @@ class _Looks:
     def _look(self, packet: av.Packet, ordinal: int) -> None:
         before = self._looked[0] if self._looked else -1
         self._looked, self._skipped = (ordinal, _time(packet)), None
-        if picture := keyframe(self.decoder, packet):
-            if picture != self.facts.picture:
-                at, picture = self._first_change(before, ordinal) or (_time(packet), picture)
-                raise change_of_picture(self.path, self.facts.picture, picture, at)
+        if (picture := keyframe(self.decoder, packet)) and picture != self.facts.picture:
+            at, picture = self._first_change(before, ordinal) or (_time(packet), picture)
+            raise change_of_picture(self.path, self.facts.picture, picture, at)
 
     def _first_change(self, after: int, until: int) -> tuple[Fraction, tuple[int, int, str]] | None:
         """The earliest keyframe of another kind among the packets numbered so."""

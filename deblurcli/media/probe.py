@@ -21,7 +21,7 @@ MAX_PIXELS = 1 << 28
 """16384 x 16384; checked before a frame is allocated."""
 
 MAX_FAILURES = 1000
-"""Packets that do not decode before the first frame; a recording may begin in the middle of a long group of pictures."""
+"""Packets that do not decode before the first frame: a recording may begin far from the next keyframe."""
 
 REFUSED = {"tty": "text", "image2": "a picture", "sdp": "a session description"}
 REFUSED |= dict.fromkeys(("hls", "dash", "concat"), "a playlist")

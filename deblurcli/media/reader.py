@@ -78,8 +78,8 @@ class Frame:
 class VideoReader:
     """Decodes one video stream, in constant memory. Use as a context manager; read through once.
 
-    A frame that is lost to damage is replaced by the one before it (at the beginning, by the one behind), so that number
-    and times of the frames hold.
+    A frame that is lost to damage is replaced by the one before it (at the beginning, by the one behind), so that the
+    number of frames and their times hold.
 
     Args:
         path: the video.
@@ -204,7 +204,7 @@ class VideoReader:
         return replace(frame, pts=frame.pts + step, duration=0)
 
     def _pictures(self) -> Iterator[Picture | av.Packet]:
-        in_a_row = read = 0
+        in_a_row = 0
         for packet in self._demux():
             self._clock.move(packet)
             if packet.stream_index != self.stream.index:
@@ -215,13 +215,12 @@ class VideoReader:
                         self.damage.note_nudged(packet.stream_index)
                     yield packet
                 continue
-            read += bool(packet.size)
-            number = self._account.enter(packet) if packet.size else None
-            packet.opaque = number
+            if packet.size:
+                self._account.enter(packet)
             frames = self._decoder.decode(packet)
             if complaint := self._decoder.complaint:
                 in_a_row = 0 if frames else in_a_row + 1
-                self._account.complain(self._account.entered - 1 if number is None else number, complaint)
+                self._account.complain(complaint)
                 if in_a_row >= MAX_FAILURES:
                     found = f"{self.info.path.name}: {MAX_FAILURES} damaged packets in a row ({complaint})"
                     raise InputError(found, "copy it again, or cut out the damaged part")
@@ -230,8 +229,8 @@ class VideoReader:
             for frame in frames:
                 yield from self._account.leave(frame, bool(self._decoder.context.has_b_frames))
         yield from self._account.close()
-        if read < self.inventory.packets:
-            self.damage.note_shrunk(self.inventory.packets, read)
+        if self._account.entered < self.inventory.packets:
+            self.damage.note_shrunk(self.inventory.packets, self._account.entered)
 
     def _demux(self) -> Iterator[av.Packet]:
         """The packets of the streams that are read; where one cannot be, it goes on behind the damage."""

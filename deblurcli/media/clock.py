@@ -119,6 +119,11 @@ class Clock:
             packet.pts = None if packet.pts is None else packet.pts + ticks
             packet.dts = None if packet.dts is None else packet.dts + ticks
 
+    def is_joint(self, packet: av.Packet) -> bool:
+        """Whether a packet that was moved is the last one before a restart, where a break is nothing new."""
+        behind = self._ordinals[packet.stream_index] + 1
+        return any(restart.ordinals.get(packet.stream_index) == behind for restart in self._restarts)
+
     def straighten(self, packet: av.Packet) -> bool:
         """Let the decoding times of a copied stream increase, and no packet be presented before it is decoded.
 

@@ -11,9 +11,12 @@ import av
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """Decoders that read the alpha of WebM, which FFmpeg's own ignore; by codec."""
 
-# FFmpeg tells of much damage in its log only. It is listened to at the level of errors, also where it repeats itself;
-# what nobody listens to goes nowhere.
-av.logging.set_level(av.logging.ERROR)
+WARNINGS = ("exceeds containing master element", "invalid as first byte of an EBML number")
+"""Damage that FFmpeg only warns of."""
+
+# FFmpeg tells of much damage in its log only. It is listened to, also where it repeats itself; what nobody listens to
+# goes nowhere.
+av.logging.set_level(av.logging.WARNING)
 av.logging.set_skip_repeated(False)
 logging.getLogger("libav").addHandler(logging.NullHandler())
 logging.getLogger("libav").propagate = False
@@ -21,9 +24,11 @@ logging.getLogger("libav").propagate = False
 
 @contextmanager
 def complaints() -> Iterator[list[tuple[int, str, str]]]:
-    """Errors that FFmpeg tells of in this thread: level, who, and what."""
+    """Errors that FFmpeg tells of in this thread, and warnings that are about damage: level, who, and what."""
+    found: list[tuple[int, str, str]] = []
     with av.logging.Capture() as said:
-        yield said
+        yield found
+    found += [entry for entry in said if entry[0] <= av.logging.ERROR or any(w in entry[2] for w in WARNINGS)]
 
 
 class Decoder:

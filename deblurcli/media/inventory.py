@@ -23,6 +23,8 @@ DISCONTINUOUS = ("mpegts", "mpeg")
 """Containers made for broadcasting, in which a clock may leap ahead."""
 TIMED = ("matroska", "mov", "flv", "asf", "mxf")
 """Containers whose header says how long the file lasts."""
+TRANSPORT_PACKETS = {188: 0, 192: 4, 204: 0}
+"""Lengths of the packets of a transport stream, and where in them the mark is by which they are known."""
 MAX_SHORTFALL = Fraction(1, 2)
 """Seconds by which a header may be wrong about the length of a whole file."""
 LOOK_INTERVAL = Fraction(1)
@@ -105,7 +107,11 @@ def _take(path: Path, index: int, size: int, changed: int, facts: _Facts) -> Inv
     known = [time for time in first if time is not None]
     restarts = continuity.restarts(index)
     start = min(known) if known and first[0] is not None else None
-    cut = _shortfall(packets, promised, facts) or ("" if restarts else _missing_time(end, all_end, facts))
+    cut = (
+        _shortfall(packets, promised, facts)
+        or ("" if restarts else _missing_time(end, all_end, facts))
+        or (_broken_end(path, size) if facts.container == "mpegts" else "")
+    )
     return Inventory(packets, start, bool(first) and first[0] is None, restarts, cut)
 
 
@@ -134,7 +140,7 @@ def _promised_packets(stream: av.VideoStream, facts: _Facts) -> int:
 def _shortfall(packets: int, promised: int, facts: _Facts) -> str:
     if packets >= promised:
         return ""
-    span, held = (f" ({number / facts.rate:.2f} s)" if facts.rate else "" for number in (promised, packets))
+    span, held = (f" ({float(number / facts.rate):.2f} s)" if facts.rate else "" for number in (promised, packets))
     return f"the header promises {promised} frames{span}, the file holds {packets}{held}: it was cut"
 
 
@@ -148,6 +154,16 @@ def _missing_time(end: Fraction, all_end: Fraction, facts: _Facts) -> str:
     ):
         if promised and promised - held > margin:
             return f"the header promises {float(promised):.2f} s, the file holds {float(held):.2f} s: it was cut"
+    return ""
+
+
+def _broken_end(path: Path, size: int) -> str:
+    """A transport stream is made of packets of one length."""
+    with path.open("rb") as file:
+        head = file.read(2 * max(TRANSPORT_PACKETS) + 1)
+    for length, offset in TRANSPORT_PACKETS.items():
+        if head[offset : offset + 2 * length : length] == b"GG" and size % length:
+            return "the file ends in the middle of a packet: it was cut"
     return ""
 
 

@@ -18,7 +18,7 @@ from deblurcli.files import reason
 from deblurcli.media.account import Account
 from deblurcli.media.clock import Clock, Picture, Timeline
 from deblurcli.media.damage import Damage
-from deblurcli.media.decoder import complaints, decoder_of, plain
+from deblurcli.media.decoder import WARNINGS, complaints, decoder_of, plain
 from deblurcli.media.inventory import change_of_picture, take_inventory
 from deblurcli.media.layout import PlaneLayout, layout_of, unpack
 from deblurcli.media.probe import MediaInfo, open_input, probe
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 MAX_FAILURES = 1000
 """Damaged packets in a row after which a file is given up."""
+
+
+INCOMPLETE = "a packet is incomplete"
+"""What is said where the container knows of damage that the decoder does not see."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +103,10 @@ class VideoReader:
         self.inventory = take_inventory(self.info)
         self.damage = Damage(self.info.path.name, strict)
         video = self.info.video
-        self.container = open_input(self.info.path)
+        with complaints() as said:
+            self.container = open_input(self.info.path)
+        if opening := [text for _, _, text in said if any(words in text for words in WARNINGS)]:
+            self.damage.note_container(plain(opening[0]))
         self.stream = self.container.streams.video[[s.index for s in self.container.streams.video].index(video.index)]
         self.layout: PlaneLayout = layout_of(video.pix_fmt, video.colour)
         self.copied = copied
@@ -209,7 +216,7 @@ class VideoReader:
             self._clock.move(packet)
             if packet.stream_index != self.stream.index:
                 if packet.size:  # an empty one only marks the end
-                    if packet.is_corrupt:
+                    if packet.is_corrupt and not self._clock.is_joint(packet):
                         self.damage.note_copied(packet.stream_index, packet.stream.type)
                     if self._clock.straighten(packet):
                         self.damage.note_nudged(packet.stream_index)
@@ -218,7 +225,9 @@ class VideoReader:
             if packet.size:
                 self._account.enter(packet)
             frames = self._decoder.decode(packet)
-            if complaint := self._decoder.complaint:
+            incomplete = packet.size and packet.is_corrupt and not self._clock.is_joint(packet)
+            complaint = self._decoder.complaint or (INCOMPLETE if incomplete else "")
+            if complaint:
                 in_a_row = 0 if frames else in_a_row + 1
                 self._account.complain(complaint)
                 if in_a_row >= MAX_FAILURES:

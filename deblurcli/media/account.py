@@ -33,6 +33,8 @@ class Entry:
     time: int | None
     silent: bool
     """It need not give a picture of its own."""
+    sound: bool
+    """What its container says against it is to be ignored."""
     complaint: str = ""
 
 
@@ -62,11 +64,11 @@ class Account:
         self._pending: dict[int, Entry] = {}
         self._fields: dict[int, int | None] = {}  # interlaced pictures that just left: the number and time of each
 
-    def enter(self, packet: av.Packet) -> None:
+    def enter(self, packet: av.Packet, sound: bool = False) -> None:
         """Note a packet that goes into the decoder, and mark it, so that the picture tells which one it is from."""
         number, self.entered = self.entered, self.entered + 1
         silent = packet.is_discard or self.codec in MAY_SKIP or not shown(self.codec, packet)
-        entry = Entry(number, None if self._slots is not None else packet.pts, silent)
+        entry = Entry(number, None if self._slots is not None else packet.pts, silent, sound)
         self._pending[number] = packet.opaque = entry
         if self._slots is not None:
             self._slots.append(packet.dts)
@@ -82,7 +84,7 @@ class Account:
         entry = frame.opaque if isinstance(frame.opaque, Entry) else None
         number = entry.number if entry else -1
         self._pending.pop(number, None)
-        damaged = frame.is_corrupt or bool(entry and entry.complaint)
+        damaged = bool(entry.complaint or (frame.is_corrupt and not entry.sound)) if entry else frame.is_corrupt
         if frame.interlaced_frame and self.codec == "h264":
             self._fields = {n: t for n, t in self._fields.items() if n > number - MAX_REORDERING} | {number: frame.pts}
         time = frame.pts if self._slots is None else None

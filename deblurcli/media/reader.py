@@ -222,10 +222,11 @@ class VideoReader:
                         self.damage.note_nudged(packet.stream_index)
                     yield packet
                 continue
+            joint = bool(packet.size) and self._clock.is_joint(packet)
             if packet.size:
-                self._account.enter(packet)
+                self._account.enter(packet, joint)
             frames = self._decoder.decode(packet)
-            incomplete = packet.size and packet.is_corrupt and not self._clock.is_joint(packet)
+            incomplete = packet.size and packet.is_corrupt and not joint
             complaint = self._decoder.complaint or (INCOMPLETE if incomplete else "")
             if complaint:
                 in_a_row = 0 if frames else in_a_row + 1

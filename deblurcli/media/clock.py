@@ -120,9 +120,13 @@ class Clock:
             packet.dts = None if packet.dts is None else packet.dts + ticks
 
     def is_joint(self, packet: av.Packet) -> bool:
-        """Whether a packet that was moved is the last one before a restart, where a break is nothing new."""
-        behind = self._ordinals[packet.stream_index] + 1
-        return any(restart.ordinals.get(packet.stream_index) == behind for restart in self._restarts)
+        """Whether a packet that was moved is one of the last two before a restart, where a break is nothing new.
+
+        A parser may give the mark of the last one to the one before.
+        """
+        index = packet.stream_index
+        ends = (restart.ordinals.get(index, 0) - self._ordinals[index] for restart in self._restarts)
+        return any(1 <= rest <= 2 for rest in ends)
 
     def straighten(self, packet: av.Packet) -> bool:
         """Let the decoding times of a copied stream increase, and no packet be presented before it is decoded.

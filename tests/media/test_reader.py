@@ -91,11 +91,10 @@ def damage_packet(path: Path, number: int, to: Path) -> Path:
     return to
 
 
-@pytest.mark.parametrize("name", ["a.mov", "b.avi"])
-def test_a_lost_frame_is_the_one_before_again(tmp_path: Path, name: str) -> None:
-    whole = make_clip(tmp_path / name, codec="png", pix_fmt="rgb24", **NOISY)  # type: ignore[arg-type]
+def test_a_lost_frame_is_the_one_before_again(tmp_path: Path) -> None:
+    whole = make_clip(tmp_path / "a.mov", codec="png", pix_fmt="rgb24", **NOISY)  # type: ignore[arg-type]
     sound, _ = read(whole)
-    found, said = read(damage_packet(whole, 10, tmp_path / f"damaged{whole.suffix}"))
+    found, said = read(damage_packet(whole, 10, tmp_path / "damaged.mov"))
     assert [(f.pts, f.duration) for f in found] == [(f.pts, f.duration) for f in sound]
     for number, (frame, other) in enumerate(zip(found, sound, strict=True)):
         expected = sound[9] if number == 10 else other

@@ -85,7 +85,7 @@ def _take(path: Path, index: int, size: int, changed: int, facts: _Facts) -> Inv
         promised = _promised_packets(stream, facts)
         timed = {other.index for other in container.streams if other.type == "audio"} | {index}
         continuity = Continuity(timed, facts.container in DISCONTINUOUS)
-        looks = _Looks(path, stream, facts)
+        looks = _Looks(path, stream, facts, continuity)
         ordinals: dict[int, int] = {}
         first: list[int | None] = []
         end = all_end = Fraction(0)
@@ -170,17 +170,20 @@ def _broken_end(path: Path, size: int) -> str:
 class _Looks:
     """Looks at keyframes for pictures of another size or format."""
 
-    def __init__(self, path: Path, stream: av.VideoStream, facts: _Facts) -> None:
-        self.path, self.stream, self.facts = path, stream, facts
+    def __init__(self, path: Path, stream: av.VideoStream, facts: _Facts, continuity: Continuity) -> None:
+        self.path, self.stream, self.facts, self.continuity = path, stream, facts, continuity
+        self._origin: Fraction | None = None
         self.decoder = decoder_of(stream)
         self._looked: tuple[int, Fraction] | None = None  # number and time of the last one looked at
         self._skipped: tuple[av.Packet, int] | None = None
 
     def add(self, packet: av.Packet, ordinal: int) -> None:
         """Look at a packet if its turn has come."""
+        at = _time(packet)
+        if self._origin is None or (ordinal < MAX_REORDERING and at < self._origin):
+            self._origin = at
         if not packet.is_keyframe or packet.is_discard:
             return
-        at = _time(packet)
         if self._looked and 0 <= at - self._looked[1] < LOOK_INTERVAL:
             self._skipped = (packet, ordinal)
             return
@@ -195,11 +198,14 @@ class _Looks:
         before = self._looked[0] if self._looked else -1
         self._looked, self._skipped = (ordinal, _time(packet)), None
         if (picture := keyframe(self.decoder, packet)) and picture != self.facts.picture:
-            at, picture = self._first_change(before, ordinal) or (_time(packet), picture)
-            raise change_of_picture(self.path, self.facts.picture, picture, at)
+            ordinal, at, picture = self._first_change(before, ordinal) or (ordinal, _time(packet), picture)
+            index = self.stream.index
+            moved = [r.moved for r in self.continuity.restarts(index) if ordinal >= r.ordinals.get(index, ordinal + 1)]
+            at += moved[-1] if moved else 0
+            raise change_of_picture(self.path, self.facts.picture, picture, at - (self._origin or 0))
 
-    def _first_change(self, after: int, until: int) -> tuple[Fraction, tuple[int, int, str]] | None:
-        """The earliest keyframe of another kind among the packets numbered so."""
+    def _first_change(self, after: int, until: int) -> tuple[int, Fraction, tuple[int, int, str]] | None:
+        """The earliest keyframe of another kind among the packets numbered so: number, time, and what it is."""
         with open_input(self.path) as container:
             stream = next(s for s in container.streams.video if s.index == self.stream.index)
             decoder, number = decoder_of(stream), -1
@@ -208,7 +214,7 @@ class _Looks:
                 if after < number <= until and packet.size and packet.is_keyframe:
                     picture = keyframe(decoder, packet)
                     if picture and picture != self.facts.picture:
-                        return _time(packet), picture
+                        return number, _time(packet), picture
         return None
 
 
@@ -224,7 +230,7 @@ def keyframe(decoder: Decoder, packet: av.Packet) -> tuple[int, int, str] | None
 
 
 def change_of_picture(path: Path, old: tuple[int, int, str], new: tuple[int, int, str], at: Fraction) -> InputError:
-    """What is said of a video that changes its size or format on the way."""
+    """What is said of a video that changes its size or format; ``at``: seconds since its beginning."""
     was, now = (f"{width}x{height} {pix_fmt}" for width, height, pix_fmt in (old, new))
     return InputError(f"{path.name} changes from {was} to {now} at {float(at):.2f} s", "cut it in two there first")
 

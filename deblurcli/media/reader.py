@@ -270,7 +270,7 @@ class VideoReader:
         video = self.info.video
         old, new = (video.width, video.height, video.pix_fmt), (frame.width, frame.height, frame.format.name)
         if old != new:
-            raise change_of_picture(self.info.path, old, new, pts * video.time_base)
+            raise change_of_picture(self.info.path, old, new, (pts - video.start) * video.time_base)
         return Frame(unpack(frame, self.layout), self.layout, pts, video.time_base, frame.duration or 0, frame)
 
     def _seconds(self, pts: int) -> float:

@@ -1,4 +1,4 @@
-"""Small clips of many kinds, damaged by a seed, read and written with a zero change, and judged against the whole clip."""
+"""Small clips of many kinds, damaged by a seed, read and written with a zero change, judged against the whole clip."""
 
 from __future__ import annotations
 

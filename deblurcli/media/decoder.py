@@ -11,8 +11,15 @@ import av
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """Decoders that read the alpha of WebM, which FFmpeg's own ignore; by codec."""
 
-WARNINGS = ("exceeds containing master element", "invalid as first byte of an EBML number")
-"""Damage that FFmpeg only warns of."""
+BROKEN_PACKET = "Packet corrupt"
+WARNINGS = (
+    BROKEN_PACKET,
+    "exceeds containing master element",
+    "invalid as first byte of an EBML number",
+    "Unknown-sized element",
+    "is invalid (first=",
+)
+"""Damage of containers that FFmpeg only warns of."""
 
 # FFmpeg tells of much damage in its log only. It is listened to, also where it repeats itself; what nobody listens to
 # goes nowhere.

@@ -82,8 +82,9 @@ class _Facts:
 def _take(path: Path, index: int, size: int, changed: int, facts: _Facts) -> Inventory:
     with open_input(path) as container:
         stream = container.streams.video[[s.index for s in container.streams.video].index(index)]
-        promised = _promised_packets(stream, facts)
         timed = {other.index for other in container.streams if other.type == "audio"} | {index}
+        promised = _promised_packets(stream, facts)
+        listed = {other.index: _listed_packets(other, facts) for other in container.streams if other.index in timed}
         continuity = Continuity(timed, facts.container in DISCONTINUOUS)
         looks = _Looks(path, stream, facts, continuity)
         ordinals: dict[int, int] = {}
@@ -104,11 +105,13 @@ def _take(path: Path, index: int, size: int, changed: int, facts: _Facts) -> Inv
                 looks.add(packet, ordinal)
         looks.close()
     packets = ordinals.get(index, -1) + 1
+    short = [other for other, count in listed.items() if other != index and ordinals.get(other, -1) + 1 < count]
     known = [time for time in first if time is not None]
     restarts = continuity.restarts(index)
     start = min(known) if known and first[0] is not None else None
     cut = (
         _shortfall(packets, promised, facts)
+        or (f"the index lists more packets of stream {short[0]} than the file holds: it was cut" if short else "")
         or ("" if restarts else _missing_time(end, all_end, facts))
         or (_broken_end(path, size) if facts.container == "mpegts" else "")
     )
@@ -132,9 +135,11 @@ def readable(container: av.container.InputContainer, *streams: av.VideoStream) -
 
 def _promised_packets(stream: av.VideoStream, facts: _Facts) -> int:
     """How many packets the header lists; mp4 does not list those that an edit leaves out."""
-    if "mov" in facts.container:
-        return len(stream.index_entries or ())
-    return (facts.frames or 0) if facts.container == "avi" else 0
+    return max(_listed_packets(stream, facts), (facts.frames or 0) if facts.container == "avi" else 0)
+
+
+def _listed_packets(stream: av.stream.Stream, facts: _Facts) -> int:
+    return len(stream.index_entries or ()) if "mov" in facts.container or facts.container == "avi" else 0
 
 
 def _shortfall(packets: int, promised: int, facts: _Facts) -> str:

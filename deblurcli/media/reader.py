@@ -18,7 +18,7 @@ from deblurcli.files import reason
 from deblurcli.media.account import Account
 from deblurcli.media.clock import Clock, Picture, Timeline
 from deblurcli.media.damage import Damage
-from deblurcli.media.decoder import WARNINGS, complaints, decoder_of, plain
+from deblurcli.media.decoder import BROKEN_PACKET, WARNINGS, complaints, decoder_of, plain
 from deblurcli.media.inventory import change_of_picture, take_inventory
 from deblurcli.media.layout import PlaneLayout, layout_of, unpack
 from deblurcli.media.probe import MediaInfo, open_input, probe
@@ -105,7 +105,9 @@ class VideoReader:
         video = self.info.video
         with complaints() as said:
             self.container = open_input(self.info.path)
-        if opening := [text for _, _, text in said if any(words in text for words in WARNINGS)]:
+        # What is wrong with a packet is told again when it is read.
+        words = [words for words in WARNINGS if words != BROKEN_PACKET]
+        if opening := [text for _, _, text in said if any(part in text for part in words)]:
             self.damage.note_container(plain(opening[0]))
         self.stream = self.container.streams.video[[s.index for s in self.container.streams.video].index(video.index)]
         self.layout: PlaneLayout = layout_of(video.pix_fmt, video.colour)
@@ -256,8 +258,10 @@ class VideoReader:
                     packets, in_a_row = self.container.demux(*streams), in_a_row + 1
                 else:
                     in_a_row = -1
-            if said:
-                self.damage.note_container(plain(said[0][2]))
+            # Where the clock restarts, a break is nothing new.
+            told = [text for _, _, text in said if not (self.inventory.restarts and BROKEN_PACKET in text)]
+            if told:
+                self.damage.note_container(plain(told[0]))
             if in_a_row >= MAX_FAILURES:
                 found = f"{self.info.path.name}: {MAX_FAILURES} places in a row cannot be read"
                 raise InputError(found, "copy it again, or cut out the damaged part")

@@ -114,7 +114,9 @@ def complains(path: Path) -> bool:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
         try:
-            return any(frame.is_corrupt for frame in container.decode(stream)) or bool(said)
+            return any(frame.is_corrupt for frame in container.decode(stream)) or any(
+                entry[0] <= av.logging.ERROR for entry in said
+            )
         except av.FFmpegError:
             return True
 

@@ -85,6 +85,9 @@ def _take(path: Path, index: int, size: int, changed: int, facts: _Facts) -> Inv
         timed = {other.index for other in container.streams if other.type == "audio"} | {index}
         promised = _promised_packets(stream, facts)
         listed = {other.index: _listed_packets(other, facts) for other in container.streams if other.index in timed}
+        # The header of AVI counts the packets of sound where each is a tick; else it counts bytes or samples.
+        sounds = container.streams.audio if facts.container == "avi" else ()
+        counted = {sound.index: sound.frames for sound in sounds}
         continuity = Continuity(timed, facts.container in DISCONTINUOUS)
         looks = _Looks(path, stream, facts, continuity)
         ordinals: dict[int, int] = {}
@@ -95,6 +98,8 @@ def _take(path: Path, index: int, size: int, changed: int, facts: _Facts) -> Inv
                 continue
             ordinal = ordinals[packet.stream_index] = ordinals.get(packet.stream_index, -1) + 1
             continuity.add(packet, ordinal)
+            if packet.duration != 1:
+                counted.pop(packet.stream_index, None)
             at = packet.pts if packet.pts is not None else packet.dts
             over = Fraction(0) if at is None else (at + (packet.duration or 0)) * packet.time_base
             all_end = max(all_end, over)
@@ -105,13 +110,14 @@ def _take(path: Path, index: int, size: int, changed: int, facts: _Facts) -> Inv
                 looks.add(packet, ordinal)
         looks.close()
     packets = ordinals.get(index, -1) + 1
+    listed = {other: max(count, counted[other]) if other in counted else count for other, count in listed.items()}
     short = [other for other, count in listed.items() if other != index and ordinals.get(other, -1) + 1 < count]
     known = [time for time in first if time is not None]
     restarts = continuity.restarts(index)
     start = min(known) if known and first[0] is not None else None
     cut = (
         _shortfall(packets, promised, facts)
-        or (f"the index lists more packets of stream {short[0]} than the file holds: it was cut" if short else "")
+        or (f"the index lists more packets of stream {short[0]} than the file holds: some are missing" if short else "")
         or ("" if restarts else _missing_time(end, all_end, facts))
         or (_broken_end(path, size) if facts.container == "mpegts" else "")
     )

@@ -65,7 +65,7 @@ def deblur_video(
     source: FilePath, destination: FilePath, *,
     method: str = "meta", network: FilePath = "default", save_adapted: FilePath | None = None,
     codec: str | None = None, crf: float | None = None, preset: str | None = None,
-    overwrite: bool = False, skip_existing: bool = False,
+    overwrite: bool = False, skip_existing: bool = False, strict: bool = False,
     steps: int | str | None = None, rate: float | None = None, adapt_per: str | None = None, seed: int | None = None,
     patches: int | None = None, patch_size: int | None = None, batch: int | None = None, reblurring: str | None = None,
     crop: int | None = None, identity: float | None = None, replay: float | None = None,
@@ -103,7 +103,7 @@ def deblur_image(
     source: FilePath, destination: FilePath, *,
     network: FilePath = "default", tta_steps: int | None = None,
     rate: float | None = None, tta_pixels: int | None = None, tta_reblur: FilePath | None = None,
-    overwrite: bool = False, skip_existing: bool = False,
+    overwrite: bool = False, skip_existing: bool = False, strict: bool = False,
     device: str = "auto", dtype: str = "auto", tile: str | int = "auto", offline: bool = False,
     worker: Worker | None = None, console: Reporter | None = None,
 ) -> Result:  # fmt: skip

@@ -71,7 +71,9 @@ def _inspect(reader: VideoReader, options: SurveyOptions, worker: Worker) -> Ins
     except Diverged as error:
         no_camera = str(error)
     console.progress("fitting the camera", 1, 1)
-    return Inspection(reader.info, found, options, times, end, camera, no_camera, reader.decode_failures, reader.nudged)
+    return Inspection(
+        reader.info, found, options, times, end, camera, no_camera, reader.damage.packets, reader.damage.lines()
+    )
 
 
 def _require_drawing(path: Path) -> None:

@@ -60,7 +60,7 @@ class VideoJob:
         network = worker.place(options.network, "video", "deblur")
         outcomes: list[Outcome] = []
         with ExitStack() as open_files:
-            reader = open_files.enter_context(VideoReader(self.source, copied=True))
+            reader = open_files.enter_context(VideoReader(self.source, copied=True, strict=options.strict))
             if reader.info.video.interlaced:
                 console.warn(f"{self.source.name} is interlaced; deinterlace it first for a good result")
             # The output is opened before the first frame is looked at: what cannot be written is known at once.
@@ -76,7 +76,7 @@ class VideoJob:
             )
             for line in writer.foreseen:
                 console.warn(f"{self.source.name}: {line}")
-            spans = open_files.enter_context(closing(self._spans(VideoFootage(self.source))))
+            spans = open_files.enter_context(closing(self._spans(VideoFootage(self.source, strict=options.strict))))
             done = restore_video(
                 reader.items(),
                 writer.write,
@@ -162,7 +162,4 @@ def _tell_run(result: Result, done: Restoration, reader: VideoReader, writer: Vi
     result.differences += writer.differences
     if done.replaced:
         result.differences.append(f"{done.replaced} frames came out broken; the input frames were written instead")
-    if reader.decode_failures:
-        result.differences.append(f"{reader.decode_failures} damaged packets in the input; their frames are missing")
-    if reader.nudged:
-        result.differences.append(f"{reader.nudged} frames had missing or repeated timestamps; they were moved")
+    result.differences += reader.damage.lines()

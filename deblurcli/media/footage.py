@@ -33,24 +33,25 @@ class Footage:
 
 
 class VideoFootage(Footage):
-    """The frames of a video file, opened anew for every pass.
+    """The frames of a video file, opened anew for every pass; a ``strict`` pass refuses damage.
 
     Raises:
         InputError: the file is unusable, as :func:`deblurcli.media.probe.probe` says.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, strict: bool = False) -> None:
         self.info: MediaInfo = probe(path)
+        self.strict = strict
         self.name, self.total = self.info.path.name, self.info.expected_frames
 
     def pictures(self) -> Generator[Tensor, None, None]:
-        with VideoReader(self.info.path) as reader:
+        with VideoReader(self.info.path, strict=self.strict) as reader:
             for frame in reader.frames():
                 yield frame.rgb()
 
     def previews(self) -> Generator[Tensor, None, None]:
         # Closed in this order: the thread that decodes must end before its file does.
-        with VideoReader(self.info.path) as reader, closing(previewed(reader)) as frames:
+        with VideoReader(self.info.path, strict=self.strict) as reader, closing(previewed(reader)) as frames:
             for _, picture in frames:
                 yield picture
 

@@ -15,6 +15,7 @@ from deblurcli.errors import InputError
 from deblurcli.files import reason
 from deblurcli.media import boxes
 from deblurcli.media.container import open_input
+from deblurcli.media.decoder import decoder_of
 from deblurcli.media.fields import FIELD_ORDERS, FIRST_SHOWN
 from deblurcli.media.layout import Colour, layout_of
 from deblurcli.media.side_data import hdr10, side_data_of
@@ -24,6 +25,8 @@ __all__ = ["Colour", "MediaInfo", "StreamInfo", "VideoInfo", "open_input", "prob
 MAX_PIXELS = 1 << 28
 """16384 x 16384; checked before a frame is allocated."""
 
+MAX_FAILURES = 1000
+"""Packets that do not decode before the first frame: a recording may begin far from the next keyframe."""
 MATRICES = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 8: "ycgco", 9: "bt2020", 10: "bt2020"}
 UNSPECIFIED = 2
 ATTACHED = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
@@ -284,16 +287,18 @@ def _chapter(chapter: Any) -> Chapter:
 
 def _first_frame(container: av.container.InputContainer, stream: av.VideoStream, path: Path) -> av.VideoFrame:
     failures = 0
-    packets = container.demux(stream)
-    while failures <= 100:
+    packets, decoder = container.demux(stream), decoder_of(stream)
+    while failures <= MAX_FAILURES:
         try:
             if (packet := next(packets, None)) is None:
                 break
-            for frame in packet.decode():
-                return frame
         except (av.FFmpegError, ValueError):
             failures += 1
             packets = container.demux(stream)
+            continue
+        for frame in decoder.decode(packet):
+            return frame
+        failures += bool(decoder.complaint)
     if failures:
         raise InputError(f"{path.name} holds no frame that decodes", "re-mux it, or copy it again")
     raise InputError(f"{path.name} holds no frames", "give a video file")

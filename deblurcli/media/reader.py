@@ -1,10 +1,11 @@
-"""Streaming decoding: one frame at a time, with the source's own samples and times."""
+"""Streaming decoding: one frame at a time, with the source's own samples and times, and an account of every frame."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -14,14 +15,23 @@ import numpy as np
 
 from deblurcli.errors import InputError
 from deblurcli.files import reason
+from deblurcli.media.account import Account
+from deblurcli.media.clock import Clock, Picture, Timeline
+from deblurcli.media.damage import Damage
+from deblurcli.media.decoder import BROKEN_PACKET, WARNINGS, complaints, decoder_of, plain
+from deblurcli.media.inventory import change_of_picture, take_inventory
 from deblurcli.media.layout import PlaneLayout, layout_of, unpack
-from deblurcli.media.probe import MediaInfo, open_input, probe, time_of
+from deblurcli.media.probe import MediaInfo, open_input, probe
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-MAX_FAILURES = 100
+MAX_FAILURES = 1000
 """Damaged packets in a row after which a file is given up."""
+
+
+INCOMPLETE = "a packet is incomplete"
+"""What is said where the container knows of damage that the decoder does not see."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,27 +82,47 @@ class Frame:
 class VideoReader:
     """Decodes one video stream, in constant memory. Use as a context manager; read through once.
 
+    A frame that is lost to damage is replaced by the one before it (at the beginning, by the one behind), so that the
+    number of frames and their times hold.
+
     Args:
         path: the video.
         copied: ``items`` also yields the packets of the other streams.
+        strict: damage of any kind is refused, as soon as it is seen.
 
     Attributes:
-        decode_failures: packets that were damaged or missing.
-        nudged: frames whose time was absent or not after the frame before; each is moved by as little as possible.
+        damage: everything that was found wrong with the file so far.
 
     Raises:
-        InputError: the file is unusable, as :func:`deblurcli.media.probe.probe` says.
+        InputError: the file is unusable, as :func:`deblurcli.media.probe.probe` says; the pictures change in size or
+            format on the way; with ``strict``, it is damaged.
     """
 
-    def __init__(self, path: Path, *, copied: bool = False) -> None:
+    def __init__(self, path: Path, *, copied: bool = False, strict: bool = False) -> None:
         self.info: MediaInfo = probe(path)
-        self.container = open_input(self.info.path)
-        self.stream = self.container.streams[self.info.video.index]
-        self.stream.thread_type = "AUTO"
-        self.layout: PlaneLayout = layout_of(self.info.video.pix_fmt, self.info.video.colour)
-        self.decode_failures = 0
-        self.nudged = 0
+        self.inventory = take_inventory(self.info)
+        self.damage = Damage(self.info.path.name, strict)
+        video = self.info.video
+        with complaints() as said:
+            self.container = open_input(self.info.path)
+        # What is wrong with a packet is told again when it is read.
+        words = [words for words in WARNINGS if words != BROKEN_PACKET]
+        if opening := [text for _, _, text in said if any(part in text for part in words)]:
+            self.damage.note_container(plain(opening[0]))
+        self.stream = self.container.streams.video[[s.index for s in self.container.streams.video].index(video.index)]
+        self.layout: PlaneLayout = layout_of(video.pix_fmt, video.colour)
         self.copied = copied
+        self._decoder = decoder_of(self.stream)
+        reckoned = self.info.container == "mpeg"  # which gives times to some pictures only
+        self._account = Account(video.codec, video.time_base, self.info.container == "avi", reckoned)
+        self._clock = Clock(self.inventory.restarts)
+        self._timeline = Timeline(self._usual_duration(), video.start, reckoned)
+        self._frames = self._items()
+        if self.inventory.start is not None:
+            self._set_start(self.inventory.start)
+        elif self.inventory.untimed:
+            self._set_start(self._peek())
+        self.damage.note_inventory(self.inventory, float(self.info.video.start * video.time_base))
 
     def __enter__(self) -> VideoReader:
         return self
@@ -104,98 +134,167 @@ class VideoReader:
         self.container.close()
 
     def frames(self) -> Iterator[Frame]:
-        """The frames in order of time. Raises InputError if nothing decodes, or if size or format change."""
+        """The frames in order of time. Raises InputError if nothing decodes."""
         return (item for item in self.items() if isinstance(item, Frame))
 
     def items(self) -> Iterator[Frame | av.Packet]:
         """Frames and, if ``copied``, the other streams' packets, in the order of the file."""
+        return self._frames
+
+    def _set_start(self, start: int) -> None:
+        """The first frame may be one that is lost, or one whose time follows from those behind it."""
+        self.info = replace(self.info, video=replace(self.info.video, start=start))
+
+    def _peek(self) -> int:
+        """The time of the first frame."""
+        seen: list[Frame | av.Packet] = []
+        start = self.info.video.start
+        for item in self._frames:
+            seen.append(item)
+            if isinstance(item, Frame):
+                start = item.pts
+                break
+        self._frames = chain(seen, self._frames)
+        return start
+
+    def _items(self) -> Iterator[Frame | av.Packet]:
         # A frame is held back until the next one tells how long it lasts.
         held: Frame | None = None
-        for item in self._decoded():
+        for item in self._whole(self._timeline.set(self._pictures())):
             if isinstance(item, av.Packet):
                 yield item
                 continue
-            frame = self._timed(item, held)
+            if self._timeline.nudged > self.damage.moved:
+                self.damage.note_moved(self._timeline.nudged)
             if held:
-                yield replace(held, duration=frame.pts - held.pts)
-            held = frame
+                yield replace(held, duration=item.pts - held.pts)
+            held = item
         if held is None:
             raise InputError(f"{self.info.path.name} holds no frame that decodes", "re-mux it, or copy it again")
-        last = self._last(held)
-        self._count_shortfall(last)
-        yield last
+        yield self._last(held)
 
-    def _decoded(self) -> Iterator[av.VideoFrame | av.Packet]:
-        in_a_row = 0
-        packets = self._demux()
-        while True:
-            frames: list[av.VideoFrame] = []
-            try:
-                packet = next(packets, None)
-            except (av.FFmpegError, OSError) as error:
-                in_a_row = self._failed(in_a_row, error)
-                packets = self._demux()  # go on behind the damage
+    def _whole(self, items: Iterator[Picture | av.Packet]) -> Iterator[Frame | av.Packet]:
+        """Frames for all pictures; for one that was lost, a neighbour again."""
+        last: Frame | None = None
+        early: list[int] = []
+        step = self._usual_duration()
+        for item in items:
+            if isinstance(item, av.Packet):
+                yield item
                 continue
-            if packet is None:
-                return
-            if packet.stream.index != self.stream.index:
+            time = item.time or 0
+            if item.frame is None:
+                self.damage.note_lost(self._seconds(time))
+                if last is None:
+                    early.append(time)
+                else:
+                    last = replace(last, pts=time, duration=0)
+                    yield last
+                continue
+            frame = self._unpacked(item.frame, time)
+            if item.damaged:
+                self.damage.note_damaged(self._seconds(time), self._account.complaint)
+            for missing in early:
+                yield replace(frame, pts=missing, duration=0)
+            early = []
+            # Of some lost pictures only the number is known, and the gap that they left.
+            while last and self._account.unplaced and frame.pts - last.pts > 1.5 * step:
+                last = self._again(last, step)
+                yield last
+            last = frame
+            yield frame
+        while last and self._account.unplaced:
+            last = self._again(last, step)
+            yield last
+
+    def _again(self, frame: Frame, step: int) -> Frame:
+        self._account.unplaced -= 1
+        self.damage.note_lost(self._seconds(frame.pts + step))
+        return replace(frame, pts=frame.pts + step, duration=0)
+
+    def _pictures(self) -> Iterator[Picture | av.Packet]:
+        in_a_row = 0
+        for packet in self._demux():
+            self._clock.move(packet)
+            if packet.stream_index != self.stream.index:
                 if packet.size:  # an empty one only marks the end
+                    if packet.is_corrupt and not self._clock.is_joint(packet):
+                        self.damage.note_copied(packet.stream_index, packet.stream.type)
+                    if self._clock.straighten(packet):
+                        self.damage.note_nudged(packet.stream_index)
                     yield packet
                 continue
-            try:
-                frames = packet.decode()
-            except (av.FFmpegError, OSError) as error:
-                in_a_row = self._failed(in_a_row, error)
-            for frame in frames:
+            joint = bool(packet.size) and self._clock.is_joint(packet)
+            if packet.size:
+                self._account.enter(packet, joint)
+            frames = self._decoder.decode(packet)
+            incomplete = packet.size and packet.is_corrupt and not joint
+            complaint = self._decoder.complaint or (INCOMPLETE if incomplete else "")
+            if complaint:
+                in_a_row = 0 if frames else in_a_row + 1
+                self._account.complain(complaint)
+                if in_a_row >= MAX_FAILURES:
+                    found = f"{self.info.path.name}: {MAX_FAILURES} damaged packets in a row ({complaint})"
+                    raise InputError(found, "copy it again, or cut out the damaged part")
+            elif frames:
                 in_a_row = 0
-                self.decode_failures += frame.is_corrupt
-                yield frame
-
-    def _failed(self, in_a_row: int, error: Exception) -> int:
-        self.decode_failures += 1
-        if in_a_row + 1 < MAX_FAILURES:
-            return in_a_row + 1
-        found = f"{self.info.path.name}: {MAX_FAILURES} damaged packets in a row ({reason(error)})"
-        raise InputError(found, "copy it again, or cut out the damaged part") from error
+            for frame in frames:
+                yield from self._account.leave(frame, bool(self._decoder.context.has_b_frames))
+        yield from self._account.close()
+        if self._account.entered < self.inventory.packets:
+            self.damage.note_shrunk(self.inventory.packets, self._account.entered)
 
     def _demux(self) -> Iterator[av.Packet]:
-        return self.container.demux(*([] if self.copied else [self.stream]))
+        """The packets of the streams that are read; where one cannot be, it goes on behind the damage."""
+        streams = [] if self.copied else [self.stream]
+        packets, in_a_row = self.container.demux(*streams), 0
+        while True:
+            with complaints() as said:
+                try:
+                    packet = next(packets, None)
+                except (av.FFmpegError, OSError) as error:
+                    packet = None
+                    said.append((0, "", reason(error)))
+                    packets, in_a_row = self.container.demux(*streams), in_a_row + 1
+                else:
+                    in_a_row = -1
+            # Where the clock restarts, a break is nothing new.
+            told = [text for _, _, text in said if not (self.inventory.restarts and BROKEN_PACKET in text)]
+            if told:
+                self.damage.note_container(plain(told[0]))
+            if in_a_row >= MAX_FAILURES:
+                found = f"{self.info.path.name}: {MAX_FAILURES} places in a row cannot be read"
+                raise InputError(found, "copy it again, or cut out the damaged part")
+            if packet is not None:
+                yield packet
+            elif in_a_row < 0:
+                return
 
-    def _timed(self, frame: av.VideoFrame, before: Frame | None) -> Frame:
+    def _unpacked(self, frame: av.VideoFrame, pts: int) -> Frame:
         video = self.info.video
-        pts = time_of(frame, self.info.container)
-        if before and (pts is None or pts <= before.pts):
-            self.nudged += 1
-            pts = before.pts + (1 if pts is not None else self._usual_duration())
-        elif pts is None:
-            pts = video.start
-        found = (frame.width, frame.height, frame.format.name)
-        if found != (video.width, video.height, video.pix_fmt):
-            was = f"{video.width}x{video.height} {video.pix_fmt}"
-            now = f"{found[0]}x{found[1]} {found[2]}"
-            at = float(pts * video.time_base)
-            raise InputError(f"{self.info.path.name} changes from {was} to {now} at {at:.2f} s", "split it there first")
+        old, new = (video.width, video.height, video.pix_fmt), (frame.width, frame.height, frame.format.name)
+        if old != new:
+            raise change_of_picture(self.info.path, old, new, (pts - video.start) * video.time_base)
         return Frame(unpack(frame, self.layout), self.layout, pts, video.time_base, frame.duration or 0, frame)
+
+    def _seconds(self, pts: int) -> float:
+        """Time since the beginning of the video."""
+        video = self.info.video
+        return float((pts - video.start) * video.time_base)
 
     def _usual_duration(self) -> int:
         video = self.info.video
         return max(1, round(1 / (video.rate * video.time_base))) if video.rate else 1
 
     def _last(self, frame: Frame) -> Frame:
-        """The last frame lasts until the stream's claimed end, where that is known and near."""
+        """The last frame lasts until the stream's claimed end, unless the file ends before it."""
         video = self.info.video
         usual = self._usual_duration()
         duration = frame.duration or usual
-        if video.duration:
-            rest = round(video.duration / video.time_base) - (frame.pts - video.start)
+        if video.duration and not self.damage.ends and not self.damage.lost.count and not self.inventory.restarts:
+            # Matroska counts from zero, the others from the first frame.
+            begins = 0 if "matroska" in self.info.container else video.start
+            rest = round(video.duration / video.time_base) - (frame.pts - begins)
             if 0 < rest <= 10 * max(usual, duration):
                 duration = rest
         return replace(frame, duration=duration)
-
-    def _count_shortfall(self, last: Frame) -> None:
-        """A Matroska file that was cut gives no error; its header still claims the full length."""
-        video = self.info.video
-        if "matroska" in self.info.container and video.duration and not self.decode_failures:
-            end = (last.pts + last.duration) * video.time_base
-            if video.duration - end > 2 * self._usual_duration() * video.time_base:
-                self.decode_failures += 1

@@ -61,9 +61,9 @@ class Inspection:
     no_camera: str
     """Why there is none."""
     damaged: int
-    """Packets that did not decode."""
-    moved: int
-    """Frames whose timestamp was missing or repeated."""
+    """Packets that are damaged or missing, as far as it is known."""
+    damage: list[str]
+    """Everything that is wrong with the file, in words."""
 
     @property
     def scores(self) -> np.ndarray:
@@ -90,7 +90,7 @@ class Inspection:
             "frames": found.frames,
             "seconds": round(self.seconds, 6),
             "decode_failures": self.damaged,
-            "nudged": self.moved,
+            "damage": self.damage,
             "cuts": [{"frame": cut, "time": self._time(cut)} for cut in found.cuts],
             "sharpness": [round(float(score), 3) for score in self.scores],
             "times": [round(at, 6) for at in self.times],
@@ -137,10 +137,8 @@ class Inspection:
         promised = video.frames
         length = f"{self.seconds:.2f} s, {self.survey.frames} frames counted"
         yield "length", length + (f", {promised} promised" if promised not in (None, self.survey.frames) else "")
-        if self.damaged:
-            yield "damage", f"{self.damaged} damaged packets, their frames are missing"
-        if self.moved:
-            yield "timestamps", f"{self.moved} missing or repeated"
+        for line in self.damage:
+            yield "damage", line
 
     def _colour(self) -> str:
         colour = self.info.video.colour

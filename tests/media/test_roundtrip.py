@@ -212,21 +212,6 @@ def test_clips_shorter_than_the_encoders_lookahead(tmp_path: Path, codec: str, f
     assert probe(tmp_path / "b.mp4").duration == probe(source).duration
 
 
-def test_duplicate_and_missing_times_are_nudged_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = make_clip(tmp_path / "a.mkv")
-    original = reading.time_of
-    calls = iter(range(100))
-
-    def broken(frame: av.VideoFrame, container: str) -> int | None:
-        return {3: None, 5: 160, 6: 100}.get(next(calls), original(frame, container))
-
-    monkeypatch.setattr(reading, "time_of", broken)
-    with VideoReader(source) as reader:
-        found = [frame.pts for frame in reader.frames()]
-    assert found == [0, 40, 80, 120, 160, 161, 162, 280, 320, 360, 400, 440]
-    assert reader.nudged == 3
-
-
 def test_all_other_streams_are_copied(tmp_path: Path) -> None:
     tags = {"title": "Übung 1", "comment": "c"}
     for suffix, codec in ((".mkv", "ffv1"), (".mp4", "libx264"), (".mov", "libx264")):
@@ -314,8 +299,8 @@ def test_damage_in_the_middle_is_counted_and_the_rest_decodes(tmp_path: Path) ->
     damaged = zero_span(clip, 0.5, 3000, tmp_path / "damaged.mov")
     with VideoReader(damaged) as reader:
         count = sum(1 for _ in reader.frames())
-    assert 25 <= count <= 30
-    assert reader.decode_failures > 0
+    assert count == 30
+    assert reader.damage.lost.count > 0
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [(".mkv", "ffv1"), (".ts", "libx264")])
@@ -325,7 +310,7 @@ def test_cut_file_gives_what_decodes(tmp_path: Path, suffix: str, codec: str) ->
     with VideoReader(cut) as reader:
         count = sum(1 for _ in reader.frames())
     assert 10 <= count <= 20
-    assert suffix == ".ts" or reader.decode_failures > 0
+    assert reader.damage.packets > 0
     copy(cut, tmp_path / f"b{suffix}")
     assert len(read_times(tmp_path / f"b{suffix}")) == count
 
@@ -337,14 +322,6 @@ def test_endless_damage_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     clip.write_bytes(data[:first] + data[first:].replace(b"\x89PNG", b"\0\0\0\0"))
     monkeypatch.setattr(reading, "MAX_FAILURES", 20)
     with VideoReader(clip) as reader, pytest.raises(InputError, match="20 damaged packets in a row"):
-        list(reader.frames())
-
-
-def test_a_change_of_size_stops_with_the_place(tmp_path: Path) -> None:
-    parts = [make_clip(tmp_path / f"{w}.ts", codec="libx264", size=(w, 48), noise=True) for w in (64, 80)]
-    joined = tmp_path / "joined.ts"
-    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
-    with VideoReader(joined) as reader, pytest.raises(InputError, match=r"changes from 64x48 yuv420p to 80x48"):
         list(reader.frames())
 
 

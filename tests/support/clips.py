@@ -12,7 +12,7 @@ from av.stream import Disposition
 
 FONT = b"not really a font" * 20
 LOSSLESS = {"libx264": {"qp": "0"}, "libx264rgb": {"qp": "0"}, "libx265": {"x265-params": "lossless=1:log-level=none"}}
-MUXERS = {".mkv": "matroska", ".ts": "mpegts", ".m4v": "mp4"}
+MUXERS = {".mkv": "matroska", ".ts": "mpegts", ".m4v": "mp4", ".mpg": "mpeg"}
 
 
 def make_clip(

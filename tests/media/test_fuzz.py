@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from fuzz import fuzz
 
-
 MAX_SILENT = 0.01
 """Share of the cases in which frames or packets may be missing unsaid."""
 

@@ -110,7 +110,7 @@ def content(path: Path, to: Path | None = None) -> Content:
 
 def complains(path: Path) -> bool:
     """Whether FFmpeg itself says of a file, while it reads it, that something is wrong."""
-    with av.open(str(path)) as container, av.logging.Capture() as said:
+    with av.open(str(path), metadata_errors="surrogateescape") as container, av.logging.Capture() as said:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
         try:

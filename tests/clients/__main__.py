@@ -13,7 +13,6 @@ from tests.clients.judge import Verdict
 from tests.clients.making import missing
 from tests.clients.running import judge_row, running
 
-
 PARTS = {
     "--video": (matrix.rows, judge_row),
     "--exact": (exact.rows, exact.judge_exact),

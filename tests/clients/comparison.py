@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 from tests.clients.facts import Facts, pixel_formats, seconds
@@ -110,8 +111,10 @@ def _times(before: Facts, after: Facts, same_family: bool) -> Iterator[Differenc
         return
     lengths = [seconds(stream.get("duration_ts"), stream["time_base"]) for stream in (old, new)]
     yield from _near("length", "video", *lengths, tick)
-    whole = [Fraction(f["probe"]["format"]["duration"]) if "duration" in f["probe"]["format"] else None
-             for f in (before, after)]
+    whole = [
+        Fraction(f["probe"]["format"]["duration"]) if "duration" in f["probe"]["format"] else None
+        for f in (before, after)
+    ]
     # The whole is told in milliseconds by some containers, so that both ends may be rounded.
     yield from _near("length", "file", *whole, max(tick, MILLISECOND))
     if old["r_frame_rate"] != new["r_frame_rate"] and _constant(times):
@@ -119,7 +122,7 @@ def _times(before: Facts, after: Facts, same_family: bool) -> Iterator[Differenc
 
 
 def _constant(times: list[Fraction]) -> bool:
-    steps = [b - a for a, b in zip(times, times[1:], strict=False)]
+    steps = [b - a for a, b in pairwise(times)]
     return bool(steps) and max(steps) - min(steps) <= MILLISECOND
 
 
@@ -169,13 +172,17 @@ def _colour(old: Stream, new: Stream) -> Iterator[Difference]:
     for kind, field in (fields | {"matrix": "color_space"}).items():
         values = ["unknown" if s.get(field) in UNKNOWN else s[field] for s in (old, new)]
         if kind == "range" and any(s.get("pix_fmt", "").startswith("yuvj") for s in (old, new)):
-            values = ["pc" if s.get("pix_fmt", "").startswith("yuvj") else v for s, v in zip((old, new), values, strict=True)]
+            values = [_full_by_name(stream) or value for stream, value in zip((old, new), values, strict=True)]
         meaning = [meant.get(kind, "") if value == "unknown" and meant.get(kind) else value for value in values]
         if values[0] != values[1]:
             yield Difference(kind, "video", *values, tolerated=meaning[0] == meaning[1])
     if "420" in old.get("pix_fmt", "") and "420" in new.get("pix_fmt", ""):
         sites = ["left" if s.get("chroma_location") in UNKNOWN else s["chroma_location"] for s in (old, new)]
         yield from _same("chroma location", "video", *sites)
+
+
+def _full_by_name(stream: Stream) -> str:
+    return "pc" if stream.get("pix_fmt", "").startswith("yuvj") else ""
 
 
 def _fields(stream: Stream) -> str:
@@ -317,14 +324,20 @@ def _filler(packet: dict[str, Any], stream: Stream) -> bool:
 
 def _whole(before: Facts, after: Facts) -> Iterator[Difference]:
     yield from _tags("file", before["probe"]["format"], after["probe"]["format"])
-    old, new = (
-        [(Fraction(c["start_time"]), Fraction(c["end_time"]), c.get("tags", {}).get("title")) for c in f["probe"]["chapters"]]
-        for f in (before, after)
-    )
-    if [c[2] for c in old] != [c[2] for c in new]:
-        yield Difference("chapters", "file", [c[2] for c in old], [c[2] for c in new])
+    old, new = _chapters(before), _chapters(after)
+    titles = [[chapter[2] for chapter in chapters] for chapters in (old, new)]
+    if titles[0] != titles[1]:
+        yield Difference("chapters", "file", *titles)
     elif any(abs(a[i] - b[i]) > MILLISECOND for a, b in zip(old, new, strict=True) for i in (0, 1)):
-        yield Difference("chapters", "times", [f"{float(c[0]):g}-{float(c[1]):g}" for c in old],
-                         [f"{float(c[0]):g}-{float(c[1]):g}" for c in new])
-    programs = [[_content_tags(p) | {"streams": p["nb_streams"]} for p in f["probe"].get("programs", [])] for f in (before, after)]
-    yield from _same("programs", "file", *programs)
+        times = [[f"{float(start):g}-{float(end):g}" for start, end, _ in chapters] for chapters in (old, new)]
+        yield Difference("chapters", "times", *times)
+    yield from _same("programs", "file", _programs(before), _programs(after))
+
+
+def _chapters(facts: Facts) -> list[tuple[Fraction, Fraction, str | None]]:
+    chapters = facts["probe"].get("chapters", [])
+    return [(Fraction(c["start_time"]), Fraction(c["end_time"]), c.get("tags", {}).get("title")) for c in chapters]
+
+
+def _programs(facts: Facts) -> list[dict[str, Any]]:
+    return [_content_tags(p) | {"streams": p["nb_streams"]} for p in facts["probe"].get("programs", [])]

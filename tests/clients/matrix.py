@@ -187,7 +187,6 @@ PARTS: dict[str, Part] = {
     "pids": Part("-streamid 0:512 -streamid 1:513"),
 }
 
-CORE = "mp4 mov mkv"
 MATRIX = """
 # containers     | codecs                          | layouts                      | parts of the clip (+ joins)    | outputs
 mp4 mov mkv      | h264 hevc mpeg4                 | yuv420p                      | aac                            | =
@@ -291,8 +290,8 @@ mxf              | mpeg2                           | yuv422p                    
 mxf              | dnxhr-hq                        | yuv422p                      | pcm+timecode                   | mov mkv
 ogv              | theora                          | yuv420p                      | vorbis                         | mkv
 asf              | wmv2                            | yuv420p                      | mp3                            | mkv
-dv               | dv                              | yuv420p                      | pcm                            | mkv mov
-"""
+dv               | dv                              | yuv420p                      | plain                          | mkv mov
+"""  # noqa: E501
 
 
 @dataclass(frozen=True)

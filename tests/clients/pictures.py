@@ -54,7 +54,7 @@ jpg    | yuvj420p                               | camera xmp iptc profile commen
 png    | rgb24                                  | camera xmp profile text resolution everything | jpg tif webp
 tif    | rgb24                                  | camera xmp iptc profile resolution everything | jpg png
 bmp    | bgr24                                  | bare                       | bmp png
-"""
+"""  # noqa: E501
 KINDS: dict[str, str] = {
     "IFD0": "exif",
     "ExifIFD": "exif",
@@ -71,7 +71,9 @@ KINDS: dict[str, str] = {
     "XMP-tiff": "xmp",
 }
 """ExifTool's group -> kind of difference; groups that begin with XMP are "xmp"."""
-RESOLUTION = frozenset({"XResolution", "YResolution", "ResolutionUnit", "PixelsPerUnitX", "PixelsPerUnitY", "PixelUnits"})
+RESOLUTION = frozenset(
+    ["XResolution", "YResolution", "ResolutionUnit", "PixelsPerUnitX", "PixelsPerUnitY", "PixelUnits"]
+)
 EXCLUDED: dict[str, str] = {
     "ImageWidth": "structure; turned pictures are compared by their pixels",
     "ImageHeight": "structure",
@@ -171,7 +173,14 @@ def make_photo(photo: Photo, folder: Path) -> Path:
         subprocess.run([*source, "testsrc2=size=40x24", "-frames:v", "1", files / "small.jpg"], check=True)
         (files / "wide.icc").write_bytes(profile())
     part = folder / f"part-{photo.name}.{photo.suffix}"
-    words = [*source, f"testsrc2=size=96x64,format={photo.layout}", "-frames:v", "1", *MAKERS[photo.suffix].split()]
+    words = [
+        *source,
+        f"testsrc2=size=96x64,format={photo.layout}",
+        "-frames:v",
+        "1",
+        "-bitexact",
+        *MAKERS[photo.suffix].split(),
+    ]
     done = subprocess.run([*words, part], capture_output=True, text=True)
     tags = [word.replace("\\ ", " ") for word in re.split(r"(?<!\\) ", WRITTEN[photo.tags].format(files=files)) if word]
     if done.returncode == 0 and tags:
@@ -252,14 +261,21 @@ def _density(tags: dict[str, object]) -> float | None:
 
 def _orientation(old: dict[str, object], new: dict[str, object]) -> Iterator[Difference]:
     """A picture may be turned, if its tags no longer ask for turning it; all of them must say the same then."""
-    asked = {name: value for name, value in old.items() if name.endswith(":Orientation") and not name.startswith("IFD1")}
+    tags = {name: value for name, value in old.items() if name.endswith(":Orientation")}
+    asked = {name: value for name, value in tags.items() if not name.startswith("IFD1")}
     if not asked:
         return
-    sizes = [(tags.get("File:ImageWidth", tags.get("PNG:ImageWidth", tags.get("IFD0:ImageWidth"))),
-              tags.get("File:ImageHeight", tags.get("PNG:ImageHeight", tags.get("IFD0:ImageHeight")))) for tags in (old, new)]
+    sizes = [_size(old), _size(new)]
     kept = all(new.get(name) == value for name, value in asked.items()) and sizes[0] == sizes[1]
     sideways = any(value in (5, 6, 7, 8) for value in asked.values())
     turned = sizes[1] == (sizes[0][::-1] if sideways else sizes[0])
     quiet = all(new.get(name, 1) == 1 for name in asked)
     if not kept and not (turned and quiet):
-        yield Difference("orientation", "tags and pixels", asked, {name: new.get(name) for name in asked}, judge="exiftool")
+        left = {name: new.get(name) for name in asked}
+        yield Difference("orientation", "tags and pixels", asked, left, judge="exiftool")
+
+
+def _size(tags: dict[str, object]) -> tuple[object, ...]:
+    """Width and height, from whichever group tells."""
+    group = next((group for group in ("File", "PNG", "IFD0", "RIFF") if f"{group}:ImageWidth" in tags), "File")
+    return tags.get(f"{group}:ImageWidth"), tags.get(f"{group}:ImageHeight")

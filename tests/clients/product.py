@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-LIMIT_SECONDS = 90
+LIMIT_SECONDS = 40
 """A clip of a dozen small pictures that takes longer hangs."""
 
 sys.path.append(str(Path(__file__).parents[1] / "support"))
@@ -27,7 +27,7 @@ class Outcome:
 
 
 def identity_network(folder: Path) -> Path:
-    """A file with a network that changes nothing. Loads what every run needs, so that copies of this process have it."""
+    """A file with a network that changes nothing. What every run imports is loaded for copies of this process."""
     import av  # noqa: F401
     from end_to_end import small_network
 

@@ -1,4 +1,4 @@
-"""Every clip of the matrix through a network that changes nothing: each difference is announced, and nothing else is."""
+"""Every clip of the matrix through a network that changes nothing: each difference is announced, nothing else is."""
 
 from __future__ import annotations
 

@@ -88,7 +88,9 @@ def _video(before: Facts, after: Facts, same_family: bool) -> Iterator[Differenc
     yield from _samples(old, new)
     yield from _colour(old, new)
     yield from _same("field order", "stream", _fields(old), _fields(new))
-    yield from _same("field order", "frames", _frame_fields(before), _frame_fields(after))
+    fields = list(zip(_frame_fields(before), _frame_fields(after), strict=False))
+    if fields:
+        yield from _same("field order", "frames", *(dict(Counter(kinds)) for kinds in zip(*fields, strict=True)))
     yield from _side_data(before, after)
     yield from _tags("video", old, new)
     yield from _same("disposition", "video", _dispositions(old), _dispositions(new))
@@ -190,12 +192,11 @@ def _fields(stream: Stream) -> str:
     return "progressive" if found == "unknown" else found
 
 
-def _frame_fields(facts: Facts) -> dict[str, int]:
-    kinds = (
+def _frame_fields(facts: Facts) -> list[str]:
+    return [
         ("top" if f.get("top_field_first") else "bottom") if f.get("interlaced_frame") else "progressive"
         for f in facts["frames"]
-    )
-    return dict(Counter(kinds))
+    ]
 
 
 def _side_data(before: Facts, after: Facts) -> Iterator[Difference]:

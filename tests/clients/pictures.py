@@ -75,6 +75,7 @@ RESOLUTION = frozenset(
     ["XResolution", "YResolution", "ResolutionUnit", "PixelsPerUnitX", "PixelsPerUnitY", "PixelUnits"]
 )
 EXCLUDED: dict[str, str] = {
+    "ProfileName": "PNG's own label of a profile; what the profile says is compared",
     "ImageWidth": "structure; turned pictures are compared by their pixels",
     "ImageHeight": "structure",
     "ImageSize": "structure",

@@ -1,6 +1,7 @@
-"""A table of what nobody announced: ``python -m tests.clients [--all] [--video] [--exact] [--image] [WORD...]``.
+"""A table of what nobody announced: ``python -m tests.clients [--all] [--video] [--exact] [--image] [--every=N] [WORD...]``.
 
-Only rows whose names have all the words are judged; ``--all`` prints every finding, not one of a kind.
+Only rows whose names have all the words are judged, or every Nth of them; ``--all`` prints every finding, not one of a
+kind.
 """
 
 from __future__ import annotations
@@ -40,9 +41,10 @@ def main(words: list[str]) -> int:
         return 2
     parts = [PARTS[word] for word in words if word in PARTS] or list(PARTS.values())
     names = [word for word in words if not word.startswith("--")]
+    step = next((int(word.removeprefix("--every=")) for word in words if word.startswith("--every=")), 1)
     verdicts: list[Verdict] = []
     for rows, judge in parts:
-        chosen = [row for row in rows() if all(name in row.name for name in names)]
+        chosen = [row for row in rows() if all(name in row.name for name in names)][::step]
         with running(judge, chosen) as futures:
             verdicts += [_told(futures[row].result(), "--all" in words) for row in chosen]
     made = [verdict for verdict in verdicts if not verdict.unmakeable]

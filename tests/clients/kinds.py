@@ -157,6 +157,8 @@ MEDIAINFO: dict[str, dict[str, str]] = {
 FrameCount is a length times a rate."""
 MEDIAINFO_UNTOLD = frozenset({"BitDepth", "ChromaSubsampling", "ColorSpace"})
 """Fields that MediaInfo leaves out where it does not parse the codec."""
+MEDIAINFO_DECODED = frozenset({"colour_range", "colour_primaries", "transfer_characteristics", "matrix_coefficients"})
+"""Fields that only the decoder tells for some codecs: ``ffprobe`` judges whether they were filled in."""
 MEDIAINFO_SAME_FAMILY = frozenset({"Default", "Forced"})
 """Fields that MediaInfo knows in one kind of container only."""
 EXIFTOOL_VIDEO: dict[str, str] = {

@@ -13,12 +13,13 @@ from tests.clients.kinds import (
     DEFAULT_NAMES,
     EXIFTOOL_VIDEO,
     MEDIAINFO,
+    MEDIAINFO_DECODED,
     MEDIAINFO_SAME_FAMILY,
     MEDIAINFO_UNTOLD,
     Difference,
 )
 
-MEANS_NOTHING = {"Rotation": "0.000", "PixelAspectRatio": "1.000", "ScanType": "Progressive", "colour_range": "Limited"}
+MEANS_NOTHING = {"Rotation": "0.000", "PixelAspectRatio": "1.000", "ScanType": "Progressive"}
 """What MediaInfo says of a property, or leaves out, with the same meaning."""
 
 
@@ -34,7 +35,7 @@ def mediainfo(before: Facts, after: Facts, same_family: bool) -> Iterator[Differ
             if field in MEDIAINFO_SAME_FAMILY and not same_family:
                 continue
             values = [_media_value(t, field) for t in (track, other)]
-            if field in MEDIAINFO_UNTOLD and "none" in values:
+            if "none" in values and field in MEDIAINFO_UNTOLD or values[0] == "none" and field in MEDIAINFO_DECODED:
                 continue
             if values[0] != values[1]:
                 yield Difference(meaning, f"{kind.lower()} {field}", *values, judge="mediainfo")

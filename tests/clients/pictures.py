@@ -44,11 +44,13 @@ ALL = " ".join(name for name in WRITTEN if name not in ("text", "gamma", "commen
 TABLE = f"""
 # from | layouts                                | tags                       | to
 jpg    | yuvj420p yuvj444p                      | {ALL} comment              | jpg
-jpg    | gray                                   | bare camera profile        | jpg
+jpg    | gray                                   | bare camera xmp            | jpg
 png    | rgb24                                  | {ALL} comment text gamma   | png
-png    | rgb48be rgba rgba64be gray gray16be ya8 | bare camera profile       | png
+png    | rgb48be rgba rgba64be                  | bare camera profile        | png
+png    | gray gray16be ya8                      | bare camera xmp            | png
 tif    | rgb24                                  | {ALL}                      | tif
-tif    | rgb48le gray gray16le rgba             | bare camera profile        | tif
+tif    | rgb48le rgba                           | bare camera profile        | tif
+tif    | gray gray16le                          | bare camera xmp            | tif
 webp   | yuv420p bgra                           | bare camera place xmp profile turned everything | webp
 jpg    | yuvj420p                               | camera xmp iptc profile comment resolution turned everything | png tif webp
 png    | rgb24                                  | camera xmp profile text resolution everything | jpg tif webp
@@ -237,6 +239,12 @@ def _tags(source: Path, result: Path, photo: Photo) -> Iterator[Difference]:
         other = new.get(key, "none")
         if kind == "text" and photo.output != "png":
             other = value if value in new.values() else "none"  # any field that says the same
+        if kind == "icc" and value != other:
+            found_profile = new.get("ICC_Profile:ProfileDescription", "none")
+            yield Difference(
+                "icc", "profile", old.get("ICC_Profile:ProfileDescription"), found_profile, judge="exiftool"
+            )
+            value = other
         if value != other and (group, name) != ("Photoshop", "PhotoshopQuality"):
             yield Difference(kind, key, value, other, judge="exiftool")
     if "File:Comment" in old and old["File:Comment"] not in new.values():

@@ -156,7 +156,8 @@ MEDIAINFO: dict[str, dict[str, str]] = {
 """Kind of track -> MediaInfo's field -> kind of difference. Its other fields describe the coding, or are computed: its
 FrameCount is a length times a rate."""
 MEDIAINFO_UNTOLD = frozenset({"BitDepth", "ChromaSubsampling", "ColorSpace"})
-"""Fields that MediaInfo leaves out where it does not parse the codec."""
+"""Fields that MediaInfo leaves out or guesses unless it parses the codec."""
+MEDIAINFO_PARSED = frozenset({"AVC", "HEVC"})
 MEDIAINFO_DECODED = frozenset({"colour_range", "colour_primaries", "transfer_characteristics", "matrix_coefficients"})
 """Fields that only the decoder tells for some codecs: ``ffprobe`` judges whether they were filled in."""
 MEDIAINFO_SAME_FAMILY = frozenset({"Default", "Forced"})

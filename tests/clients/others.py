@@ -14,6 +14,7 @@ from tests.clients.kinds import (
     EXIFTOOL_VIDEO,
     MEDIAINFO,
     MEDIAINFO_DECODED,
+    MEDIAINFO_PARSED,
     MEDIAINFO_SAME_FAMILY,
     MEDIAINFO_UNTOLD,
     Difference,
@@ -35,7 +36,8 @@ def mediainfo(before: Facts, after: Facts, same_family: bool) -> Iterator[Differ
             if field in MEDIAINFO_SAME_FAMILY and not same_family:
                 continue
             values = [_media_value(t, field) for t in (track, other)]
-            if "none" in values and field in MEDIAINFO_UNTOLD or values[0] == "none" and field in MEDIAINFO_DECODED:
+            parsed = {track.get("Format"), other.get("Format")} <= MEDIAINFO_PARSED and "none" not in values
+            if (field in MEDIAINFO_UNTOLD and not parsed) or (field in MEDIAINFO_DECODED and values[0] == "none"):
                 continue
             if values[0] != values[1]:
                 yield Difference(meaning, f"{kind.lower()} {field}", *values, judge="mediainfo")

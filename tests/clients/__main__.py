@@ -1,4 +1,4 @@
-"""A table of what nobody announced: ``python -m tests.clients [--video|--exact|--image] [--all] [--every=N] [WORD]...``.
+"""A table of what nobody announced: ``python -m tests.clients [--video|--exact|--image] [--all] [--every=N] [WORD]``.
 
 Only rows whose names have all the words are judged, or every Nth of them; ``--all`` prints every finding, not one of a
 kind.

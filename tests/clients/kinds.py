@@ -124,6 +124,11 @@ EXCLUDED_SIDE_DATA: dict[str, str] = {
     "QP table properties": "the encoder's",
     "Video encoding parameters": "the encoder's",
 }
+EXCLUDED_WARNINGS: dict[str, str] = {
+    "Guessed Channel Layout": "Matroska has no place for the layout of PCM, and one channel is one channel",
+    "Last message repeated": "counts the line before it",
+}
+"""Complaints of ``ffmpeg`` that say nothing of what was decoded, by how they begin."""
 MEDIAINFO: dict[str, dict[str, str]] = {
     "Video": {
         "PixelAspectRatio": "sample aspect ratio",

@@ -112,7 +112,10 @@ def _times(before: Facts, after: Facts, same_family: bool) -> Iterator[Differenc
     if not same_family:
         return
     lengths = [seconds(stream.get("duration_ts"), stream["time_base"]) for stream in (old, new)]
-    yield from _near("length", "video", *lengths, tick)
+    # A header that contradicts its own packets is no measure.
+    shown = _end(before, old)
+    if not times or shown is None or lengths[0] is None or abs(shown - times[0] - lengths[0]) <= _tick(old):
+        yield from _near("length", "video", *lengths, tick)
     whole = [
         Fraction(f["probe"]["format"]["duration"]) if "duration" in f["probe"]["format"] else None
         for f in (before, after)

@@ -62,6 +62,8 @@ def make(clip: Clip, folder: Path) -> Path:
     part_path = folder / f"part{os.getpid()}.{clip.suffix}"
     try:
         _run(command(clip, part_path, small_files(folder)))
+        if clip.codec == "rawvideo":
+            _check_layout(part_path, clip.layout)
         for name in clip.parts:
             if PARTS[name].patch:
                 PATCHES[PARTS[name].patch](part_path)
@@ -113,3 +115,11 @@ def _run(words: list[str]) -> None:
     done = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=60)
     if done.returncode:
         raise Unmakeable((done.stderr.strip().splitlines() or ["no reason given"])[0])
+
+
+def _check_layout(path: Path, layout: str) -> None:
+    """Some containers take raw samples of any layout and tell only a few of them apart. Raises Unmakeable."""
+    words = ["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "stream=pix_fmt", "-of", "csv=p=0"]
+    found = subprocess.run([*words, path], capture_output=True, text=True, timeout=60).stdout.strip()
+    if found != layout:
+        raise Unmakeable(f"{path.suffix} holds no raw {layout}: it reads back as {found or 'nothing'}")

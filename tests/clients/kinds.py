@@ -138,7 +138,6 @@ MEDIAINFO: dict[str, dict[str, str]] = {
         "ColorSpace": "samples",
         "ScanType": "field order",
         "ScanOrder": "field order",
-        "colour_range": "range",
         "colour_primaries": "primaries",
         "transfer_characteristics": "transfer",
         "matrix_coefficients": "matrix",
@@ -154,7 +153,7 @@ MEDIAINFO: dict[str, dict[str, str]] = {
         "Forced": "disposition",
         "TimeCode_FirstFrame": "timecode",
     },
-    "Audio": {"Title": "title", "Language": "language", "Default": "disposition", "Channels": "sound"},
+    "Audio": {"Title": "title", "Language": "language", "Default": "disposition"},
     "Text": {"Title": "title", "Language": "language", "Default": "disposition", "Forced": "disposition"},
     "Other": {"TimeCode_FirstFrame": "timecode", "Title": "title", "Language": "language"},
 }
@@ -163,7 +162,7 @@ FrameCount is a length times a rate."""
 MEDIAINFO_UNTOLD = frozenset({"BitDepth", "ChromaSubsampling", "ColorSpace"})
 """Fields that MediaInfo leaves out or guesses unless it parses the codec."""
 MEDIAINFO_PARSED = frozenset({"AVC", "HEVC"})
-MEDIAINFO_DECODED = frozenset({"colour_range", "colour_primaries", "transfer_characteristics", "matrix_coefficients"})
+MEDIAINFO_DECODED = frozenset({"colour_primaries", "transfer_characteristics", "matrix_coefficients"})
 """Fields that only the decoder tells for some codecs: ``ffprobe`` judges whether they were filled in."""
 MEDIAINFO_SAME_FAMILY = frozenset({"Default", "Forced"})
 """Fields that MediaInfo knows in one kind of container only."""

@@ -100,11 +100,11 @@ def deblur_image(
     source: FilePath, destination: FilePath, *,
     network: FilePath = "default", tta_steps: int | None = None,
     rate: float | None = None, tta_pixels: int | None = None, tta_reblur: FilePath | None = None,
-    overwrite: bool = False, skip_existing: bool = False,
+    overwrite: bool = False, skip_existing: bool = False, strict: bool = False,
     device: str = "auto", dtype: str = "auto", tile: str | int = "auto", offline: bool = False,
     worker: Worker | None = None, console: Reporter | None = None,
 ) -> Result:  # fmt: skip
-    """Restore one image at its own depth; alpha, EXIF and colour profile are kept where the format can hold them.
+    """Restore one image at its own depth, every page of it; its metadata are kept where the format can hold them.
 
     Args:
         source, destination: image files; the output appears only when it is complete.

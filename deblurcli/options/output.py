@@ -13,6 +13,7 @@ class OutputOptions(Options):
 
     overwrite: bool = option(False, "Replace outputs that exist.", "Output")
     skip_existing: bool = option(False, "Leave outputs that exist as they are.", "Output")
+    strict: bool = option(False, "Refuse an input that is damaged or incomplete.", "Output")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -11,7 +11,7 @@ from deblurcli.files import check_destination
 from deblurcli.jobs.result import Result
 from deblurcli.jobs.video import tell_outcome
 from deblurcli.media.footage import PictureFootage
-from deblurcli.media.images import Image, read_pages, write_pages
+from deblurcli.media.images import Image, read_pages, require_form, write_pages
 from deblurcli.methods import prepare
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.image import ImageOptions
@@ -51,6 +51,7 @@ class ImageJob:
         if options.strict and damage is not None:
             raise InputError(f"{self.source.name} is damaged: {damage}", "copy it again, or leave out --strict")
         check_destination(self.destination, [self.source], options.overwrite)
+        require_form(pages, self.destination.name)
         network = worker.place(options.network, "image", "deblur")
         result = Result(self.destination, facts=network.record())
         started = time.monotonic()

@@ -61,6 +61,7 @@ class Block:
         if version not in (42, 43):
             raise ValueError("no TIFF structure")
         self.big = version == 43
+        self.budget = 8 * len(data) + (1 << 16)
         self.first = self.number(8, 8) if self.big else self.number(4, 4)
 
     def number(self, at: int, size: int) -> int:
@@ -74,6 +75,9 @@ class Block:
         count = self.number(at, head)
         if count > MAX_ENTRIES:
             raise ValueError("a directory is too long")
+        self.budget -= head + step * count
+        if self.budget < 0:
+            raise ValueError("directories overlap")  # each is read a few times, so an honest file never ends it
         found = []
         for start in range(at + head, at + head + step * count, step):
             tag, kind = self.number(start, 2), self.number(start + 2, 2)
@@ -110,6 +114,8 @@ class Block:
         found: Directory = {}
         for entry in self.entries(at)[0]:
             value = self.value(entry)
+            if entry.tag in found:
+                continue
             if entry.tag in DIRECTORIES and depth < 3:
                 found[entry.tag] = self.directory(value.numbers()[0], depth + 1)
             else:
@@ -216,8 +222,8 @@ def upright(data: bytes, size: tuple[int, int], turn: Callable[[bytes], bytes | 
         order = "little" if parsed.sign == "<" else "big"
 
         def put(entry: Entry | None, number: int) -> None:
-            if entry is not None and entry.kind in (3, 4):
-                width = UNITS[entry.kind]
+            width = UNITS[entry.kind] if entry is not None else 0
+            if entry is not None and entry.kind in (3, 4) and number < 1 << 8 * width:
                 changed[entry.at : entry.at + width] = number.to_bytes(width, order)  # type: ignore[arg-type]
 
         put(main.get(ORIENTATION), 1)

@@ -159,7 +159,8 @@ def format_of(data: bytes, path: Path) -> str:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         form = "WebP"
     if data[4:8] == b"ftyp":
-        form = BRANDS.get(data[8:12])
+        brands = data[8 : min(int.from_bytes(data[:4], "big"), 128)]
+        form = "AVIF" if b"avif" in brands else BRANDS.get(data[8:12])
     if suffix in OTHERS or (form == "TIFF" and tiff.is_raw(data)):
         raise InputError(f"{path.name} is {OTHERS.get(suffix, 'a raw photo')}", "convert it to .tif first")
     if form is None and suffix in VIDEO_SUFFIXES:
@@ -244,14 +245,8 @@ def encoded(image: Image, name: str) -> tuple[bytes, list[str]]:
     return encoded_pages([image], name)
 
 
-def encoded_pages(pages: Sequence[Image], name: str) -> tuple[bytes, list[str]]:
-    """The content of an image file, and what is not as in the source, a line each. The name's suffix tells the format.
-
-    The content is decoded again: what is said to be kept was found there.
-
-    Raises:
-        OutputError: unknown suffix, or a depth or alpha that the format cannot hold.
-    """
+def require_form(pages: Sequence[Image], name: str) -> str:
+    """The format of an output, by its suffix. Raises OutputError: there is none, or it cannot hold the pages."""
     suffix = Path(name).suffix.lower()
     form = FORMS.get(suffix)
     if form is None:
@@ -260,6 +255,18 @@ def encoded_pages(pages: Sequence[Image], name: str) -> tuple[bytes, list[str]]:
         raise OutputError(f"{suffix} holds 8 bits, the image has 16", "use .png or .tiff")
     if pages[0].alpha is not None and form == "JPEG":
         raise OutputError(f"{suffix} holds no alpha", "use .png or .webp")
+    return form
+
+
+def encoded_pages(pages: Sequence[Image], name: str) -> tuple[bytes, list[str]]:
+    """The content of an image file, and what is not as in the source, a line each. The name's suffix tells the format.
+
+    The content is decoded again: what is said to be kept was found there.
+
+    Raises:
+        OutputError: unknown suffix, or a depth or alpha that the format cannot hold.
+    """
+    form = require_form(pages, name)
     kept = [page if form == "JPEG" else replace(page, metadata=jpeg.without_behind(page.metadata)) for page in pages]
     try:
         content = _encode(kept, form)

@@ -114,15 +114,15 @@ def _in_rgb(image: pyvips.Image, name: str, complaints: list[str]) -> tuple[np.n
         kind = "floating-point" if image.format in ("float", "double") else image.format
         raise InputError(f"{name} holds {kind} samples", "save it with 16 bits per sample first")
     if image.interpretation == CMYK:
-        alpha = image[4] if image.bands > 4 else None
         profiled = bool(image.get_typeof("icc-profile-data"))
         depth = 8 * np.dtype(TYPES[image.format]).itemsize
-        image = image[0:4].copy(interpretation=CMYK)
-        # Two bands need one source: a sequential one gives each row once.
-        image = (image if alpha is None else image.copy_memory()).icc_transform(
+        if image.bands > 4:
+            image = image.copy_memory()  # a sequential source gives each row once, and two parts are taken
+        colours = image[0:4].copy(interpretation=CMYK)
+        colours = colours.icc_transform(
             "srgb", embedded=True, intent="relative", black_point_compensation=True, depth=depth
         )
-        image = image if alpha is None else image.bandjoin(alpha)
+        image = colours.bandjoin(image[4]) if image.bands > 4 else colours
         by = "its colour profile" if profiled else "a general profile, as it has none"
         changes = [f"CMYK was converted to RGB (sRGB) by {by}"]
     known = {**dict.fromkeys(GREY, (1, 2)), **dict.fromkeys(COLOUR, (3, 4))}.get(image.interpretation, ())
@@ -130,6 +130,9 @@ def _in_rgb(image: pyvips.Image, name: str, complaints: list[str]) -> tuple[np.n
         found = f"{name} holds {image.bands} channels of kind {image.interpretation}"
         raise InputError(found, "save it as grey or RGB, with or without alpha, first")
     pixels = image.numpy()
+    bits = image.get("bits-per-sample") if image.get_typeof("bits-per-sample") else 8
+    if pixels.dtype == np.uint16 and 8 < bits < 16 and image.get("vips-loader").startswith("heif"):
+        pixels |= pixels >> bits  # shifted up by the decoder, so that white would not be white
     return np.ascontiguousarray(pixels.reshape(image.height, image.width, image.bands)), complaints, changes
 
 

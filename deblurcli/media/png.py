@@ -19,7 +19,8 @@ TRUE_FOR_ITS_TYPE = frozenset({b"sBIT", b"bKGD"})
 """Chunks whose content depends on the type of the pixels."""
 XMP_KEY, COMMENT = b"XML:com.adobe.xmp", b"Comment"
 GREY, PALETTE = 0, 3
-MAX_TEXT = 1 << 26
+MAX_TEXT = 1 << 24
+"""Bytes of an unpacked text or profile."""
 
 
 def chunks(data: bytes) -> tuple[list[tuple[bytes, bytes]], list[str], int]:

@@ -40,6 +40,8 @@ def read(data: bytes) -> Held:
     pages, damage, complete = [], [], True
     try:
         block = Block(data)
+        if not 0 < block.first < len(data) - 2:
+            return Held(complete=False)
         for at in block.starts():
             pages.append(Metadata())
             pages[-1], whole = _page(block, at)

@@ -177,6 +177,9 @@ def _parsed(data: bytes, path: Path, every: bool) -> list[Image]:
         raise InputError(f"{path.name} is a truncated {form}", "copy it again")
     found = pixels.decoded(data, form, path.name, every)
     damage = (*held.damage, *found.damage)
+    if form == "JPEG" and not damage and (shorter := jpeg.less_padding(data)) is not None:
+        # In a whole picture every byte is needed; flat areas end in runs of one value, too.
+        damage = () if pixels.complaint(shorter, form, path.name) else ("padding stands in place of pixels",)
     changes = found.changes
     if held.unread_frames:
         changes += (f"{held.unread_frames} more frames of the animation are left out",)

@@ -22,6 +22,8 @@ MAX_SEGMENT = 65_533
 IPTC_RESOURCE = 0x0404
 PICTURES = 0xB002
 """Tag of the multi-picture table: 16 bytes for each picture, of which four are its size and four its address."""
+PADDING = 8
+"""Bytes of one value at the end of a scan that are suspicious."""
 SCAN_END = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 
 
@@ -65,6 +67,13 @@ def segments(data: bytes) -> tuple[list[Segment], int]:
                 return found, 0
             at = ended.end() - 2
     return found, 0
+
+
+def less_padding(data: bytes) -> bytes | None:
+    """The file without the last byte of its last scan, if that ends in a run of one value, as padding does."""
+    end = segments(data)[1]
+    run = data[end - 2 - PADDING : end - 2]
+    return data[: end - 3] + data[end - 2 :] if end and len(set(run)) == 1 else None
 
 
 def read(data: bytes) -> Held:

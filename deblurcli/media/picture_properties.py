@@ -92,7 +92,7 @@ PROPERTIES = (
     Property("application segments", lambda m: m.segments, {"JPEG": "APPn"}),
     Property("what lies behind the picture", lambda m: m.behind, {"JPEG": "behind its end"}, _same_content, shown=True),
     Property("depth of the grey values in bits", lambda m: m.bits, {}, shown=True, cure="8 bits are written"),
-    Property("premultiplied alpha", lambda m: m.premultiplied, {"TIFF": "tag 338"}),
+    Property("premultiplied alpha", lambda m: m.premultiplied, {}, cure="colours not multiplied by alpha are written"),
     Property(
         "frames or pages", lambda m: m.frames if m.frames > 1 else 0,
         {"TIFF": "directories", "WebP": "frames of one size with delays"}, shown=True,

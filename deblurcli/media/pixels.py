@@ -99,6 +99,11 @@ def _opened(data: bytes, form: str, options: dict[str, int], fail_on: str = "non
     return getattr(pyvips.Image, LOADERS[form])(data, fail_on=fail_on, access="sequential", **options)
 
 
+def complaint(data: bytes, form: str, name: str) -> str | None:
+    """What the decoder complains of in the first page, if anything."""
+    return next(iter(_page(data, form, name, {})[1]), None)
+
+
 def _page(data: bytes, form: str, name: str, options: dict[str, int]) -> tuple[np.ndarray, list[str], list[str]]:
     """The pixels of a page, the decoder's complaints, and what was done to the colours."""
     try:

@@ -116,7 +116,7 @@ def written(pages: Sequence[tuple[np.ndarray, Metadata]]) -> bytes:
             sizes.append(len(packed))
             parts += packed
         parts += bytes(len(parts) % 2)
-        directory = _kept(metadata) | _stored(pixels, rows, starts, sizes, metadata.premultiplied)
+        directory = _kept(metadata) | _stored(pixels, rows, starts, sizes)
         if len(parts) > MAX_FILE - (1 << 24):
             raise ValueError("the pages are longer than 4 GB")
         struct.pack_into("<I", parts, link, len(parts))
@@ -130,7 +130,7 @@ def _little(pixels: np.ndarray) -> np.dtype:
     return pixels.dtype.newbyteorder("<")
 
 
-def _stored(pixels: np.ndarray, rows: int, starts: list[int], sizes: list[int], premultiplied: bool) -> Directory:
+def _stored(pixels: np.ndarray, rows: int, starts: list[int], sizes: list[int]) -> Directory:
     height, width, channels = pixels.shape
     alpha = channels in (2, 4)
     directory: Directory = {
@@ -139,7 +139,7 @@ def _stored(pixels: np.ndarray, rows: int, starts: list[int], sizes: list[int], 
         279: _long(*sizes), 284: _short(1), 317: _short(HORIZONTAL),
     }  # fmt: skip
     if alpha:
-        directory[EXTRA_SAMPLES] = _short(PREMULTIPLIED if premultiplied else PLAIN_ALPHA)
+        directory[EXTRA_SAMPLES] = _short(PLAIN_ALPHA)
     return directory
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,22 @@ def test_missing_pixels_are_a_difference(tmp_path: Path, suffix: str, capfd: pyt
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("padding", [b"\0", b"\x55"])
+def test_any_length_of_padding_is_found(tmp_path: Path, padding: bytes) -> None:
+    content = WHOLE[".jpg"]
+    for half, length in itertools.product((len(content) // 3, len(content) // 2), (50, 3000, 20_000)):
+        lines = lines_of(tmp_path / "a.jpg", content[:half] + padding * length + b"\xff\xd9")
+        assert len(lines) == 1 and lines[0].startswith("damaged: ")
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_flat_pictures_are_not_damaged(tmp_path: Path, value: int) -> None:
+    """Their data end in runs of one value, as padding does."""
+    flat = np.full((256, 512, 3), value, np.uint8)
+    flat[:9] = PICTURE[:9, :1]
+    assert lines_of(tmp_path / "a.jpg", encoded(Image(flat), "a.jpg")[0]) == []
+
+
 def test_a_wrong_check_sum_is_a_difference(tmp_path: Path) -> None:
     chunks = [*png.chunks(WHOLE[".png"])[0]]
     chunks.insert(1, (b"tEXt", b"Title\0text"))
@@ -60,7 +77,7 @@ def test_a_wrong_check_sum_is_a_difference(tmp_path: Path) -> None:
 def test_a_cut_file_is_refused(tmp_path: Path, suffix: str, share: float) -> None:
     content = WHOLE[suffix]
     (tmp_path / f"a{suffix}").write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(InputError, match="truncated"):
+    with pytest.raises(InputError, match=r"truncated|cannot be decoded"):
         read_image(tmp_path / f"a{suffix}")
 
 

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
-import PIL.ImageCms
 import pytest
 import pyvips
 
-from deblurcli.media import jpeg, png, tiff
+from deblurcli.media import jpeg, png
 from deblurcli.media.images import Image, encoded, encoded_pages, read_image, read_pages
 from deblurcli.media.picture_metadata import Behind, Metadata, Resolution
 
@@ -148,10 +147,16 @@ def test_cmyk_with_alpha(tmp_path: Path) -> None:
 
 
 def test_premultiplied_alpha(tmp_path: Path) -> None:
-    image = Image(FRAMES[0], FRAMES[1][..., 0], Metadata(premultiplied=True))
-    content, lines = encoded(image, "a.tif")
-    assert lines == [] and tiff.read(content).pages[0].premultiplied
-    assert encoded(image, "a.png")[1] == ["premultiplied alpha not kept in .png; use .tif"]
+    content = bytearray(encoded(Image(FRAMES[0], FRAMES[1][..., 0]), "a.tif")[0])
+    plain = struct.pack("<HHIH", 338, 3, 1, 2)
+    at = content.index(plain)
+    content[at + 8] = 1
+    (tmp_path / "a.tif").write_bytes(content)
+    image = read_image(tmp_path / "a.tif")
+    assert image.samples[0, 0].tolist() == [10 * 255 // 90] * 3 and image.alpha is not None and image.alpha[0, 0] == 90
+    again, lines = encoded(image, "b.tif")
+    assert lines == ["premultiplied alpha not kept in .tif; colours not multiplied by alpha are written"]
+    assert plain in again
 
 
 def test_other_kinds_of_samples_are_refused_with_a_cure(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from deblurcli.files import check_destination
 from deblurcli.jobs.result import Result
 from deblurcli.jobs.video import tell_outcome
 from deblurcli.media.footage import PictureFootage
-from deblurcli.media.images import Image, read_pages, require_form, write_pages
+from deblurcli.media.images import SEVERAL, Image, read_pages, require_form, write_pages
 from deblurcli.methods import prepare
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.image import ImageOptions
@@ -51,15 +51,15 @@ class ImageJob:
         if options.strict and damage is not None:
             raise InputError(f"{self.source.name} is damaged: {damage}", "copy it again, or leave out --strict")
         check_destination(self.destination, [self.source], options.overwrite)
-        require_form(pages, self.destination.name)
+        form = require_form(pages, self.destination.name)
         network = worker.place(options.network, "image", "deblur")
         result = Result(self.destination, facts=network.record())
         started = time.monotonic()
-        restored = [self._restored(page, network, worker, result) for page in pages]
+        restored = [self._restored(page, network, worker, result) for page in (pages if form in SEVERAL else pages[:1])]
         written = write_pages(self.destination, restored, overwrite=options.overwrite, source=self.source)
         result.differences = [*written, *dict.fromkeys(result.differences)]
         height, width = pages[0].samples.shape[:2]
-        count = f"{len(pages)} pictures of " if len(pages) > 1 else ""
+        count = f"{len(restored)} pictures of " if len(restored) > 1 else ""
         result.lines.append(f"restored {count}{width}x{height} in {time.monotonic() - started:.1f} s")
         return result
 

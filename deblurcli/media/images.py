@@ -46,6 +46,8 @@ OTHERS = {
 }
 """Suffixes of pictures that are not read, and what they are."""
 ONLY_8_BIT = frozenset({"JPEG", "WebP", "BMP"})
+SEVERAL = frozenset({"TIFF", "WebP"})
+"""Formats that hold several pages or frames."""
 LOSSLESS = frozenset({"PNG", "WebP", "TIFF", "BMP"})
 MAX_BYTES = 1 << 32
 UPRIGHT = dict(
@@ -211,6 +213,9 @@ def _upright(
         if turn and metadata.behind is not None and metadata.behind.index:
             changes += (f"what lies behind the picture ({metadata.behind}) is left out, as the picture was turned",)
             metadata = jpeg.without_behind(metadata)
+        if turn and (bare := jpeg.without_thumbnails(metadata)) != metadata:
+            changes += ("the thumbnail of JFIF or Photoshop is left out, as the picture was turned",)
+            metadata = bare
         resolution = metadata.resolution.turned() if metadata.resolution and turns % 2 else metadata.resolution
         metadata = replace(metadata, exif=block, xmp=xmp.upright(metadata.xmp, size), resolution=resolution)
     colours = 1 if stored.shape[2] <= 2 else 3

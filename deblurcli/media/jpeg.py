@@ -20,6 +20,8 @@ CREDENTIALS = 0xEB
 MAX_SEGMENT = 65_533
 """Bytes of a segment's content."""
 IPTC_RESOURCE = 0x0404
+THUMBNAIL_RESOURCES = frozenset({0x0409, 0x040C})
+JFIF_THUMBNAIL = b"JFXX\0"
 PICTURES = 0xB002
 """Tag of the multi-picture table: 16 bytes for each picture, of which four are its size and four its address."""
 PADDING = 8
@@ -219,6 +221,13 @@ def _moved(behind: Behind, size: int, distance: int) -> bytes:
                 old = parsed.number(at + 8, 4)
                 struct.pack_into(f"{order}I", index, at + 8, max(old - behind.distance + distance, 0) & 0xFFFFFFFF)
     return bytes(index)
+
+
+def without_thumbnails(metadata: Metadata) -> Metadata:
+    """Metadata without the small pictures that JFIF and Photoshop keep beside that of EXIF."""
+    segments = tuple(part for part in metadata.segments if not part[1].startswith(JFIF_THUMBNAIL))
+    kept = [whole for number, _, whole in resources(metadata.photoshop) if number not in THUMBNAIL_RESOURCES]
+    return replace(metadata, segments=segments, photoshop=b"".join(kept))
 
 
 def without_behind(metadata: Metadata) -> Metadata:

@@ -240,3 +240,17 @@ def test_a_thumbnail_that_cannot_be_turned_is_left_out_aloud(tmp_path: Path) -> 
     content, lines = encoded(read_image(tmp_path / "a.jpg"), "b.jpg")
     assert lines == ["the thumbnail is left out, as it could not be turned with the picture"]
     assert exif.thumbnail(jpeg.read(content).pages[0].exif) == b""
+
+
+def test_other_thumbnails_of_a_turned_picture_are_left_out_aloud(tmp_path: Path) -> None:
+    small = b"8BIM" + struct.pack(">HHI", 0x040C, 0, 4) + b"tiny"
+    head = exif.block({0x0112: exif.Value(3, 1, b"\6\0")})
+    for orientation, kept in ((1, small + VALUES["photoshop"]), (6, VALUES["photoshop"])):  # type: ignore[operator]
+        block = head if orientation == 6 else b""
+        metadata = Metadata(exif=block, photoshop=small + VALUES["photoshop"], segments=((0xE0, b"JFXX\0tiny"),))  # type: ignore[operator]
+        (tmp_path / "a.jpg").write_bytes(encoded(Image(SAMPLES, metadata=metadata), "a.jpg")[0])
+        content, lines = encoded(read_image(tmp_path / "a.jpg"), "b.jpg")
+        assert bool(lines) == (orientation == 6)
+        assert all("thumbnail of JFIF or Photoshop" in line for line in lines)
+        assert jpeg.read(content).pages[0].photoshop == kept
+        assert (b"JFXX" in content) == (orientation == 1)

@@ -8,6 +8,7 @@ import zlib
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import PIL.Image
 import pytest
@@ -91,6 +92,46 @@ def test_grey_with_alpha_stays_grey(tmp_path: Path, form: str, depth: int) -> No
     assert (image.samples == stored[..., 0]).all() and (image.alpha == stored[..., 1]).all()
     content = encoded(image, f"b.{form}")[0]
     assert (pyvips.Image.new_from_buffer(content, "").numpy() == stored).all()
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_another_decoder_finds_the_same_pixels(tmp_path: Path, depth: int, channels: int) -> None:
+    """In an odd width and several strips; and what another encoder wrote is read, interlaced, too."""
+    stored = RNG.integers(0, 1 << depth, (301, 237, channels)).astype(np.uint8 if depth == 8 else np.uint16)
+    samples, alpha = stored[..., : min(channels, 3)], stored[..., 3] if channels == 4 else None
+    image = Image(np.ascontiguousarray(samples[..., 0] if channels == 1 else samples), alpha)
+    swapped = stored[..., [2, 1, 0, 3][:channels]] if channels > 1 else stored[..., 0]
+    for suffix in (".png", ".tif", ".webp", ".bmp")[: 2 if depth == 16 else 4]:
+        content = encoded(image, f"a{suffix}")[0]
+        found = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+        if suffix == ".tif" and (channels, depth) == (4, 8):  # OpenCV multiplies the colours by alpha
+            found = np.asarray(PIL.Image.open(io.BytesIO(content)))[..., [2, 1, 0, 3]]
+        if suffix == ".webp" and channels == 1:
+            assert (found == swapped[..., None]).all()
+        else:
+            assert (found == swapped).all(), suffix
+        (tmp_path / f"a{suffix}").write_bytes(bytes(cv2.imencode(suffix, swapped, [cv2.IMWRITE_WEBP_QUALITY, 101])[1]))
+        again = read_image(tmp_path / f"a{suffix}")
+        assert (np.atleast_3d(again.samples) == samples).all()
+    kind = {(1, 8): "b-w", (1, 16): "grey16"}.get((channels, depth), "srgb" if depth == 8 else "rgb16")
+    source = pyvips.Image.new_from_array(stored).copy(interpretation=kind)
+    (tmp_path / "interlaced.png").write_bytes(source.pngsave_buffer(interlace=True))
+    assert (read_image(tmp_path / "interlaced.png").stored() == stored).all()
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_the_orientation_of_a_tiff(tmp_path: Path, orientation: int) -> None:
+    upright = np.zeros((24, 40, 3), np.uint8)
+    upright[:12, :20] = (255, 0, 0)
+    turned = PIL.Image.fromarray(np.rot90(upright, 2 if orientation == 3 else 1))
+    (tmp_path / "a.tif").write_bytes(pillow(turned, "tiff", tiffinfo={0x0112: orientation, 0x010F: "Lab"}))
+    image = read_image(tmp_path / "a.tif")
+    assert (image.samples == upright).all()
+    content, lines = encoded(image, "b.tif")
+    assert lines == []
+    tags = PIL.Image.open(io.BytesIO(content)).getexif()
+    assert (tags[0x0112], tags[0x010F]) == (1, "Lab")
 
 
 def test_palettes_and_few_bits(tmp_path: Path) -> None:

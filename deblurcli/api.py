@@ -107,7 +107,7 @@ def deblur_image(
     device: str = "auto", dtype: str = "auto", tile: str | int = "auto", offline: bool = False,
     worker: Worker | None = None, console: Reporter | None = None,
 ) -> Result:  # fmt: skip
-    """Restore one image at its own depth; alpha, EXIF and colour profile are kept where the format can hold them.
+    """Restore one image at its own depth, every page of it; its metadata are kept where the format can hold them.
 
     Args:
         source, destination: image files; the output appears only when it is complete.

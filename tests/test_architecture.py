@@ -64,7 +64,7 @@ def picture_files(source: str, computes: bool) -> list[str]:
     """What in a module's source reads or writes pictures and videos; ``computes``: cv2 may do arithmetic there."""
     found = re.findall(r"cv2\.(?:im(?:read|write|decode|encode)|Video(?:Capture|Writer))", source)
     libraries = {i.name.split(".")[0] for i in imports(ast.parse(source))}
-    return found + sorted(libraries & ({"av"} if computes else {"av", "cv2"}))
+    return found + sorted(libraries & ({"av", "pyvips"} if computes else {"av", "cv2", "pyvips"}))
 
 
 @module

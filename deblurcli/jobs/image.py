@@ -6,23 +6,24 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from deblurcli.errors import InputError
 from deblurcli.files import check_destination
 from deblurcli.jobs.result import Result
 from deblurcli.jobs.video import tell_outcome
 from deblurcli.media.footage import PictureFootage
-from deblurcli.media.images import read_image, write_image
+from deblurcli.media.images import SEVERAL, Image, read_pages, require_form, write_pages
 from deblurcli.methods import prepare
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.image import ImageOptions
 from deblurcli.options.none import NoneOptions
 from deblurcli.options.tta import TtaOptions
 from deblurcli.restore.pipeline import restore_frame
-from deblurcli.restore.worker import Worker
+from deblurcli.restore.worker import Placed, Worker
 
 
 @dataclass(frozen=True)
 class ImageJob:
-    """Restore one image at its own depth; alpha, EXIF and colour profile are kept where the format can hold them.
+    """Restore one image at its own depth, every page of it; its metadata are kept where the format can hold them.
 
     Args:
         source, destination: image files; the output appears only when complete.
@@ -45,24 +46,33 @@ class ImageJob:
         options = self.options
         if options.skip_existing and self.destination.exists():
             return Result(self.destination, lines=[f"{self.destination} exists, skipped"], facts={"skipped": True})
-        image = read_image(self.source)
+        pages = read_pages(self.source)
+        damage = next((line for page in pages for line in page.damage), None)
+        if options.strict and damage is not None:
+            raise InputError(f"{self.source.name} is damaged: {damage}", "copy it again, or leave out --strict")
         check_destination(self.destination, [self.source], options.overwrite)
+        form = require_form(pages, self.destination.name)
         network = worker.place(options.network, "image", "deblur")
-        method: NoneOptions | TtaOptions = NoneOptions()
-        if options.tta_steps:
-            method = replace(self.tta, steps=options.tta_steps, adapt_per="frame")
-        picture = image.rgb()
-        prepared = prepare(network, PictureFootage([picture], self.source.name), method, worker)
+        result = Result(self.destination, facts=network.record())
         started = time.monotonic()
+        restored = [self._restored(page, network, worker, result) for page in (pages if form in SEVERAL else pages[:1])]
+        written = write_pages(self.destination, restored, overwrite=options.overwrite, source=self.source)
+        result.differences = [*written, *dict.fromkeys(result.differences)]
+        height, width = pages[0].samples.shape[:2]
+        count = f"{len(restored)} pictures of " if len(restored) > 1 else ""
+        result.lines.append(f"restored {count}{width}x{height} in {time.monotonic() - started:.1f} s")
+        return result
+
+    def _restored(self, page: Image, network: Placed, worker: Worker, result: Result) -> Image:
+        """One page restored; ``result`` gets what is to be said of it."""
+        method: NoneOptions | TtaOptions = NoneOptions()
+        if self.options.tta_steps:
+            method = replace(self.tta, steps=self.options.tta_steps, adapt_per="frame")
+        picture = page.rgb()
+        prepared = prepare(network, PictureFootage([picture], self.source.name), method, worker)
         change, broken = restore_frame(prepared, [picture] * prepared.window)
-        written = write_image(
-            self.destination, image.with_change(change), overwrite=options.overwrite, source=self.source
-        )
-        result = Result(self.destination, written, facts=network.record())
         if broken:
             result.differences.append("the result came out broken; the input was written instead")
         if prepared.outcome is not None:
             tell_outcome(result, prepared.outcome)
-        height, width = picture.shape[-2:]
-        result.lines.append(f"restored {width}x{height} in {time.monotonic() - started:.1f} s")
-        return result
+        return page.with_change(change)

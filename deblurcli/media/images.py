@@ -1,34 +1,55 @@
-"""Still images: any path, 8 and 16 bits, alpha and metadata kept, EXIF orientation applied once."""
+"""Still images: every page at its own depth with its metadata, upright; written, read back and compared."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from deblurcli.errors import InputError, OutputError
 from deblurcli.files import OutputFile, reason
+from deblurcli.media import bmp, exif, jpeg, pixels, png, tiff, webp, xmp
 from deblurcli.media.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand
+from deblurcli.media.picture_metadata import Held, Metadata
+from deblurcli.media.picture_properties import SUFFIXES, differences
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-ByteOrder = Literal["little", "big"]
-
-# A damaged file is told once, by us.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-
-JPEG = frozenset({".jpg", ".jpeg"})
-ONLY_8_BIT = JPEG | {".webp", ".bmp"}
-FINEST_JPEG = (
-    *(cv2.IMWRITE_JPEG_QUALITY, 97),
-    *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
-)
-LOSSLESS_WEBP = (cv2.IMWRITE_WEBP_QUALITY, 101)
-ENCODING = {".jpg": FINEST_JPEG, ".jpeg": FINEST_JPEG, ".webp": LOSSLESS_WEBP}
+FORMS = {
+    **{".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WebP", ".tif": "TIFF", ".tiff": "TIFF"},
+    ".bmp": "BMP",
+}
+"""Suffix -> format that is written."""
+STARTS = {
+    b"\xff\xd8\xff": "JPEG", png.SIGNATURE: "PNG", b"GIF8": "GIF", b"BM": "BMP",
+    b"II*\0": "TIFF", b"MM\0*": "TIFF", b"II+\0": "TIFF", b"MM\0+": "TIFF",
+}  # fmt: skip
+"""First bytes of a file -> format that is read."""
+BRANDS = {
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "HEIC"),
+}
+"""The brand of a file of boxes -> format that is read."""
+READERS = {"JPEG": jpeg.read, "PNG": png.read, "WebP": webp.read, "TIFF": tiff.read, "BMP": bmp.read}
+UPRIGHT_ALREADY = frozenset({"AVIF", "HEIC"})
+"""Formats whose decoders set a picture upright; their EXIF orientation counts for nothing."""
+OTHERS = {
+    **dict.fromkeys((".dng", ".nef", ".nrw", ".cr2", ".cr3", ".crw", ".arw", ".srf", ".sr2", ".raf"), "a raw photo"),
+    **dict.fromkeys((".orf", ".rw2", ".pef", ".srw", ".x3f", ".3fr", ".iiq", ".erf", ".kdc", ".mrw"), "a raw photo"),
+    **dict.fromkeys((".jp2", ".j2k", ".jpf", ".jpx", ".j2c"), "a JPEG 2000 picture"),
+    **{".jxl": "a JPEG XL picture", ".psd": "a Photoshop document", ".exr": "an OpenEXR picture"},
+}
+"""Suffixes of pictures that are not read, and what they are."""
+ONLY_8_BIT = frozenset({"JPEG", "WebP", "BMP"})
+SEVERAL = frozenset({"TIFF", "WebP"})
+"""Formats that hold several pages or frames."""
+LOSSLESS = frozenset({"PNG", "WebP", "TIFF", "BMP"})
+MAX_BYTES = 1 << 32
 UPRIGHT = dict(
     enumerate(((0, False), (0, True), (2, False), (2, True), (3, True), (3, False), (1, True), (1, False)), 1)
 )
@@ -37,14 +58,17 @@ UPRIGHT = dict(
 
 @dataclass(frozen=True, eq=False)
 class Image:
-    """A still image."""
+    """A still image, or one page of several."""
 
     samples: np.ndarray
     """uint8 or uint16, H x W x 3 in RGB order, or H x W if grey."""
     alpha: np.ndarray | None = None
     """H x W, of the samples' type."""
-    metadata: tuple[tuple[int, bytes], ...] = ()
-    """OpenCV's type of metadata (EXIF, XMP, ICC) and its content."""
+    metadata: Metadata = field(default_factory=Metadata)
+    damage: tuple[str, ...] = ()
+    """What its decoder complained of, a line each."""
+    changes: tuple[str, ...] = ()
+    """What is not as in its file since it was read, a line each."""
 
     @property
     def depth(self) -> int:
@@ -74,35 +98,24 @@ class Image:
         source = torch.from_numpy(self.samples)
         return replace(self, samples=(change.round() + source).clamp_(0, top).to(source.dtype).numpy())
 
+    def stored(self) -> np.ndarray:
+        """H x W x channels: grey or RGB, alpha last."""
+        samples = np.atleast_3d(self.samples)
+        return samples if self.alpha is None else np.concatenate((samples, self.alpha[:, :, None]), 2)
+
 
 def read_image(path: Path) -> Image:
-    """Read one image.
+    """Read one image, the first of a file with several.
 
     Raises:
-        InputError: the file is missing, empty, truncated, no image, or not of 8 or 16 bits.
+        InputError: the file is missing, empty, truncated, no image, too large, or not of 8 or 16 bits.
     """
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {reason(error)}", "check the path and its permissions") from error
-    if not data:
-        raise InputError(f"{path.name} is empty (0 bytes)", "copy it again")
-    # Compressed data never holds these two markers, so an end before the last scan's start means a cut file.
-    if data.startswith(b"\xff\xd8") and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
-        raise InputError(f"{path.name} is a truncated JPEG", "copy it again")
-    if data.startswith(b"\x89PNG") and b"IEND" not in data[-64:]:
-        raise InputError(f"{path.name} is a truncated PNG", "copy it again")
-    stored, metadata = _decode(data, path)
-    if stored.dtype not in (np.uint8, np.uint16):
-        raise InputError(f"{path.name} holds {stored.dtype} samples", "convert it to 8 or 16 bits")
-    orientation, metadata = _take_orientation(data, metadata)
-    turns, mirrored = UPRIGHT[orientation]
-    stored = np.atleast_3d(np.rot90(stored, turns)[:, :: -1 if mirrored else 1])
-    colours = 1 if stored.shape[2] <= 2 else 3
-    alpha = np.ascontiguousarray(stored[:, :, colours]) if stored.shape[2] > colours else None
-    samples = stored[:, :, 2::-1] if colours == 3 else stored[:, :, 0]
-    return Image(np.ascontiguousarray(samples), alpha, metadata)
+    return _parsed(_content(Path(path)), Path(path), every=False)[0]
+
+
+def read_pages(path: Path) -> list[Image]:
+    """Read every page of a TIFF or frame of an animation; otherwise as :func:`read_image`."""
+    return _parsed(_content(Path(path)), Path(path), every=True)
 
 
 def read_pictures(folder: Path) -> list[tuple[str, Tensor]]:
@@ -120,69 +133,106 @@ def read_pictures(folder: Path) -> list[tuple[str, Tensor]]:
     for path in paths:
         image = read_image(path)
         samples = np.broadcast_to(np.atleast_3d(image.samples), (*image.samples.shape[:2], 3))
-        pixels = samples if image.alpha is None else np.dstack((samples, image.alpha))
-        pixels = pixels if image.depth == 8 else (pixels >> 8).astype(np.uint8)
-        named.append((path.name, torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))))
+        colours = samples if image.alpha is None else np.dstack((samples, image.alpha))
+        colours = colours if image.depth == 8 else (colours >> 8).astype(np.uint8)
+        named.append((path.name, torch.from_numpy(np.ascontiguousarray(colours.transpose(2, 0, 1)))))
     return named
 
 
-def _decode(data: bytes, path: Path) -> tuple[np.ndarray, tuple[tuple[int, bytes], ...]]:
-    buffer = np.frombuffer(data, np.uint8)
-    metadata: tuple[tuple[int, bytes], ...] = ()
+def _content(path: Path) -> bytes:
     try:
-        if hasattr(cv2, "imdecodeWithMetadata"):
-            stored, kinds, blobs = cv2.imdecodeWithMetadata(buffer, cv2.IMREAD_UNCHANGED)
-            metadata = tuple((int(kind), bytes(np.asarray(blob))) for kind, blob in zip(kinds, blobs, strict=True))
-        else:
-            stored = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        stored = None
-    if stored is None or not stored.size:
-        cure = "use deblur video" if path.suffix.lower() in VIDEO_SUFFIXES else "convert it to .png"
-        raise InputError(f"{path.name} is not an image that can be read, or is truncated", cure)
-    return stored, metadata
+        state = path.stat()
+        if not stat.S_ISREG(state.st_mode) and not path.is_dir():
+            raise InputError(f"{path} is no regular file", "copy it into one")
+        if state.st_size > MAX_BYTES:
+            raise InputError(f"{path.name} is larger than 4 GB", "cut it into parts")
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {reason(error)}", "check the path and its permissions") from error
+    if not data:
+        raise InputError(f"{path.name} is empty (0 bytes)", "copy it again")
+    return data
 
 
-def _take_orientation(
-    data: bytes, metadata: tuple[tuple[int, bytes], ...]
-) -> tuple[int, tuple[tuple[int, bytes], ...]]:
-    """The EXIF orientation, and the metadata with it set back to upright."""
-    kept, orientation = [], 1
-    for kind, blob in metadata:
-        at = _orientation_at(blob) if kind == cv2.IMAGE_METADATA_EXIF else None
-        if at is not None:
-            start, order = at
-            orientation = int.from_bytes(blob[start : start + 2], order)
-            blob = blob[:start] + (1).to_bytes(2, order) + blob[start + 2 :]
-        kept.append((kind, blob))
-    if not metadata and (start := data.find(b"Exif\0\0", 0, 1 << 16)) >= 0:  # a cv2 without metadata
-        blob = data[start + 6 : start + 6 + (1 << 16)]
-        if (at := _orientation_at(blob)) is not None:
-            orientation = int.from_bytes(blob[at[0] : at[0] + 2], at[1])
-    return (orientation if orientation in UPRIGHT else 1), tuple(kept)
+def format_of(data: bytes, path: Path) -> str:
+    """The format of a picture, by its content. Raises InputError: it is none that can be read."""
+    suffix = path.suffix.lower()
+    form = next((form for start, form in STARTS.items() if data.startswith(start)), None)
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        form = "WebP"
+    if data[4:8] == b"ftyp":
+        brands = data[8 : min(int.from_bytes(data[:4], "big"), 128)]
+        form = "AVIF" if b"avif" in brands else BRANDS.get(data[8:12])
+    if suffix in OTHERS or (form == "TIFF" and tiff.is_raw(data)):
+        raise InputError(f"{path.name} is {OTHERS.get(suffix, 'a raw photo')}", "convert it to .tif first")
+    if form is None and suffix in VIDEO_SUFFIXES:
+        raise InputError(f"{path.name} is a video", "use deblur video")
+    if form is None:
+        raise InputError(f"{path.name} is not an image that can be read", "convert it to .png")
+    return form
 
 
-def _orientation_at(exif: bytes) -> tuple[int, ByteOrder] | None:
-    """Where the orientation's value lies in a block of EXIF (a TIFF directory), and its byte order."""
-    base = 6 if exif.startswith(b"Exif\0\0") else 0
-    orders: dict[bytes, ByteOrder] = {b"II": "little", b"MM": "big"}
-    order = orders.get(exif[base : base + 2])
-    if order is None:
-        return None
+def _parsed(data: bytes, path: Path, every: bool) -> list[Image]:
+    form = format_of(data, path)
+    held = READERS[form](data) if form in READERS else Held()
+    if not held.complete:
+        raise InputError(f"{path.name} is a truncated {form}", "copy it again")
+    found = pixels.decoded(data, form, path.name, every)
+    damage = (*held.damage, *found.damage)
+    if form == "JPEG" and not damage and (shorter := jpeg.less_padding(data)) is not None:
+        # In a whole picture every byte is needed; flat areas end in runs of one value, too.
+        damage = () if pixels.complaint(shorter, form, path.name) else ("padding stands in place of pixels",)
+    changes = found.changes
+    if held.unread_frames:
+        changes += (f"{held.unread_frames} more frames of the animation are left out",)
+    images = []
+    for number, stored in enumerate(found.pages):
+        metadata = held.pages[number] if number < len(held.pages) else Metadata()
+        metadata = replace(metadata, **dict(found.metadata)) if found.metadata else metadata  # type: ignore[arg-type]
+        delay = found.delays[number] if found.delays else 0
+        metadata = replace(metadata, frames=len(found.pages), delay=delay, loop=found.loop)
+        if metadata.icc[16:20] == b"CMYK":
+            metadata = replace(metadata, icc=b"")
+        images.append(_upright(stored, metadata, damage, changes, turn=form not in UPRIGHT_ALREADY))
+    return images
 
-    def number(at: int, size: int, order: ByteOrder = order) -> int:
-        return int.from_bytes(exif[at : at + size], order)
 
-    directory = base + number(base + 4, 4)
-    for entry in range(min(number(directory, 2), 512)):
-        at = directory + 2 + 12 * entry
-        if number(at, 2) == 0x0112 and at + 10 <= len(exif):
-            return at + 8, order
-    return None
+def _upright(
+    stored: np.ndarray, metadata: Metadata, damage: tuple[str, ...], changes: tuple[str, ...], turn: bool
+) -> Image:
+    """The image with its EXIF orientation applied, and all that depends on it made consistent."""
+    orientation = exif.orientation(metadata.exif)
+    turns, mirrored = UPRIGHT[orientation] if turn else (0, False)
+    stored = pixels.upright(stored, turns, mirrored)
+    if orientation != 1:
+        size = (stored.shape[1], stored.shape[0])
+        turned = (lambda small: pixels.turned_jpeg(small, turns, mirrored)) if turn else None
+        block, removed = exif.upright(metadata.exif, size, turned)
+        if removed:
+            changes += ("the thumbnail is left out, as it could not be turned with the picture",)
+        if turn and metadata.behind is not None and metadata.behind.index:
+            changes += (f"what lies behind the picture ({metadata.behind}) is left out, as the picture was turned",)
+            metadata = jpeg.without_behind(metadata)
+        if turn and (bare := jpeg.without_thumbnails(metadata)) != metadata:
+            changes += ("the thumbnail of JFIF or Photoshop is left out, as the picture was turned",)
+            metadata = bare
+        resolution = metadata.resolution.turned() if metadata.resolution and turns % 2 else metadata.resolution
+        metadata = replace(metadata, exif=block, xmp=xmp.upright(metadata.xmp, size), resolution=resolution)
+    colours = 1 if stored.shape[2] <= 2 else 3
+    alpha = np.ascontiguousarray(stored[:, :, colours]) if stored.shape[2] > colours else None
+    samples = stored[:, :, :3] if colours == 3 else stored[:, :, 0]
+    return Image(np.ascontiguousarray(samples), alpha, metadata, damage, changes)
 
 
 def write_image(path: Path, image: Image, *, overwrite: bool = False, source: Path | None = None) -> list[str]:
-    """Write one image; its name appears only when it is complete. Returns what could not be kept, a line each.
+    """Write one image; otherwise as :func:`write_pages`."""
+    return write_pages(path, [image], overwrite=overwrite, source=source)
+
+
+def write_pages(
+    path: Path, pages: Sequence[Image], *, overwrite: bool = False, source: Path | None = None
+) -> list[str]:
+    """Write an image's pages; its name appears only when it is complete. Returns what is not as in its source.
 
     Args:
         source: the input, which must not be the output.
@@ -192,53 +242,79 @@ def write_image(path: Path, image: Image, *, overwrite: bool = False, source: Pa
         OutputError: the format cannot hold the image, or the folder is missing or not writable.
     """
     path = Path(path)
-    content, differences = encoded(image, path.name)
+    content, lines = encoded_pages(pages, path.name)
     with OutputFile(path, inputs=[source] if source else [], overwrite=overwrite) as output:
         output.file.write(content)
-    return differences
+    return lines
 
 
 def encoded(image: Image, name: str) -> tuple[bytes, list[str]]:
-    """The content of an image file, and what it does not keep, a line each. The name's suffix tells the format.
+    """The content of an image file of one page; otherwise as :func:`encoded_pages`."""
+    return encoded_pages([image], name)
+
+
+def require_form(pages: Sequence[Image], name: str) -> str:
+    """The format of an output, by its suffix. Raises OutputError: there is none, or it cannot hold the pages."""
+    suffix = Path(name).suffix.lower()
+    form = FORMS.get(suffix)
+    if form is None:
+        raise OutputError(f"{name} has no known image suffix", f"use one of {' '.join(sorted(IMAGE_SUFFIXES))}")
+    if any(page.depth > 8 for page in pages) and form in ONLY_8_BIT:
+        raise OutputError(f"{suffix} holds 8 bits, the image has 16", "use .png or .tiff")
+    if pages[0].alpha is not None and form == "JPEG":
+        raise OutputError(f"{suffix} holds no alpha", "use .png or .webp")
+    return form
+
+
+def encoded_pages(pages: Sequence[Image], name: str) -> tuple[bytes, list[str]]:
+    """The content of an image file, and what is not as in the source, a line each. The name's suffix tells the format.
+
+    The content is decoded again: what is said to be kept was found there.
 
     Raises:
         OutputError: unknown suffix, or a depth or alpha that the format cannot hold.
     """
-    suffix = Path(name).suffix.lower()
-    if suffix not in IMAGE_SUFFIXES:
-        raise OutputError(f"{name} has no known image suffix", f"use one of {' '.join(sorted(IMAGE_SUFFIXES))}")
-    if image.depth > 8 and suffix in ONLY_8_BIT:
-        raise OutputError(f"{suffix} holds 8 bits, the image has {image.depth}", "use .png or .tiff")
-    if image.alpha is not None and suffix in JPEG:
-        raise OutputError(f"{suffix} holds no alpha", "use .png or .webp")
+    form = require_form(pages, name)
+    kept = [page if form == "JPEG" else replace(page, metadata=jpeg.without_behind(page.metadata)) for page in pages]
     try:
-        content, kept = _encode(image, suffix)
-    except cv2.error as error:
-        raise OutputError(f"{name} cannot be written: {reason(error)}", "free space or use .png") from error
-    return content, [] if kept else [f"metadata (EXIF, XMP, colour profile) is not kept in {suffix}; use .png or .jpg"]
+        content = _encode(kept, form)
+        again = _parsed(content, Path(name), every=True)
+    except (ValueError, InputError) as error:
+        raise OutputError(f"{name} cannot be written: {reason(error)}", "use .png or .tiff") from error
+    lines = [f"damaged: {line}" for page in pages for line in page.damage]
+    lines += [line for page in pages for line in page.changes]
+    for before, writable, after in zip(pages, kept, again, strict=False):
+        source = before.metadata
+        wanted = replace(writable.metadata, behind=source.behind, xmp=writable.metadata.xmp or source.xmp)
+        if len(again) == 1:
+            wanted = replace(wanted, delay=0, loop=0)
+        lines += differences(wanted, after.metadata, form)
+        if form in LOSSLESS and not _same_pixels(before, after):
+            lines.append(f"pixels not kept by the encoder of {SUFFIXES[form]}")
+    return content, list(dict.fromkeys(lines))
 
 
-def _encode(image: Image, suffix: str) -> tuple[bytes, bool]:
-    """The file's content, and whether it holds the image's metadata."""
-    stored = image.samples
-    if image.alpha is not None and stored.ndim == 2:
-        stored = np.repeat(stored[:, :, None], 3, 2)  # cv2 writes no grey with alpha
-    if stored.ndim == 3:
-        stored = stored[:, :, ::-1]
-    if image.alpha is not None:
-        stored = np.dstack((stored, image.alpha))
-    stored, options = np.ascontiguousarray(stored), ENCODING.get(suffix, ())
-    if image.metadata and suffix != ".bmp":
-        kinds = [kind for kind, _ in image.metadata]
-        blobs = [np.frombuffer(blob, np.uint8) for _, blob in image.metadata]
-        try:
-            done, data = cv2.imencodeWithMetadata(suffix, stored, kinds, blobs, options)
-        except cv2.error:
-            done = False
-        if done:
-            return bytes(data), True
-        # The format cannot hold one of them; the picture matters more.
-    done, data = cv2.imencode(suffix, stored, options)
-    if not done:
-        raise cv2.error(f"no encoder took {stored.shape} {stored.dtype}")
-    return bytes(data), not image.metadata
+def _encode(pages: Sequence[Image], form: str) -> bytes:
+    first = pages[0]
+    if form == "TIFF":
+        return tiff.written([(page.stored(), page.metadata) for page in pages])
+    animated = form == "WebP" and all(
+        page.metadata.delay and page.stored().shape == first.stored().shape for page in pages
+    )
+    frames = [page.stored() for page in (pages if animated else pages[:1])]
+    delays = [page.metadata.delay for page in pages]
+    content = pixels.encoded(frames, form, delays, first.metadata.loop)
+    if form == "WebP":
+        height, width = first.samples.shape[:2]
+        return webp.written(content, first.metadata, (width, height), first.alpha is not None)
+    return {"JPEG": jpeg.written, "PNG": png.written, "BMP": bmp.written}[form](content, first.metadata)
+
+
+def _same_pixels(before: Image, after: Image) -> bool:
+    """Whether samples and alpha are equal; no alpha is opaque, and grey may be stored as RGB."""
+    opaque = (1 << before.depth) - 1
+    one, other = (opaque if image.alpha is None else image.alpha for image in (before, after))
+    samples = [np.atleast_3d(image.samples) for image in (before, after)]
+    if samples[0].shape[:2] != samples[1].shape[:2] or before.depth != after.depth:
+        return False
+    return bool(np.all(samples[0] == samples[1]) and np.all(np.asarray(one) == np.asarray(other)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,20 +22,34 @@ WARNINGS = (
 )
 """Damage of containers that FFmpeg only warns of."""
 
-# FFmpeg tells of much damage in its log only. It is listened to, also where it repeats itself; what nobody listens to
-# goes nowhere.
-av.logging.set_level(av.logging.WARNING)
-av.logging.set_skip_repeated(False)
+# What nobody listens to goes nowhere.
 logging.getLogger("libav").addHandler(logging.NullHandler())
 logging.getLogger("libav").propagate = False
+_listening = [0]
+_lock = threading.Lock()
 
 
 @contextmanager
 def complaints() -> Iterator[list[tuple[int, str, str]]]:
-    """Errors that FFmpeg tells of in this thread, and warnings that are about damage: level, who, and what."""
+    """Errors that FFmpeg tells of in this thread, and warnings that are about damage: level, who, and what.
+
+    FFmpeg tells of much damage in its log only. It is listened to no longer than it takes: its log needs the
+    interpreter, and an encoder that is opened or closed holds that while it waits for its own threads, which may have
+    something to log.
+    """
     found: list[tuple[int, str, str]] = []
-    with av.logging.Capture() as said:
-        yield found
+    with _lock:
+        _listening[0] += 1
+        av.logging.set_level(av.logging.WARNING)
+        av.logging.set_skip_repeated(False)
+    try:
+        with av.logging.Capture() as said:
+            yield found
+    finally:
+        with _lock:
+            _listening[0] -= 1
+            if not _listening[0]:
+                av.logging.set_level(None)
     found += [entry for entry in said if entry[0] <= av.logging.ERROR or any(w in entry[2] for w in WARNINGS)]
 
 

@@ -222,6 +222,7 @@ def _blank(width: int, height: int, pix_fmt: str, like: av.VideoFrame | None) ->
     """A frame to write into, with the properties of another."""
     if like is None or min(plane.line_size for plane in like.planes) < 0:  # stored bottom up
         return av.VideoFrame(width, height, pix_fmt)
+    like.opaque = None  # a Python object in a frame would be freed by the encoder's threads, which then wait for Python
     try:
         frame = like if like.format.name == pix_fmt else like.reformat(format=pix_fmt)
     except (av.FFmpegError, ValueError):  # no conversion between the two

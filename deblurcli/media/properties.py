@@ -198,7 +198,7 @@ VIDEO: tuple[Property[VideoInfo], ...] = (
     ),
     Property("rotation", lambda video: video.display_matrix, changed, _give_rotation),
     Property("sample aspect ratio", lambda video: video.sample_aspect_ratio or 1, changed, _give_aspect),
-    Property("field order", _field_order, changed, _give_field_order, "use --codec libx264, or deinterlace it first"),
+    Property("field order", _field_order, changed, _give_field_order, "use --codec libx264 and .mkv, or deinterlace it first"),
     *map(_colour, ("primaries", "transfer", "matrix", "range")),
     _side_data("mastering display", HDR_CURE),
     _side_data("content light level", HDR_CURE),
@@ -206,7 +206,7 @@ VIDEO: tuple[Property[VideoInfo], ...] = (
     *map(
         _side_data, ("pan and scan", "timecode", "timecode of groups of pictures", "ICC profile", "spherical", "stereo")
     ),
-    _side_data("closed captions", "use --codec libx264"),
+    _side_data("closed captions", "use --codec libx264 and .mkv"),
     Property("Dolby Vision", _dolby_vision, lambda old, new: "its base layer is kept" * (old and not new), cure=""),
     Property("sample description", _boxes, missing),
     Property("codec tag", _hvc1, lambda old, new: changed(old, new) if old and new else "", cure=""),

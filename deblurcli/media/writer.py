@@ -115,7 +115,7 @@ class VideoWriter:
         muxer = self._encoding.muxer
         options = dict(self._encoding.container_options)
         if muxer == "matroska":
-            options["avoid_negative_ts"] = "disabled"
+            options["avoid_negative_ts"] = "disabled"  # sound may begin before zero, and then stays where it is
         if muxer in MP4_FAMILY:
             # The input's own clock, for the track and for the edit list that holds its start.
             options |= dict.fromkeys(("video_track_timescale", "movie_timescale"), str(video.time_base.denominator))
@@ -128,7 +128,7 @@ class VideoWriter:
             )
             self._video = add_video(self._container, self._encoding, video)
             self._video.disposition = self._source.stream.disposition
-            self._shift = -min(0, video.start) * video.time_base if muxer != "matroska" else Fraction(0)
+            self._shift = -min(0, video.start) * video.time_base
             if self._shift:
                 moved = f"all times moved by {seconds(self._shift)}"
                 self.differences.append(f"{moved}: {muxer} cannot begin before zero")

@@ -110,15 +110,17 @@ def content(path: Path, to: Path | None = None) -> Content:
 
 def complains(path: Path) -> bool:
     """Whether FFmpeg itself says of a file, while it reads it, that something is wrong."""
-    with av.open(str(path), metadata_errors="surrogateescape") as container, av.logging.Capture() as said:
-        stream = container.streams.video[0]
-        stream.codec_context.thread_count = 1
-        try:
-            return any(frame.is_corrupt for frame in container.decode(stream)) or any(
-                entry[0] <= av.logging.ERROR for entry in said
-            )
-        except av.FFmpegError:
-            return True
+    av.logging.set_level(av.logging.ERROR)
+    try:
+        with av.open(str(path), metadata_errors="surrogateescape") as container, av.logging.Capture() as said:
+            stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1
+            corrupt = any(frame.is_corrupt for frame in container.decode(stream))
+            return corrupt or any(entry[0] <= av.logging.ERROR for entry in said)
+    except av.FFmpegError:
+        return True
+    finally:
+        av.logging.set_level(None)
 
 
 def judge(whole: Content, damaged: Path, to: Path | None) -> str:

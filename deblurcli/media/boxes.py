@@ -19,6 +19,9 @@ NESTED = (b"trak", b"mdia", b"minf", b"stbl")
 MEDIA_HEADERS = frozenset({b"gmhd", b"nmhd", b"sthd", b"smhd"})
 """Media headers of tracks that are not pictures."""
 
+SHOWN = frozenset({b"tapt", b"uuid"})
+"""Boxes of a track itself: QuickTime's apertures, and the first form of spherical metadata."""
+
 Boxes = list[tuple[bytes, bytes]]
 """Type and content of consecutive boxes; what is too short to be a box has the type b""."""
 
@@ -72,6 +75,11 @@ class Track:
         entries = self.entries
         return boxes(entries[0][1][VISUAL_ENTRY:]) if self.handler == b"vide" and entries else []
 
+    @property
+    def around(self) -> Boxes:
+        """The boxes of a video's track that say how it is shown."""
+        return [part for part in boxes(self.content) if part[0] in SHOWN] if self.handler == b"vide" else []
+
 
 def tracks(file: BinaryIO) -> dict[int, Track]:
     """The tracks of a file by id; none where it is not of this family, or its index is damaged."""
@@ -101,7 +109,7 @@ def carry(file: BinaryIO, source: dict[int, Track], pairs: dict[int, int], kinds
         track = _track(content) if kind == b"trak" else None
         if track and (old := source.get(pairs.get(track.id, 0))):
             content = _described(content, track, old, kinds)
-            content = _referring(content, old, back)
+            content = _referring(_surrounded(content, track, old, kinds), old, back)
         parts.append((kind, content))
     changed = joined([(b"moov", joined(parts))])
     if changed != joined([(b"moov", movie)]):
@@ -168,6 +176,13 @@ def _described(content: bytes, track: Track, source: Track, kinds: frozenset[byt
     )
     changes = {b"hdlr": _child(source.content, b"mdia", b"hdlr"), b"stsd": source.description}
     return _replaced(content, changes, header)
+
+
+def _surrounded(content: bytes, track: Track, source: Track, kinds: frozenset[bytes]) -> bytes:
+    """A track with the boxes of its source that say how it is shown."""
+    have = {kind for kind, _ in track.around}
+    more = [part for part in source.around if part[0] in kinds - have]
+    return joined([*boxes(content), *more]) if more and track.handler == b"vide" else content
 
 
 def _replaced(

@@ -15,7 +15,7 @@ from deblurcli.errors import InputError
 from deblurcli.files import reason
 from deblurcli.media import boxes
 from deblurcli.media.container import open_input
-from deblurcli.media.decoder import decoder_of
+from deblurcli.media.decoder import decoder_of, listening
 from deblurcli.media.fields import FIELD_ORDERS, FIRST_SHOWN
 from deblurcli.media.layout import Colour, layout_of
 from deblurcli.media.side_data import hdr10, side_data_of
@@ -29,6 +29,8 @@ MAX_FAILURES = 1000
 """Packets that do not decode before the first frame: a recording may begin far from the next keyframe."""
 MATRICES = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 8: "ycgco", 9: "bt2020", 10: "bt2020"}
 UNSPECIFIED = 2
+ONE_MATRIX = frozenset({"vp8", "png"})
+"""Codecs that know one matrix, which their decoders tell though no tag does."""
 ATTACHED = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 
 
@@ -126,6 +128,8 @@ class MediaInfo:
     others: tuple[StreamInfo, ...]
     chapters: tuple[Chapter, ...]
     tags: dict[str, str] = field(hash=False)
+    programs: tuple[str, ...] = ()
+    """Names and providers of a transport stream's programs, as "NAME (PROVIDER)"."""
 
     @property
     def expected_frames(self) -> int | None:
@@ -208,9 +212,7 @@ def _describe(container: av.container.InputContainer, path: Path) -> MediaInfo:
         language=stream.language,
         disposition=int(stream.disposition),
         tags=dict(stream.metadata),
-        extensions={kind.decode("latin-1"): content for kind, content in tracks[stream.id].extensions if kind}
-        if stream.id in tracks
-        else {},
+        extensions=_extensions(tracks.get(stream.id)),
     )
     return MediaInfo(
         path=path,
@@ -220,6 +222,7 @@ def _describe(container: av.container.InputContainer, path: Path) -> MediaInfo:
         others=tuple(_other(s, tracks.get(s.id)) for s in copied_streams(container, stream)),
         chapters=tuple(_chapter(c) for c in container.chapters()),
         tags=dict(container.metadata),
+        programs=_programs(container) if container.format.name == "mpegts" else (),
     )
 
 
@@ -255,6 +258,11 @@ def several(stream: av.stream.Stream) -> bool:
     return len({bool(s.disposition & Disposition.default) for s in kin}) > 1
 
 
+def _extensions(track: boxes.Track | None) -> dict[str, bytes]:
+    found = [*track.extensions, *track.around] if track else []
+    return {kind.decode("latin-1"): content for kind, content in found if kind}
+
+
 def codec_name(stream: av.stream.Stream, track: boxes.Track | None = None) -> str:
     """What a stream's codec is called: by FFmpeg, else by its four characters in the MP4 family, else "unknown"."""
     context = stream.codec_context
@@ -270,6 +278,15 @@ def _codec_tag(context: av.VideoCodecContext) -> str:
     except ValueError:  # bytes that are no characters
         return ""
     return tag if tag.isprintable() else ""
+
+
+def _programs(container: av.container.InputContainer) -> tuple[str, ...]:
+    """PyAV tells of programs only in its description of a file, for people to read."""
+    with listening(av.logging.INFO):
+        lines = [line.strip() for line in container.dumps_format().splitlines()]
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("service_name")]
+    providers = [line.partition(":")[2].strip() for line in lines if line.startswith("service_provider")]
+    return tuple(f"{name} ({provider})" for name, provider in zip(names, providers, strict=False))
 
 
 def _field_order(frame: av.VideoFrame, context: av.VideoCodecContext) -> str:
@@ -327,19 +344,20 @@ def colour_of(frame: av.VideoFrame, context: av.VideoCodecContext, stream: av.Vi
     def tag(on_frame: int, on_stream: int, unspecified: int) -> int:
         return int(on_frame if on_frame != unspecified else on_stream)
 
-    matrix_tag = tag(frame.colorspace, context.colorspace, UNSPECIFIED)
+    codec = context.codec.canonical_name
+    matrix_tag = UNSPECIFIED if codec in ONE_MATRIX else tag(frame.colorspace, context.colorspace, UNSPECIFIED)
     name, form = frame.format.name, frame.format
     # Written as plain yuv, it needs the tag to say what the name says.
     range_tag = 2 if name.startswith("yuvj") else tag(frame.color_range, context.color_range, 0)
-    jpeg = name.startswith("yuvj") or context.codec.canonical_name == "mjpeg"
+    jpeg = name.startswith("yuvj") or codec == "mjpeg"
     rgb = form.is_rgb or form.has_palette
     height = min(frame.height, frame.width)  # a phone held upright is not a 1080p film seen as 1920 lines
-    guess = "bt601" if jpeg or height <= 576 else "bt709"
+    guess = "bt601" if jpeg or codec == "vp8" or height <= 576 else "bt709"
     return Colour(
         matrix="rgb" if rgb else MATRICES.get(matrix_tag, guess),
         full_range=range_tag == 2 or (range_tag == 0 and (jpeg or rgb)),
         guessed=not rgb and (matrix_tag not in MATRICES or (range_tag == 0 and not jpeg)),
-        siting="centre" if jpeg or context.codec.canonical_name == "mpeg1video" else "left",
+        siting="centre" if jpeg or codec == "mpeg1video" else "left",
         primaries_tag=tag(frame.color_primaries, context.color_primaries, UNSPECIFIED),
         transfer_tag=tag(frame.color_trc, context.color_trc, UNSPECIFIED),
         matrix_tag=matrix_tag,

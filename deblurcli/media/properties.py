@@ -234,6 +234,10 @@ STREAM: tuple[Property[StreamInfo], ...] = (
 """Rows for each stream that is copied."""
 
 
+def _programs(info: MediaInfo) -> dict[str, bool]:
+    return {name: True for name in info.programs if name != UNNAMED_PROGRAM}
+
+
 def _chapters(old: tuple[Chapter, ...], new: tuple[Chapter, ...]) -> str:
     if len(old) != len(new):
         return f"{len(old)} became {len(new)}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +30,8 @@ MAX_FAILURES = 1000
 """Packets that do not decode before the first frame: a recording may begin far from the next keyframe."""
 MATRICES = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 8: "ycgco", 9: "bt2020", 10: "bt2020"}
 UNSPECIFIED = 2
+CHROMA_LOCATIONS = ("left", "center", "topleft", "top", "bottomleft", "bottom")
+"""FFmpeg's words."""
 ONE_MATRIX = frozenset({"vp8", "png"})
 """Codecs that know one matrix, which their decoders tell though no tag does."""
 ATTACHED = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
@@ -97,6 +100,8 @@ class VideoInfo:
     alpha: bool
     subsampling: tuple[int, int]
     """Binary logarithm of the chroma's: horizontal, vertical."""
+    chroma_location: str = ""
+    """Where chroma samples lie, one of ``CHROMA_LOCATIONS``, or empty."""
     codec_tag: str = ""
     """Four characters that name the codec in its container, as ``hvc1``."""
     language: str | None = None
@@ -179,7 +184,11 @@ def _describe(container: av.container.InputContainer, path: Path) -> MediaInfo:
         size = f"{context.width}x{context.height}"
         raise InputError(f"{path.name} declares {size} pixels, more than {MAX_PIXELS}", "scale it down first")
     frame = _first_frame(container, stream, path)
+    description = _description(container)
     colour = colour_of(frame, context, stream)
+    location = _chroma_location(description, stream.index)
+    if location in ("center", "top", "bottom"):
+        colour = replace(colour, siting="centre")
     matrix = frame.side_data.get("DISPLAYMATRIX")
     layout = layout_of(frame.format.name, colour)
     tracks: dict[int, boxes.Track] = {}
@@ -208,6 +217,7 @@ def _describe(container: av.container.InputContainer, path: Path) -> MediaInfo:
         colour=colour,
         alpha=layout.alpha,
         subsampling=layout.shift,
+        chroma_location=location,
         codec_tag=_codec_tag(context),
         language=stream.language,
         disposition=int(stream.disposition),
@@ -222,7 +232,7 @@ def _describe(container: av.container.InputContainer, path: Path) -> MediaInfo:
         others=tuple(_other(s, tracks.get(s.id)) for s in copied_streams(container, stream)),
         chapters=tuple(_chapter(c) for c in container.chapters()),
         tags=dict(container.metadata),
-        programs=_programs(container) if container.format.name == "mpegts" else (),
+        programs=_programs(description),
     )
 
 
@@ -280,13 +290,25 @@ def _codec_tag(context: av.VideoCodecContext) -> str:
     return tag if tag.isprintable() else ""
 
 
-def _programs(container: av.container.InputContainer) -> tuple[str, ...]:
-    """PyAV tells of programs only in its description of a file, for people to read."""
-    with listening(av.logging.INFO):
-        lines = [line.strip() for line in container.dumps_format().splitlines()]
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("service_name")]
-    providers = [line.partition(":")[2].strip() for line in lines if line.startswith("service_provider")]
+def _description(container: av.container.InputContainer) -> list[str]:
+    """FFmpeg's description of a file for people, which alone tells of programs and of where chroma lies."""
+    with listening(av.logging.VERBOSE):
+        av.logging.set_libav_level(av.logging.VERBOSE)
+        lines = container.dumps_format().splitlines()
+        av.logging.set_libav_level(av.logging.INFO)
+    return [line.strip() for line in lines]
+
+
+def _programs(description: list[str]) -> tuple[str, ...]:
+    names = [line.partition(":")[2].strip() for line in description if line.startswith("service_name")]
+    providers = [line.partition(":")[2].strip() for line in description if line.startswith("service_provider")]
     return tuple(f"{name} ({provider})" for name, provider in zip(names, providers, strict=False))
+
+
+def _chroma_location(description: list[str], index: int) -> str:
+    own = (line for line in description if re.match(rf"Stream #0:{index}\D", line) and "Video:" in line)
+    words = re.findall(r"[a-z]+", next(own, ""))
+    return next((word for word in reversed(words) if word in CHROMA_LOCATIONS), "")
 
 
 def _field_order(frame: av.VideoFrame, context: av.VideoCodecContext) -> str:

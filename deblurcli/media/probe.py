@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import struct
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from av.stream import Discard, Disposition
 from deblurcli.errors import InputError
 from deblurcli.files import reason
 from deblurcli.media import boxes
+from deblurcli.media.colour_tags import chroma_location, colour_tags
 from deblurcli.media.container import open_input
 from deblurcli.media.decoder import decoder_of, listening
 from deblurcli.media.fields import FIELD_ORDERS, FIRST_SHOWN
@@ -28,12 +28,6 @@ MAX_PIXELS = 1 << 28
 
 MAX_FAILURES = 1000
 """Packets that do not decode before the first frame: a recording may begin far from the next keyframe."""
-MATRICES = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 8: "ycgco", 9: "bt2020", 10: "bt2020"}
-UNSPECIFIED = 2
-CHROMA_LOCATIONS = ("left", "center", "topleft", "top", "bottomleft", "bottom")
-"""FFmpeg's words."""
-ONE_MATRIX = frozenset({"vp8", "png"})
-"""Codecs that know one matrix, which their decoders tell though no tag does."""
 ATTACHED = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 
 
@@ -185,16 +179,15 @@ def _describe(container: av.container.InputContainer, path: Path) -> MediaInfo:
         raise InputError(f"{path.name} declares {size} pixels, more than {MAX_PIXELS}", "scale it down first")
     frame = _first_frame(container, stream, path)
     description = _description(container)
-    colour = colour_of(frame, context, stream)
-    location = _chroma_location(description, stream.index)
-    if location in ("center", "top", "bottom"):
-        colour = replace(colour, siting="centre")
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    layout = layout_of(frame.format.name, colour)
     tracks: dict[int, boxes.Track] = {}
     if container.format.name.startswith("mov"):
         with path.open("rb") as file:
             tracks = boxes.tracks(file)
+    extensions = _extensions(tracks.get(stream.id))
+    location = chroma_location(description, stream.index)
+    colour = colour_tags(frame, stream, extensions.get("colr", b""), location)
+    layout = layout_of(frame.format.name, colour)
+    matrix = frame.side_data.get("DISPLAYMATRIX")
     duration = None if container.duration is None else Fraction(container.duration, av.time_base)
     video = VideoInfo(
         index=stream.index,
@@ -222,7 +215,7 @@ def _describe(container: av.container.InputContainer, path: Path) -> MediaInfo:
         language=stream.language,
         disposition=int(stream.disposition),
         tags=dict(stream.metadata),
-        extensions=_extensions(tracks.get(stream.id)),
+        extensions=extensions,
     )
     return MediaInfo(
         path=path,
@@ -305,12 +298,6 @@ def _programs(description: list[str]) -> tuple[str, ...]:
     return tuple(f"{name} ({provider})" for name, provider in zip(names, providers, strict=False))
 
 
-def _chroma_location(description: list[str], index: int) -> str:
-    own = (line for line in description if re.match(rf"Stream #0:{index}\D", line) and "Video:" in line)
-    words = re.findall(r"[a-z]+", next(own, ""))
-    return next((word for word in reversed(words) if word in CHROMA_LOCATIONS), "")
-
-
 def _field_order(frame: av.VideoFrame, context: av.VideoCodecContext) -> str:
     """The order in the stream's header; a header may leave it open, or call pictures of two fields progressive."""
     order = FIELD_ORDERS[context.field_order] if context.field_order < len(FIELD_ORDERS) else "unknown"
@@ -358,30 +345,3 @@ def _video_duration(stream: av.VideoStream) -> Fraction | None:
         return Fraction(hours) * 3600 + Fraction(minutes) * 60 + Fraction(seconds)
     except (KeyError, ValueError):
         return None
-
-
-def colour_of(frame: av.VideoFrame, context: av.VideoCodecContext, stream: av.VideoStream) -> Colour:
-    """The colour of a decoded frame; what the frame leaves open is taken from the stream's header."""
-
-    def tag(on_frame: int, on_stream: int, unspecified: int) -> int:
-        return int(on_frame if on_frame != unspecified else on_stream)
-
-    codec = context.codec.canonical_name
-    matrix_tag = UNSPECIFIED if codec in ONE_MATRIX else tag(frame.colorspace, context.colorspace, UNSPECIFIED)
-    name, form = frame.format.name, frame.format
-    # Written as plain yuv, it needs the tag to say what the name says.
-    range_tag = 2 if name.startswith("yuvj") else tag(frame.color_range, context.color_range, 0)
-    jpeg = name.startswith("yuvj") or codec == "mjpeg"
-    rgb = form.is_rgb or form.has_palette
-    height = min(frame.height, frame.width)  # a phone held upright is not a 1080p film seen as 1920 lines
-    guess = "bt601" if jpeg or codec == "vp8" or height <= 576 else "bt709"
-    return Colour(
-        matrix="rgb" if rgb else MATRICES.get(matrix_tag, guess),
-        full_range=range_tag == 2 or (range_tag == 0 and (jpeg or rgb)),
-        guessed=not rgb and (matrix_tag not in MATRICES or (range_tag == 0 and not jpeg)),
-        siting="centre" if jpeg or codec == "mpeg1video" else "left",
-        primaries_tag=tag(frame.color_primaries, context.color_primaries, UNSPECIFIED),
-        transfer_tag=tag(frame.color_trc, context.color_trc, UNSPECIFIED),
-        matrix_tag=matrix_tag,
-        range_tag=range_tag,
-    )

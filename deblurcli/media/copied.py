@@ -264,7 +264,7 @@ def holds(
         if packet is None or packet.dts is None or info.kind == "attachment" or muxer not in TELLING:
             return True
         content.seek(0)
-        tracks = boxes.tracks(content) if muxer in MP4_FAMILY else {}
+        tracks = boxes.movie(content).tracks if muxer in MP4_FAMILY else {}
         content.seek(0)
         with av.open(content, format=DEMUXERS.get(muxer, muxer)) as written:
             found = {stream.type: codec_name(stream, tracks.get(stream.id)) for stream in written.streams}

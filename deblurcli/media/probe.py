@@ -179,10 +179,11 @@ def _describe(container: av.container.InputContainer, path: Path) -> MediaInfo:
         raise InputError(f"{path.name} declares {size} pixels, more than {MAX_PIXELS}", "scale it down first")
     frame = _first_frame(container, stream, path)
     description = _description(container)
-    tracks: dict[int, boxes.Track] = {}
+    movie = boxes.Movie({}, [])
     if container.format.name.startswith("mov"):
         with path.open("rb") as file:
-            tracks = boxes.tracks(file)
+            movie = boxes.movie(file)
+    tracks = movie.tracks
     extensions = _extensions(tracks.get(stream.id))
     location = chroma_location(description, stream.index)
     colour = colour_tags(frame, stream, extensions.get("colr", b""), location)
@@ -224,7 +225,7 @@ def _describe(container: av.container.InputContainer, path: Path) -> MediaInfo:
         video=video,
         others=tuple(_other(s, tracks.get(s.id)) for s in copied_streams(container, stream)),
         chapters=tuple(_chapter(c) for c in container.chapters()),
-        tags=dict(container.metadata),
+        tags=movie.tags | dict(container.metadata),
         programs=_programs(description),
     )
 
@@ -302,7 +303,7 @@ def _field_order(frame: av.VideoFrame, context: av.VideoCodecContext) -> str:
     """The order in the stream's header; a header may leave it open, or call pictures of two fields progressive."""
     order = FIELD_ORDERS[context.field_order] if context.field_order < len(FIELD_ORDERS) else "unknown"
     if frame.interlaced_frame and order not in FIRST_SHOWN:
-        return "tt"
+        return "bb" if context.codec.canonical_name == "dvvideo" else "tt"  # DV has the bottom one first, always
     return order
 
 

@@ -236,11 +236,10 @@ class VideoWriter:
         info = self._source.info
         if self._encoding.muxer not in MP4_FAMILY or not info.container.startswith("mov"):
             return
-        with info.path.open("rb") as file:
-            tracks = boxes.tracks(file)
         streams = {self._video.index: self._source.stream.id} | (self._copied.pairs if self._copied else {})
         pairs = {index + 1: id for index, id in streams.items()}  # FFmpeg counts tracks from 1
-        boxes.carry(self._output.file, tracks, pairs, CARRIED_BOXES)
+        with info.path.open("rb") as file:
+            boxes.carry(self._output.file, boxes.movie(file), pairs, CARRIED_BOXES)
 
     def _write_aspect(self) -> None:
         video = self._source.info.video

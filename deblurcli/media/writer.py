@@ -197,7 +197,8 @@ class VideoWriter:
             # mp4 has no durations of its own, only decoding steps: the last one must make their sum the true length,
             # and its picture must not outlast it.
             held.dts = max(held.dts, held.pts - (self._first_pts - self._first_dts))
-            held.duration = max(held.duration, self._end - self._first_pts - (held.dts - self._first_dts))
+            whole = self._end - self._first_pts - (held.dts - self._first_dts)
+            held.duration = min(max(held.duration, whole), self._end - held.pts)
         self._container.mux(held)
 
     @property

@@ -57,6 +57,24 @@ def test_a_sound_file_is_called_sound(tmp_path: Path, name: str) -> None:
         assert steps == {0.04}
 
 
+def test_sound_may_be_the_first_stream(tmp_path: Path) -> None:
+    path, turned = make_clip(tmp_path / "a.mp4", codec="libx264", audio=True), tmp_path / "turned.mp4"
+    with av.open(str(path)) as source, av.open(str(turned), "w") as out:
+        streams = {stream.index: out.add_stream_from_template(stream) for stream in reversed(source.streams)}
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream_index]
+                out.mux(packet)
+    with VideoReader(turned, copied=True) as reader:
+        frames = [item for item in reader.items() if isinstance(item, Frame)]
+    assert reader.stream.index == 1
+    assert not reader.damage.lines()
+    expected = read(path)[0]
+    assert len(frames) == len(expected)
+    for one, other in zip(frames, expected, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(one.planes, other.planes, strict=True))
+
+
 def test_a_sound_live_recording_is_called_sound(tmp_path: Path) -> None:
     """Browsers write WebM without sizes, length and index."""
     clip = make_clip(tmp_path / "a.webm", codec="libvpx", frames=12)

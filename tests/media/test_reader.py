@@ -35,6 +35,7 @@ SOUND = {
     "a.webm": {"codec": "libvpx-vp9", "options": {"auto-alt-ref": "1", "lag-in-frames": "16"}},
     "vp8.webm": {"codec": "libvpx", "options": {"auto-alt-ref": "1", "lag-in-frames": "16", "b": "100k"}},
     "a.mov": {"codec": "prores_ks", "pix_fmt": "yuv422p10le"},
+    "places.avi": {"codec": "mpeg4", "pts": [0, 1, 4, 5, 6, 7, 11, 12, 13, 14, 15, 16]},  # some are empty
     "mjpeg.mov": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
     "ffv1.mkv": {"codec": "ffv1"},
     "unsteady.mkv": {"codec": "libx264", "pts": [0, 3, 4, 5, 9, 10, 30, 31, 32, 33, 60, 61]},

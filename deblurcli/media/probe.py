@@ -16,7 +16,7 @@ from deblurcli.files import reason
 from deblurcli.media import boxes
 from deblurcli.media.container import open_input
 from deblurcli.media.decoder import decoder_of
-from deblurcli.media.fields import FIELD_ORDERS, FIRST_SHOWN
+from deblurcli.media.fields import FIELD_ORDERS, FIRST_SHOWN, first_field
 from deblurcli.media.layout import Colour, layout_of
 from deblurcli.media.side_data import hdr10, side_data_of
 
@@ -276,7 +276,7 @@ def _field_order(frame: av.VideoFrame, context: av.VideoCodecContext) -> str:
     """The order in the stream's header; a header may leave it open, or call pictures of two fields progressive."""
     order = FIELD_ORDERS[context.field_order] if context.field_order < len(FIELD_ORDERS) else "unknown"
     if frame.interlaced_frame and order not in FIRST_SHOWN:
-        return "tt"
+        return first_field(frame)
     return order
 
 

@@ -256,12 +256,15 @@ def several(stream: av.stream.Stream) -> bool:
 
 
 def codec_name(stream: av.stream.Stream, track: boxes.Track | None = None) -> str:
-    """What a stream's codec is called: by FFmpeg, else by its four characters in the MP4 family, else "unknown"."""
+    """What a stream's codec is called: by FFmpeg, else by its four characters in the MP4 family, else "unknown".
+
+    What FFmpeg does not decode it may know by name.
+    """
     context = stream.codec_context
     if context is not None:
         return str(context.codec.canonical_name)
     entries = track.entries if track else []
-    return entries[0][0].decode("latin-1").strip() if entries else "unknown"
+    return entries[0][0].decode("latin-1").strip() if entries else getattr(stream, "name", None) or "unknown"
 
 
 def _codec_tag(context: av.VideoCodecContext) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 VISUAL_ENTRY = 78
 """Bytes of a video's sample entry (8 of its header not counted) before its boxes."""
@@ -18,6 +18,13 @@ MAX_MOVIE = 1 << 30
 NESTED = (b"trak", b"mdia", b"minf", b"stbl")
 MEDIA_HEADERS = frozenset({b"gmhd", b"nmhd", b"sthd", b"smhd"})
 """Media headers of tracks that are not pictures."""
+
+PLACE = b"\xa9xyz"
+"""Where a video was taken (ISO 6709), in user data, where phones look for it."""
+USER_TAGS = {b"titl": "title", b"auth": "author", b"perf": "artist", b"dscp": "description", b"cprt": "copyright"}
+USER_TAGS |= {b"albm": "album", b"gnre": "genre"}
+SHOWN = frozenset({b"tapt", b"uuid"})
+"""Boxes of a track itself: QuickTime's apertures, and the first form of spherical metadata."""
 
 Boxes = list[tuple[bytes, bytes]]
 """Type and content of consecutive boxes; what is too short to be a box has the type b""."""
@@ -72,23 +79,45 @@ class Track:
         entries = self.entries
         return boxes(entries[0][1][VISUAL_ENTRY:]) if self.handler == b"vide" and entries else []
 
+    @property
+    def around(self) -> Boxes:
+        """The boxes of a video's track that say how it is shown."""
+        return [part for part in boxes(self.content) if part[0] in SHOWN] if self.handler == b"vide" else []
 
-def tracks(file: BinaryIO) -> dict[int, Track]:
-    """The tracks of a file by id; none where it is not of this family, or its index is damaged."""
-    _, movie = _movie(file)
+
+class Movie(NamedTuple):
+    """The index of a file."""
+
+    tracks: dict[int, Track]
+    """By id."""
+    user_data: Boxes
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What 3GPP's boxes of user data say (TS 26.244), by FFmpeg's names of tags; FFmpeg does not read them."""
+        found = {}
+        for kind, content in self.user_data:
+            if kind in USER_TAGS and len(content) > 6:
+                found[USER_TAGS[kind]] = content[6:].split(b"\0")[0].decode("utf-8", "replace")
+        return found
+
+
+def movie(file: BinaryIO) -> Movie:
+    """The index of a file; empty where it is not of this family, or damaged."""
+    _, content = _movie(file)
     found = {}
-    for kind, content in boxes(movie):
-        if kind == b"trak" and (track := _track(content)):
+    for kind, inner in boxes(content):
+        if kind == b"trak" and (track := _track(inner)):
             found[track.id] = track
-    return found
+    return Movie(found, boxes(_child(content, b"udta")))
 
 
-def carry(file: BinaryIO, source: dict[int, Track], pairs: dict[int, int], kinds: frozenset[bytes]) -> None:
+def carry(file: BinaryIO, source: Movie, pairs: dict[int, int], kinds: frozenset[bytes]) -> None:
     """Copy descriptions of tracks into a complete file, whose index must be its last box; else it is left as it is.
 
     Args:
         file: open for reading and writing.
-        source: the tracks to copy from.
+        source: the index to copy from.
         pairs: ids of the file's tracks, and of the source's tracks that they come from.
         kinds: the boxes of a video's description that stay true when its pixels change.
     """
@@ -99,15 +128,25 @@ def carry(file: BinaryIO, source: dict[int, Track], pairs: dict[int, int], kinds
     parts: Boxes = []
     for kind, content in boxes(movie):
         track = _track(content) if kind == b"trak" else None
-        if track and (old := source.get(pairs.get(track.id, 0))):
+        if track and (old := source.tracks.get(pairs.get(track.id, 0))):
             content = _described(content, track, old, kinds)
-            content = _referring(content, old, back)
+            content = _referring(_surrounded(content, track, old, kinds), old, back)
         parts.append((kind, content))
+    parts = _with_user_data(parts, source.user_data)
     changed = joined([(b"moov", joined(parts))])
     if changed != joined([(b"moov", movie)]):
         file.seek(start)
         file.write(changed)
         file.truncate()
+
+
+def _with_user_data(parts: Boxes, source: Boxes) -> Boxes:
+    """The boxes of an index, with what its source's user data say that the muxer does not write."""
+    have = {kind for name, content in parts if name == b"udta" for kind, _ in boxes(content)}
+    more = joined([part for part in source if part[0] in {PLACE, *USER_TAGS} - have])
+    if not more or b"udta" not in dict(parts):
+        return [*parts, (b"udta", more)] if more else parts
+    return [(kind, content + more if kind == b"udta" else content) for kind, content in parts]
 
 
 def _movie(file: BinaryIO) -> tuple[int | None, bytes]:
@@ -168,6 +207,13 @@ def _described(content: bytes, track: Track, source: Track, kinds: frozenset[byt
     )
     changes = {b"hdlr": _child(source.content, b"mdia", b"hdlr"), b"stsd": source.description}
     return _replaced(content, changes, header)
+
+
+def _surrounded(content: bytes, track: Track, source: Track, kinds: frozenset[bytes]) -> bytes:
+    """A track with the boxes of its source that say how it is shown."""
+    have = {kind for kind, _ in track.around}
+    more = [part for part in source.around if part[0] in kinds - have]
+    return joined([*boxes(content), *more]) if more and track.handler == b"vide" else content
 
 
 def _replaced(

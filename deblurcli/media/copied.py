@@ -27,6 +27,8 @@ MAX_PACKETS = 500
 MP4_FAMILY = frozenset({"mp4", "mov", "3gp"})
 NEED_VIDEO = frozenset({"mxf"})
 """Muxers that refuse a file without video."""
+TELLING = MP4_FAMILY | {"matroska", "webm", "nut", "mxf"}
+"""Muxers whose header names each stream's codec, so that a file of one packet can be read back."""
 OFFERED = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4", ".m2ts": "mpegts", ".avi": "avi"}
 """Containers that are tried for a stream that the chosen one does not hold."""
 
@@ -73,6 +75,9 @@ class CopiedStreams:
             name, kind = info.tags.get("filename", picture[0]), info.tags.get("mimetype", picture[1])
             self._container.add_attachment(name, kind, bytes(first))
             return
+        if made(self._muxer, info):
+            self._dropped.append((info, ""))
+            return
         if holds(self._encoding, self._source, template, info, first):
             stream = self._container.add_stream_from_template(template, opaque=True)
         elif self._muxer in MP4_FAMILY and info.description:
@@ -84,13 +89,14 @@ class CopiedStreams:
             tried = {suffix: OFFERED[suffix]} | OFFERED if suffix in OFFERED else OFFERED
             good = (end for end, muxer in tried.items() if self._held_by(end, muxer, template, info, first))
             cure = next((f"use {end}" for end in good), "no other container here holds it either")
+            cure = cure if first else "no packet of it can be read"
             self._dropped.append((info, cure))
             return
         stream.metadata.update({k: v for k, v in info.tags.items() if k.lower() != "duration"})
         for row in STREAM:
             if row.write:
                 row.write(stream, row.read(info))
-        if self._muxer in MP4_FAMILY and info.title and info.tags.get("handler_name", "Handler").endswith("Handler"):
+        if self._muxer in MP4_FAMILY and info.title and "handler_name" not in info.tags:
             stream.metadata["handler_name"] = info.title  # what players show as the track's name
         stream.disposition = template.disposition
         self._kept[info.index] = _Kept(info, template.id, stream)
@@ -114,7 +120,7 @@ class CopiedStreams:
         return [self._drop(info, cure) for info, cure in self._dropped if not made(self._muxer, info)]
 
     def _drop(self, info: StreamInfo, cure: str) -> str:
-        return f"{_named(info)} dropped: {self._muxer} cannot hold it; {cure}"
+        return advised(f"{_named(info)} dropped: {self._muxer} cannot hold it", cure)
 
     def mux(self, packet: av.Packet, shift: Fraction) -> bool:
         """Copy a packet, later by ``shift`` seconds; those of dropped streams are ignored.
@@ -255,10 +261,10 @@ def holds(
                 write_sample(trial, pictures, encoding, video, source.layout)
             if packet is not None and packet.dts is not None:
                 trial.mux(_twin_packet(packet, stream))
-        if packet is None or packet.dts is None or info.kind == "attachment":
+        if packet is None or packet.dts is None or info.kind == "attachment" or muxer not in TELLING:
             return True
         content.seek(0)
-        tracks = boxes.tracks(content) if muxer in MP4_FAMILY else {}
+        tracks = boxes.movie(content).tracks if muxer in MP4_FAMILY else {}
         content.seek(0)
         with av.open(content, format=DEMUXERS.get(muxer, muxer)) as written:
             found = {stream.type: codec_name(stream, tracks.get(stream.id)) for stream in written.streams}

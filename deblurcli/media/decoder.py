@@ -30,26 +30,32 @@ _lock = threading.Lock()
 
 
 @contextmanager
-def complaints() -> Iterator[list[tuple[int, str, str]]]:
-    """Errors that FFmpeg tells of in this thread, and warnings that are about damage: level, who, and what.
+def listening(level: int) -> Iterator[list[tuple[int, str, str]]]:
+    """What FFmpeg logs in this thread meanwhile, up to a level of ``av.logging``: level, who, and what.
 
-    FFmpeg tells of much damage in its log only. It is listened to no longer than it takes: its log needs the
-    interpreter, and an encoder that is opened or closed holds that while it waits for its own threads, which may have
-    something to log.
+    It is listened to no longer than it takes: its log needs the interpreter, and an encoder that is opened or closed
+    holds that while it waits for its own threads, which may have something to log.
     """
-    found: list[tuple[int, str, str]] = []
     with _lock:
         _listening[0] += 1
-        av.logging.set_level(av.logging.WARNING)
+        av.logging.set_level(level)
         av.logging.set_skip_repeated(False)
     try:
         with av.logging.Capture() as said:
-            yield found
+            yield said
     finally:
         with _lock:
             _listening[0] -= 1
             if not _listening[0]:
                 av.logging.set_level(None)
+
+
+@contextmanager
+def complaints() -> Iterator[list[tuple[int, str, str]]]:
+    """Errors that FFmpeg logs in this thread, and warnings that are about damage: of much, only its log tells."""
+    found: list[tuple[int, str, str]] = []
+    with listening(av.logging.WARNING) as said:
+        yield found
     found += [entry for entry in said if entry[0] <= av.logging.ERROR or any(w in entry[2] for w in WARNINGS)]
 
 

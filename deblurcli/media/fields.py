@@ -8,8 +8,11 @@ import av
 
 FIELD_ORDERS = ("unknown", "progressive", "tt", "bb", "tb", "bt")
 """FFmpeg's orders, by its numbers: the field that is stored first, then the one that is shown first."""
-FIRST_SHOWN = {"tt": "tff", "bt": "tff", "bb": "bff", "tb": "bff"}
-"""FFmpeg's words for the field that is shown first: top or bottom field first."""
+FIRST_SHOWN = {"tt": "tff", "tb": "tff", "bb": "bff", "bt": "bff"}
+"""FFmpeg's words for the field that is shown first: top or bottom field first.
+
+It writes "tb" for frames of which the top field comes first, though QuickTime defines that number the other way round.
+"""
 
 
 def first_field(frame: av.VideoFrame) -> str:

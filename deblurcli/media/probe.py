@@ -14,8 +14,9 @@ from av.stream import Discard, Disposition
 from deblurcli.errors import InputError
 from deblurcli.files import reason
 from deblurcli.media import boxes
+from deblurcli.media.colour_tags import chroma_location, colour_tags
 from deblurcli.media.container import open_input
-from deblurcli.media.decoder import decoder_of
+from deblurcli.media.decoder import decoder_of, listening
 from deblurcli.media.fields import FIELD_ORDERS, FIRST_SHOWN, first_field
 from deblurcli.media.layout import Colour, layout_of
 from deblurcli.media.side_data import hdr10, side_data_of
@@ -27,8 +28,6 @@ MAX_PIXELS = 1 << 28
 
 MAX_FAILURES = 1000
 """Packets that do not decode before the first frame: a recording may begin far from the next keyframe."""
-MATRICES = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 8: "ycgco", 9: "bt2020", 10: "bt2020"}
-UNSPECIFIED = 2
 ATTACHED = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 
 
@@ -95,6 +94,8 @@ class VideoInfo:
     alpha: bool
     subsampling: tuple[int, int]
     """Binary logarithm of the chroma's: horizontal, vertical."""
+    chroma_location: str = ""
+    """Where chroma samples lie, one of ``CHROMA_LOCATIONS``, or empty."""
     codec_tag: str = ""
     """Four characters that name the codec in its container, as ``hvc1``."""
     language: str | None = None
@@ -126,6 +127,8 @@ class MediaInfo:
     others: tuple[StreamInfo, ...]
     chapters: tuple[Chapter, ...]
     tags: dict[str, str] = field(hash=False)
+    programs: tuple[str, ...] = ()
+    """Names and providers of a transport stream's programs, as "NAME (PROVIDER)"."""
 
     @property
     def expected_frames(self) -> int | None:
@@ -175,13 +178,17 @@ def _describe(container: av.container.InputContainer, path: Path) -> MediaInfo:
         size = f"{context.width}x{context.height}"
         raise InputError(f"{path.name} declares {size} pixels, more than {MAX_PIXELS}", "scale it down first")
     frame = _first_frame(container, stream, path)
-    colour = colour_of(frame, context, stream)
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    layout = layout_of(frame.format.name, colour)
-    tracks: dict[int, boxes.Track] = {}
+    description = _description(container)
+    movie = boxes.Movie({}, [])
     if container.format.name.startswith("mov"):
         with path.open("rb") as file:
-            tracks = boxes.tracks(file)
+            movie = boxes.movie(file)
+    tracks = movie.tracks
+    extensions = _extensions(tracks.get(stream.id))
+    location = chroma_location(description, stream.index)
+    colour = colour_tags(frame, stream, extensions.get("colr", b""), location)
+    layout = layout_of(frame.format.name, colour)
+    matrix = frame.side_data.get("DISPLAYMATRIX")
     duration = None if container.duration is None else Fraction(container.duration, av.time_base)
     video = VideoInfo(
         index=stream.index,
@@ -204,13 +211,12 @@ def _describe(container: av.container.InputContainer, path: Path) -> MediaInfo:
         colour=colour,
         alpha=layout.alpha,
         subsampling=layout.shift,
+        chroma_location=location,
         codec_tag=_codec_tag(context),
         language=stream.language,
         disposition=int(stream.disposition),
         tags=dict(stream.metadata),
-        extensions={kind.decode("latin-1"): content for kind, content in tracks[stream.id].extensions if kind}
-        if stream.id in tracks
-        else {},
+        extensions=extensions,
     )
     return MediaInfo(
         path=path,
@@ -219,7 +225,8 @@ def _describe(container: av.container.InputContainer, path: Path) -> MediaInfo:
         video=video,
         others=tuple(_other(s, tracks.get(s.id)) for s in copied_streams(container, stream)),
         chapters=tuple(_chapter(c) for c in container.chapters()),
-        tags=dict(container.metadata),
+        tags=movie.tags | dict(container.metadata),
+        programs=_programs(description),
     )
 
 
@@ -255,6 +262,11 @@ def several(stream: av.stream.Stream) -> bool:
     return len({bool(s.disposition & Disposition.default) for s in kin}) > 1
 
 
+def _extensions(track: boxes.Track | None) -> dict[str, bytes]:
+    found = [*track.extensions, *track.around] if track else []
+    return {kind.decode("latin-1"): content for kind, content in found if kind}
+
+
 def codec_name(stream: av.stream.Stream, track: boxes.Track | None = None) -> str:
     """What a stream's codec is called: by FFmpeg, else by its four characters in the MP4 family, else "unknown".
 
@@ -273,6 +285,21 @@ def _codec_tag(context: av.VideoCodecContext) -> str:
     except ValueError:  # bytes that are no characters
         return ""
     return tag if tag.isprintable() else ""
+
+
+def _description(container: av.container.InputContainer) -> list[str]:
+    """FFmpeg's description of a file for people, which alone tells of programs and of where chroma lies."""
+    with listening(av.logging.VERBOSE):
+        av.logging.set_libav_level(av.logging.VERBOSE)
+        lines = container.dumps_format().splitlines()
+        av.logging.set_libav_level(av.logging.INFO)
+    return [line.strip() for line in lines]
+
+
+def _programs(description: list[str]) -> tuple[str, ...]:
+    names = [line.partition(":")[2].strip() for line in description if line.startswith("service_name")]
+    providers = [line.partition(":")[2].strip() for line in description if line.startswith("service_provider")]
+    return tuple(f"{name} ({provider})" for name, provider in zip(names, providers, strict=False))
 
 
 def _field_order(frame: av.VideoFrame, context: av.VideoCodecContext) -> str:
@@ -322,29 +349,3 @@ def _video_duration(stream: av.VideoStream) -> Fraction | None:
         return Fraction(hours) * 3600 + Fraction(minutes) * 60 + Fraction(seconds)
     except (KeyError, ValueError):
         return None
-
-
-def colour_of(frame: av.VideoFrame, context: av.VideoCodecContext, stream: av.VideoStream) -> Colour:
-    """The colour of a decoded frame; what the frame leaves open is taken from the stream's header."""
-
-    def tag(on_frame: int, on_stream: int, unspecified: int) -> int:
-        return int(on_frame if on_frame != unspecified else on_stream)
-
-    matrix_tag = tag(frame.colorspace, context.colorspace, UNSPECIFIED)
-    name, form = frame.format.name, frame.format
-    # Written as plain yuv, it needs the tag to say what the name says.
-    range_tag = 2 if name.startswith("yuvj") else tag(frame.color_range, context.color_range, 0)
-    jpeg = name.startswith("yuvj") or context.codec.canonical_name == "mjpeg"
-    rgb = form.is_rgb or form.has_palette
-    height = min(frame.height, frame.width)  # a phone held upright is not a 1080p film seen as 1920 lines
-    guess = "bt601" if jpeg or height <= 576 else "bt709"
-    return Colour(
-        matrix="rgb" if rgb else MATRICES.get(matrix_tag, guess),
-        full_range=range_tag == 2 or (range_tag == 0 and (jpeg or rgb)),
-        guessed=not rgb and (matrix_tag not in MATRICES or (range_tag == 0 and not jpeg)),
-        siting="centre" if jpeg or context.codec.canonical_name == "mpeg1video" else "left",
-        primaries_tag=tag(frame.color_primaries, context.color_primaries, UNSPECIFIED),
-        transfer_tag=tag(frame.color_trc, context.color_trc, UNSPECIFIED),
-        matrix_tag=matrix_tag,
-        range_tag=range_tag,
-    )

@@ -28,15 +28,11 @@ STRUCTURAL_TAGS = frozenset(
     | {"material_package_umid", "file_package_umid", "file_package_name", "mxf_toolkit_version", "data_type"}
 )
 """Tags that describe the file, not its content; each muxer writes its own."""
-MUXER_BOXES = frozenset(
-    {"avcC", "hvcC", "av1C", "vpcC", "esds", "glbl", "d263", "ACLR", "APRG", "ARES", "AVID", "ALIN", "SMI "}
-    | {"colr", "pasp", "fiel", "btrt", "gama", "chrm", "free", "wide", "skip", "lhvC", "dvcC", "dvvC", "dvwC", "hvcE"}
-    | {"SmDm", "CoLL", "mdcv", "clli", "amve"}
-)
-"""Boxes of a video's description that belong to the codec, or hold what has a row of its own."""
-CARRIED_BOXES = frozenset(map(str.encode, ("clap", "st3d", "sv3d", "mdcv", "clli", "amve", "hfov")))
+CARRIED_BOXES = frozenset(map(str.encode, ("clap", "st3d", "sv3d", "mdcv", "clli", "amve", "hfov", "tapt", "uuid")))
 """Boxes that stay true when pixels change, and are copied from MP4 or QuickTime to MP4 or QuickTime."""
 BOX_NAMES = {"clap": "clean aperture", "st3d": "stereo", "sv3d": "spherical", "vexu": "spatial video (vexu)"}
+BOX_NAMES |= {"hfov": "horizontal field of view", "uuid": "spherical (uuid)"}
+"""Boxes that say how a video is to be shown; others belong to its codec, or hold what has a row of its own."""
 UNSPECIFIED_TAG = {"range": 0}
 """H.273's 2 for the others."""
 TERMINOLOGY_CODES = {
@@ -45,6 +41,8 @@ TERMINOLOGY_CODES = {
     **{"rum": "ron", "slo": "slk", "tib": "bod", "wel": "cym"},
 }
 """ISO 639-2 has two codes for some languages; QuickTime knows the bibliographic one, others write either."""
+UNNAMED_PROGRAM = "Service01 (FFmpeg)"
+"""What FFmpeg calls the program of a transport stream that was given no name."""
 HDR_CURE = "use --codec hevc, and .mp4 or .mkv"
 
 
@@ -104,14 +102,13 @@ def _roles(stream: StreamInfo | VideoInfo) -> dict[str, bool]:
     return {str(flag.name).replace("_", " "): True for flag in Disposition if flag & flags}
 
 
-def _field_order(video: VideoInfo) -> str:
-    return {"tff": "top field first", "bff": "bottom field first"}.get(
-        FIRST_SHOWN.get(video.field_order, ""), "progressive"
-    )
+def _other_fields(old: str, new: str) -> str:
+    names = {"tff": "top field first", "bff": "bottom field first"}
+    return changed(*(names.get(FIRST_SHOWN.get(order, ""), "progressive") for order in (old, new)))
 
 
 def _boxes(video: VideoInfo) -> dict[str, bytes]:
-    return {BOX_NAMES.get(kind, kind): content for kind, content in video.extensions.items() if kind not in MUXER_BOXES}
+    return {name: video.extensions[kind] for kind, name in BOX_NAMES.items() if kind in video.extensions}
 
 
 def _dolby_vision(video: VideoInfo) -> bool:
@@ -178,8 +175,7 @@ def _give_rotation(stream: av.stream.Stream, matrix: tuple[int, ...] | None) -> 
 
 
 def _give_field_order(stream: av.stream.Stream, order: str) -> None:
-    if order != "progressive":
-        stream.codec_context.field_order = FIELD_ORDERS.index("tt" if order.startswith("top") else "bb")
+    stream.codec_context.field_order = FIELD_ORDERS.index(order)
 
 
 def _give_aspect(stream: av.stream.Stream, ratio: Fraction) -> None:
@@ -198,8 +194,15 @@ VIDEO: tuple[Property[VideoInfo], ...] = (
     ),
     Property("rotation", lambda video: video.display_matrix, changed, _give_rotation),
     Property("sample aspect ratio", lambda video: video.sample_aspect_ratio or 1, changed, _give_aspect),
-    Property("field order", _field_order, changed, _give_field_order, "use --codec libx264 and .mkv, or deinterlace it first"),
+    Property(
+        "field order",
+        lambda video: video.field_order,
+        _other_fields,
+        _give_field_order,
+        "use --codec libx264 and .mkv, or deinterlace it first",
+    ),
     *map(_colour, ("primaries", "transfer", "matrix", "range")),
+    Property("chroma location", lambda video: video.chroma_location or "left", changed, cure="use --codec libx264"),
     _side_data("mastering display", HDR_CURE),
     _side_data("content light level", HDR_CURE),
     *map(_side_data, ("ambient viewing environment", "HDR10+", "HDR Vivid", "active format description")),
@@ -232,6 +235,10 @@ STREAM: tuple[Property[StreamInfo], ...] = (
 """Rows for each stream that is copied."""
 
 
+def _programs(info: MediaInfo) -> dict[str, bool]:
+    return {name: True for name in info.programs if name != UNNAMED_PROGRAM}
+
+
 def _chapters(old: tuple[Chapter, ...], new: tuple[Chapter, ...]) -> str:
     if len(old) != len(new):
         return f"{len(old)} became {len(new)}"
@@ -244,6 +251,9 @@ def _chapters(old: tuple[Chapter, ...], new: tuple[Chapter, ...]) -> str:
 FILE: tuple[Property[MediaInfo], ...] = (
     Property("chapters", lambda info: info.chapters, _chapters),
     Property("tags", lambda info: content_tags(info.tags), missing),
+    Property(
+        "programs", lambda info: {name: True for name in info.programs if name != UNNAMED_PROGRAM}, missing, cure=""
+    ),
 )
 """Rows for the file."""
 

@@ -54,6 +54,8 @@ def add_video(container: av.container.OutputContainer, encoding: Encoding, video
     """
     os.environ.setdefault("SVT_LOG", "0")  # that library would write to stderr itself
     options = dict(encoding.options)
+    if video.chroma_location:
+        options["chroma_sample_location"] = video.chroma_location
     stream = container.add_stream(encoding.codec, rate=encoding.rate, options=options, time_base=encoding.clock)
     context = stream.codec_context
     stream.width, stream.height, stream.pix_fmt = video.width, video.height, encoding.pix_fmt

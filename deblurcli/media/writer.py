@@ -128,6 +128,7 @@ class VideoWriter:
             )
             self._video = add_video(self._container, self._encoding, video)
             self._video.disposition = self._source.stream.disposition
+            self._name_video()
             self._shift = -min(0, video.start) * video.time_base
             if self._shift:
                 moved = f"all times moved by {seconds(self._shift)}"
@@ -136,12 +137,23 @@ class VideoWriter:
                 self._copied = CopiedStreams(self._source, self._container, self._encoding)
                 self.foreseen += self._copied.foreseen
             self._container.metadata.update(content_tags(info.tags))
+            if muxer == "mpegts" and len(info.programs) == 1:
+                name, _, provider = info.programs[0].rpartition(" (")
+                self._container.metadata.update(service_name=name, service_provider=provider.removesuffix(")"))
             if chapters := self._source.container.chapters():
                 self._container.set_chapters(chapters)
             self._container.start_encoding()
         except (av.FFmpegError, OSError, ValueError) as error:
             raise self._failed(error) from error
         self._clock = Fraction(self._video.time_base or video.time_base)
+
+    def _name_video(self) -> None:
+        """Tags that a muxer takes from the stream and that say how it is laid out, not what it shows."""
+        tags = self._source.info.video.tags
+        if "handler_name" in tags:
+            self._video.metadata["handler_name"] = tags["handler_name"].lstrip("".join(map(chr, range(32))))
+        if tags.get("alpha_mode") and "alpha" not in self._encoding.losses:
+            self._video.metadata["alpha_mode"] = tags["alpha_mode"]
 
     def _cure(self) -> str:
         """What to do about something that this container cannot hold."""
@@ -181,12 +193,19 @@ class VideoWriter:
         if held is None:
             self._first_dts = packet.dts if packet else 0
             return
-        if packet is None and self._encoding.muxer in MP4_FAMILY:
+        if packet is None and self._encoding.muxer in MP4_FAMILY and self._whole:
             # mp4 has no durations of its own, only decoding steps: the last one must make their sum the true length,
             # and its picture must not outlast it.
             held.dts = max(held.dts, held.pts - (self._first_pts - self._first_dts))
-            held.duration = max(1, self._end - self._first_pts - (held.dts - self._first_dts))
+            held.duration = max(held.duration, self._end - self._first_pts - (held.dts - self._first_dts))
         self._container.mux(held)
+
+    @property
+    def _whole(self) -> bool:
+        """Whether the input's own header tells the length: some files leave a long last picture out of it."""
+        video = self._source.info.video
+        claimed = video.duration or Fraction(0)
+        return not claimed or claimed >= (self._end - self._first_pts) * video.time_base - video.time_base
 
     def _decoding_time(self, packet: av.Packet) -> int:
         """The encoder's dts if it can be one; libx265 leaves it unset in clips shorter than its reordering."""
@@ -217,11 +236,10 @@ class VideoWriter:
         info = self._source.info
         if self._encoding.muxer not in MP4_FAMILY or not info.container.startswith("mov"):
             return
-        with info.path.open("rb") as file:
-            tracks = boxes.tracks(file)
         streams = {self._video.index: self._source.stream.id} | (self._copied.pairs if self._copied else {})
         pairs = {index + 1: id for index, id in streams.items()}  # FFmpeg counts tracks from 1
-        boxes.carry(self._output.file, tracks, pairs, CARRIED_BOXES)
+        with info.path.open("rb") as file:
+            boxes.carry(self._output.file, boxes.movie(file), pairs, CARRIED_BOXES)
 
     def _write_aspect(self) -> None:
         video = self._source.info.video

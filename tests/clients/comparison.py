@@ -93,7 +93,7 @@ def _video(before: Facts, after: Facts, same_family: bool) -> Iterator[Differenc
         yield from _same("field order", "frames", *(dict(Counter(kinds)) for kinds in zip(*fields, strict=True)))
     yield from _side_data(before, after)
     yield from _tags("video", old, new)
-    yield from _same("disposition", "video", _dispositions(old), _dispositions(new))
+    yield from _same("disposition", "video", _dispositions(before, old), _dispositions(after, new))
 
 
 def _times(before: Facts, after: Facts, same_family: bool) -> Iterator[Difference]:
@@ -245,8 +245,11 @@ def _tags(subject: str, old: Stream, new: Stream) -> Iterator[Difference]:
         yield from _same(kind, where, before.get(name, "none"), after.get(name, "none"))
 
 
-def _dispositions(stream: Stream) -> list[str]:
-    return sorted(name for name, value in stream["disposition"].items() if value)
+def _dispositions(facts: Facts, stream: Stream) -> list[str]:
+    """What a stream is for. That it plays by default says nothing of the only one of its kind, which plays anyway."""
+    kin = [other for other in facts["probe"]["streams"] if other["codec_type"] == stream["codec_type"]]
+    alone = len(kin) == 1
+    return sorted(name for name, value in stream["disposition"].items() if value and not (alone and name == "default"))
 
 
 def _carrier(stream: Stream) -> bool:
@@ -291,7 +294,7 @@ def _others(before: Facts, after: Facts, same_family: bool) -> Iterator[Differen
     for old, new in pairs:
         subject = f"{old['codec_type']} {old['index']}"
         yield from _same("stream codec", subject, _name(old), _name(new))
-        yield from _same("disposition", subject, _dispositions(old), _dispositions(new))
+        yield from _same("disposition", subject, _dispositions(before, old), _dispositions(after, new))
         yield from _tags(subject, old, new)
         if old["codec_type"] == "audio":
             for field in ("sample_rate", "channels"):
@@ -335,7 +338,8 @@ def _whole(before: Facts, after: Facts) -> Iterator[Difference]:
     elif any(abs(a[i] - b[i]) > MILLISECOND for a, b in zip(old, new, strict=True) for i in (0, 1)):
         times = [[f"{float(start):g}-{float(end):g}" for start, end, _ in chapters] for chapters in (old, new)]
         yield Difference("chapters", "times", *times)
-    yield from _same("programs", "file", _programs(before), _programs(after))
+    if gone := _programs(before) - _programs(after):
+        yield Difference("programs", "file", sorted(gone), sorted(_programs(after)))
 
 
 def _chapters(facts: Facts) -> list[tuple[Fraction, Fraction, str | None]]:
@@ -343,5 +347,8 @@ def _chapters(facts: Facts) -> list[tuple[Fraction, Fraction, str | None]]:
     return [(Fraction(c["start_time"]), Fraction(c["end_time"]), c.get("tags", {}).get("title")) for c in chapters]
 
 
-def _programs(facts: Facts) -> list[dict[str, Any]]:
-    return [_content_tags(p) | {"streams": p["nb_streams"]} for p in facts["probe"].get("programs", [])]
+def _programs(facts: Facts) -> set[tuple[str, str]]:
+    """Names and providers. A transport stream has a program always; FFmpeg's own name for it says nothing."""
+    tags = [program.get("tags", {}) for program in facts["probe"].get("programs", [])]
+    named = {(tag.get("service_name", ""), tag.get("service_provider", "")) for tag in tags}
+    return named - {("Service01", "FFmpeg"), ("", "")}

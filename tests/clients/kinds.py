@@ -34,7 +34,7 @@ KINDS: dict[str, str] = {
     "rate": r"rate",
     "side data": r"side data",
     "captions": r"caption|a53|608|708",
-    "hdr": r"hdr|mastering|light level|side data",
+    "hdr": r"hdr|mastering|light level|side data|dolby vision",
     "spherical": r"spherical|360|projection|side data|side_data",
     "stereo": r"stereo",
     "dolby vision": r"dolby|dovi|side data",

@@ -9,8 +9,10 @@ import av
 import pytest
 from clips import make_clip
 from mp4_extras import CLAP, extended
+from zero_change import copy
 
 from deblurcli.media import boxes
+from deblurcli.media.probe import probe
 
 
 def test_boxes_and_joined_are_inverse() -> None:
@@ -33,7 +35,7 @@ def test_long_sizes(tmp_path: Path) -> None:
 
 def test_other_files_have_no_tracks(tmp_path: Path) -> None:
     for content in (b"", b"\0", b"not a box at all", bytes(100), make_clip(tmp_path / "a.mkv").read_bytes()):
-        assert boxes.tracks(io.BytesIO(content)) == {}
+        assert boxes.movie(io.BytesIO(content)) == ({}, [])
 
 
 def test_a_box_is_carried_and_the_file_still_plays(tmp_path: Path) -> None:
@@ -41,7 +43,7 @@ def test_a_box_is_carried_and_the_file_still_plays(tmp_path: Path) -> None:
     before = [frame.to_ndarray().tobytes() for frame in av.open(str(source)).decode(video=0)]
     extended(source, b"clap", CLAP)
     with source.open("rb") as file:
-        assert dict(boxes.tracks(file)[1].extensions)[b"clap"] == CLAP
+        assert dict(boxes.movie(file).tracks[1].extensions)[b"clap"] == CLAP
     with av.open(str(source)) as container:
         assert [frame.to_ndarray().tobytes() for frame in container.decode(video=0)] == before
         assert container.duration == round(Fraction(12, 25) * av.time_base)
@@ -60,3 +62,19 @@ def test_a_file_whose_index_comes_first_is_left_alone(tmp_path: Path) -> None:
     content = source.read_bytes()
     extended(source, b"clap", CLAP)
     assert source.read_bytes() == content
+
+
+def test_user_data_that_ffmpeg_does_not_know_are_tags_and_are_carried(tmp_path: Path) -> None:
+    source, result = (make_clip(tmp_path / name, codec="libx264") for name in ("a.mp4", "b.mp4"))
+    user_data = [(b"\xa9xyz", b"\0\x12U\xc4+48.8577+002.2950/"), (b"titl", bytes(4) + b"\x15\xc7Ein Titel\0")]
+    for path in (source, result):
+        with path.open("r+b") as file:
+            boxes.carry(file, boxes.Movie({}, user_data), {}, frozenset())
+    with source.open("rb") as file:
+        found = boxes.movie(file)
+    assert found.tags == {"title": "Ein Titel"}
+    assert found.user_data.count(user_data[0]) == 1
+    assert probe(source).tags["title"] == "Ein Titel"
+    assert copy(source, tmp_path / "c.mkv", codec="libx264").differences == []
+    with av.open(str(tmp_path / "c.mkv")) as container:
+        assert container.metadata["title"] == "Ein Titel"

@@ -22,6 +22,7 @@ OTHER_VIDEO = {
     "rotation": {"display_matrix": None},
     "sample aspect ratio": {"sample_aspect_ratio": None},
     "field order": {"field_order": "progressive"},
+    "chroma location": {"chroma_location": "center"},
     "Dolby Vision": {"extensions": {"clap": CLAP}},
     "sample description": {"extensions": {"dvvC": b""}},
     "codec tag": {"codec_tag": "hev1"},

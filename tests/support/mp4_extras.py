@@ -16,11 +16,11 @@ CLAP = struct.pack(">8i", 80, 1, 48, 1, 0, 1, 0, 1)
 def extended(path: Path, kind: bytes, content: bytes) -> Path:
     """Add a box to the description of the video in a complete mp4."""
     with path.open("r+b") as file:
-        track = boxes.tracks(file)[1]
+        track = boxes.movie(file).tracks[1]
         entry, inner = track.entries[0]
         description = track.description[:8] + boxes.joined([(entry, inner + boxes.joined([(kind, content)]))])
         source = boxes.Track(1, b"vide", description, track.content)
-        boxes.carry(file, {1: source}, {1: 1}, frozenset({kind}))
+        boxes.carry(file, boxes.Movie({1: source}, []), {1: 1}, frozenset({kind}))
     return path
 
 

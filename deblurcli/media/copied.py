@@ -29,7 +29,9 @@ NEED_VIDEO = frozenset({"mxf"})
 """Muxers that refuse a file without video."""
 TELLING = MP4_FAMILY | {"matroska", "webm", "nut", "mxf"}
 """Muxers whose header names each stream's codec, so that a file of one packet can be read back."""
-OFFERED = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4", ".m2ts": "mpegts", ".avi": "avi"}
+WITHOUT_DATA = frozenset({"avi"})
+"""Muxers that take streams of data, of which nothing can be read back."""
+OFFERED = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4", ".ts": "mpegts", ".m2ts": "mpegts", ".avi": "avi"}
 """Containers that are tried for a stream that the chosen one does not hold."""
 
 
@@ -252,6 +254,8 @@ def holds(
     """
     muxer, options = encoding.muxer, encoding.container_options
     video = source.info.video
+    if muxer in WITHOUT_DATA and info.kind == "data":
+        return False
     try:
         with av.open(content := io.BytesIO(), "w", format=muxer, container_options=options) as trial:
             pictures = add_video(trial, encoding, video) if muxer in NEED_VIDEO else None

@@ -67,8 +67,8 @@ def test_sound_may_be_the_first_stream(tmp_path: Path) -> None:
                 packet.stream = streams[packet.stream_index]
                 out.mux(packet)
     with VideoReader(turned, copied=True) as reader:
+        assert reader.stream.index == 1
         frames = [item for item in reader.items() if isinstance(item, Frame)]
-    assert reader.stream.index == 1
     assert not reader.damage.lines()
     expected = read(path)[0]
     assert len(frames) == len(expected)

@@ -124,17 +124,18 @@ class CopiedStreams:
     def _drop(self, info: StreamInfo, cure: str) -> str:
         return advised(f"{_named(info)} dropped: {self._muxer} cannot hold it", cure)
 
-    def mux(self, packet: av.Packet, shift: Fraction) -> bool:
+    def mux(self, packet: av.Packet, shift: Fraction) -> Fraction | None:
         """Copy a packet, later by ``shift`` seconds; those of dropped streams are ignored.
 
         A packet that does not follow the one before is moved by a tick of the output's clock, and one that the muxer
-        refuses is left out: both are counted. Returns whether its time had to be rounded. Raises FFmpegError.
+        refuses is left out: both are counted. Returns the unit, in seconds, that its time was rounded to, if it was.
+        Raises FFmpegError.
         """
         kept = self._kept.get(packet.stream_index)
         if kept is None or packet.size == 0:
-            return False
+            return None
         if kept.source.codec == "mov_text" and packet.size == 2 and self._muxer in MP4_FAMILY:
-            return False  # an empty text fills the time between two others; the muxer writes its own
+            return None  # an empty text fills the time between two others; the muxer writes its own
         clock, own = Fraction(kept.stream.time_base), Fraction(packet.time_base)
         if kept.source.attached_picture:
             packet.pts = packet.dts = 0
@@ -163,7 +164,7 @@ class CopiedStreams:
             if error.errno != errno.EINVAL:
                 raise
             kept.refused += 1
-        return rounded
+        return clock if rounded else None
 
     def differences(self, result: MediaInfo, extents: dict[int, Extent], moved: Fraction, cure: str) -> list[str]:
         """What is not as it was, a line each, by what was read back: the streams, and how much each holds.

@@ -72,7 +72,7 @@ class VideoWriter:
         self._first_pts = self._first_dts = self._end = 0
         self._last_dts: int | None = None
         self._copied: CopiedStreams | None = None
-        self._rounded: set[str] = set()
+        self._rounded: dict[Fraction, set[str]] = {}  # unit in seconds -> kinds of streams
         self._opaque = True
         self._output = OutputFile(self.destination, inputs=[source.info.path], overwrite=overwrite)
         try:
@@ -105,8 +105,8 @@ class VideoWriter:
         try:
             if isinstance(item, Frame):
                 self._encode(item)
-            elif self._copied and self._copied.mux(item, self._shift):
-                self._rounded.add(item.stream.type)
+            elif self._copied and (unit := self._copied.mux(item, self._shift)):
+                self._rounded.setdefault(unit, set()).add(item.stream.type)
         except (av.FFmpegError, OSError, ValueError) as error:
             raise self._failed(error) from error
 
@@ -188,7 +188,7 @@ class VideoWriter:
             packet.dts = packet.pts if self._clocked else self._decoding_time(packet)
             packet.time_base = self._source.info.video.time_base
             if (packet.pts * packet.time_base / self._clock).denominator != 1:
-                self._rounded.add("video")
+                self._rounded.setdefault(self._clock, set()).add("video")
         held, self._held = self._held, packet
         if held is None:
             self._first_dts = packet.dts if packet else 0
@@ -255,9 +255,9 @@ class VideoWriter:
             measured = measure(self._output.part, result.video.index, by_decoding=muxer == "avi")
         except DeblurError as error:
             raise OutputError(f"{self.destination.name} does not read back: {error.found}", "use .mkv") from error
-        if self._rounded:
-            kinds, advice = ", ".join(sorted(self._rounded)), "" if muxer in MP4_FAMILY else "; use .mp4"
-            self.differences.append(f"times rounded to {self._clock} s by {muxer} ({kinds}){advice}")
+        for unit, kinds in self._rounded.items():
+            found = f"times rounded to {unit} s by {muxer} ({', '.join(sorted(kinds))})"
+            self.differences.append(advised(found, "" if muxer in MP4_FAMILY else "use .mp4"))
         video = source.video
         if "alpha" in self._encoding.losses and self._opaque:
             video = replace(video, alpha=False)  # it hid nothing

@@ -26,7 +26,7 @@ MAX_PACKETS = 500
 """Packets from the beginning of a file among which the first of each copied stream is looked for."""
 MP4_FAMILY = frozenset({"mp4", "mov", "3gp"})
 NEED_VIDEO = frozenset({"mxf"})
-"""Muxers that refuse a file without video."""
+"""Muxers that refuse a file without video, or with another stream before it."""
 TELLING = MP4_FAMILY | {"matroska", "webm", "nut", "mxf"}
 """Muxers whose header names each stream's codec, so that a file of one packet can be read back."""
 WITHOUT_DATA = frozenset({"avi"})
@@ -65,10 +65,20 @@ class CopiedStreams:
         self._kept: dict[int, _Kept] = {}
         self._dropped: list[tuple[StreamInfo, str]] = []
         """Streams that the muxer refuses, and what to do."""
-        first = _first_packets(source)
+        self._first = _first_packets(source)
+
+    def add(self, behind: bool) -> None:
+        """Add the streams that stand before the video in the source, or ``behind`` it.
+
+        Cover art stands behind it: players show the first track of pictures.
+        """
+        source = self._source
         known = {other.index: other for other in source.info.others}
         for template in copied_streams(source.container, source.stream):
-            self._add(template, known[template.index], first.get(template.index), source.info.path.suffix.lower())
+            info, first = known[template.index], self._first.get(template.index)
+            late = template.index > source.stream.index or info.attached_picture or self._muxer in NEED_VIDEO
+            if late == behind:
+                self._add(template, info, first, source.info.path.suffix.lower())
 
     def _add(self, template: av.stream.Stream, info: StreamInfo, first: av.Packet | None, suffix: str) -> None:
         picture = PICTURES.get(info.codec) if info.attached_picture else None

@@ -126,6 +126,9 @@ class VideoWriter:
             self._container = av.open(
                 self._output.file, "w", format=muxer, container_options=options, metadata_errors="surrogateescape"
             )
+            if self._source.copied:
+                self._copied = CopiedStreams(self._source, self._container, self._encoding)
+                self._copied.add(behind=False)
             self._video = add_video(self._container, self._encoding, video)
             self._video.disposition = self._source.stream.disposition
             self._name_video()
@@ -133,8 +136,8 @@ class VideoWriter:
             if self._shift:
                 moved = f"all times moved by {seconds(self._shift)}"
                 self.differences.append(f"{moved}: {muxer} cannot begin before zero")
-            if self._source.copied:
-                self._copied = CopiedStreams(self._source, self._container, self._encoding)
+            if self._copied:
+                self._copied.add(behind=True)
                 self.foreseen += self._copied.foreseen
             self._container.metadata.update(content_tags(info.tags))
             if muxer == "mpegts" and len(info.programs) == 1:

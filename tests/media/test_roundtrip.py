@@ -358,3 +358,26 @@ def test_data_that_ffmpeg_only_names_is_copied(tmp_path: Path, kind: str) -> Non
     assert len(packet_hashes(source, "data")) == 12
     lost = copy(source, tmp_path / "out.mkv").differences
     assert f"data stream 1 ({kind}) dropped: matroska cannot hold it; use .ts" in lost
+
+
+@pytest.mark.parametrize(
+    ("name", "audio", "kinds"),
+    [
+        ("a.mp4", "mp2", ["audio", "video"]),
+        ("a.mkv", "mp2", ["audio", "video"]),
+        ("a.ts", "mp2", ["audio", "video"]),
+        ("a.avi", "mp2", ["audio", "video"]),
+        ("a.mxf", "pcm_s16le", ["video", "audio"]),  # the video comes first, always
+    ],
+)
+def test_streams_keep_their_order(tmp_path: Path, name: str, audio: str, kinds: list[str]) -> None:
+    source, clip = tmp_path / "in.mkv", make_clip(tmp_path / "a.mkv", codec="mpeg2video", audio=audio)
+    with av.open(str(clip)) as read, av.open(str(source), "w") as out:
+        streams = {stream.index: out.add_stream_from_template(stream) for stream in reversed(read.streams)}
+        for packet in read.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream_index]
+                out.mux(packet)
+    copy(source, tmp_path / f"out{Path(name).suffix}")
+    with av.open(str(tmp_path / f"out{Path(name).suffix}")) as written:
+        assert [stream.type for stream in written.streams] == kinds

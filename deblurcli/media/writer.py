@@ -33,6 +33,8 @@ MP4_TAGS = frozenset(
     | {"creation_time"}
 )
 """Tags the mp4 family has fields for; any other needs the freer, less widely read form."""
+FROM_ZERO = frozenset({"avi"})
+"""Containers whose first picture is shown at once: a later one would leave a gap behind it."""
 WITHOUT_LENGTHS = frozenset({"avi", "mpegts", "mpeg", "flv"})
 """Containers that say of no picture how long it lasts."""
 
@@ -132,10 +134,11 @@ class VideoWriter:
             self._video = add_video(self._container, self._encoding, video)
             self._video.disposition = self._source.stream.disposition
             self._name_video()
-            self._shift = -min(0, video.start) * video.time_base
+            begin = video.start if muxer in FROM_ZERO else min(0, video.start)
+            self._shift = -begin * video.time_base
             if self._shift:
                 moved = f"all times moved by {seconds(self._shift)}"
-                self.differences.append(f"{moved}: {muxer} cannot begin before zero")
+                self.differences.append(f"{moved}: {muxer} cannot begin {'later than' if begin > 0 else 'before'} zero")
             if self._copied:
                 self._copied.add(behind=True)
                 self.foreseen += self._copied.foreseen

@@ -178,6 +178,18 @@ def test_rounded_times_are_told_in_the_unit_of_their_stream(tmp_path: Path) -> N
     assert [line for line in writer.differences if "rounded" in line] == ["times rounded to 1/48000 s by mov (audio)"]
 
 
+def test_avi_begins_with_its_first_picture(tmp_path: Path) -> None:
+    """It would be shown from zero on, and stand still until the second one."""
+    pts = list(range(1300, 1300 + 12 * 40, 40))
+    source = make_clip(tmp_path / "a.mkv", codec="mpeg4", pts=pts, time_base=Fraction(1, 1000))
+    writer = copy(source, tmp_path / "b.avi")
+    told = [line for line in writer.differences if "time" in line]
+    assert told == ["all times moved by -1.3 s: avi cannot begin later than zero"]
+    with VideoReader(tmp_path / "b.avi") as reader:
+        shown = [frame.pts * frame.time_base for frame in reader.frames()]
+    assert shown == [number * Fraction(1, 25) for number in range(12)]
+
+
 def test_what_a_container_loses_is_told_at_the_end(tmp_path: Path) -> None:
     source = make_clip(
         tmp_path / "a.mkv", codec="libx264", chapters=True, rotation=90, tags={"title": "t"}, colour=(1, 1, 1, 1)

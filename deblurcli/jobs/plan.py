@@ -70,8 +70,9 @@ def require_usable(source: Path, word: str = "file", cure: str = "") -> None:
 
 def explained(error: DeblurError, source: Path, medium: Medium | None) -> DeblurError:
     """The error of a file that could not be read, or, where it is what another command restores, one that says so."""
-    other = next((one for one in (VIDEOS, IMAGES) if source.suffix.lower() in one.suffixes), medium)
-    if not isinstance(error, InputError) or medium is None or other is None or source.suffix.lower() in medium.suffixes:
+    others = (one for one in (VIDEOS, IMAGES) if one is not medium and source.suffix.lower() in one.suffixes)
+    other = next(others, None)
+    if not isinstance(error, InputError) or medium is None or other is None:
         return error
     article = "an" if other.word[0] in "aeiou" else "a"
     return InputError(f"{source} is {article} {other.word}", f"use deblur {other.command}")

@@ -24,7 +24,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clip, a picture and a network, to copy."""
     folder = tmp_path_factory.mktemp("made")
     make_clip(folder / "clip.mp4", codec="libx264", size=(80, 64), frames=3)
-    make_clip(folder / "clip.mxf", codec="mpeg2video", size=(80, 64), frames=3)
+    make_clip(folder / "clip.mkv", codec="libx264", frames=3).rename(folder / "clip.ogv")
     cv2.imwrite(str(folder / "photo.png"), np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8))
     small_network(folder / "w.safetensors")
     return folder
@@ -34,9 +34,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def work(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """``in/`` with all kinds of files."""
     monkeypatch.chdir(tmp_path)
-    for name in ("a.mp4", "b.mxf", "._a.mp4", "sub/c.mp4", "odd\x1b[31m\u202e\n.mp4"):
+    for name in ("a.mp4", "b.ogv", "._a.mp4", "sub/c.mp4", "odd\x1b[31m\u202e\n.mp4"):
         Path("in", name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(made / ("clip.mxf" if name.endswith("mxf") else "clip.mp4"), Path("in", name))
+        shutil.copy(made / ("clip.ogv" if name.endswith("ogv") else "clip.mp4"), Path("in", name))
     for name in ("p.png", "raw.DNG", ".p.png"):
         shutil.copy(made / "photo.png", Path("in", name))
     for name in ("notes.txt", "clip.srt", "Thumbs.db", ".DS_Store", "z.zip"):
@@ -59,7 +59,7 @@ def test_of_a_folder_of_videos(work: Path, capfd: Captured) -> None:
         "deblur: in/broken.mp4 is a link that leads nowhere; give the file itself",
         "deblur: empty.mp4 is empty (0 bytes); copy or record it again",
         "deblur: in/pipe.mp4 is not a regular file; save it as a file first",
-        ".mxf files are read, but not written: b.mxf became b.mkv",
+        ".ogv files are read, but not written: b.ogv became b.mkv",
         "4 images left alone: use deblur image",
         "7 other files left alone",
         "1 folder in folders left alone: --recursive takes them, too",
@@ -87,7 +87,7 @@ def test_what_another_command_restores_does_not_change_the_code(work: Path, capf
 
 
 def test_a_folder_without_any_says_what_it_has(work: Path, capfd: Captured) -> None:
-    for path in Path("in").glob("*.m*"):
+    for path in [*Path("in").glob("*.m*"), *Path("in").glob("*.ogv")]:
         path.unlink()
     assert deblur("video", "in", "-o", "out") == 4
     words = "4 images left alone: use deblur image; 6 other files left alone"
@@ -105,8 +105,8 @@ def test_a_pattern_takes_media_and_what_it_names(work: Path) -> None:
 def test_an_output_beside_another_of_its_name_keeps_both_suffixes(work: Path, capfd: Captured) -> None:
     shutil.copy(work / "clip.mp4", "in/b.mkv")
     words = ["-o", "out/", "--method", "none", "--network", work / "w.safetensors"]
-    assert deblur("video", "in/b.mkv", "in/b.mxf", *words) == 0
-    assert capfd.readouterr().out == "out/b.mkv\nout/b.mxf.mkv\n"
+    assert deblur("video", "in/b.mkv", "in/b.ogv", *words) == 0
+    assert capfd.readouterr().out == "out/b.mkv\nout/b.ogv.mkv\n"
 
 
 def test_an_unreadable_folder_in_a_folder_is_one_that_failed(
@@ -133,7 +133,7 @@ def test_an_unreadable_folder_in_a_folder_is_one_that_failed(
     [
         ("image", "in/a.mp4", "deblur: in/a.mp4 is a video; use deblur video\n"),
         ("video", "in/p.png", "deblur: in/p.png is an image; use deblur image\n"),
-        ("image", "in/b.mxf", "deblur: in/b.mxf is a video; use deblur video\n"),
+        ("image", "in/b.ogv", "deblur: in/b.ogv is a video; use deblur video\n"),
         ("image", "in/raw.DNG", "deblur: in/raw.DNG is a raw photo; develop it into a .tif of 16 bits first\n"),
         ("image", "in/pipe.png", "deblur: in/pipe.png is not a regular file; save it as a file first\n"),
         ("video", "in/gone.mp4", "deblur: in/gone.mp4 does not exist; check the path\n"),
@@ -149,7 +149,7 @@ def test_one_file_of_another_kind_is_4_with_the_command_to_use(
 
 
 def test_without_a_suffix_the_one_proposed_is_written(work: Path, capfd: Captured) -> None:
-    assert deblur("video", "in/b.mxf", "-o", "out") == 2
+    assert deblur("video", "in/b.ogv", "-o", "out") == 2
     assert "give a file such as out.mkv, or a folder: out/" in capfd.readouterr().err
-    assert deblur("video", "in/b.mxf", "-o", "out.xyz", "--method", "none") == 5
+    assert deblur("video", "in/b.ogv", "-o", "out.xyz", "--method", "none") == 5
     assert "out.xyz has no known video suffix; use one of" in capfd.readouterr().err

@@ -16,6 +16,7 @@ from deblurcli.device import Device
 from deblurcli.errors import WeightsError
 from deblurcli.jobs.batch import run_batch
 from deblurcli.jobs.image import ImageJob
+from deblurcli.jobs.plan import Plan
 from deblurcli.networks import NETWORKS
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.image import ImageOptions
@@ -61,7 +62,7 @@ def test_a_batch_loads_each_network_once(file: Path, tmp_path: Path, loads: list
         cv2.imwrite(str(source), np.full((24, 32, 3), 40 * number, np.uint8))
         options = ImageOptions(network=str(file), tta_steps=1)
         jobs.append(ImageJob(source, tmp_path / "out" / source.name, options, tta, COMPUTE))
-    run_batch(jobs, True, Worker(COMPUTE))
+    run_batch(jobs, Plan([(job.source, job.destination) for job in jobs], batch=True), Worker(COMPUTE))
     assert loads == [str(file), "reblurring-module"]
     assert len(list((tmp_path / "out").iterdir())) == 5
 

@@ -26,10 +26,12 @@ MAX_PACKETS = 500
 """Packets from the beginning of a file among which the first of each copied stream is looked for."""
 MP4_FAMILY = frozenset({"mp4", "mov", "3gp"})
 NEED_VIDEO = frozenset({"mxf"})
-"""Muxers that refuse a file without video."""
+"""Muxers that refuse a file without video, or with another stream before it."""
 TELLING = MP4_FAMILY | {"matroska", "webm", "nut", "mxf"}
 """Muxers whose header names each stream's codec, so that a file of one packet can be read back."""
-OFFERED = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4", ".m2ts": "mpegts", ".avi": "avi"}
+WITHOUT_DATA = frozenset({"avi"})
+"""Muxers that take streams of data, of which nothing can be read back."""
+OFFERED = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4", ".ts": "mpegts", ".m2ts": "mpegts", ".avi": "avi"}
 """Containers that are tried for a stream that the chosen one does not hold."""
 
 
@@ -63,10 +65,20 @@ class CopiedStreams:
         self._kept: dict[int, _Kept] = {}
         self._dropped: list[tuple[StreamInfo, str]] = []
         """Streams that the muxer refuses, and what to do."""
-        first = _first_packets(source)
+        self._first = _first_packets(source)
+
+    def add(self, behind: bool) -> None:
+        """Add the streams that stand before the video in the source, or ``behind`` it.
+
+        Cover art stands behind it: players show the first track of pictures.
+        """
+        source = self._source
         known = {other.index: other for other in source.info.others}
         for template in copied_streams(source.container, source.stream):
-            self._add(template, known[template.index], first.get(template.index), source.info.path.suffix.lower())
+            info, first = known[template.index], self._first.get(template.index)
+            late = template.index > source.stream.index or info.attached_picture or self._muxer in NEED_VIDEO
+            if late == behind:
+                self._add(template, info, first, source.info.path.suffix.lower())
 
     def _add(self, template: av.stream.Stream, info: StreamInfo, first: av.Packet | None, suffix: str) -> None:
         picture = PICTURES.get(info.codec) if info.attached_picture else None
@@ -122,17 +134,18 @@ class CopiedStreams:
     def _drop(self, info: StreamInfo, cure: str) -> str:
         return advised(f"{_named(info)} dropped: {self._muxer} cannot hold it", cure)
 
-    def mux(self, packet: av.Packet, shift: Fraction) -> bool:
+    def mux(self, packet: av.Packet, shift: Fraction) -> Fraction | None:
         """Copy a packet, later by ``shift`` seconds; those of dropped streams are ignored.
 
         A packet that does not follow the one before is moved by a tick of the output's clock, and one that the muxer
-        refuses is left out: both are counted. Returns whether its time had to be rounded. Raises FFmpegError.
+        refuses is left out: both are counted. Returns the unit, in seconds, that its time was rounded to, if it was.
+        Raises FFmpegError.
         """
         kept = self._kept.get(packet.stream_index)
         if kept is None or packet.size == 0:
-            return False
+            return None
         if kept.source.codec == "mov_text" and packet.size == 2 and self._muxer in MP4_FAMILY:
-            return False  # an empty text fills the time between two others; the muxer writes its own
+            return None  # an empty text fills the time between two others; the muxer writes its own
         clock, own = Fraction(kept.stream.time_base), Fraction(packet.time_base)
         if kept.source.attached_picture:
             packet.pts = packet.dts = 0
@@ -161,7 +174,7 @@ class CopiedStreams:
             if error.errno != errno.EINVAL:
                 raise
             kept.refused += 1
-        return rounded
+        return clock if rounded else None
 
     def differences(self, result: MediaInfo, extents: dict[int, Extent], moved: Fraction, cure: str) -> list[str]:
         """What is not as it was, a line each, by what was read back: the streams, and how much each holds.
@@ -252,6 +265,8 @@ def holds(
     """
     muxer, options = encoding.muxer, encoding.container_options
     video = source.info.video
+    if muxer in WITHOUT_DATA and info.kind == "data":
+        return False
     try:
         with av.open(content := io.BytesIO(), "w", format=muxer, container_options=options) as trial:
             pictures = add_video(trial, encoding, video) if muxer in NEED_VIDEO else None

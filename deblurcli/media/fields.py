@@ -15,6 +15,25 @@ It writes "tb" for frames of which the top field comes first, though QuickTime d
 """
 
 
+def first_field(frame: av.VideoFrame) -> str:
+    """ "tt" or "bb": which field of an interlaced frame is shown first.
+
+    PyAV cannot read a frame's flags; FFmpeg's filter ``select`` can.
+    """
+    graph = av.filter.Graph()
+    source = graph.add_buffer(
+        format=frame.format, width=frame.width, height=frame.height, time_base=Fraction(1, av.time_base)
+    )
+    chain = [source, graph.add("select", "eq(interlace_type,TOPFIRST)"), graph.add("buffersink")]
+    graph.link_nodes(*chain).configure()
+    graph.push(frame)
+    try:
+        graph.pull()
+    except av.BlockingIOError:  # it was not let through
+        return "bb"
+    return "tt"
+
+
 class FieldMarks:
     """Marks frames as two fields in an order ("tff", "bff"), or passes them on as they are (empty).
 

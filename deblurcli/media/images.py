@@ -165,6 +165,8 @@ def format_of(data: bytes, path: Path) -> str:
         form = "AVIF" if b"avif" in brands else BRANDS.get(data[8:12])
     if suffix in OTHERS or (form == "TIFF" and tiff.is_raw(data)):
         raise InputError(f"{path.name} is {OTHERS.get(suffix, 'a raw photo')}", "convert it to .tif first")
+    if form == "TIFF" and (kind := tiff.other_samples(data)):
+        raise InputError(f"{path.name} holds {kind}", "save it as RGB first")
     if form is None and suffix in VIDEO_SUFFIXES:
         raise InputError(f"{path.name} is a video", "use deblur video")
     if form is None:

@@ -110,13 +110,15 @@ def _take(path: Path, index: int, size: int, changed: int, facts: _Facts) -> Inv
                 looks.add(packet, ordinal)
         looks.close()
     packets = ordinals.get(index, -1) + 1
+    # AVI has a place for each tick of its clock; where nothing new is shown, the place is empty.
+    places = round(end / stream.time_base) if facts.container == "avi" else 0
     listed = {other: max(count, counted[other]) if other in counted else count for other, count in listed.items()}
     short = [other for other, count in listed.items() if other != index and ordinals.get(other, -1) + 1 < count]
     known = [time for time in first if time is not None]
     restarts = continuity.restarts(index)
     start = min(known) if known and first[0] is not None else None
     cut = (
-        _shortfall(packets, promised, facts)
+        _shortfall(max(packets, places), promised, facts)
         or (f"the index lists more packets of stream {short[0]} than the file holds: some are missing" if short else "")
         or ("" if restarts else _missing_time(end, all_end, facts))
         or (_broken_end(path, size) if facts.container == "mpegts" else "")

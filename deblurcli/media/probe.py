@@ -17,7 +17,7 @@ from deblurcli.media import boxes
 from deblurcli.media.colour_tags import chroma_location, colour_tags
 from deblurcli.media.container import open_input
 from deblurcli.media.decoder import decoder_of, listening
-from deblurcli.media.fields import FIELD_ORDERS, FIRST_SHOWN
+from deblurcli.media.fields import FIELD_ORDERS, FIRST_SHOWN, first_field
 from deblurcli.media.layout import Colour, layout_of
 from deblurcli.media.side_data import hdr10, side_data_of
 
@@ -268,12 +268,15 @@ def _extensions(track: boxes.Track | None) -> dict[str, bytes]:
 
 
 def codec_name(stream: av.stream.Stream, track: boxes.Track | None = None) -> str:
-    """What a stream's codec is called: by FFmpeg, else by its four characters in the MP4 family, else "unknown"."""
+    """What a stream's codec is called: by FFmpeg, else by its four characters in the MP4 family, else "unknown".
+
+    What FFmpeg does not decode it may know by name.
+    """
     context = stream.codec_context
     if context is not None:
         return str(context.codec.canonical_name)
     entries = track.entries if track else []
-    return entries[0][0].decode("latin-1").strip() if entries else "unknown"
+    return entries[0][0].decode("latin-1").strip() if entries else getattr(stream, "name", None) or "unknown"
 
 
 def _codec_tag(context: av.VideoCodecContext) -> str:
@@ -303,7 +306,7 @@ def _field_order(frame: av.VideoFrame, context: av.VideoCodecContext) -> str:
     """The order in the stream's header; a header may leave it open, or call pictures of two fields progressive."""
     order = FIELD_ORDERS[context.field_order] if context.field_order < len(FIELD_ORDERS) else "unknown"
     if frame.interlaced_frame and order not in FIRST_SHOWN:
-        return "bb" if context.codec.canonical_name == "dvvideo" else "tt"  # DV has the bottom one first, always
+        return first_field(frame)
     return order
 
 

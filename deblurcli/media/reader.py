@@ -216,7 +216,8 @@ class VideoReader:
         in_a_row = 0
         for packet in self._demux():
             self._clock.move(packet)
-            if packet.stream_index != self.stream.index:
+            # Not ``stream_index``: that is 0 in the empty packet that ends a stream, and sound may come first.
+            if packet.stream.index != self.stream.index:
                 if packet.size:  # an empty one only marks the end
                     if packet.is_corrupt and not self._clock.is_joint(packet):
                         self.damage.note_copied(packet.stream_index, packet.stream.type)

@@ -14,7 +14,12 @@ from deblurcli.media.exif import Block, Directory, Entry, Value
 from deblurcli.media.jpeg import split
 from deblurcli.media.picture_metadata import METRES_PER_INCH, Held, Metadata, Resolution
 
-PHOTOMETRIC, SAMPLES, BITS = 262, 277, 258
+PHOTOMETRIC, SAMPLES, BITS, COMPRESSION = 262, 277, 258, 259
+PLAIN_SAMPLES = frozenset({0, 1, 2, 3, 4, 5})
+"""Kinds of samples (photometric interpretations) that decode to what they say: grey, RGB, palette, mask, CMYK."""
+YCBCR, JPEG_COMPRESSIONS = 6, frozenset({6, 7})
+OTHER_SAMPLES = {YCBCR: "YCbCr samples", 8: "CIELab samples", 9: "CIELab samples", 10: "CIELab samples"}
+OTHER_SAMPLES |= {32844: "LogLuv samples", 32845: "LogLuv samples", 32803: "raw samples", 34892: "raw samples"}
 STRIPS, STRIP_BYTES, TILES, TILE_BYTES = 273, 279, 324, 325
 SUB_DIRECTORIES, EXTRA_SAMPLES = 330, 338
 XMP, IPTC, PHOTOSHOP, ICC = 700, 33723, 34377, 34675
@@ -58,6 +63,21 @@ def is_raw(data: bytes) -> bool:
         return any(entry.tag == DNG_VERSION for entry in block.entries(block.first)[0])
     except ValueError:
         return False
+
+
+def other_samples(data: bytes) -> str:
+    """What a TIFF file holds instead of grey, RGB or CMYK, or nothing: its decoder would give that unconverted."""
+    try:
+        block = Block(data)
+        pages = [{entry.tag: entry for entry in block.entries(at)[0]} for at in block.starts()]
+        for entries in pages:
+            kind, packed = (_numbers(block, entries.get(tag))[:1] or [1] for tag in (PHOTOMETRIC, COMPRESSION))
+            in_jpeg = kind[0] == YCBCR and packed[0] in JPEG_COMPRESSIONS  # JPEG's own decoder converts it
+            if kind[0] not in PLAIN_SAMPLES and not in_jpeg:
+                return OTHER_SAMPLES.get(kind[0], f"samples of kind {kind[0]}")
+    except ValueError:  # read() tells of it
+        pass
+    return ""
 
 
 def _page(block: Block, at: int) -> tuple[Metadata, bool]:

@@ -18,7 +18,7 @@ import numpy as np
 from deblurcli.errors import InputError
 from deblurcli.files import reason
 from deblurcli.media.encoders import Encoding
-from deblurcli.media.fields import FIELD_ORDERS, FIRST_SHOWN, FieldMarks
+from deblurcli.media.fields import FIELD_ORDERS, FIRST_SHOWN, FieldMarks, first_field
 from deblurcli.media.layout import PlaneLayout, layout_of, pack, unpack
 from deblurcli.media.probe import VideoInfo
 from deblurcli.media.properties import VIDEO
@@ -163,13 +163,14 @@ def _judged(file: io.BytesIO, encoding: Encoding, video: VideoInfo, layout: Plan
         return Trial(f"{said} does not keep the picture for {video.width}x{video.height} {encoding.pix_fmt}")
     shown = FIRST_SHOWN.get(video.field_order)
     # Some containers say nothing of fields; then the stream's own mark counts.
-    interlaced = FIRST_SHOWN.get(order) == shown or (order == "unknown" and first.interlaced_frame)
+    if order == "unknown" and first.interlaced_frame:
+        order = first_field(first)
     light = [name for key, name in HDR_SIDE_DATA.items() if key in video.hdr10]
     lost = {
         "frame times": not _timed(frames, video, clock),
         "alpha": layout.alpha and not back.alpha,
         "HDR data": not all(first.side_data.get(name) for name in light),
-        "field order": shown is not None and not interlaced,
+        "field order": shown is not None and FIRST_SHOWN.get(order) != shown,
     }
     return Trial(losses=tuple(name for name in LOSSES if lost[name]))
 

@@ -33,6 +33,8 @@ MP4_TAGS = frozenset(
     | {"creation_time"}
 )
 """Tags the mp4 family has fields for; any other needs the freer, less widely read form."""
+FROM_ZERO = frozenset({"avi"})
+"""Containers whose first picture is shown at once: a later one would leave a gap behind it."""
 WITHOUT_LENGTHS = frozenset({"avi", "mpegts", "mpeg", "flv"})
 """Containers that say of no picture how long it lasts."""
 
@@ -72,7 +74,7 @@ class VideoWriter:
         self._first_pts = self._first_dts = self._end = 0
         self._last_dts: int | None = None
         self._copied: CopiedStreams | None = None
-        self._rounded: set[str] = set()
+        self._rounded: dict[Fraction, set[str]] = {}  # unit in seconds -> kinds of streams
         self._opaque = True
         self._output = OutputFile(self.destination, inputs=[source.info.path], overwrite=overwrite)
         try:
@@ -105,8 +107,8 @@ class VideoWriter:
         try:
             if isinstance(item, Frame):
                 self._encode(item)
-            elif self._copied and self._copied.mux(item, self._shift):
-                self._rounded.add(item.stream.type)
+            elif self._copied and (unit := self._copied.mux(item, self._shift)):
+                self._rounded.setdefault(unit, set()).add(item.stream.type)
         except (av.FFmpegError, OSError, ValueError) as error:
             raise self._failed(error) from error
 
@@ -126,15 +128,19 @@ class VideoWriter:
             self._container = av.open(
                 self._output.file, "w", format=muxer, container_options=options, metadata_errors="surrogateescape"
             )
+            if self._source.copied:
+                self._copied = CopiedStreams(self._source, self._container, self._encoding)
+                self._copied.add(behind=False)
             self._video = add_video(self._container, self._encoding, video)
             self._video.disposition = self._source.stream.disposition
             self._name_video()
-            self._shift = -min(0, video.start) * video.time_base
+            begin = video.start if muxer in FROM_ZERO else min(0, video.start)
+            self._shift = -begin * video.time_base
             if self._shift:
                 moved = f"all times moved by {seconds(self._shift)}"
-                self.differences.append(f"{moved}: {muxer} cannot begin before zero")
-            if self._source.copied:
-                self._copied = CopiedStreams(self._source, self._container, self._encoding)
+                self.differences.append(f"{moved}: {muxer} cannot begin {'later than' if begin > 0 else 'before'} zero")
+            if self._copied:
+                self._copied.add(behind=True)
                 self.foreseen += self._copied.foreseen
             self._container.metadata.update(content_tags(info.tags))
             if muxer == "mpegts" and len(info.programs) == 1:
@@ -188,7 +194,7 @@ class VideoWriter:
             packet.dts = packet.pts if self._clocked else self._decoding_time(packet)
             packet.time_base = self._source.info.video.time_base
             if (packet.pts * packet.time_base / self._clock).denominator != 1:
-                self._rounded.add("video")
+                self._rounded.setdefault(self._clock, set()).add("video")
         held, self._held = self._held, packet
         if held is None:
             self._first_dts = packet.dts if packet else 0
@@ -256,9 +262,9 @@ class VideoWriter:
             measured = measure(self._output.part, result.video.index, by_decoding=muxer == "avi")
         except DeblurError as error:
             raise OutputError(f"{self.destination.name} does not read back: {error.found}", "use .mkv") from error
-        if self._rounded:
-            kinds, advice = ", ".join(sorted(self._rounded)), "" if muxer in MP4_FAMILY else "; use .mp4"
-            self.differences.append(f"times rounded to {self._clock} s by {muxer} ({kinds}){advice}")
+        for unit, kinds in self._rounded.items():
+            found = f"times rounded to {unit} s by {muxer} ({', '.join(sorted(kinds))})"
+            self.differences.append(advised(found, "" if muxer in MP4_FAMILY else "use .mp4"))
         video = source.video
         if "alpha" in self._encoding.losses and self._opaque:
             video = replace(video, alpha=False)  # it hid nothing

@@ -14,6 +14,7 @@ import PIL.Image
 import pytest
 import pyvips
 
+from deblurcli.errors import InputError
 from deblurcli.media import jpeg, png
 from deblurcli.media.images import Image, encoded, encoded_pages, read_image, read_pages
 from deblurcli.media.picture_metadata import Behind, Metadata, Resolution
@@ -186,6 +187,17 @@ def test_cmyk_with_alpha(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_bytes(picture.tiffsave_buffer())
     image = read_image(tmp_path / "a.tif")
     assert (image.samples > 245).all() and image.alpha is not None and (image.alpha == inks[..., 4]).all()
+
+
+@pytest.mark.parametrize(("mode", "kind"), [("YCbCr", "YCbCr"), ("LAB", "CIELab")])
+def test_colours_that_are_stored_another_way_are_no_rgb(tmp_path: Path, mode: str, kind: str) -> None:
+    picture = PIL.Image.fromarray(np.full((8, 8, 3), 90, np.uint8))
+    if mode == "YCbCr":
+        (tmp_path / "jpeg.tif").write_bytes(pillow(picture, "tiff", compression="jpeg"))
+        assert abs(read_image(tmp_path / "jpeg.tif").samples.astype(int) - 90).max() < 4
+    (tmp_path / "a.tif").write_bytes(pillow(PIL.Image.new(mode, (8, 8), (90, 100, 110)), "tiff"))
+    with pytest.raises(InputError, match=f"a.tif holds {kind} samples; save it as RGB first"):
+        read_image(tmp_path / "a.tif")
 
 
 def test_premultiplied_alpha(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ SOUND = {
     "a.webm": {"codec": "libvpx-vp9", "options": {"auto-alt-ref": "1", "lag-in-frames": "16"}},
     "vp8.webm": {"codec": "libvpx", "options": {"auto-alt-ref": "1", "lag-in-frames": "16", "b": "100k"}},
     "a.mov": {"codec": "prores_ks", "pix_fmt": "yuv422p10le"},
+    "places.avi": {"codec": "mpeg4", "pts": [0, 1, 4, 5, 6, 7, 11, 12, 13, 14, 15, 16]},  # some are empty
     "mjpeg.mov": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
     "ffv1.mkv": {"codec": "ffv1"},
     "unsteady.mkv": {"codec": "libx264", "pts": [0, 3, 4, 5, 9, 10, 30, 31, 32, 33, 60, 61]},
@@ -55,6 +56,24 @@ def test_a_sound_file_is_called_sound(tmp_path: Path, name: str) -> None:
     if "pts" not in SOUND[name]:
         steps = {round(float((b.pts - a.pts) * b.time_base), 3) for a, b in pairwise(frames)}
         assert steps == {0.04}
+
+
+def test_sound_may_be_the_first_stream(tmp_path: Path) -> None:
+    path, turned = make_clip(tmp_path / "a.mp4", codec="libx264", audio=True), tmp_path / "turned.mp4"
+    with av.open(str(path)) as source, av.open(str(turned), "w") as out:
+        streams = {stream.index: out.add_stream_from_template(stream) for stream in reversed(source.streams)}
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream_index]
+                out.mux(packet)
+    with VideoReader(turned, copied=True) as reader:
+        assert reader.stream.index == 1
+        frames = [item for item in reader.items() if isinstance(item, Frame)]
+    assert not reader.damage.lines()
+    expected = read(path)[0]
+    assert len(frames) == len(expected)
+    for one, other in zip(frames, expected, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(one.planes, other.planes, strict=True))
 
 
 def test_a_sound_live_recording_is_called_sound(tmp_path: Path) -> None:

@@ -333,3 +333,51 @@ def test_one_frame(tmp_path: Path) -> None:
     assert copy(source, tmp_path / "b.mp4").differences == []
     assert times(tmp_path / "b.mp4") == times(source)
     assert probe(tmp_path / "b.mp4").duration == probe(source).duration
+
+
+@pytest.mark.parametrize("kind", ["klv", "timed_id3", "bin_data"])
+def test_data_that_ffmpeg_only_names_is_copied(tmp_path: Path, kind: str) -> None:
+    """As the positions that a drone records beside its pictures."""
+    source, clock = tmp_path / "in.ts", Fraction(1, 90000)
+    with av.open(str(make_clip(tmp_path / "a.ts", codec="libx264"))) as clip, av.open(str(source), "w") as out:
+        video = out.add_stream_from_template(clip.streams.video[0])
+        data = out.add_data_stream(kind)
+        data.time_base = clock
+        out.start_encoding()
+        for packet in clip.demux(video=0):
+            if packet.size:
+                at, packet.stream = packet.dts, video
+                out.mux(packet)
+                said = av.Packet(bytes(range(40)))
+                said.pts = said.dts = at
+                said.time_base, said.stream = clock, data
+                out.mux(said)
+    assert [other.codec for other in probe(source).others] == [kind]
+    assert not [line for line in copy(source, tmp_path / "out.ts").differences if "data" in line]
+    assert packet_hashes(tmp_path / "out.ts", "data") == packet_hashes(source, "data")
+    assert len(packet_hashes(source, "data")) == 12
+    lost = copy(source, tmp_path / "out.mkv").differences
+    assert f"data stream 1 ({kind}) dropped: matroska cannot hold it; use .ts" in lost
+
+
+@pytest.mark.parametrize(
+    ("name", "audio", "kinds"),
+    [
+        ("a.mp4", "mp2", ["audio", "video"]),
+        ("a.mkv", "mp2", ["audio", "video"]),
+        ("a.ts", "mp2", ["audio", "video"]),
+        ("a.avi", "mp2", ["audio", "video"]),
+        ("a.mxf", "pcm_s16le", ["video", "audio"]),  # the video comes first, always
+    ],
+)
+def test_streams_keep_their_order(tmp_path: Path, name: str, audio: str, kinds: list[str]) -> None:
+    source, clip = tmp_path / "in.mkv", make_clip(tmp_path / "a.mkv", codec="mpeg2video", audio=audio)
+    with av.open(str(clip)) as read, av.open(str(source), "w") as out:
+        streams = {stream.index: out.add_stream_from_template(stream) for stream in reversed(read.streams)}
+        for packet in read.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream_index]
+                out.mux(packet)
+    copy(source, tmp_path / f"out{Path(name).suffix}")
+    with av.open(str(tmp_path / f"out{Path(name).suffix}")) as written:
+        assert [stream.type for stream in written.streams] == kinds

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import pytest
 from clips import make_clip, read_times
 from zero_change import copy, samples
@@ -162,6 +163,31 @@ def test_a_stream_that_only_the_trailer_would_refuse_is_dropped_at_once(tmp_path
     assert [line for line in writer.differences if "audio stream 1 (pcm_s16le) dropped" in line]
     assert copy(source, tmp_path / "b.mkv").differences[:1] != writer.differences[:1]
     assert len(probe(tmp_path / "b.mkv").others) == 1
+
+
+def test_rounded_times_are_told_in_the_unit_of_their_stream(tmp_path: Path) -> None:
+    """QuickTime counts sound in samples, whatever the clock of the pictures is."""
+    source, clip = tmp_path / "later.ts", make_clip(tmp_path / "a.ts", codec="libx264", audio="mp2")
+    with av.open(str(clip)) as read, av.open(str(source), "w") as out:
+        streams = [out.add_stream_from_template(stream) for stream in read.streams]
+        for packet in read.demux():
+            if packet.size:
+                packet.stream, packet.pts, packet.dts = streams[packet.stream_index], packet.pts + 1, packet.dts + 1
+                out.mux(packet)
+    writer = copy(source, tmp_path / "b.mov")
+    assert [line for line in writer.differences if "rounded" in line] == ["times rounded to 1/48000 s by mov (audio)"]
+
+
+def test_avi_begins_with_its_first_picture(tmp_path: Path) -> None:
+    """It would be shown from zero on, and stand still until the second one."""
+    pts = list(range(1300, 1300 + 12 * 40, 40))
+    source = make_clip(tmp_path / "a.mkv", codec="mpeg4", pts=pts, time_base=Fraction(1, 1000))
+    writer = copy(source, tmp_path / "b.avi")
+    told = [line for line in writer.differences if "time" in line]
+    assert told == ["all times moved by -1.3 s: avi cannot begin later than zero"]
+    with VideoReader(tmp_path / "b.avi") as reader:
+        shown = [frame.pts * frame.time_base for frame in reader.frames()]
+    assert shown == [number * Fraction(1, 25) for number in range(12)]
 
 
 def test_what_a_container_loses_is_told_at_the_end(tmp_path: Path) -> None:

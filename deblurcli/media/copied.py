@@ -65,6 +65,8 @@ class CopiedStreams:
         self._kept: dict[int, _Kept] = {}
         self._dropped: list[tuple[StreamInfo, str]] = []
         """Streams that the muxer refuses, and what to do."""
+        self.notes: list[str] = []
+        """What is worth saying though nothing is lost."""
         self._first = _first_packets(source)
 
     def add(self, behind: bool) -> None:
@@ -104,7 +106,10 @@ class CopiedStreams:
             cure = cure if first else "no packet of it can be read"
             self._dropped.append((info, cure))
             return
-        stream.metadata.update({k: v for k, v in info.tags.items() if k.lower() != "duration"})
+        if self._muxer == "mp4" and info.codec.startswith("pcm"):
+            self.notes.append(f"{_named(info)} is uncompressed, which some players do not read in .mp4; .mov is safer")
+        left_out = {"duration"} if self._muxer in MP4_FAMILY else {"duration", "name"}  # elsewhere a title
+        stream.metadata.update({key: value for key, value in info.tags.items() if key.lower() not in left_out})
         for row in STREAM:
             if row.write:
                 row.write(stream, row.read(info))

@@ -91,6 +91,8 @@ def content_tags(tags: Mapping[str, str]) -> dict[str, str]:
 def stream_tags(stream: StreamInfo | VideoInfo) -> dict[str, str]:
     """The tags of a stream; the MP4 family calls its title a name."""
     tags = content_tags(stream.tags)
+    if isinstance(stream, StreamInfo) and stream.attached_picture:
+        tags = {key: value for key, value in tags.items() if key not in ("filename", "mimetype")}  # of its container
     if "name" in tags:
         tags.setdefault("title", tags.pop("name"))
     return tags

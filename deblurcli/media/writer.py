@@ -142,6 +142,7 @@ class VideoWriter:
             if self._copied:
                 self._copied.add(behind=True)
                 self.foreseen += self._copied.foreseen
+                self.notes += self._copied.notes
             self._container.metadata.update(content_tags(info.tags))
             if muxer == "mpegts" and len(info.programs) == 1:
                 name, _, provider = info.programs[0].rpartition(" (")

@@ -45,6 +45,7 @@ class Damage:
         nudged: packets of the other streams whose times were wrong, by number of the stream.
         moved: frames whose time was missing, or not after that of the frame before.
         ends: how the file is shorter than it should be.
+        faults: what of it does not fit together.
         restarts: where its clock was set anew.
     """
 
@@ -55,13 +56,20 @@ class Damage:
         self.copied: dict[tuple[int, str], int] = {}
         self.nudged: dict[int, int] = {}
         self.ends: list[str] = []
+        self.faults: list[str] = []
         self.restarts: list[str] = []
         self._complaint = self._trouble = ""
 
     @property
     def packets(self) -> int:
         """How many packets are damaged or missing, as far as it is known."""
-        return self.lost.count + self.damaged.count + self.container + sum(self.copied.values()) + len(self.ends)
+        return (
+            self.lost.count
+            + self.damaged.count
+            + self.container
+            + sum(self.copied.values())
+            + len(self.ends + self.faults)
+        )
 
     def lines(self) -> list[str]:
         """What is to be said, a line for each kind."""
@@ -69,6 +77,7 @@ class Damage:
 
     def _lines(self) -> Iterator[str]:
         yield from self.ends
+        yield from self.faults
         if self.container:
             places = f"{self.container} places" if self.container > 1 else "one place"
             yield f"the container is damaged in {places} ({self._trouble}); what lay there is missing"
@@ -88,6 +97,7 @@ class Damage:
         """What the look through the file found; ``start``: seconds at which the video begins."""
         if inventory.cut:
             self.ends.append(inventory.cut)
+        self.faults += inventory.faults
         for restart in inventory.restarts:
             at, moved = float(restart.at) - start, float(restart.moved)
             self.restarts.append(f"the clock restarts at {at:.2f} s; what follows was moved by {moved:+.2f} s")

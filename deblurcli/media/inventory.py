@@ -17,14 +17,15 @@ import av
 from deblurcli.errors import InputError
 from deblurcli.media.clock import Continuity, Restart
 from deblurcli.media.decoder import Decoder, decoder_of
+from deblurcli.media.groups import CODECS, Groups
 from deblurcli.media.probe import MediaInfo, open_input
+from deblurcli.media.structure import structure_faults
+from deblurcli.media.transport import PACKET_LENGTHS, packet_length
 
 DISCONTINUOUS = ("mpegts", "mpeg")
 """Containers made for broadcasting, in which a clock may leap ahead."""
 TIMED = ("matroska", "mov", "flv", "asf", "mxf")
 """Containers whose header says how long the file lasts."""
-TRANSPORT_PACKETS = {188: 0, 192: 4, 204: 0}
-"""Lengths of the packets of a transport stream, and where in them the mark is by which they are known."""
 MAX_SHORTFALL = Fraction(1, 2)
 """Seconds by which a header may be wrong about the length of a whole file."""
 LOOK_INTERVAL = Fraction(1)
@@ -48,6 +49,8 @@ class Inventory:
     restarts: tuple[Restart, ...]
     cut: str
     """How much less the file holds than its header promises; empty if nothing is missing."""
+    faults: tuple[str, ...]
+    """What else is missing or does not fit together."""
 
 
 def take_inventory(info: MediaInfo) -> Inventory:
@@ -90,6 +93,8 @@ def _take(path: Path, index: int, size: int, changed: int, facts: _Facts) -> Inv
         counted = {sound.index: sound.frames for sound in sounds}
         continuity = Continuity(timed, facts.container in DISCONTINUOUS)
         looks = _Looks(path, stream, facts, continuity)
+        codec = stream.codec_context.codec.canonical_name
+        groups = Groups(facts.rate, facts.container in DISCONTINUOUS) if codec in CODECS else None
         ordinals: dict[int, int] = {}
         first: list[int | None] = []
         end = all_end = Fraction(0)
@@ -107,13 +112,20 @@ def _take(path: Path, index: int, size: int, changed: int, facts: _Facts) -> Inv
                 end = max(end, over)
                 if ordinal < MAX_REORDERING and not packet.is_discard:
                     first.append(packet.dts if facts.container == "avi" else packet.pts)
+                if groups:
+                    groups.add(packet)
                 looks.add(packet, ordinal)
         looks.close()
+        restarts = continuity.restarts(index)
+        faults = list(structure_faults(path, container, bool(restarts)))
+        if groups:
+            groups.close()
+            if groups.missing:
+                faults.append(f"{groups.missing} pictures of the video are missing, their numbers and times say")
     packets = ordinals.get(index, -1) + 1
     listed = {other: max(count, counted[other]) if other in counted else count for other, count in listed.items()}
     short = [other for other, count in listed.items() if other != index and ordinals.get(other, -1) + 1 < count]
     known = [time for time in first if time is not None]
-    restarts = continuity.restarts(index)
     start = min(known) if known and first[0] is not None else None
     cut = (
         _shortfall(packets, promised, facts)
@@ -121,7 +133,7 @@ def _take(path: Path, index: int, size: int, changed: int, facts: _Facts) -> Inv
         or ("" if restarts else _missing_time(end, all_end, facts))
         or (_broken_end(path, size) if facts.container == "mpegts" else "")
     )
-    return Inventory(packets, start, bool(first) and first[0] is None, restarts, cut)
+    return Inventory(packets, start, bool(first) and first[0] is None, restarts, cut, tuple(faults))
 
 
 def readable(container: av.container.InputContainer, *streams: av.VideoStream) -> Iterator[av.Packet]:
@@ -171,11 +183,8 @@ def _missing_time(end: Fraction, all_end: Fraction, facts: _Facts) -> str:
 def _broken_end(path: Path, size: int) -> str:
     """A transport stream is made of packets of one length."""
     with path.open("rb") as file:
-        head = file.read(2 * max(TRANSPORT_PACKETS) + 1)
-    for length, offset in TRANSPORT_PACKETS.items():
-        if head[offset : offset + 2 * length : length] == b"GG" and size % length:
-            return "the file ends in the middle of a packet: it was cut"
-    return ""
+        length = packet_length(file.read(2 * max(PACKET_LENGTHS) + 1))
+    return "the file ends in the middle of a packet: it was cut" if length and size % length else ""
 
 
 class _Looks:

@@ -198,7 +198,9 @@ VIDEO: tuple[Property[VideoInfo], ...] = (
     ),
     Property("rotation", lambda video: video.display_matrix, changed, _give_rotation),
     Property("sample aspect ratio", lambda video: video.sample_aspect_ratio or 1, changed, _give_aspect),
-    Property("field order", _field_order, changed, _give_field_order, "use --codec libx264 and .mkv, or deinterlace it first"),
+    Property(
+        "field order", _field_order, changed, _give_field_order, "use --codec libx264 and .mkv, or deinterlace it first"
+    ),
     *map(_colour, ("primaries", "transfer", "matrix", "range")),
     _side_data("mastering display", HDR_CURE),
     _side_data("content light level", HDR_CURE),

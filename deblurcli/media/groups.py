@@ -1,0 +1,71 @@
+"""Pictures that are missing from MPEG-1 and MPEG-2 video, whose groups count them and whose rate is constant."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import av
+
+CODECS = frozenset({"mpeg1video", "mpeg2video"})
+GROUP, PICTURE, SEQUENCE_END = b"\0\0\1\xb8", b"\0\0\1\0", b"\0\0\1\xb7"
+MAX_GAP = Fraction(10)
+"""Seconds; where nothing comes for longer, the recording was stopped."""
+
+
+class Groups:
+    """Counts the pictures that are missing, from the packets of a stream in their order.
+
+    In a group the pictures are numbered in the order in which they are shown, from 0 on; those before the first one
+    that was coded may have been cut away with the group that they need.
+
+    Args:
+        steady: the time of every packet is known, so that a gap between two is a missing picture.
+
+    Attributes:
+        missing: pictures so far.
+    """
+
+    def __init__(self, rate: Fraction | None, steady: bool) -> None:
+        self.step = 1 / rate if rate and steady else None
+        self.missing = 0
+        self._numbers: set[int] | None = None  # of the pictures of this group
+        self._first = 0
+        self._end: Fraction | None = None  # of the packet before
+        self._gap = 0
+
+    def add(self, packet: av.Packet) -> None:
+        """Note the next packet."""
+        data = bytes(packet)
+        at = data.find(PICTURE)
+        if at < 0:
+            return
+        self._note_time(packet, SEQUENCE_END in data[-8:])
+        if 0 <= data.find(GROUP) < at:
+            self.close()
+            self._numbers = set()
+        number = int.from_bytes(data[at + 4 : at + 6], "big") >> 6
+        if self._numbers is not None:
+            if not self._numbers:
+                self._first = number
+            self._numbers.add(number)
+
+    def close(self) -> None:
+        """The group is over."""
+        lacking = 0
+        if self._numbers:
+            lacking = (
+                max(self._numbers)
+                + 1
+                - min(self._first, max(self._numbers))
+                - sum(number >= self._first for number in self._numbers)
+            )
+        self.missing += max(lacking, self._gap)
+        self._gap, self._numbers = 0, None
+
+    def _note_time(self, packet: av.Packet, ends: bool) -> None:
+        if self.step is None:
+            return
+        start = None if packet.dts is None else packet.dts * packet.time_base
+        if start is not None and self._end is not None and 0 < start - self._end < MAX_GAP:
+            self._gap += round((start - self._end) / self.step)
+        self._end = None if start is None or ends else start + (packet.duration or 0) * packet.time_base

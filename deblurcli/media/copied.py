@@ -152,7 +152,7 @@ class CopiedStreams:
         try:
             self._container.mux(packet)
         except av.FFmpegError as error:
-            if error.errno != errno.EINVAL:
+            if error.errno != errno.EINVAL and not isinstance(error, av.error.InvalidDataError):
                 raise
             kept.refused += 1
         return rounded

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from deblurcli.errors import InputError
 from deblurcli.media.inventory import Inventory
+from deblurcli.media.structure import LATE
 
 MAX_PLACES = 3
 """Times that a line names."""
@@ -106,6 +107,12 @@ class Damage:
     def note_shrunk(self, before: int, now: int) -> None:
         """The file holds fewer packets than when it was looked through."""
         self.ends.append(f"the file became shorter while it was read: {now} of {before} frames were there")
+        self._refuse()
+
+    def note_late(self) -> None:
+        """A stream begins only later in the file."""
+        if LATE not in self.faults:
+            self.faults.append(LATE)
         self._refuse()
 
     def note_lost(self, seconds: float) -> None:

@@ -19,7 +19,7 @@ LEVEL_1 = frozenset(
 IN_CLUSTER = frozenset({0xE7, 0x5854, 0xA7, 0xAB, SIMPLE_BLOCK, BLOCK_GROUP, 0xAF})
 """Timestamp, SilentTracks, Position, PrevSize, SimpleBlock, BlockGroup, EncryptedBlock."""
 IN_GROUP = frozenset({BLOCK, 0x9B, 0xFA, 0xFB, 0x75A2, 0xA4, 0x75A1, 0xA2, 0xFD, 0x8E, 0xC8})
-"""Block, BlockDuration, ReferencePriority, ReferenceBlock, DiscardPadding, CodecState, BlockAdditions and older ones."""
+"""Block, BlockDuration, ReferencePriority, ReferenceBlock, DiscardPadding, CodecState, BlockAdditions, older ones."""
 ANYWHERE = frozenset({VOID, CRC_32})
 MAX_ID_LENGTH = 4
 
@@ -28,14 +28,20 @@ class _Damaged(Exception):
     """What is wrong, and where."""
 
 
-def fault(path: Path) -> str:
-    """What does not fit in a file, in words; empty where all does."""
+def fault(path: Path, streams: int) -> str:
+    """What does not fit in a file, in words; empty where all does.
+
+    Args:
+        streams: how many of its tracks can be read.
+    """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
-            _Walk(data).file()
+            walk = _Walk(data)
+            walk.file()
         except _Damaged as error:
             return str(error)
-    return ""
+    found = len(walk.tracks)
+    return f"the header lists {found} tracks, {streams} can be read" if found > streams else ""
 
 
 class _Walk:

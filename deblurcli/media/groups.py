@@ -20,18 +20,19 @@ class Groups:
 
     Args:
         steady: the time of every packet is known, so that a gap between two is a missing picture.
-
-    Attributes:
-        missing: pictures so far.
     """
 
     def __init__(self, rate: Fraction | None, steady: bool) -> None:
         self.step = 1 / rate if rate and steady else None
-        self.missing = 0
+        self._uncounted = self._unseen = 0  # pictures missing by their numbers, and by the times
         self._numbers: set[int] | None = None  # of the pictures of this group
         self._first = 0
         self._end: Fraction | None = None  # of the packet before
-        self._gap = 0
+
+    @property
+    def missing(self) -> int:
+        """Pictures so far."""
+        return max(self._uncounted, self._unseen)
 
     def add(self, packet: av.Packet) -> None:
         """Note the next packet."""
@@ -51,21 +52,16 @@ class Groups:
 
     def close(self) -> None:
         """The group is over."""
-        lacking = 0
         if self._numbers:
-            lacking = (
-                max(self._numbers)
-                + 1
-                - min(self._first, max(self._numbers))
-                - sum(number >= self._first for number in self._numbers)
-            )
-        self.missing += max(lacking, self._gap)
-        self._gap, self._numbers = 0, None
+            last = max(self._numbers)
+            first = min(self._first, last)
+            self._uncounted += last + 1 - first - sum(number >= first for number in self._numbers)
+        self._numbers = None
 
     def _note_time(self, packet: av.Packet, ends: bool) -> None:
         if self.step is None:
             return
         start = None if packet.dts is None else packet.dts * packet.time_base
         if start is not None and self._end is not None and 0 < start - self._end < MAX_GAP:
-            self._gap += round((start - self._end) / self.step)
+            self._unseen += round((start - self._end) / self.step)
         self._end = None if start is None or ends else start + (packet.duration or 0) * packet.time_base

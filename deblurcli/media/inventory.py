@@ -96,11 +96,13 @@ def _take(path: Path, index: int, size: int, changed: int, facts: _Facts) -> Inv
         codec = stream.codec_context.codec.canonical_name
         groups = Groups(facts.rate, facts.container in DISCONTINUOUS) if codec in CODECS else None
         ordinals: dict[int, int] = {}
+        held: dict[int, int] = {}
         first: list[int | None] = []
         end = all_end = Fraction(0)
         for packet in readable(container):
             if not packet.size:
                 continue
+            held[packet.stream_index] = held.get(packet.stream_index, 0) + (not packet.is_discard)
             ordinal = ordinals[packet.stream_index] = ordinals.get(packet.stream_index, -1) + 1
             continuity.add(packet, ordinal)
             if packet.duration != 1:
@@ -117,11 +119,11 @@ def _take(path: Path, index: int, size: int, changed: int, facts: _Facts) -> Inv
                 looks.add(packet, ordinal)
         looks.close()
         restarts = continuity.restarts(index)
-        faults = list(structure_faults(path, container, bool(restarts)))
+        faults = list(structure_faults(path, container, bool(restarts), held))
         if groups:
             groups.close()
             if groups.missing:
-                faults.append(f"{groups.missing} pictures of the video are missing, their numbers and times say")
+                faults.append(f"by their numbers and times, {groups.missing} pictures of the video are missing")
     packets = ordinals.get(index, -1) + 1
     listed = {other: max(count, counted[other]) if other in counted else count for other, count in listed.items()}
     short = [other for other, count in listed.items() if other != index and ordinals.get(other, -1) + 1 < count]
@@ -145,6 +147,8 @@ def readable(container: av.container.InputContainer, *streams: av.VideoStream) -
         except (av.FFmpegError, OSError):
             packets, failures = container.demux(*streams), failures + 1
             continue
+        except IndexError:  # behind the last packet, where streams began that were not there at the beginning
+            return
         if packet is None:
             return
         failures = 0

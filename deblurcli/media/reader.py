@@ -256,6 +256,9 @@ class VideoReader:
                     packet = None
                     said.append((0, "", reason(error)))
                     packets, in_a_row = self.container.demux(*streams), in_a_row + 1
+                except IndexError:  # as in ``inventory.readable``
+                    packet, in_a_row = None, -1
+                    self.damage.note_late()
                 else:
                     in_a_row = -1
             # Where the clock restarts, a break is nothing new.

@@ -6,7 +6,6 @@ FFmpeg passes over what it does not know, so that a damaged name may take a whol
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import BinaryIO
 
 import numpy as np
@@ -22,12 +21,18 @@ NEEDED: dict[bytes, tuple[tuple[bytes, ...], ...]] = {
 """What a box must hold: one of each."""
 OUTERMOST = frozenset({b"moov", b"moof", b"mdat"})
 """Boxes that nothing can be read without."""
-MAX_OFFSET = 10
-"""Seconds by which a picture may be shown later than the whole track lasts."""
+MAX_SAMPLES = 1 << 24
+"""Samples of a track that are looked at: those of days."""
+MAX_REORDERING = 4
+"""Of the longest steps, by which the first and the last picture may be farther apart than the whole lasts."""
 
 
-def faults(file: BinaryIO) -> list[str]:
-    """What does not fit in the index of a file, in words."""
+def faults(file: BinaryIO, held: dict[int, int]) -> list[str]:
+    """What does not fit in the index of a file, in words.
+
+    Args:
+        held: how many packets to show each track gives, by its id.
+    """
     found: list[str] = []
     size = file.seek(0, 2)
     for kind, start, end in _outermost(file, size):
@@ -35,7 +40,7 @@ def faults(file: BinaryIO) -> list[str]:
             found.append(f"the file ends in the middle of its {kind.decode()}: it was cut")
         if kind == b"moov" and end - start <= MAX_MOVIE:
             file.seek(start)
-            found += _movie_faults(boxes(file.read(min(end, size) - start)))
+            found += _movie_faults(boxes(file.read(min(end, size) - start)), held)
         elif kind not in OUTERMOST and end <= size and end - start >= 16:
             file.seek(start)
             if file.read(8)[4:] in (b"mfhd", b"mvhd"):
@@ -59,13 +64,13 @@ def _outermost(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
         at += length
 
 
-def _movie_faults(parts: Boxes) -> list[str]:
+def _movie_faults(parts: Boxes, held: dict[int, int]) -> list[str]:
     found, number = [], 0
     fragmented = any(kind == b"mvex" for kind, _ in parts)
     for kind, content in parts:
         if kind == b"trak":
             number += 1
-            if words := _missing(kind, content) or ("" if fragmented else _contradiction(content)):
+            if words := _missing(kind, content) or ("" if fragmented else _contradiction(content, held)):
                 found.append(f"the index of track {number} is damaged: {words}")
         elif any(inner == b"tkhd" for inner, _ in boxes(content)[:2]):
             found.append("the index holds a track that is not marked as one: it is missing")
@@ -91,7 +96,7 @@ def _missing(kind: bytes, content: bytes) -> str:
     return next((words for inner, more in parts if inner in NEEDED and (words := _missing(inner, more))), "")
 
 
-def _contradiction(track: bytes) -> str:
+def _contradiction(track: bytes, held: dict[int, int]) -> str:
     """Where the tables of a track's samples contradict one another."""
     parts = boxes(track)
     media = boxes(_first(parts, b"mdia"))
@@ -106,15 +111,33 @@ def _contradiction(track: bytes) -> str:
     chunks = _count(_first(tables, b"stco") or _first(tables, b"co64"))
     if runs is None or (placed := _placed(runs, chunks)) < sizes:
         return f"it places {0 if runs is None else placed} of {sizes} samples"
-    header = _first(media, b"mdhd")
-    at = 20 if header[:1] == b"\1" else 12
-    clock = int.from_bytes(header[at : at + 4], "big")
-    offsets = _table(_first(tables, b"ctts"), 2, signed=True)
-    if offsets is not None and len(offsets) and np.abs(offsets[:, 1]).max() > lasting + MAX_OFFSET * clock:
-        return "a picture would be shown long before or behind the others"
+    if len(runs) and runs[:, 2].max() > _count(_first(tables, b"stsd")):
+        return "samples refer to a description that is not there"
     if lasting and any(start > lasting for start in _edit_starts(_first(boxes(_first(parts, b"edts")), b"elst"))):
-        return f"an edit begins behind its end at {float(Fraction(lasting, clock or 1)):.2f} s"
+        return "an edit begins behind its end"
+    # An edit may hide samples rightly; not so what lies behind the end only because its time is wrong.
+    if held.get(_id(_first(parts, b"tkhd")), 0) < sizes:
+        header = _first(media, b"mdhd")
+        promised = int.from_bytes(header[24:32] if header[:1] == b"\1" else header[16:20], "big")
+        if 0 < promised < lasting:
+            return "its samples last longer than its header says, and some are not shown"
+        offsets = _table(_first(tables, b"ctts"), 2, signed=True)
+        if offsets is not None and _is_out_of_order(spans, offsets):
+            return "a picture would be shown long before or behind the others"
     return ""
+
+
+def _is_out_of_order(spans: np.ndarray, offsets: np.ndarray) -> bool:
+    """Whether the pictures are spread over more time than they last."""
+    usable = min(int(spans[:, 0].sum()), int(offsets[:, 0].sum()), MAX_SAMPLES)
+    steps = np.repeat(spans[:, 1], spans[:, 0].clip(0, usable))[:usable]
+    shown = np.cumsum(steps) - steps + np.repeat(offsets[:, 1], offsets[:, 0].clip(0, usable))[:usable]
+    return bool(usable and shown.max() - shown.min() > steps.sum() + MAX_REORDERING * steps.max())
+
+
+def _id(header: bytes) -> int:
+    at = 20 if header[:1] == b"\1" else 12
+    return int.from_bytes(header[at : at + 4], "big")
 
 
 def _first(parts: Boxes, kind: bytes) -> bytes:

@@ -13,7 +13,7 @@ import numpy as np
 
 PACKET_LENGTHS = {188: 0, 192: 4, 204: 0}
 """Lengths of packets, and where in them the mark is by which they are known."""
-MARK = 0x47
+MARK, PACKET = 0x47, 188
 TABLE = 0
 """The packets that list the programmes; a recording begins with them."""
 BLOCK = 32768
@@ -43,20 +43,31 @@ class Break:
     """Whether a frame begins behind it."""
 
 
-def breaks(path: Path, streams: Collection[int], restarted: bool) -> dict[int, int]:
-    """How often the packets of each stream do not follow on another, unannounced; streams without breaks are left out.
+@dataclass(frozen=True)
+class Findings:
+    """What the packets of a file tell."""
 
-    Where recordings are joined all counters begin anew, at a list of programmes: such places do not count.
+    breaks: dict[int, int]
+    """How often the packets of each stream do not follow on one another, unannounced, or do not hold what they say."""
+    unlisted: int
+    """Frames that belong to none of the streams."""
+
+
+def look(path: Path, streams: Collection[int], framed: Collection[int], restarted: bool) -> Findings:
+    """Follow the packets of a file.
+
+    Where recordings are joined all counters begin anew, at a list of programmes: such places are no breaks.
 
     Args:
         streams: their numbers in the packets (PID).
+        framed: those of them that hold pictures or sound.
         restarted: the clock of the file restarts somewhere.
     """
     with path.open("rb") as file:
         length = packet_length(file.read(2 * max(PACKET_LENGTHS) + 1))
     if not length:
-        return {}
-    counters = _Counters({*streams, TABLE})
+        return Findings({}, 0)
+    counters = _Counters({*streams, TABLE}, set(framed))
     for packets, places in _packets(path, length):
         counters.add(packets, places)
     joints = [
@@ -64,12 +75,12 @@ def breaks(path: Path, streams: Collection[int], restarted: bool) -> dict[int, i
         for found in counters.breaks
         if found.stream == TABLE and found.begins and (restarted or found.counter == counters.first[TABLE])
     ]
-    counts: dict[int, int] = {}
+    counts = dict(counters.spoilt)
     for found in counters.breaks:
         joint = found.begins and any(found.before < place < found.after for place in joints)
         if found.stream in streams and not joint:
             counts[found.stream] = counts.get(found.stream, 0) + 1
-    return counts
+    return Findings(counts, counters.unlisted)
 
 
 def _packets(path: Path, length: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -102,22 +113,30 @@ def _in_step(samples: np.ndarray, length: int) -> int:
 class _Counters:
     """Follows the counter of each of some streams."""
 
-    def __init__(self, streams: set[int]) -> None:
-        self.streams = streams
+    def __init__(self, streams: set[int], framed: set[int]) -> None:
+        self.streams, self.framed = streams, framed
         self.first: dict[int, int] = {}
         self.breaks: list[Break] = []
+        self.spoilt: dict[int, int] = {}
+        self.unlisted = 0
         self._last: dict[int, tuple[int, int]] = {}  # counter and place
 
     def add(self, packets: np.ndarray, places: np.ndarray) -> None:
         numbers = (packets[:, 1].astype(np.int32) & 0x1F) << 8 | packets[:, 2]
         counters = packets[:, 3] & 0xF
-        carries = packets[:, 3] & 0x10 != 0
-        announced = (packets[:, 3] & 0x20 != 0) & (packets[:, 4] > 0) & (packets[:, 5] & 0x80 != 0)
-        begins = packets[:, 1] & 0x40 != 0
+        carries, extended = packets[:, 3] & 0x10 != 0, packets[:, 3] & 0x20 != 0
+        announced = extended & (packets[:, 4] > 0) & (packets[:, 5] & 0x80 != 0)
+        begins = carries & (packets[:, 1] & 0x40 != 0)
+        content = 4 + np.where(extended, packets[:, 4].astype(np.int32) + 1, 0)
+        spoilt = carries & (content >= PACKET) | begins & ~_begins_well(packets, content)
+        known = np.isin(numbers, list(self.streams))
+        self.unlisted += int((begins & ~known & _is_frame(packets, content)).sum())
         for stream in self.streams:
             own = np.flatnonzero((numbers == stream) & carries)
             if not len(own):
                 continue
+            if stream in self.framed and (count := int(spoilt[own].sum())):
+                self.spoilt[stream] = self.spoilt.get(stream, 0) + count
             told, at = counters[own], places[own]
             last = self._last.get(stream)
             self.first.setdefault(stream, int(told[0]))
@@ -128,3 +147,26 @@ class _Counters:
                 place = int(at[index - 1]) if index or last is None else last[1]
                 self.breaks.append(Break(stream, place, int(at[index]), int(told[index]), bool(begins[own[index]])))
             self._last[stream] = int(told[-1]), int(at[-1])
+
+
+def _byte(packets: np.ndarray, content: np.ndarray, number: int) -> np.ndarray:
+    """A byte of the content of each packet; the last one of the packet where it has none."""
+    return packets[np.arange(len(packets)), (content + number).clip(0, PACKET - 1)]
+
+
+def _is_frame(packets: np.ndarray, content: np.ndarray) -> np.ndarray:
+    """Whether the content begins as pictures and sound do."""
+    marks = [_byte(packets, content, number) for number in range(4)]
+    return (marks[0] == 0) & (marks[1] == 0) & (marks[2] == 1) & (marks[3] >= 0xC0) & (marks[3] < 0xF0)
+
+
+def _begins_well(packets: np.ndarray, content: np.ndarray) -> np.ndarray:
+    """Whether the header at the beginning of the content is one, if all of it is in the packet."""
+    if not len(packets):
+        return np.empty(0, bool)
+    mark = sum(_byte(packets, content, number).astype(np.int32) << 8 * (2 - number) for number in range(3))
+    form, times, length = (_byte(packets, content, number) for number in (6, 7, 8))
+    needed = np.array([0, 0, 5, 10])[times >> 6]
+    well = (mark == 1) & (form & 0xC0 == 0x80) & (times >> 6 != 1) & (length >= needed)
+    well &= (needed == 0) | (_byte(packets, content, 9) >> 4 == times >> 6)
+    return well | (content > PACKET - 14) & (mark == 1) | (content > PACKET - 3)

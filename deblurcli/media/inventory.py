@@ -19,7 +19,7 @@ from deblurcli.media.clock import Continuity, Restart
 from deblurcli.media.decoder import Decoder, decoder_of
 from deblurcli.media.groups import CODECS, Groups
 from deblurcli.media.probe import MediaInfo, open_input
-from deblurcli.media.structure import structure_faults
+from deblurcli.media.structure import look_at_structure
 from deblurcli.media.transport import PACKET_LENGTHS, packet_length
 
 DISCONTINUOUS = ("mpegts", "mpeg")
@@ -30,6 +30,8 @@ MAX_SHORTFALL = Fraction(1, 2)
 """Seconds by which a header may be wrong about the length of a whole file."""
 LOOK_INTERVAL = Fraction(1)
 """Seconds between the keyframes that are looked at, at least."""
+MAX_UNWRITTEN = 1
+"""Packets of sound that AVI may count and not hold: what an encoder began with."""
 MAX_REORDERING = 32
 """Packets at the beginning among which the earliest picture is."""
 MAX_FAILURES = 1000
@@ -51,6 +53,8 @@ class Inventory:
     """How much less the file holds than its header promises; empty if nothing is missing."""
     faults: tuple[str, ...]
     """What else is missing or does not fit together."""
+    joined: bool
+    """Recordings are joined without damage: what FFmpeg says of their packets is about the joints."""
 
 
 def take_inventory(info: MediaInfo) -> Inventory:
@@ -97,10 +101,12 @@ def _take(path: Path, index: int, size: int, changed: int, facts: _Facts) -> Inv
         groups = Groups(facts.rate, facts.container in DISCONTINUOUS) if codec in CODECS else None
         ordinals: dict[int, int] = {}
         held: dict[int, int] = {}
+        empty = 0  # in AVI, a frame that stays as it is
         first: list[int | None] = []
         end = all_end = Fraction(0)
         for packet in readable(container):
             if not packet.size:
+                empty += packet.stream_index == index and packet.dts is not None
                 continue
             held[packet.stream_index] = held.get(packet.stream_index, 0) + (not packet.is_discard)
             ordinal = ordinals[packet.stream_index] = ordinals.get(packet.stream_index, -1) + 1
@@ -119,23 +125,28 @@ def _take(path: Path, index: int, size: int, changed: int, facts: _Facts) -> Inv
                 looks.add(packet, ordinal)
         looks.close()
         restarts = continuity.restarts(index)
-        faults = list(structure_faults(path, container, bool(restarts), held))
+        counts = {other: number + 1 for other, number in ordinals.items()}
+        structure = look_at_structure(path, container, bool(restarts), counts, held)
+        faults = list(structure.faults)
         if groups:
             groups.close()
             if groups.missing:
                 faults.append(f"by their numbers and times, {groups.missing} pictures of the video are missing")
     packets = ordinals.get(index, -1) + 1
-    listed = {other: max(count, counted[other]) if other in counted else count for other, count in listed.items()}
+    listed = {
+        other: max(count, counted[other] - MAX_UNWRITTEN) if other in counted else count
+        for other, count in listed.items()
+    }
     short = [other for other, count in listed.items() if other != index and ordinals.get(other, -1) + 1 < count]
     known = [time for time in first if time is not None]
     start = min(known) if known and first[0] is not None else None
     cut = (
-        _shortfall(packets, promised, facts)
+        _shortfall(packets + empty, promised, facts)
         or (f"the index lists more packets of stream {short[0]} than the file holds: some are missing" if short else "")
         or ("" if restarts else _missing_time(end, all_end, facts))
         or (_broken_end(path, size) if facts.container == "mpegts" else "")
     )
-    return Inventory(packets, start, bool(first) and first[0] is None, restarts, cut, tuple(faults))
+    return Inventory(packets, start, bool(first) and first[0] is None, restarts, cut, tuple(faults), structure.joined)
 
 
 def readable(container: av.container.InputContainer, *streams: av.VideoStream) -> Iterator[av.Packet]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -11,29 +12,60 @@ from av.stream import Disposition
 from deblurcli.media import ebml, riff, sample_tables, transport
 
 LATE = "a stream that is not listed at the beginning is left out"
+ONE_A_PACKET = frozenset({"h264", "hevc"})
+"""Codecs in which every frame that is announced comes in a packet of its own."""
 
 
-def structure_faults(
-    path: Path, container: av.container.InputContainer, restarted: bool, held: dict[int, int]
-) -> Iterator[str]:
-    """What is missing or does not fit, a line each; FFmpeg need not have noticed.
+@dataclass(frozen=True)
+class Structure:
+    """What was found."""
+
+    faults: tuple[str, ...]
+    """What is missing or does not fit, a line each."""
+    joined: bool
+    """Whether recordings are joined, and nothing else is wrong with the packets of a transport stream."""
+
+
+def look_at_structure(
+    path: Path, container: av.container.InputContainer, restarted: bool, packets: dict[int, int], held: dict[int, int]
+) -> Structure:
+    """Find what FFmpeg need not have noticed.
 
     Args:
         container: the file, open.
         restarted: its clock restarts somewhere.
-        held: how many packets to show each stream holds, by its index.
+        packets: how many each stream has, by its index.
+        held: how many of them are to be shown.
     """
     name = container.format.name
     if name == "mpegts":
-        numbers = {stream.id: stream.index for stream in container.streams}
-        framed = [stream.id for stream in container.streams if stream.type in ("video", "audio")]
-        found = transport.look(path, numbers, framed, restarted)
-        if found.unlisted:
-            yield LATE
-        for number, count in found.breaks.items():
-            places = f"{count} places" if count > 1 else "one place"
-            yield f"the packets of stream {numbers[number]} do not follow on one another in {places}: some are missing"
-    elif "matroska" in name:
+        return _transport(path, container, restarted, packets)
+    return Structure(tuple(_faults(path, container, held)), False)
+
+
+def _transport(
+    path: Path, container: av.container.InputContainer, restarted: bool, packets: dict[int, int]
+) -> Structure:
+    streams = {stream.id: stream for stream in container.streams}
+    framed = [number for number, stream in streams.items() if stream.type in ("video", "audio")]
+    found = transport.look(path, streams, framed, restarted)
+    faults = [LATE] if found.unlisted else []
+    for number, count in found.breaks.items():
+        places = f"{count} places" if count > 1 else "one place"
+        index = streams[number].index
+        faults.append(f"the packets of stream {index} do not follow on one another in {places}: some are missing")
+    for number, stream in streams.items():
+        count = packets.get(stream.index, 0)
+        single = stream.codec_context is not None and stream.codec_context.codec.canonical_name in ONE_A_PACKET
+        announced = found.timed.get(number, 0) - found.joints
+        if single and announced > count and number not in found.breaks:
+            faults.append(f"stream {stream.index} announces {announced} frames, {count} can be told apart")
+    return Structure(tuple(faults), bool(found.joints and not found.breaks))
+
+
+def _faults(path: Path, container: av.container.InputContainer, held: dict[int, int]) -> Iterator[str]:
+    name = container.format.name
+    if "matroska" in name:
         tracks = [
             s for s in container.streams if s.type != "attachment" and not s.disposition & Disposition.attached_pic
         ]

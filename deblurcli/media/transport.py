@@ -51,6 +51,10 @@ class Findings:
     """How often the packets of each stream do not follow on one another, unannounced, or do not hold what they say."""
     unlisted: int
     """Frames that belong to none of the streams."""
+    timed: dict[int, int]
+    """Frames of each stream that are announced with a time."""
+    joints: int
+    """Places where recordings are joined."""
 
 
 def look(path: Path, streams: Collection[int], framed: Collection[int], restarted: bool) -> Findings:
@@ -66,7 +70,7 @@ def look(path: Path, streams: Collection[int], framed: Collection[int], restarte
     with path.open("rb") as file:
         length = packet_length(file.read(2 * max(PACKET_LENGTHS) + 1))
     if not length:
-        return Findings({}, 0)
+        return Findings({}, 0, {}, 0)
     counters = _Counters({*streams, TABLE}, set(framed))
     for packets, places in _packets(path, length):
         counters.add(packets, places)
@@ -80,7 +84,7 @@ def look(path: Path, streams: Collection[int], framed: Collection[int], restarte
         joint = found.begins and any(found.before < place < found.after for place in joints)
         if found.stream in streams and not joint:
             counts[found.stream] = counts.get(found.stream, 0) + 1
-    return Findings(counts, counters.unlisted)
+    return Findings(counts, counters.unlisted, counters.timed, len(joints))
 
 
 def _packets(path: Path, length: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -118,6 +122,7 @@ class _Counters:
         self.first: dict[int, int] = {}
         self.breaks: list[Break] = []
         self.spoilt: dict[int, int] = {}
+        self.timed: dict[int, int] = {}
         self.unlisted = 0
         self._last: dict[int, tuple[int, int]] = {}  # counter and place
 
@@ -129,6 +134,7 @@ class _Counters:
         begins = carries & (packets[:, 1] & 0x40 != 0)
         content = 4 + np.where(extended, packets[:, 4].astype(np.int32) + 1, 0)
         spoilt = carries & (content >= PACKET) | begins & ~_begins_well(packets, content)
+        timed = begins & _is_frame(packets, content) & (_byte(packets, content, 7) & 0x80 != 0)
         known = np.isin(numbers, list(self.streams))
         self.unlisted += int((begins & ~known & _is_frame(packets, content)).sum())
         for stream in self.streams:
@@ -137,6 +143,7 @@ class _Counters:
                 continue
             if stream in self.framed and (count := int(spoilt[own].sum())):
                 self.spoilt[stream] = self.spoilt.get(stream, 0) + count
+            self.timed[stream] = self.timed.get(stream, 0) + int(timed[own].sum())
             told, at = counters[own], places[own]
             last = self._last.get(stream)
             self.first.setdefault(stream, int(told[0]))

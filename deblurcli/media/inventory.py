@@ -30,6 +30,8 @@ MAX_SHORTFALL = Fraction(1, 2)
 """Seconds by which a header may be wrong about the length of a whole file."""
 LOOK_INTERVAL = Fraction(1)
 """Seconds between the keyframes that are looked at, at least."""
+NO_COUNT = 1 << 30
+"""Frames in the header of AVI from which on it was written before they were counted."""
 MAX_UNWRITTEN = 1
 """Packets of sound that AVI may count and not hold: what an encoder began with."""
 MAX_REORDERING = 32
@@ -90,23 +92,21 @@ def _take(path: Path, index: int, size: int, changed: int, facts: _Facts) -> Inv
     with open_input(path) as container:
         stream = container.streams.video[[s.index for s in container.streams.video].index(index)]
         timed = {other.index for other in container.streams if other.type == "audio"} | {index}
-        promised = _promised_packets(stream, facts)
         listed = {other.index: _listed_packets(other, facts) for other in container.streams if other.index in timed}
         # The header of AVI counts the packets of sound where each is a tick; else it counts bytes or samples.
         sounds = container.streams.audio if facts.container == "avi" else ()
-        counted = {sound.index: sound.frames for sound in sounds}
+        counted = {sound.index: sound.frames for sound in sounds if sound.frames < NO_COUNT}
         continuity = Continuity(timed, facts.container in DISCONTINUOUS)
         looks = _Looks(path, stream, facts, continuity)
         codec = stream.codec_context.codec.canonical_name
         groups = Groups(facts.rate, facts.container in DISCONTINUOUS) if codec in CODECS else None
         ordinals: dict[int, int] = {}
         held: dict[int, int] = {}
-        empty = 0  # in AVI, a frame that stays as it is
+        places = 0
         first: list[int | None] = []
         end = all_end = Fraction(0)
         for packet in readable(container):
             if not packet.size:
-                empty += packet.stream_index == index and packet.dts is not None
                 continue
             held[packet.stream_index] = held.get(packet.stream_index, 0) + (not packet.is_discard)
             ordinal = ordinals[packet.stream_index] = ordinals.get(packet.stream_index, -1) + 1
@@ -117,6 +117,7 @@ def _take(path: Path, index: int, size: int, changed: int, facts: _Facts) -> Inv
             over = Fraction(0) if at is None else (at + (packet.duration or 0)) * packet.time_base
             all_end = max(all_end, over)
             if packet.stream_index == index:
+                places = max(places, (packet.dts or 0) + 1)
                 end = max(end, over)
                 if ordinal < MAX_REORDERING and not packet.is_discard:
                     first.append(packet.dts if facts.container == "avi" else packet.pts)
@@ -126,7 +127,7 @@ def _take(path: Path, index: int, size: int, changed: int, facts: _Facts) -> Inv
         looks.close()
         restarts = continuity.restarts(index)
         counts = {other: number + 1 for other, number in ordinals.items()}
-        structure = look_at_structure(path, container, bool(restarts), counts, held)
+        structure = look_at_structure(path, container, bool(restarts), counts, held, {index, *counted})
         faults = list(structure.faults)
         if groups:
             groups.close()
@@ -138,10 +139,15 @@ def _take(path: Path, index: int, size: int, changed: int, facts: _Facts) -> Inv
         for other, count in listed.items()
     }
     short = [other for other, count in listed.items() if other != index and ordinals.get(other, -1) + 1 < count]
+    promised = listed[index]
+    if facts.container == "avi":
+        # Frames that stay as they are have a place in the order, and no packet.
+        claimed = facts.frames if facts.frames and facts.frames < NO_COUNT else 0
+        promised = max(promised, claimed - (max(places, packets) - packets))
     known = [time for time in first if time is not None]
     start = min(known) if known and first[0] is not None else None
     cut = (
-        _shortfall(packets + empty, promised, facts)
+        _shortfall(packets, promised, facts)
         or (f"the index lists more packets of stream {short[0]} than the file holds: some are missing" if short else "")
         or ("" if restarts else _missing_time(end, all_end, facts))
         or (_broken_end(path, size) if facts.container == "mpegts" else "")
@@ -164,11 +170,6 @@ def readable(container: av.container.InputContainer, *streams: av.VideoStream) -
             return
         failures = 0
         yield packet
-
-
-def _promised_packets(stream: av.VideoStream, facts: _Facts) -> int:
-    """How many packets the header lists; mp4 does not list those that an edit leaves out."""
-    return max(_listed_packets(stream, facts), (facts.frames or 0) if facts.container == "avi" else 0)
 
 
 def _listed_packets(stream: av.stream.Stream, facts: _Facts) -> int:

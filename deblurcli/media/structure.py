@@ -27,7 +27,12 @@ class Structure:
 
 
 def look_at_structure(
-    path: Path, container: av.container.InputContainer, restarted: bool, packets: dict[int, int], held: dict[int, int]
+    path: Path,
+    container: av.container.InputContainer,
+    restarted: bool,
+    packets: dict[int, int],
+    held: dict[int, int],
+    single: set[int],
 ) -> Structure:
     """Find what FFmpeg need not have noticed.
 
@@ -36,11 +41,12 @@ def look_at_structure(
         restarted: its clock restarts somewhere.
         packets: how many each stream has, by its index.
         held: how many of them are to be shown.
+        single: streams of an AVI file in which every packet is one of a chunk.
     """
     name = container.format.name
     if name == "mpegts":
         return _transport(path, container, restarted, packets)
-    return Structure(tuple(_faults(path, container, held)), False)
+    return Structure(tuple(_faults(path, container, packets, held, single)), False)
 
 
 def _transport(
@@ -63,7 +69,13 @@ def _transport(
     return Structure(tuple(faults), bool(found.joints and not found.breaks))
 
 
-def _faults(path: Path, container: av.container.InputContainer, held: dict[int, int]) -> Iterator[str]:
+def _faults(
+    path: Path,
+    container: av.container.InputContainer,
+    packets: dict[int, int],
+    held: dict[int, int],
+    single: set[int],
+) -> Iterator[str]:
     name = container.format.name
     if "matroska" in name:
         tracks = [
@@ -72,10 +84,14 @@ def _faults(path: Path, container: av.container.InputContainer, held: dict[int, 
         if fault := ebml.fault(path, len(tracks)):
             yield f"the container is damaged: {fault}"
     elif name == "avi":
-        with path.open("rb") as file:
-            promised = riff.promised_streams(file)
-        if promised > (count := len(container.streams)):
-            yield f"the header promises {promised} streams, {count} can be read: the others are missing"
+        chunks = riff.walk(path)
+        if chunks.streams > (count := len(container.streams)):
+            yield f"the header promises {chunks.streams} streams, {count} can be read: the others are missing"
+        if chunks.fault:
+            yield f"the container is damaged: {chunks.fault}"
+        for index in sorted(single):
+            if (there := chunks.packets.get(index, 0)) > (count := packets.get(index, 0)):
+                yield f"{count} of the {there} packets of stream {index} can be read: the others are missing"
     elif "mov" in name:
         with path.open("rb") as file:
             yield from sample_tables.faults(file, {s.id: held.get(s.index, 0) for s in container.streams})

@@ -41,9 +41,9 @@ def faults(file: BinaryIO, held: dict[int, int]) -> list[str]:
     for kind, start, end in _outermost(file, size):
         if end > size and kind in OUTERMOST:
             found.append(f"the file ends in the middle of its {kind.decode()}: it was cut")
-        if kind == b"moov" and end - start <= MAX_MOVIE:
+        elif kind == b"moov" and end - start <= MAX_MOVIE:
             file.seek(start)
-            found += _movie_faults(boxes(file.read(min(end, size) - start)), held, size)
+            found += _movie_faults(boxes(file.read(end - start)), held, size)
         elif kind not in OUTERMOST and end <= size and end - start >= 16:
             file.seek(start)
             if file.read(8)[4:] in (b"mfhd", b"mvhd"):

@@ -102,16 +102,19 @@ def _packets(path: Path, length: int) -> Iterator[tuple[np.ndarray, np.ndarray]]
                     yield rows[:good, offset:], start + at + length * np.arange(good)
                 at += good * length
                 if good < count:
-                    at += _in_step(samples[at + offset :], length)
+                    step = _in_step(samples[at + offset :], length)
+                    at += max(0, len(data) - at - 2 * length) if step is None else step
+                    if step is None:
+                        break
             left, start = data[at:], start + at
 
 
-def _in_step(samples: np.ndarray, length: int) -> int:
-    """How far it is to the next packets; to the last two of them if there are none."""
+def _in_step(samples: np.ndarray, length: int) -> int | None:
+    """How far it is to the next three packets; None where there are none."""
     ends = max(0, len(samples) - 2 * length)
-    marks = (samples[:ends] == MARK) & (samples[length : length + ends] == MARK) & (samples[2 * length :] == MARK)
-    found = np.flatnonzero(marks)
-    return int(found[0]) if len(found) else max(length, ends)
+    marks = (samples[:ends] == MARK) & (samples[length : length + ends] == MARK)
+    found = np.flatnonzero(marks & (samples[2 * length : 2 * length + ends] == MARK))
+    return int(found[0]) if len(found) else None
 
 
 class _Counters:

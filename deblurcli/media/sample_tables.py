@@ -27,7 +27,7 @@ MAX_SAMPLES = 1 << 24
 MAX_DIFFERENCE = Fraction(1, 4)
 """Seconds by which the edits of a track may be shorter than its header says."""
 MAX_REORDERING = 4
-"""Of the longest steps, by which the first and the last picture may be farther apart than the whole lasts."""
+"""How many of the longest steps the first and the last picture may be farther apart than the whole lasts."""
 
 
 def faults(file: BinaryIO, held: dict[int, int]) -> list[str]:

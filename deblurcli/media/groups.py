@@ -8,8 +8,8 @@ import av
 
 CODECS = frozenset({"mpeg1video", "mpeg2video"})
 GROUP, PICTURE, SEQUENCE_END = b"\0\0\1\xb8", b"\0\0\1\0", b"\0\0\1\xb7"
-MAX_GAP = Fraction(10)
-"""Seconds; where nothing comes for longer, the recording was stopped."""
+MAX_GAP = Fraction(1)
+"""Seconds; where the time leaps by more, the recording was stopped, or its clock set anew."""
 
 
 class Groups:
@@ -28,6 +28,7 @@ class Groups:
         self._numbers: set[int] | None = None  # of the pictures of this group
         self._first = 0
         self._end: Fraction | None = None  # of the packet before
+        self._gap = 0  # between it and the one before that, in pictures
 
     @property
     def missing(self) -> int:
@@ -59,9 +60,16 @@ class Groups:
         self._numbers = None
 
     def _note_time(self, packet: av.Packet, ends: bool) -> None:
-        if self.step is None:
+        """Times of packets that have none are reckoned, now and then too early; those behind them are right again."""
+        if self.step is None or packet.dts is None:
             return
-        start = None if packet.dts is None else packet.dts * packet.time_base
-        if start is not None and self._end is not None and 0 < start - self._end < MAX_GAP:
-            self._unseen += round((start - self._end) / self.step)
-        self._end = None if start is None or ends else start + (packet.duration or 0) * packet.time_base
+        start, lasting = packet.dts * packet.time_base, (packet.duration or 0) * packet.time_base
+        expected = start if self._end is None else self._end
+        if abs(start - expected) > MAX_GAP:
+            expected = start
+        gap = round((start - expected) / self.step)
+        if gap < 0 < self._gap:  # the one before was reckoned too late
+            self._unseen -= min(self._gap, -gap)
+        self._unseen += max(gap, 0)
+        self._gap = gap
+        self._end = None if ends else (expected if gap < 0 else start) + lasting

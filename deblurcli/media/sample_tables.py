@@ -22,6 +22,8 @@ NEEDED: dict[bytes, tuple[tuple[bytes, ...], ...]] = {
 """What a box must hold: one of each."""
 OUTERMOST = frozenset({b"moov", b"moof", b"mdat"})
 """Boxes that nothing can be read without."""
+MAX_LOOK = 1 << 16
+"""Bytes of a box that is not known that are looked at."""
 MAX_SAMPLES = 1 << 24
 """Samples of a track that are looked at: those of days."""
 MAX_DIFFERENCE = Fraction(1, 4)
@@ -37,17 +39,22 @@ def faults(file: BinaryIO, held: dict[int, int]) -> list[str]:
         held: how many packets to show each track gives, by its id.
     """
     found: list[str] = []
-    size = file.seek(0, 2)
+    size, fragmented = file.seek(0, 2), False
     for kind, start, end in _outermost(file, size):
+        fragmented |= kind == b"moof"
+        file.seek(start)
         if end > size and kind in OUTERMOST:
             found.append(f"the file ends in the middle of its {kind.decode()}: it was cut")
         elif kind == b"moov" and end - start <= MAX_MOVIE:
-            file.seek(start)
             found += _movie_faults(boxes(file.read(end - start)), held, size)
-        elif kind not in OUTERMOST and end <= size and end - start >= 16:
-            file.seek(start)
-            if file.read(8)[4:] in (b"mfhd", b"mvhd"):
-                found.append("a part of the index is not marked as one: what it lists is missing")
+        elif kind in OUTERMOST:
+            continue
+        elif end - start >= 16 and file.read(8)[4:] in (b"mfhd", b"mvhd"):
+            found.append("a part of the index is not marked as one: what it lists is missing")
+        elif fragmented and (end > size or _is_odd(kind, file.read(MAX_LOOK))):
+            # What lies behind the end of a whole index does not matter; fragments are found one behind the other.
+            found.append(f"the container is damaged: no box of a known kind is at byte {start}")
+            break
     return found
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 from av.stream import Disposition
 
-from deblurcli.media import ebml, riff, sample_tables, transport
+from deblurcli.media import ebml, riff, sample_tables, tags, transport
 
 LATE = "a stream that is not listed at the beginning is left out"
 ONE_A_PACKET = frozenset({"h264", "hevc"})
@@ -82,6 +82,9 @@ def _faults(
             s for s in container.streams if s.type != "attachment" and not s.disposition & Disposition.attached_pic
         ]
         if fault := ebml.fault(path, len(tracks)):
+            yield f"the container is damaged: {fault}"
+    elif name == "flv":
+        if fault := tags.fault(path):
             yield f"the container is damaged: {fault}"
     elif name == "avi":
         chunks = riff.walk(path)

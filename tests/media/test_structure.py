@@ -197,6 +197,44 @@ def test_frames_that_an_edit_hides_are_not_missing(movie: Path, tmp_path: Path) 
     assert len(read.frames) == 14 and read.said == ()
 
 
+@pytest.mark.parametrize("change", [bytes(8), b"\xd2\xde\x95\x11" * 2, None])
+def test_fragments_are_found_one_behind_the_other(movie: Path, tmp_path: Path, change: bytes | None) -> None:
+    whole = remuxed(movie, tmp_path / "f.mp4", movflags="frag_keyframe+empty_moov")
+    assert (len(content(whole).frames), content(whole).said) == (24, ())
+    data = whole.read_bytes()
+    at = data.index(b"moof", data.index(b"moof") + 4) - 4
+    data = data[:at] + (data[at : at + 4] + b"mgof" if change is None else change) + data[at + 8 :]
+    (tmp_path / "b.mp4").write_bytes(data)
+    read = content(tmp_path / "b.mp4")
+    assert len(read.frames) < 24 and read.said
+
+
+def remuxed(path: Path, to: Path, **options: str) -> Path:
+    """A copy of the packets in a new file."""
+    with av.open(str(path)) as given, av.open(str(to), "w", container_options=options) as out:
+        streams = {s.index: out.add_stream_from_template(s) for s in given.streams}
+        for packet in given.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream_index]
+                out.mux(packet)
+    return to
+
+
+def test_tags_of_flv(tmp_path: Path) -> None:
+    """FFmpeg goes on at the next tag that it finds."""
+    clip = make_clip(tmp_path / "a.flv", **AUDIO)  # type: ignore[arg-type]
+    assert (len(content(clip).frames), content(clip).said) == (24, ())
+    data = clip.read_bytes()
+    middle = len(data) // 2
+    for changed, said in (
+        (data[:middle] + data[middle + 700 :], "the container is damaged: "),
+        (data[:middle] + bytes(1500) + data[middle + 1500 :], "the container is damaged: "),
+        (data[:-30], "it was cut"),
+    ):
+        (tmp_path / "b.flv").write_bytes(changed)
+        assert any(said in line for line in content(tmp_path / "b.flv").said)
+
+
 def test_chunks_of_avi(tmp_path: Path) -> None:
     whole = make_clip(tmp_path / "a.avi", **MP2)  # type: ignore[arg-type]
     data = whole.read_bytes()

@@ -8,6 +8,8 @@ import av
 
 CODECS = frozenset({"mpeg1video", "mpeg2video"})
 GROUP, PICTURE, SEQUENCE_END = b"\0\0\1\xb8", b"\0\0\1\0", b"\0\0\1\xb7"
+BROKEN_LINK = 0x20
+"""In the header of a group: what its first pictures need was cut away."""
 MAX_GAP = Fraction(1)
 """Seconds; where the time leaps by more, the recording was stopped, or its clock set anew."""
 
@@ -15,8 +17,8 @@ MAX_GAP = Fraction(1)
 class Groups:
     """Counts the pictures that are missing, from the packets of a stream in their order.
 
-    In a group the pictures are numbered in the order in which they are shown, from 0 on; those before the first one
-    that was coded may have been cut away with the group that they need.
+    In a group the pictures are numbered in the order in which they are shown, from 0 on. Where a recording begins, or
+    the group says so, those before the first one that was coded may have been cut away with the group that they need.
 
     Args:
         steady: the time of every packet is known, so that a gap between two is a missing picture.
@@ -26,7 +28,7 @@ class Groups:
         self.step = 1 / rate if rate and steady else None
         self._uncounted = self._unseen = 0  # pictures missing by their numbers, and by the times
         self._numbers: set[int] | None = None  # of the pictures of this group
-        self._first = 0
+        self._first, self._begins = 0, True  # the number of its first one; whether a recording begins with it
         self._end: Fraction | None = None  # of the packet before
         self._gap = 0  # between it and the one before that, in pictures
 
@@ -42,13 +44,12 @@ class Groups:
         if at < 0:
             return
         self._note_time(packet, SEQUENCE_END in data[-8:])
-        if 0 <= data.find(GROUP) < at:
-            self.close()
-            self._numbers = set()
         number = int.from_bytes(data[at + 4 : at + 6], "big") >> 6
+        if 0 <= (group := data.find(GROUP)) < at:
+            self.close()
+            self._first = number if self._begins or data[group + 7] & BROKEN_LINK else 0
+            self._numbers, self._begins = set(), False
         if self._numbers is not None:
-            if not self._numbers:
-                self._first = number
             self._numbers.add(number)
 
     def close(self) -> None:
@@ -66,7 +67,7 @@ class Groups:
         start, lasting = packet.dts * packet.time_base, (packet.duration or 0) * packet.time_base
         expected = start if self._end is None else self._end
         if abs(start - expected) > MAX_GAP:
-            expected = start
+            expected, self._begins = start, True
         gap = round((start - expected) / self.step)
         if gap < 0 < self._gap:  # the one before was reckoned too late
             self._unseen -= min(self._gap, -gap)

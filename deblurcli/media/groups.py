@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
+from itertools import pairwise
 
 import av
 
@@ -12,6 +14,9 @@ BROKEN_LINK = 0x20
 """In the header of a group: what its first pictures need was cut away."""
 MAX_GAP = Fraction(1)
 """Seconds; where the time leaps by more, the recording was stopped, or its clock set anew."""
+
+
+SLICE = re.compile(rb"\x00\x00\x01([\x01-\xaf])")
 
 
 class Groups:
@@ -26,7 +31,8 @@ class Groups:
 
     def __init__(self, rate: Fraction | None, steady: bool) -> None:
         self.step = 1 / rate if rate and steady else None
-        self._uncounted = self._unseen = 0  # pictures missing by their numbers, and by the times
+        # Pictures missing by their numbers, by the times, and those whose beginning is missing.
+        self._uncounted = self._unseen = self._unstarted = 0
         self._numbers: set[int] | None = None  # of the pictures of this group
         self._first, self._begins = 0, True  # the number of its first one; whether a recording begins with it
         self._end: Fraction | None = None  # of the packet before
@@ -35,7 +41,7 @@ class Groups:
     @property
     def missing(self) -> int:
         """Pictures so far."""
-        return max(self._uncounted, self._unseen)
+        return max(self._uncounted, self._unseen, self._unstarted)
 
     def add(self, packet: av.Packet) -> None:
         """Note the next packet."""
@@ -44,6 +50,7 @@ class Groups:
         if at < 0:
             return
         self._note_time(packet, SEQUENCE_END in data[-8:])
+        self._unstarted += sum(_goes_back(part) for part in data[at:].split(PICTURE))
         number = int.from_bytes(data[at + 4 : at + 6], "big") >> 6
         if 0 <= (group := data.find(GROUP)) < at:
             self.close()
@@ -74,3 +81,8 @@ class Groups:
         self._unseen += max(gap, 0)
         self._gap = gap
         self._end = None if ends else (expected if gap < 0 else start) + lasting
+
+
+def _goes_back(picture: bytes) -> bool:
+    """Whether slices lie above those before them, as where two pictures are one because the second lost its header."""
+    return any(below > above for below, above in pairwise(SLICE.findall(picture)))

@@ -56,6 +56,8 @@ def _transport(
     framed = [number for number, stream in streams.items() if stream.type in ("video", "audio")]
     found = transport.look(path, streams, framed, restarted)
     faults = [LATE] if found.unlisted else []
+    if found.void:
+        faults.append("the container is damaged: where packets should be there are none, or empty ones")
     for number, count in found.breaks.items():
         places = f"{count} places" if count > 1 else "one place"
         index = streams[number].index
@@ -66,7 +68,7 @@ def _transport(
         announced = found.timed.get(number, 0) - found.joints
         if single and announced > count and number not in found.breaks:
             faults.append(f"stream {stream.index} announces {announced} frames, {count} can be told apart")
-    return Structure(tuple(faults), bool(found.joints and not found.breaks))
+    return Structure(tuple(faults), bool(found.joints and not found.breaks and not found.void))
 
 
 def _faults(

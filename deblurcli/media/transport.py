@@ -55,6 +55,8 @@ class Findings:
     """Frames of each stream that are announced with a time."""
     joints: int
     """Places where recordings are joined."""
+    void: int
+    """Places where there are no packets, or some that hold nothing."""
 
 
 def look(path: Path, streams: Collection[int], framed: Collection[int], restarted: bool) -> Findings:
@@ -70,10 +72,13 @@ def look(path: Path, streams: Collection[int], framed: Collection[int], restarte
     with path.open("rb") as file:
         length = packet_length(file.read(2 * max(PACKET_LENGTHS) + 1))
     if not length:
-        return Findings({}, 0, {}, 0)
+        return Findings({}, 0, {}, 0, 0)
     counters = _Counters({*streams, TABLE}, set(framed))
+    end, skipped = 0, 0
     for packets, places in _packets(path, length):
         counters.add(packets, places)
+        skipped += int(places[0]) != end
+        end = int(places[-1]) + length
     joints = [
         found.after
         for found in counters.breaks
@@ -84,7 +89,9 @@ def look(path: Path, streams: Collection[int], framed: Collection[int], restarte
         joint = found.begins and any(found.before < place < found.after for place in joints)
         if found.stream in streams and not joint:
             counts[found.stream] = counts.get(found.stream, 0) + 1
-    return Findings(counts, counters.unlisted, counters.timed, len(joints))
+    return Findings(
+        counts, counters.unlisted, counters.timed, len(joints), counters.void + max(0, skipped - len(joints))
+    )
 
 
 def _packets(path: Path, length: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -126,7 +133,7 @@ class _Counters:
         self.breaks: list[Break] = []
         self.spoilt: dict[int, int] = {}
         self.timed: dict[int, int] = {}
-        self.unlisted = 0
+        self.unlisted = self.void = 0
         self._last: dict[int, tuple[int, int]] = {}  # counter and place
 
     def add(self, packets: np.ndarray, places: np.ndarray) -> None:
@@ -138,6 +145,7 @@ class _Counters:
         content = 4 + np.where(extended, packets[:, 4].astype(np.int32) + 1, 0)
         spoilt = carries & (content >= PACKET) | begins & ~_begins_well(packets, content)
         timed = begins & _is_frame(packets, content) & (_byte(packets, content, 7) & 0x80 != 0)
+        self.void += int((packets[:, 3] & 0x30 == 0).sum())
         known = np.isin(numbers, list(self.streams))
         self.unlisted += int((begins & ~known & _is_frame(packets, content)).sum())
         for stream in self.streams:

@@ -102,6 +102,14 @@ def test_blocks_do_not_matter(stream: Path, tmp_path: Path, monkeypatch: pytest.
     assert transport.look(path, [0x100, 0x101], [0x100, 0x101], False) == expected
 
 
+def test_an_end_that_is_wiped(stream: Path, tmp_path: Path) -> None:
+    """Nothing is behind it whose counter would tell."""
+    data = stream.read_bytes()
+    at = len(data) - 5 * PACKET + 1
+    (tmp_path / "b.ts").write_bytes(data[:at] + bytes(len(data) - at))
+    assert any("where packets should be there are none" in line for line in content(tmp_path / "b.ts").said)
+
+
 def test_segments_put_together_are_sound(tmp_path: Path) -> None:
     """As HLS is saved: the times go on, all counters begin anew."""
     clip = make_clip(tmp_path / "a.mp4", **AUDIO)  # type: ignore[arg-type]

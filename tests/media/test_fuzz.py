@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from fuzz import fuzz
 
-
 MAX_SILENT = 2
-"""Of 1,200 cases: where the end of one picture and the begin of the next are wiped so that the rest fits, nothing tells."""
+"""Cases of 1,200: where the end of one picture and the begin of the next are wiped, what is left may fit together."""
 
 
 @pytest.mark.slow

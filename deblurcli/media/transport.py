@@ -79,6 +79,7 @@ def look(path: Path, streams: Collection[int], framed: Collection[int], restarte
         counters.add(packets, places)
         skipped += int(places[0]) != end
         end = int(places[-1]) + length
+    skipped += path.stat().st_size - end >= length
     joints = [
         found.after
         for found in counters.breaks

@@ -194,6 +194,7 @@ def measure(
         video's own without a reference), as root mean square in 8-bit code values, and ``flicker_reference``, the
         reference's own: more is flicker, less is lost detail. Pairs of frames with a cut between them do not count. A
         score that the pictures are too small for is left out. ``per_frame``: a list of the scores of each frame.
+        ``damage``: what is wrong with the videos, a line each; not there where nothing is.
 
     Raises:
         UsageError: an option is out of range, or needs a reference.

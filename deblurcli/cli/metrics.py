@@ -9,7 +9,7 @@ import typer
 
 from deblurcli.cli.session import Session
 from deblurcli.console import Reporter
-from deblurcli.errors import UsageError
+from deblurcli.errors import PartialError, UsageError
 from deblurcli.jobs.batch import finish
 from deblurcli.jobs.plan import Pair, is_several, pairs_to_measure, require_usable
 from deblurcli.options.metrics import MetricsOptions
@@ -54,15 +54,22 @@ def metrics(
     Folders and patterns are matched by name, whatever the suffix; their last row is the mean over the files. Put
     patterns in quotes. What cannot be measured is named, the rest goes on, and the exit code is 3.
 
+    Damage of a video is said, and the exit code is 3, too: what was measured is not all that should be there.
+
     JSON and CSV have the names psnr, ssim, lpips, niqe, self_shift, flicker, flicker_reference and frames. JSON: items
-    with name, scores and, if asked for, per_frame, and their mean. CSV: a row for each file and the mean, or with
-    --per-frame a row for each frame, counted from 0. Infinity, the PSNR of equal pictures, is null or inf.
+    with name, scores and, if asked for, per_frame, and, where there is any, damage; and their mean. CSV: a row for each
+    file and the mean, or with --per-frame a row for each frame, counted from 0. Infinity, the PSNR of equal pictures,
+    is null or inf.
     """
     console = session.console
     if options.per_frame and shown.form == "table":
         raise UsageError("--per-frame is not for tables", "add --format csv or json")
     pairs = pairs_to_measure(restored, reference, shown.recursive)
     scores, codes = _measured(pairs, console, options)
+    for each in scores.values():
+        for line in each.get("damage", ()):
+            console.warn(line)
+        codes += [PartialError.code] * ("damage" in each)
     for line in lines(scores, shown.form, options.per_frame, with_mean=is_several(restored)) if scores else ():
         console.result(line)
     if reference is not None and options.lpips == "auto" and scores:

@@ -42,10 +42,11 @@ class Measurement:
 
     def __call__(self, restored: Path, reference: Path | None, report: Reporter | None = None) -> dict[str, Any]:
         """Scores of one file, as :func:`deblurcli.api.measure` says."""
+        damage: list[str] = []
         frames = (
-            ((picture, None) for picture in _pictures(restored))
+            ((picture, None) for picture in _pictures(restored, damage))
             if reference is None
-            else _side_by_side(restored, reference)
+            else _side_by_side(restored, reference, damage)
         )
         means, rows = Means(), []
         for scores in frame_scores(frames, self.measures, CutDetector()):
@@ -54,7 +55,7 @@ class Measurement:
                 rows.append(scores)
             if report is not None:
                 report.progress(f"measuring {restored.name}", means.frames, None)
-        return means.scores() | ({"per_frame": rows} if self.per_frame else {})
+        return means.scores() | ({"per_frame": rows} if self.per_frame else {}) | ({"damage": damage} if damage else {})
 
 
 def _measures(options: MetricsOptions, compare: bool) -> list[Measure]:
@@ -105,9 +106,9 @@ def lpips_is_here() -> bool:
     return True
 
 
-def _side_by_side(restored: Path, reference: Path) -> Iterator[tuple[Tensor, Tensor]]:
+def _side_by_side(restored: Path, reference: Path, damage: list[str]) -> Iterator[tuple[Tensor, Tensor]]:
     """The pictures of two files in step. Raises InputError where they are not of one size and length."""
-    for count, (mine, theirs) in enumerate(zip_longest(_pictures(restored), _pictures(reference))):
+    for count, (mine, theirs) in enumerate(zip_longest(_pictures(restored, damage), _pictures(reference, damage))):
         if mine is None or theirs is None:
             longer = reference if mine is None else restored
             raise InputError(f"{longer} has more than the other's {count} frames", "compare videos of equal length")
@@ -117,10 +118,12 @@ def _side_by_side(restored: Path, reference: Path) -> Iterator[tuple[Tensor, Ten
         yield mine, theirs
 
 
-def _pictures(path: Path) -> Iterator[Tensor]:
+def _pictures(path: Path, damage: list[str]) -> Iterator[Tensor]:
+    """The pictures of a file; ``damage`` gets a line for each kind that a video has."""
     if path.suffix.lower() in IMAGE_SUFFIXES:
         yield read_image(path).rgb()
         return
     with VideoReader(path) as reader:
         for frame in reader.frames():
             yield frame.rgb()
+        damage += [f"{path.name}: {line}" for line in reader.damage.lines()]

@@ -46,7 +46,8 @@ class SynthJob:
     def run(self, worker: Worker) -> Result:
         """Make the pair. Raises InputError where the source is too small, and as :class:`OutputFile`."""
         with ExitStack() as stack:
-            pairs, rate, total = self._pairs(stack)
+            reader = None if self._is_photo else stack.enter_context(VideoReader(self.source))
+            pairs, rate, total = self._pairs(reader)
             paths = [self.destination, self.sharp]
             for path in paths:
                 make_folder(path.parent)
@@ -64,18 +65,23 @@ class SynthJob:
                     worker.console.progress("blurring", count, total)
                 count = clips[0].frames
                 made = f"{count} frames: "
-        return Result(self.destination, lines=[f"{made}{self.destination} and {self.sharp}"], facts={"frames": count})
+            differences = reader.damage.lines() if reader else []
+        made += f"{self.destination} and {self.sharp}"
+        return Result(self.destination, differences, lines=[made], facts={"frames": count})
 
-    def _pairs(self, stack: ExitStack) -> tuple[Pairs, Fraction, int | None]:
+    @property
+    def _is_photo(self) -> bool:
+        return self.source.suffix.lower() in IMAGE_SUFFIXES
+
+    def _pairs(self, reader: VideoReader | None) -> tuple[Pairs, Fraction, int | None]:
         """Blurred and sharp pictures, their rate, and how many to expect."""
         chosen = self.options
-        if self.source.suffix.lower() in IMAGE_SUFFIXES:
+        if reader is None:
             photo = read_image(self.source).rgb()
             if min(photo.shape[-2:]) < 4 * MARGIN:
                 raise InputError(f"{self.source} is smaller than {4 * MARGIN} pixels", "give a larger photo")
             pairs = shaken(photo, chosen.frames, chosen.rate, chosen.blur, chosen.seed, chosen.gamma, chosen.noise)
             return pairs, Fraction(chosen.rate).limit_denominator(1001), chosen.frames
-        reader = stack.enter_context(VideoReader(self.source))
         pictures = (frame.rgb() for frame in reader.frames())
         pairs = integrated(pictures, chosen.shutter, chosen.seed, chosen.gamma, chosen.noise)
         return pairs, reader.info.video.rate or USUAL_RATE, reader.info.expected_frames

@@ -22,6 +22,8 @@ from deblurcli.media.trial import DEMUXERS, add_video, write_sample
 
 PICTURES = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
 """Name and type of cover art in Matroska, by codec."""
+FFMPEG_ERRORS = 1 << 16
+"""Numbers from here on are FFmpeg's own, about what a packet holds; the system's, as of a full disk, are smaller."""
 MAX_PACKETS = 500
 """Packets from the beginning of a file among which the first of each copied stream is looked for."""
 MP4_FAMILY = frozenset({"mp4", "mov", "3gp"})
@@ -176,7 +178,7 @@ class CopiedStreams:
         try:
             self._container.mux(packet)
         except av.FFmpegError as error:
-            if error.errno != errno.EINVAL:
+            if error.errno != errno.EINVAL and error.errno < FFMPEG_ERRORS:
                 raise
             kept.refused += 1
         return clock if rounded else None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from deblurcli.errors import InputError
 from deblurcli.media.inventory import Inventory
+from deblurcli.media.structure import LATE
 
 MAX_PLACES = 3
 """Times that a line names."""
@@ -45,6 +46,7 @@ class Damage:
         nudged: packets of the other streams whose times were wrong, by number of the stream.
         moved: frames whose time was missing, or not after that of the frame before.
         ends: how the file is shorter than it should be.
+        faults: what of it does not fit together.
         restarts: where its clock was set anew.
     """
 
@@ -55,13 +57,20 @@ class Damage:
         self.copied: dict[tuple[int, str], int] = {}
         self.nudged: dict[int, int] = {}
         self.ends: list[str] = []
+        self.faults: list[str] = []
         self.restarts: list[str] = []
         self._complaint = self._trouble = ""
 
     @property
     def packets(self) -> int:
         """How many packets are damaged or missing, as far as it is known."""
-        return self.lost.count + self.damaged.count + self.container + sum(self.copied.values()) + len(self.ends)
+        return (
+            self.lost.count
+            + self.damaged.count
+            + self.container
+            + sum(self.copied.values())
+            + len(self.ends + self.faults)
+        )
 
     def lines(self) -> list[str]:
         """What is to be said, a line for each kind."""
@@ -69,6 +78,7 @@ class Damage:
 
     def _lines(self) -> Iterator[str]:
         yield from self.ends
+        yield from self.faults
         if self.container:
             places = f"{self.container} places" if self.container > 1 else "one place"
             yield f"the container is damaged in {places} ({self._trouble}); what lay there is missing"
@@ -88,6 +98,7 @@ class Damage:
         """What the look through the file found; ``start``: seconds at which the video begins."""
         if inventory.cut:
             self.ends.append(inventory.cut)
+        self.faults += inventory.faults
         for restart in inventory.restarts:
             at, moved = float(restart.at) - start, float(restart.moved)
             self.restarts.append(f"the clock restarts at {at:.2f} s; what follows was moved by {moved:+.2f} s")
@@ -96,6 +107,12 @@ class Damage:
     def note_shrunk(self, before: int, now: int) -> None:
         """The file holds fewer packets than when it was looked through."""
         self.ends.append(f"the file became shorter while it was read: {now} of {before} frames were there")
+        self._refuse()
+
+    def note_late(self) -> None:
+        """A stream begins only later in the file."""
+        if LATE not in self.faults:
+            self.faults.append(LATE)
         self._refuse()
 
     def note_lost(self, seconds: float) -> None:

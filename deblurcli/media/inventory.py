@@ -17,18 +17,23 @@ import av
 from deblurcli.errors import InputError
 from deblurcli.media.clock import Continuity, Restart
 from deblurcli.media.decoder import Decoder, decoder_of
+from deblurcli.media.groups import CODECS, Groups
 from deblurcli.media.probe import MediaInfo, open_input
+from deblurcli.media.structure import look_at_structure
+from deblurcli.media.transport import PACKET_LENGTHS, packet_length
 
 DISCONTINUOUS = ("mpegts", "mpeg")
 """Containers made for broadcasting, in which a clock may leap ahead."""
 TIMED = ("matroska", "mov", "flv", "asf", "mxf")
 """Containers whose header says how long the file lasts."""
-TRANSPORT_PACKETS = {188: 0, 192: 4, 204: 0}
-"""Lengths of the packets of a transport stream, and where in them the mark is by which they are known."""
 MAX_SHORTFALL = Fraction(1, 2)
 """Seconds by which a header may be wrong about the length of a whole file."""
 LOOK_INTERVAL = Fraction(1)
 """Seconds between the keyframes that are looked at, at least."""
+NO_COUNT = 1 << 30
+"""Frames in the header of AVI from which on it was written before they were counted."""
+MAX_UNWRITTEN = 1
+"""Packets of sound that AVI may count and not hold: what an encoder began with."""
 MAX_REORDERING = 32
 """Packets at the beginning among which the earliest picture is."""
 MAX_FAILURES = 1000
@@ -48,6 +53,10 @@ class Inventory:
     restarts: tuple[Restart, ...]
     cut: str
     """How much less the file holds than its header promises; empty if nothing is missing."""
+    faults: tuple[str, ...]
+    """What else is missing or does not fit together."""
+    joined: bool
+    """Recordings are joined without damage: what FFmpeg says of their packets is about the joints."""
 
 
 def take_inventory(info: MediaInfo) -> Inventory:
@@ -83,19 +92,23 @@ def _take(path: Path, index: int, size: int, changed: int, facts: _Facts) -> Inv
     with open_input(path) as container:
         stream = container.streams.video[[s.index for s in container.streams.video].index(index)]
         timed = {other.index for other in container.streams if other.type == "audio"} | {index}
-        promised = _promised_packets(stream, facts)
         listed = {other.index: _listed_packets(other, facts) for other in container.streams if other.index in timed}
         # The header of AVI counts the packets of sound where each is a tick; else it counts bytes or samples.
         sounds = container.streams.audio if facts.container == "avi" else ()
-        counted = {sound.index: sound.frames for sound in sounds}
+        counted = {sound.index: sound.frames for sound in sounds if sound.frames < NO_COUNT}
         continuity = Continuity(timed, facts.container in DISCONTINUOUS)
         looks = _Looks(path, stream, facts, continuity)
+        codec = stream.codec_context.codec.canonical_name
+        groups = Groups(facts.rate, facts.container in DISCONTINUOUS) if codec in CODECS else None
         ordinals: dict[int, int] = {}
+        held: dict[int, int] = {}
+        places = 0
         first: list[int | None] = []
         end = all_end = Fraction(0)
         for packet in readable(container):
             if not packet.size:
                 continue
+            held[packet.stream_index] = held.get(packet.stream_index, 0) + (not packet.is_discard)
             ordinal = ordinals[packet.stream_index] = ordinals.get(packet.stream_index, -1) + 1
             continuity.add(packet, ordinal)
             if packet.duration != 1:
@@ -104,26 +117,42 @@ def _take(path: Path, index: int, size: int, changed: int, facts: _Facts) -> Inv
             over = Fraction(0) if at is None else (at + (packet.duration or 0)) * packet.time_base
             all_end = max(all_end, over)
             if packet.stream_index == index:
+                places = max(places, (packet.dts or 0) + 1)
                 end = max(end, over)
                 if ordinal < MAX_REORDERING and not packet.is_discard:
                     first.append(packet.dts if facts.container == "avi" else packet.pts)
+                if groups:
+                    groups.add(packet)
                 looks.add(packet, ordinal)
         looks.close()
+        restarts = continuity.restarts(index)
+        counts = {other: number + 1 for other, number in ordinals.items()}
+        structure = look_at_structure(path, container, bool(restarts), counts, held, {index, *counted})
+        faults = list(structure.faults)
+        if groups:
+            groups.close()
+            if groups.missing:
+                faults.append(f"by their numbers and times, {groups.missing} pictures of the video are missing")
     packets = ordinals.get(index, -1) + 1
-    # AVI has a place for each tick of its clock; where nothing new is shown, the place is empty.
-    places = round(end / stream.time_base) if facts.container == "avi" else 0
-    listed = {other: max(count, counted[other]) if other in counted else count for other, count in listed.items()}
+    listed = {
+        other: max(count, counted[other] - MAX_UNWRITTEN) if other in counted else count
+        for other, count in listed.items()
+    }
     short = [other for other, count in listed.items() if other != index and ordinals.get(other, -1) + 1 < count]
+    promised = listed[index]
+    if facts.container == "avi":
+        # Frames that stay as they are have a place in the order, and no packet.
+        claimed = facts.frames if facts.frames and facts.frames < NO_COUNT else 0
+        promised = max(promised, claimed - (max(places, packets) - packets))
     known = [time for time in first if time is not None]
-    restarts = continuity.restarts(index)
     start = min(known) if known and first[0] is not None else None
     cut = (
-        _shortfall(max(packets, places), promised, facts)
+        _shortfall(packets, promised, facts)
         or (f"the index lists more packets of stream {short[0]} than the file holds: some are missing" if short else "")
         or ("" if restarts else _missing_time(end, all_end, facts))
         or (_broken_end(path, size) if facts.container == "mpegts" else "")
     )
-    return Inventory(packets, start, bool(first) and first[0] is None, restarts, cut)
+    return Inventory(packets, start, bool(first) and first[0] is None, restarts, cut, tuple(faults), structure.joined)
 
 
 def readable(container: av.container.InputContainer, *streams: av.VideoStream) -> Iterator[av.Packet]:
@@ -135,15 +164,12 @@ def readable(container: av.container.InputContainer, *streams: av.VideoStream) -
         except (av.FFmpegError, OSError):
             packets, failures = container.demux(*streams), failures + 1
             continue
+        except IndexError:  # behind the last packet, where streams began that were not there at the beginning
+            return
         if packet is None:
             return
         failures = 0
         yield packet
-
-
-def _promised_packets(stream: av.VideoStream, facts: _Facts) -> int:
-    """How many packets the header lists; mp4 does not list those that an edit leaves out."""
-    return max(_listed_packets(stream, facts), (facts.frames or 0) if facts.container == "avi" else 0)
 
 
 def _listed_packets(stream: av.stream.Stream, facts: _Facts) -> int:
@@ -173,11 +199,8 @@ def _missing_time(end: Fraction, all_end: Fraction, facts: _Facts) -> str:
 def _broken_end(path: Path, size: int) -> str:
     """A transport stream is made of packets of one length."""
     with path.open("rb") as file:
-        head = file.read(2 * max(TRANSPORT_PACKETS) + 1)
-    for length, offset in TRANSPORT_PACKETS.items():
-        if head[offset : offset + 2 * length : length] == b"GG" and size % length:
-            return "the file ends in the middle of a packet: it was cut"
-    return ""
+        length = packet_length(file.read(2 * max(PACKET_LENGTHS) + 1))
+    return "the file ends in the middle of a packet: it was cut" if length and size % length else ""
 
 
 class _Looks:

@@ -189,7 +189,8 @@ def _describe(container: av.container.InputContainer, path: Path) -> MediaInfo:
     colour = colour_tags(frame, stream, extensions.get("colr", b""), location)
     layout = layout_of(frame.format.name, colour)
     matrix = frame.side_data.get("DISPLAYMATRIX")
-    duration = None if container.duration is None else Fraction(container.duration, av.time_base)
+    unknown = container.duration is None or (_is_reckoned(container) and stream.duration)
+    duration = None if unknown else Fraction(container.duration, av.time_base)
     video = VideoInfo(
         index=stream.index,
         codec=context.codec.canonical_name,
@@ -340,9 +341,14 @@ def _rate(stream: av.VideoStream) -> Fraction | None:
     return next((Fraction(rate) for rate in rates if rate and rate <= 1000), None)
 
 
+def _is_reckoned(container: av.container.InputContainer) -> bool:
+    """Whether a duration that a stream has is FFmpeg's guess from the bit rate: Matroska knows only the file's."""
+    return "matroska" in container.format.name
+
+
 def _video_duration(stream: av.VideoStream) -> Fraction | None:
     """Seconds, from the stream's header or the tag that Matroska muxers write."""
-    if stream.duration:
+    if stream.duration and not _is_reckoned(stream.container):
         return Fraction(stream.duration * stream.time_base)
     try:
         hours, minutes, seconds = stream.metadata["DURATION"].split(":")

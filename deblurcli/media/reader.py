@@ -219,13 +219,13 @@ class VideoReader:
             # Not ``stream_index``: that is 0 in the empty packet that ends a stream, and sound may come first.
             if packet.stream.index != self.stream.index:
                 if packet.size:  # an empty one only marks the end
-                    if packet.is_corrupt and not self._clock.is_joint(packet):
+                    if packet.is_corrupt and not self._is_joint(packet):
                         self.damage.note_copied(packet.stream_index, packet.stream.type)
                     if self._clock.straighten(packet):
                         self.damage.note_nudged(packet.stream_index)
                     yield packet
                 continue
-            joint = bool(packet.size) and self._clock.is_joint(packet)
+            joint = bool(packet.size) and self._is_joint(packet)
             if packet.size:
                 self._account.enter(packet, joint)
             frames = self._decoder.decode(packet)
@@ -245,6 +245,10 @@ class VideoReader:
         if self._account.entered < self.inventory.packets:
             self.damage.note_shrunk(self.inventory.packets, self._account.entered)
 
+    def _is_joint(self, packet: av.Packet) -> bool:
+        """Whether a break at a packet is nothing new."""
+        return self.inventory.joined or self._clock.is_joint(packet)
+
     def _demux(self) -> Iterator[av.Packet]:
         """The packets of the streams that are read; where one cannot be, it goes on behind the damage."""
         streams = [] if self.copied else [self.stream]
@@ -257,10 +261,14 @@ class VideoReader:
                     packet = None
                     said.append((0, "", reason(error)))
                     packets, in_a_row = self.container.demux(*streams), in_a_row + 1
+                except IndexError:  # as in ``inventory.readable``
+                    packet, in_a_row = None, -1
+                    self.damage.note_late()
                 else:
                     in_a_row = -1
             # Where the clock restarts, a break is nothing new.
-            told = [text for _, _, text in said if not (self.inventory.restarts and BROKEN_PACKET in text)]
+            known = self.inventory.restarts or self.inventory.joined
+            told = [text for _, _, text in said if not (known and BROKEN_PACKET in text)]
             if told:
                 self.damage.note_container(plain(told[0]))
             if in_a_row >= MAX_FAILURES:

@@ -23,7 +23,7 @@ COLUMNS = {
 """The table: title, width and decimals of each score. Images have no flicker."""
 
 Scores = dict[str, Any]
-"""Numbers by the names of COLUMNS; under ``per_frame`` a list of the same for each frame."""
+"""Numbers by the names of COLUMNS; ``per_frame``: a list of the same for each frame; ``damage``: lines."""
 
 
 def mean_of(scores: list[Scores]) -> Scores:
@@ -69,7 +69,7 @@ def csv_lines(rows: dict[str, Scores], per_frame: bool) -> list[str]:
             found.append({"name": name, **scores})
     keys = [key for key in ("name", "frame", *COLUMNS) if any(key in line for line in found)]
     text = io.StringIO()
-    writer = csv.DictWriter(text, keys, lineterminator="\n")
+    writer = csv.DictWriter(text, keys, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(found)
     return text.getvalue().removesuffix("\n").split("\n")

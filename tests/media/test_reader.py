@@ -244,11 +244,31 @@ def packet_of(pts: int, data: bytes = b"\x00\x01") -> av.Packet:
     return packet
 
 
-def test_a_second_field_is_no_lost_frame() -> None:
+@pytest.mark.parametrize("interlaced", [True, False])
+def test_a_second_field_is_no_lost_frame(tmp_path: Path, interlaced: bool) -> None:
+    """Each field of an H.264 picture may have a packet of its own, and the picture is from the first one."""
+    options = FIELDS | {"x264-params": "interlaced=1"} if interlaced else {}
+    clip = make_clip(tmp_path / "a.ts", codec="libx264", crf=24, options=options)
+    with av.open(str(clip)) as container:
+        pictures = list(container.decode(video=0))[:3]
+    assert all(bool(picture.interlaced_frame) == interlaced for picture in pictures)
+    account, found = Account("h264", Fraction(1, 1000), slots=False, reckoned=False), []
+    for number, picture in enumerate(pictures):
+        first, second = packet_of(40 * number), packet_of(40 * number + 20)
+        account.enter(first)
+        account.enter(second)
+        picture.pts, picture.opaque = first.pts, first.opaque
+        found += account.leave(picture, reordered=False)
+    found += account.close()
+    lost = [picture.time for picture in found if picture.frame is None]
+    assert lost == ([] if interlaced else [20, 60, 100])
+
+
+def test_pictures_that_never_come_are_lost() -> None:
     account = Account("h264", Fraction(1, 1000), slots=False, reckoned=False)
     for pts in (0, 20, 40):
         account.enter(packet_of(pts))
-    assert [p.time for p in account.close()] == [0, 20, 40], "no frame came out, so these are lost"
+    assert [p.time for p in account.close()] == [0, 20, 40]
 
 
 def test_hidden_pictures_of_vp8_and_vp9() -> None:

@@ -29,6 +29,9 @@ KINDS = {
     "mpeg2.mpg": {"codec": "mpeg2video", "options": {"bf": "2"}},
     "vp9.webm": {"codec": "libvpx-vp9", "options": {"b": "200k", "deadline": "realtime", "cpu-used": "8"}},
     "ffv1.mkv": {"codec": "ffv1", "audio": True, "options": {"level": "3", "slicecrc": "1"}},
+    "h264.flv": {"codec": "libx264", **QUALITY, "audio": True},
+    "hevc.ts": {"codec": "libx265", **QUALITY, "audio": True, "options": {"x265-params": "log-level=none"}},
+    "mjpeg.avi": {"codec": "mjpeg", "pix_fmt": "yuvj420p", "audio": "pcm_s16le"},
     "mjpeg.mov": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
     "prores.mov": {"codec": "prores_ks", "pix_fmt": "yuv422p10le"},
 }
@@ -47,7 +50,7 @@ class Content:
 
 
 def make_whole(folder: Path) -> dict[str, Path]:
-    """One whole clip of each kind, and an mp4 with its index in front."""
+    """One whole clip of each kind, and an mp4 with its index in front and in fragments."""
     found = {}
     for number, (name, settings) in enumerate(KINDS.items()):
         path = folder / name
@@ -56,14 +59,20 @@ def make_whole(folder: Path) -> dict[str, Path]:
         make_clip(path, frames=FRAMES, noise=bool(number % 2), **settings | {"options": options})  # type: ignore[arg-type]
         found[name] = path
     found["front.mp4"] = index_in_front(found["h264.mp4"], folder / "front.mp4")
+    found["fragments.mp4"] = laid_out(found["h264.mp4"], folder / "fragments.mp4", "frag_keyframe+empty_moov")
     return found
 
 
 def index_in_front(source: Path, to: Path) -> Path:
     """A copy of an mp4 that is laid out for streaming."""
+    return laid_out(source, to, "faststart")
+
+
+def laid_out(source: Path, to: Path, flags: str) -> Path:
+    """A copy of an mp4 as ``movflags`` say."""
     with (
         av.open(str(source)) as given,
-        av.open(str(to), "w", format="mp4", container_options={"movflags": "faststart"}) as out,
+        av.open(str(to), "w", format="mp4", container_options={"movflags": flags}) as out,
     ):
         streams = {s.index: out.add_stream_from_template(s, opaque=True) for s in given.streams}
         for packet in given.demux():

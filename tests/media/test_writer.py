@@ -352,10 +352,10 @@ def test_zero_decodable_frames(tmp_path: Path) -> None:
 
 
 def test_uncompressed_sound_in_mp4_is_noted(tmp_path: Path) -> None:
-    source = make_clip(tmp_path / "a.mov", codec="libx264", audio="pcm_s24be")
+    source = make_clip(tmp_path / "a.mov", codec="libx264", audio="pcm_s16be")
     assert copy(source, tmp_path / "b.mov").notes == []
     writer = copy(source, tmp_path / "b.mp4")
     assert writer.notes == [
-        "audio stream 1 (pcm_s24be) is uncompressed, which some players do not read in .mp4; .mov is safer"
+        "audio stream 1 (pcm_s16be) is uncompressed, which some players do not read in .mp4; .mov is safer"
     ]
     assert writer.differences == []

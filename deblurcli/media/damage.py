@@ -90,9 +90,10 @@ class Damage:
             yield f"{count} packets of the {kind} stream {index} are damaged; they were copied as they are"
         yield from self.restarts
         if self.moved:
-            yield f"{self.moved} frames had missing or repeated timestamps; they were moved"
+            yield f"{self.moved} frames had no time, or one that steps back; they were put between their neighbours"
         for index, count in self.nudged.items():
-            yield f"{count} packets of stream {index} had missing or repeated timestamps; they were moved"
+            had = f"{count} packets of stream {index} had no time, or one that repeats or steps back"
+            yield f"{had}; they were moved by a tick"
 
     def note_inventory(self, inventory: Inventory, start: float) -> None:
         """What the look through the file found; ``start``: seconds at which the video begins."""

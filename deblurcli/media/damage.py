@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from deblurcli.errors import InputError
 from deblurcli.media.inventory import Inventory
-from deblurcli.media.structure import LATE
+from deblurcli.media.structure.walk import LATE
 
 MAX_PLACES = 3
 """Times that a line names."""

@@ -12,10 +12,10 @@ import numpy as np
 
 from deblurcli.errors import InputError, OutputError
 from deblurcli.files import OutputFile, reason
-from deblurcli.media import bmp, exif, jpeg, pixels, png, tiff, webp, xmp
 from deblurcli.media.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand
-from deblurcli.media.picture_metadata import Held, Metadata
-from deblurcli.media.picture_properties import SUFFIXES, differences
+from deblurcli.media.pictures import bmp, exif, jpeg, pixels, png, tiff, webp, xmp
+from deblurcli.media.pictures.metadata import Held, Metadata
+from deblurcli.media.pictures.properties import SUFFIXES, differences
 
 if TYPE_CHECKING:
     from torch import Tensor

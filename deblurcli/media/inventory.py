@@ -17,10 +17,10 @@ import av
 from deblurcli.errors import InputError
 from deblurcli.media.clock import Continuity, Restart
 from deblurcli.media.decoder import Decoder, decoder_of
-from deblurcli.media.groups import CODECS, Groups
 from deblurcli.media.probe import MediaInfo, open_input
-from deblurcli.media.structure import look_at_structure
-from deblurcli.media.transport import PACKET_LENGTHS, packet_length
+from deblurcli.media.structure.groups import CODECS, Groups
+from deblurcli.media.structure.transport import PACKET_LENGTHS, packet_length
+from deblurcli.media.structure.walk import look_at_structure
 
 DISCONTINUOUS = ("mpegts", "mpeg")
 """Containers made for broadcasting, in which a clock may leap ahead."""

@@ -9,7 +9,7 @@ import pytest
 from end_to_end import deblur, small_network
 
 from deblurcli.media.images import Image, encoded, encoded_pages, read_pages
-from deblurcli.media.picture_metadata import Metadata
+from deblurcli.media.pictures.metadata import Metadata
 
 SAMPLES = np.random.default_rng(4).integers(0, 256, (48, 64, 3)).astype(np.uint8)
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from deblurcli.errors import DeblurError, InputError
-from deblurcli.media import png
 from deblurcli.media.images import Image, encoded, read_image
+from deblurcli.media.pictures import png
 
 SUFFIXES = [".jpg", ".png", ".tif", ".webp", ".bmp"]
 PICTURE = np.random.default_rng(2).integers(0, 256, (48, 64, 3)).astype(np.uint8)

@@ -15,10 +15,10 @@ import pytest
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import IFDRational
 
-from deblurcli.media import exif, jpeg, png
 from deblurcli.media.images import FORMS, READERS, Image, encoded, encoded_pages, format_of, read_image
-from deblurcli.media.picture_metadata import Metadata, Resolution
-from deblurcli.media.picture_properties import PROPERTIES
+from deblurcli.media.pictures import exif, jpeg, png
+from deblurcli.media.pictures.metadata import Metadata, Resolution
+from deblurcli.media.pictures.properties import PROPERTIES
 
 SAMPLES = np.random.default_rng(5).integers(0, 256, (16, 24, 3)).astype(np.uint8)
 PACKET = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/></x:xmpmeta>'

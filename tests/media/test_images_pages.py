@@ -15,9 +15,9 @@ import pytest
 import pyvips
 
 from deblurcli.errors import InputError
-from deblurcli.media import jpeg, png
 from deblurcli.media.images import Image, encoded, encoded_pages, read_image, read_pages
-from deblurcli.media.picture_metadata import Behind, Metadata, Resolution
+from deblurcli.media.pictures import jpeg, png
+from deblurcli.media.pictures.metadata import Behind, Metadata, Resolution
 
 RNG = np.random.default_rng(8)
 FRAMES = [np.full((16, 24, 3), value, np.uint8) for value in (10, 90, 200)]

@@ -13,7 +13,7 @@ import pytest
 from clips import MUXERS, make_clip
 from fuzz import content, index_in_front, laid_out
 
-from deblurcli.media import transport
+from deblurcli.media.structure import transport
 
 MUXERS.setdefault(".mpg", "mpeg")
 AUDIO = {"audio": True, "crf": 24, "codec": "libx264", "frames": 24, "options": {"g": "8"}}

@@ -7,8 +7,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from deblurcli.media import exif, xmp
-from deblurcli.media.picture_metadata import METRES_PER_INCH, Behind, Held, Metadata, Resolution
+from deblurcli.media.pictures import exif, xmp
+from deblurcli.media.pictures.metadata import METRES_PER_INCH, Behind, Held, Metadata, Resolution
 
 SOI, EOI, SOS, COM, APP0 = 0xD8, 0xD9, 0xDA, 0xFE, 0xE0
 ALONE = frozenset({0x01, *range(0xD0, 0xD9)})

@@ -6,8 +6,8 @@ import struct
 import zlib
 from fractions import Fraction
 
-from deblurcli.media import exif
-from deblurcli.media.picture_metadata import Behind, Held, Metadata, Resolution
+from deblurcli.media.pictures import exif
+from deblurcli.media.pictures.metadata import Behind, Held, Metadata, Resolution
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"hIST"})

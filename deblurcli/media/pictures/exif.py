@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias
 
-from deblurcli.media.picture_metadata import METRES_PER_INCH, Resolution
+from deblurcli.media.pictures.metadata import METRES_PER_INCH, Resolution
 
 UNITS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 1, 7: 1, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 """Type of a value -> bytes of the numbers that it is made of."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import struct
 
-from deblurcli.media import exif
-from deblurcli.media.picture_metadata import Behind, Held, Metadata
+from deblurcli.media.pictures import exif
+from deblurcli.media.pictures.metadata import Behind, Held, Metadata
 
 FLAGS = {b"ICCP": 0x20, b"EXIF": 0x08, b"XMP ": 0x04}
 ALPHA = 0x10

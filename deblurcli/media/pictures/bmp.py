@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from fractions import Fraction
 
-from deblurcli.media.picture_metadata import Behind, Held, Metadata, Resolution
+from deblurcli.media.pictures.metadata import Behind, Held, Metadata, Resolution
 
 CORE_HEAD, PROFILE_HEAD = 12, 124
 """Bytes of the oldest head, and of the first that tells of a colour profile."""

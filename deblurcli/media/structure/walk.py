@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 from av.stream import Disposition
 
-from deblurcli.media import ebml, riff, sample_tables, tags, transport
+from deblurcli.media.structure import ebml, riff, sample_tables, tags, transport
 
 LATE = "a stream that is not listed at the beginning is left out"
 ONE_A_PACKET = frozenset({"h264", "hevc"})

@@ -11,7 +11,7 @@ import numpy as np
 import pyvips
 
 from deblurcli.errors import InputError
-from deblurcli.media import bmp
+from deblurcli.media.pictures import bmp
 
 # A damaged file is told once, by us.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from deblurcli.media import exif, tiff
-from deblurcli.media.picture_metadata import Behind, Metadata, Resolution
-from deblurcli.media.png import text_of
+from deblurcli.media.pictures import exif, tiff
+from deblurcli.media.pictures.metadata import Behind, Metadata, Resolution
+from deblurcli.media.pictures.png import text_of
 
 SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WebP": ".webp", "TIFF": ".tif", "BMP": ".bmp"}
 """The formats that are written, and the suffix that is named for each."""

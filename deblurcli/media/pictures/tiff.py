@@ -9,10 +9,10 @@ from fractions import Fraction
 
 import numpy as np
 
-from deblurcli.media import exif
-from deblurcli.media.exif import Block, Directory, Entry, Value
-from deblurcli.media.jpeg import split
-from deblurcli.media.picture_metadata import METRES_PER_INCH, Held, Metadata, Resolution
+from deblurcli.media.pictures import exif
+from deblurcli.media.pictures.exif import Block, Directory, Entry, Value
+from deblurcli.media.pictures.jpeg import split
+from deblurcli.media.pictures.metadata import METRES_PER_INCH, Held, Metadata, Resolution
 
 PHOTOMETRIC, SAMPLES, BITS, COMPRESSION = 262, 277, 258, 259
 PLAIN_SAMPLES = frozenset({0, 1, 2, 3, 4, 5})

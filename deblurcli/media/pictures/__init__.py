@@ -1,0 +1,1 @@
+"""Pictures on disk: their samples, and what their files hold besides, by format."""

@@ -79,7 +79,7 @@ def test_small_pictures(size: tuple[int, int]) -> None:
 def videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Tensor]]:
     """Pictures by file name, instead of files."""
     found: dict[str, list[Tensor]] = {}
-    monkeypatch.setattr(quality, "_pictures", lambda path: iter(found[path.name]))
+    monkeypatch.setattr(quality, "_pictures", lambda path, damage: iter(found[path.name]))
     return found
 
 

@@ -47,7 +47,7 @@ def listening(level: int) -> Iterator[list[tuple[int, str, str]]]:
         with _lock:
             _listening[0] -= 1
             if not _listening[0]:
-                av.logging.set_level(None)
+                av.logging.set_level(av.logging.PANIC)  # None would trip over a message that is on its way in a thread
 
 
 @contextmanager

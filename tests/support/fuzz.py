@@ -129,7 +129,7 @@ def complains(path: Path) -> bool:
     except av.FFmpegError:
         return True
     finally:
-        av.logging.set_level(None)
+        av.logging.set_level(av.logging.PANIC)
 
 
 def judge(whole: Content, damaged: Path, to: Path | None) -> str:

@@ -97,7 +97,7 @@ def tried(encoding: Encoding, video: VideoInfo, layout: PlaneLayout) -> Trial:
 
 
 def _pictures(video: VideoInfo, layout: PlaneLayout) -> tuple[np.ndarray, ...]:
-    """Planes of a smooth picture, each another one, in the middle half of the range."""
+    """Planes of a smooth picture, each at another level, away from the ends of the range."""
     planes = []
     for number in range(3 if layout.kind != "grey" else 1):
         sx, sy = layout.shift if layout.kind == "yuv" and number else (0, 0)
@@ -108,7 +108,8 @@ def _pictures(video: VideoInfo, layout: PlaneLayout) -> tuple[np.ndarray, ...]:
     for number, (width, height) in enumerate(planes):
         across, down = np.linspace(0, 1, width)[None], np.linspace(0, 1, height)[:, None]
         level = (across * (4 - number) + down * (1 + number)) / 5
-        pictures.append(((0.25 + level / 2) * layout.top).astype(dtype))
+        # Far enough apart that planes in another order are not taken for these.
+        pictures.append(((0.15 + number / 6 + level / 6) * layout.top).astype(dtype))
     return tuple(pictures)
 
 

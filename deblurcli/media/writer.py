@@ -156,7 +156,7 @@ class VideoWriter:
 
     def _name_video(self) -> None:
         """Tags that a muxer takes from the stream and that say how it is laid out, not what it shows."""
-        tags = self._source.info.video.tags
+        tags = {key.lower(): value for key, value in self._source.info.video.tags.items()}
         if "handler_name" in tags:
             self._video.metadata["handler_name"] = tags["handler_name"].lstrip("".join(map(chr, range(32))))
         if tags.get("alpha_mode") and "alpha" not in self._encoding.losses:

@@ -36,6 +36,7 @@ def times(path: Path) -> list[tuple[int, int]]:
         *(("libx265", name, ".mkv") for name in ["yuv420p", "yuv420p10le", "yuv422p12le", "gbrp", "gbrp10le", "gray"]),
         *(("rawvideo", name, ".nut") for name in ["nv12", "yuyv422", "uyvy422", "rgb24", "rgba", "gbrp"]),
         *(("rawvideo", name, ".nut") for name in ["nv21", "rgb48le", "yuv420p10be", "argb", "gray16be"]),
+        ("rawvideo", "rgb24", ".mov"),
         *(("png", name, ".mov") for name in ["rgb24", "rgba", "rgb48be", "gray", "gray16be", "pal8"]),
         ("huffyuv", "yuv422p", ".avi"),
         ("ffvhuff", "gbrp", ".avi"),
@@ -47,7 +48,7 @@ def times(path: Path) -> list[tuple[int, int]]:
 )
 def test_every_layout_survives_bit_for_bit(tmp_path: Path, codec: str, pix_fmt: str, suffix: str) -> None:
     source = make_clip(tmp_path / f"a{suffix}", codec=codec, pix_fmt=pix_fmt, frames=3, noise=True)
-    container = ".mkv" if codec != "rawvideo" else ".nut"
+    container = suffix if codec == "rawvideo" else ".mkv"
     # ffv1 takes nearly everything; its few gaps are other lossless encoders'.
     lossless = None if codec in ("rawvideo", "png") else "ffv1"
     copy(source, tmp_path / f"b{container}", codec=lossless)

@@ -43,6 +43,8 @@ TERMINOLOGY_CODES = {
 """ISO 639-2 has two codes for some languages; QuickTime knows the bibliographic one, others write either."""
 UNNAMED_PROGRAM = "Service01 (FFmpeg)"
 """What FFmpeg calls the program of a transport stream that was given no name."""
+ONE_NUMBER = {"mp2": "mp3"}
+"""MP4 has one number for both layers of MPEG audio, by which FFmpeg calls each of them the latter."""
 HDR_CURE = "use --codec hevc, and .mp4 or .mkv"
 
 
@@ -223,7 +225,7 @@ VIDEO: tuple[Property[VideoInfo], ...] = (
 
 
 STREAM: tuple[Property[StreamInfo], ...] = (
-    Property("codec", lambda stream: stream.codec, changed),
+    Property("codec", lambda stream: ONE_NUMBER.get(stream.codec, stream.codec), changed),
     Property("sample description", lambda stream: stream.description, lambda old, new: "it is another" * (old != new)),
     Property("language", _language, changed_if_set, _give_language),
     Property("tags", stream_tags, missing, lambda stream, tags: stream.metadata.update(tags)),

@@ -8,6 +8,7 @@ ambient light) is not passed on. These are copied here, box by box, after the fi
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
@@ -151,39 +152,57 @@ def _with_user_data(parts: Boxes, source: Boxes) -> Boxes:
 
 def _movie(file: BinaryIO) -> tuple[int | None, bytes]:
     """Where ``moov`` begins if it is the last box, and its content; empty where there is none."""
-    size = file.seek(0, 2)
+    size, begin = file.seek(0, 2), 0
+    for kind, start, end in outermost(file, size):
+        if end > size:
+            break
+        if kind == b"moov" and end - begin <= MAX_MOVIE:
+            file.seek(start)
+            return begin if end == size else None, file.read(end - start)
+        begin = end
+    return None, b""
+
+
+def outermost(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
+    """The outermost boxes: kind, and where the content begins and ends, which may be behind the end of the file."""
     at = 0
     while size - at >= 8:
         file.seek(at)
         header = file.read(16)
-        length, kind = struct.unpack_from(">I4s", header)
-        skip = 8
+        length, skip = int.from_bytes(header[:4], "big"), 8
         if length == 1 and len(header) == 16:
-            length, skip = struct.unpack_from(">Q", header, 8)[0], 16
+            length, skip = int.from_bytes(header[8:], "big"), 16
         length = size - at if length == 0 else length
-        if length < skip or at + length > size:
-            return None, b""
-        if kind == b"moov" and length <= MAX_MOVIE:
-            file.seek(at + skip)
-            return at if at + length == size else None, file.read(length - skip)
+        if length < skip:
+            return
+        yield header[4:8], at + skip, at + length
         at += length
-    return None, b""
+
+
+def first(parts: Boxes, kind: bytes) -> bytes:
+    """The content of the first box of a kind; empty where there is none."""
+    return next((content for inner, content in parts if inner == kind), b"")
+
+
+def track_id(header: bytes) -> int:
+    """The number in the content of ``tkhd``; 0 where it is too short."""
+    at = 20 if header[:1] == b"\1" else 12
+    return int.from_bytes(header[at : at + 4], "big")
 
 
 def _child(content: bytes, *path: bytes) -> bytes:
     for name in path:
-        content = next((inner for kind, inner in boxes(content) if kind == name), b"")
+        content = first(boxes(content), name)
     return content
 
 
 def _track(content: bytes) -> Track | None:
     header = _child(content, b"tkhd")
-    at = 20 if header[:1] == b"\1" else 12
-    if len(header) < at + 4:
+    if len(header) < (24 if header[:1] == b"\1" else 16):
         return None
     handler = _child(content, b"mdia", b"hdlr")[8:12]
     description = _child(content, b"mdia", b"minf", b"stbl", b"stsd")
-    return Track(int.from_bytes(header[at : at + 4], "big"), handler, description, content)
+    return Track(track_id(header), handler, description, content)
 
 
 def _described(content: bytes, track: Track, source: Track, kinds: frozenset[bytes]) -> bytes:

@@ -14,9 +14,9 @@ from av.format import Flags
 from deblurcli.media import boxes
 from deblurcli.media.container import open_input
 from deblurcli.media.encoders import CONTAINERS, Encoding
-from deblurcli.media.extent import Extent
+from deblurcli.media.extent import EMPTY_TEXT, Extent
 from deblurcli.media.probe import MediaInfo, StreamInfo, codec_name, copied_streams
-from deblurcli.media.properties import STREAM, advised, lost
+from deblurcli.media.properties import STREAM, advised, give, lost
 from deblurcli.media.reader import VideoReader
 from deblurcli.media.trial import DEMUXERS, add_video, write_sample
 
@@ -112,9 +112,7 @@ class CopiedStreams:
             self.notes.append(f"{_named(info)} is uncompressed, which some players do not read in .mp4; .mov is safer")
         left_out = {"duration"} if self._muxer in MP4_FAMILY else {"duration", "name"}  # elsewhere a title
         stream.metadata.update({key: value for key, value in info.tags.items() if key.lower() not in left_out})
-        for row in STREAM:
-            if row.write:
-                row.write(stream, row.read(info))
+        give(STREAM, stream, info)
         if self._muxer in MP4_FAMILY and info.title and "handler_name" not in info.tags:
             stream.metadata["handler_name"] = info.title  # what players show as the track's name
         stream.disposition = template.disposition
@@ -151,7 +149,7 @@ class CopiedStreams:
         kept = self._kept.get(packet.stream_index)
         if kept is None or packet.size == 0:
             return None
-        if kept.source.codec == "mov_text" and packet.size == 2 and self._muxer in MP4_FAMILY:
+        if kept.source.codec == "mov_text" and packet.size == EMPTY_TEXT and self._muxer in MP4_FAMILY:
             return None  # an empty text fills the time between two others; the muxer writes its own
         clock, own = Fraction(kept.stream.time_base), Fraction(packet.time_base)
         if kept.source.attached_picture:

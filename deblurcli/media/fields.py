@@ -20,12 +20,7 @@ def first_field(frame: av.VideoFrame) -> str:
 
     PyAV cannot read a frame's flags; FFmpeg's filter ``select`` can.
     """
-    graph = av.filter.Graph()
-    source = graph.add_buffer(
-        format=frame.format, width=frame.width, height=frame.height, time_base=Fraction(1, av.time_base)
-    )
-    chain = [source, graph.add("select", "eq(interlace_type,TOPFIRST)"), graph.add("buffersink")]
-    graph.link_nodes(*chain).configure()
+    graph = _filter(frame, "select", "eq(interlace_type,TOPFIRST)")
     graph.push(frame)
     try:
         graph.pull()
@@ -49,11 +44,15 @@ class FieldMarks:
         if not self.first:
             return frame
         if self._graph is None:
-            graph = av.filter.Graph()
-            size = {"width": frame.width, "height": frame.height}
-            source = graph.add_buffer(format=frame.format, time_base=Fraction(1, av.time_base), **size)
-            chain = [source, graph.add("setfield", self.first), graph.add("buffersink")]
-            graph.link_nodes(*chain).configure()
-            self._graph = graph
+            self._graph = _filter(frame, "setfield", self.first)
         self._graph.push(frame)
         return self._graph.pull()
+
+
+def _filter(frame: av.VideoFrame, name: str, argument: str) -> av.filter.Graph:
+    """One of FFmpeg's filters, for frames like this one."""
+    graph = av.filter.Graph()
+    clock = Fraction(1, av.time_base)
+    source = graph.add_buffer(format=frame.format, width=frame.width, height=frame.height, time_base=clock)
+    graph.link_nodes(source, graph.add(name, argument), graph.add("buffersink")).configure()
+    return graph

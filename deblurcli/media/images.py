@@ -12,7 +12,7 @@ import numpy as np
 
 from deblurcli.errors import InputError, OutputError
 from deblurcli.files import OutputFile, reason
-from deblurcli.media.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand
+from deblurcli.media.inputs import IMAGE_SUFFIXES, RAW_SUFFIXES, VIDEO_SUFFIXES, expand
 from deblurcli.media.pictures import bmp, exif, jpeg, pixels, png, tiff, webp, xmp
 from deblurcli.media.pictures.metadata import Held, Metadata
 from deblurcli.media.pictures.properties import SUFFIXES, differences
@@ -39,8 +39,7 @@ READERS = {"JPEG": jpeg.read, "PNG": png.read, "WebP": webp.read, "TIFF": tiff.r
 UPRIGHT_ALREADY = frozenset({"AVIF", "HEIC"})
 """Formats whose decoders set a picture upright; their EXIF orientation counts for nothing."""
 OTHERS = {
-    **dict.fromkeys((".dng", ".nef", ".nrw", ".cr2", ".cr3", ".crw", ".arw", ".srf", ".sr2", ".raf"), "a raw photo"),
-    **dict.fromkeys((".orf", ".rw2", ".pef", ".srw", ".x3f", ".3fr", ".iiq", ".erf", ".kdc", ".mrw"), "a raw photo"),
+    **dict.fromkeys((*RAW_SUFFIXES, ".srf", ".x3f", ".iiq", ".erf", ".kdc", ".mrw"), "a raw photo"),
     **dict.fromkeys((".jp2", ".j2k", ".jpf", ".jpx", ".j2c"), "a JPEG 2000 picture"),
     **{".jxl": "a JPEG XL picture", ".psd": "a Photoshop document", ".exr": "an OpenEXR picture"},
 }

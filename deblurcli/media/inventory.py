@@ -15,6 +15,7 @@ from pathlib import Path
 import av
 
 from deblurcli.errors import InputError
+from deblurcli.media.account import MAX_REORDERING
 from deblurcli.media.clock import Continuity, Restart
 from deblurcli.media.decoder import Decoder, decoder_of
 from deblurcli.media.probe import MediaInfo, open_input
@@ -34,8 +35,6 @@ NO_COUNT = 1 << 30
 """Frames in the header of AVI from which on it was written before they were counted."""
 MAX_UNWRITTEN = 1
 """Packets of sound that AVI may count and not hold: what an encoder began with."""
-MAX_REORDERING = 32
-"""Packets at the beginning among which the earliest picture is."""
 MAX_FAILURES = 1000
 """Places in a row where a container cannot be read, after which the rest is given up."""
 

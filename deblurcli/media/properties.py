@@ -101,7 +101,7 @@ def stream_tags(stream: StreamInfo | VideoInfo) -> dict[str, str]:
 
 
 def _roles(stream: StreamInfo | VideoInfo) -> dict[str, bool]:
-    """What a stream is for, by FFmpeg's names. Which of several plays by default is the file's property."""
+    """What a stream is for, by FFmpeg's names. Whether it plays by default has a row of its own."""
     flags = Disposition(stream.disposition) & ~(Disposition.default | Disposition.attached_pic)
     return {str(flag.name).replace("_", " "): True for flag in Disposition if flag & flags}
 
@@ -173,6 +173,10 @@ def _give_language(stream: av.stream.Stream, language: str) -> None:
         stream.metadata["language"] = language
 
 
+def _give_tags(stream: av.stream.Stream, tags: dict[str, str]) -> None:
+    stream.metadata.update(tags)
+
+
 def _give_rotation(stream: av.stream.Stream, matrix: tuple[int, ...] | None) -> None:
     if matrix:
         stream.set_display_matrix(matrix)
@@ -218,7 +222,7 @@ VIDEO: tuple[Property[VideoInfo], ...] = (
     Property("sample description", _boxes, missing),
     Property("codec tag", _hvc1, lambda old, new: changed(old, new) if old and new else "", cure=""),
     Property("language", _language, changed_if_set, _give_language),
-    Property("video's tags", stream_tags, missing, lambda stream, tags: stream.metadata.update(tags)),
+    Property("video's tags", stream_tags, missing, _give_tags),
     Property("video's roles", _roles, missing, cure=""),
 )
 """Rows for the stream that is restored."""
@@ -228,7 +232,7 @@ STREAM: tuple[Property[StreamInfo], ...] = (
     Property("codec", lambda stream: ONE_NUMBER.get(stream.codec, stream.codec), changed),
     Property("sample description", lambda stream: stream.description, lambda old, new: "it is another" * (old != new)),
     Property("language", _language, changed_if_set, _give_language),
-    Property("tags", stream_tags, missing, lambda stream, tags: stream.metadata.update(tags)),
+    Property("tags", stream_tags, missing, _give_tags),
     Property("roles", _roles, missing),
     Property(
         "playing by default",
@@ -255,11 +259,16 @@ def _chapters(old: tuple[Chapter, ...], new: tuple[Chapter, ...]) -> str:
 FILE: tuple[Property[MediaInfo], ...] = (
     Property("chapters", lambda info: info.chapters, _chapters),
     Property("tags", lambda info: content_tags(info.tags), missing),
-    Property(
-        "programs", lambda info: {name: True for name in info.programs if name != UNNAMED_PROGRAM}, missing, cure=""
-    ),
+    Property("programs", _programs, missing, cure=""),
 )
 """Rows for the file."""
+
+
+def give(table: tuple[Property[Holder], ...], stream: av.stream.Stream, source: Holder) -> None:
+    """Write the properties of ``source`` that a stream can be given."""
+    for row in table:
+        if row.write:
+            row.write(stream, row.read(source))
 
 
 def lost(

@@ -17,19 +17,18 @@ import numpy as np
 
 from deblurcli.errors import InputError
 from deblurcli.files import reason
+from deblurcli.media.decoder import ALPHA_DECODERS
 from deblurcli.media.encoders import Encoding
 from deblurcli.media.fields import FIELD_ORDERS, FIRST_SHOWN, FieldMarks, first_field
 from deblurcli.media.layout import PlaneLayout, layout_of, pack, unpack
 from deblurcli.media.probe import VideoInfo
-from deblurcli.media.properties import VIDEO
+from deblurcli.media.properties import VIDEO, give
 
 LOSSES = ("frame times", "alpha", "HDR data", "field order")
 """What can be lost without the samples changing, the worst first."""
 FRAMES = 3
 TOLERANCE = 0.12
 """How far the samples of a smooth picture may be off on average, as a share of the whole range."""
-ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
-"""Decoders of the alpha beside a VP8 or VP9 stream, which FFmpeg's own ones ignore."""
 DEMUXERS = {"vob": "mpeg"}
 """By its name, since so short a file is not always recognised by what it holds."""
 UNTELLING = frozenset({"invalid argument", "generic error in an external library"})
@@ -63,9 +62,7 @@ def add_video(container: av.container.OutputContainer, encoding: Encoding, video
     context.thread_type = "AUTO"
     if encoding.codec_tag:
         context.codec_tag = encoding.codec_tag
-    for row in VIDEO:
-        if row.write:
-            row.write(stream, row.read(video))
+    give(VIDEO, stream, video)
     context.open()
     stream.time_base = encoding.clock
     return stream

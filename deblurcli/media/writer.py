@@ -35,8 +35,6 @@ MP4_TAGS = frozenset(
 """Tags the mp4 family has fields for; any other needs the freer, less widely read form."""
 FROM_ZERO = frozenset({"avi"})
 """Containers whose first picture is shown at once: a later one would leave a gap behind it."""
-WITHOUT_LENGTHS = frozenset({"avi", "mpegts", "mpeg", "flv"})
-"""Containers that say of no picture how long it lasts."""
 
 
 class VideoWriter:

@@ -5,13 +5,12 @@ FFmpeg passes over what it does not know, so that a damaged name may take a whol
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from fractions import Fraction
 from typing import BinaryIO
 
 import numpy as np
 
-from deblurcli.media.boxes import MAX_MOVIE, Boxes, boxes
+from deblurcli.media.boxes import MAX_MOVIE, Boxes, boxes, first, outermost, track_id
 
 NEEDED: dict[bytes, tuple[tuple[bytes, ...], ...]] = {
     b"trak": ((b"tkhd",), (b"mdia",)),
@@ -40,7 +39,7 @@ def faults(file: BinaryIO, held: dict[int, int]) -> list[str]:
     """
     found: list[str] = []
     size, fragmented = file.seek(0, 2), False
-    for kind, start, end in _outermost(file, size):
+    for kind, start, end in outermost(file, size):
         fragmented |= kind == b"moof"
         file.seek(start)
         if end > size and kind in OUTERMOST:
@@ -58,26 +57,10 @@ def faults(file: BinaryIO, held: dict[int, int]) -> list[str]:
     return found
 
 
-def _outermost(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
-    """The outermost boxes: kind, and where the content begins and ends, which may be behind the end of the file."""
-    at = 0
-    while size - at >= 8:
-        file.seek(at)
-        header = file.read(16)
-        length, skip = int.from_bytes(header[:4], "big"), 8
-        if length == 1 and len(header) == 16:
-            length, skip = int.from_bytes(header[8:], "big"), 16
-        length = size - at if length == 0 else length
-        if length < skip:
-            return
-        yield header[4:8], at + skip, at + length
-        at += length
-
-
 def _movie_faults(parts: Boxes, held: dict[int, int], size: int) -> list[str]:
     found, number = [], 0
     fragmented = any(kind == b"mvex" for kind, _ in parts)
-    clock = _clock(_first(parts, b"mvhd"))
+    clock = _clock(first(parts, b"mvhd"))
     for kind, content in parts:
         if kind == b"trak":
             number += 1
@@ -116,16 +99,16 @@ class _Tables:
 
     def __init__(self, track: bytes) -> None:
         parts = boxes(track)
-        media = boxes(_first(parts, b"mdia"))
-        self.header, self.media_header = _first(parts, b"tkhd"), _first(media, b"mdhd")
-        self.edits = _edits(_first(boxes(_first(parts, b"edts")), b"elst"))
-        self.tables = boxes(_first(boxes(_first(media, b"minf")), b"stbl"))
+        media = boxes(first(parts, b"mdia"))
+        self.header, self.media_header = first(parts, b"tkhd"), first(media, b"mdhd")
+        self.edits = _edits(first(boxes(first(parts, b"edts")), b"elst"))
+        self.tables = boxes(first(boxes(first(media, b"minf")), b"stbl"))
         self.spans = self._table(b"stts", 2)
         self.samples, self.bytes = self._sizes()
 
     def _table(self, kind: bytes, columns: int, signed: bool = False) -> np.ndarray | None:
         """The rows of a table; None where it is shorter than its header says."""
-        table = _first(self.tables, kind)
+        table = first(self.tables, kind)
         count = _count(table)
         if len(table) < 8 + 4 * columns * count:
             return None
@@ -134,12 +117,12 @@ class _Tables:
 
     def _sizes(self) -> tuple[int | None, int]:
         """How many samples there are, None where the table is cut, and how many bytes they have if each has its own."""
-        if table := _first(self.tables, b"stsz"):
+        if table := first(self.tables, b"stsz"):
             count = int.from_bytes(table[8:12], "big")
             if any(table[4:8]) or len(table) < 12 + 4 * count:
                 return (count if any(table[4:8]) else None), 0
             return count, int(np.frombuffer(table, ">u4", count, 12).sum(dtype=np.int64)) if count else 0
-        packed = _first(self.tables, b"stz2")
+        packed = first(self.tables, b"stz2")
         count, bits = int.from_bytes(packed[8:12], "big"), packed[7] if len(packed) > 7 else 0
         return (count if len(packed) >= 12 + count * bits // 8 else None), 0
 
@@ -150,12 +133,12 @@ class _Tables:
             return "a table is shorter than it says"
         if self.samples < (timed := int(self.spans[:, 0].sum())):
             return f"it gives times to {timed} samples, and sizes to {self.samples}"
-        chunks = _count(_first(self.tables, b"stco") or _first(self.tables, b"co64"))
+        chunks = _count(first(self.tables, b"stco") or first(self.tables, b"co64"))
         # Runs of chunks, each by its first one and the samples in one.
         placed = int((np.diff(np.append(runs[:, 0], chunks + 1)).clip(0) * runs[:, 1]).sum())
         if placed < self.samples:
             return f"it places {placed} of {self.samples} samples"
-        if len(runs) and runs[:, 2].max() > _count(_first(self.tables, b"stsd")):
+        if len(runs) and runs[:, 2].max() > _count(first(self.tables, b"stsd")):
             return "samples refer to a description that is not there"
         if self.lasting and any(start > self.lasting for _, start in self.edits):
             return "an edit begins behind its end"
@@ -175,8 +158,7 @@ class _Tables:
             size: bytes of the file.
         """
         wide = self.header[:1] == b"\1"
-        number = int.from_bytes(self.header[20:24] if wide else self.header[12:16], "big")
-        if self.spans is None or held.get(number, 0) >= (self.samples or 0):
+        if self.spans is None or held.get(track_id(self.header), 0) >= (self.samples or 0):
             return ""
         if self.bytes > size:
             return "its samples are larger than the file"
@@ -211,10 +193,6 @@ def _is_out_of_order(spans: np.ndarray, offsets: np.ndarray) -> bool:
     steps = np.repeat(spans[:, 1], spans[:, 0].clip(0, usable))[:usable]
     shown = np.cumsum(steps) - steps + np.repeat(offsets[:, 1], offsets[:, 0].clip(0, usable))[:usable]
     return bool(usable and shown.max() - shown.min() > steps.sum() + MAX_REORDERING * steps.max())
-
-
-def _first(parts: Boxes, kind: bytes) -> bytes:
-    return next((content for inner, content in parts if inner == kind), b"")
 
 
 def _count(table: bytes) -> int:

@@ -162,7 +162,7 @@ def test_missing_empty_and_foreign_files(tmp_path):
     refused(path, "is empty")
     path.write_text("\n<!DOCTYPE html><html><body>404 Not Found</body></html>" * 20)
     refused(path, "a web page")
-    path.write_bytes(os.urandom(7) + b"\0" * 4000)
+    path.write_bytes(bytes(range(0x81, 0x88)) + b"\0" * 4000)
     refused(path, "not a safetensors file")
 
 

@@ -26,12 +26,20 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(tmp_path_factory.mktemp("in") / "in.mkv", pan(1, 40, 160, 192))
 
 
+def size_of(path: Path) -> int:
+    """In bytes; 0 where the file has just got its final name."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def until_writing(run: subprocess.Popen[str], folder: Path, beside: tuple[str, ...] = ()) -> None:
     """Wait until frames are in the unfinished file; ``beside`` names files that are complete by then."""
     end = time.monotonic() + 60
     while time.monotonic() < end and run.poll() is None:
-        parts = [path for path in folder.glob(".*.part") if path.stat().st_size > 20_000]
-        if parts and all((folder / name).exists() for name in beside):
+        large = any(size_of(path) > 20_000 for path in folder.glob(".*.part"))
+        if large and all((folder / name).exists() for name in beside):
             return
         time.sleep(0.01)
     raise AssertionError(f"it ended before it could be interrupted: {run.communicate()}")

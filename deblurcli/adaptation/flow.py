@@ -5,8 +5,8 @@ is open they move along the same paths, for a share of the time between two fram
 response, are the same for the whole video: they are found where a sharp moment and its blurred neighbours show the
 same things. Then any patch can be given the blur of any other moment.
 
-Blur along the flow follows Reblur2Deblur (Chen et al., ICCP 2018); that the motion of one moment blurs another, the
-domain-adaptive deblurring of He et al. (ECCV 2024).
+Blur along the flow (:mod:`deblurcli.adaptation.reblurring_flow`) follows Reblur2Deblur (Chen et al., ICCP 2018); that
+the motion of one moment blurs another, the domain-adaptive deblurring of He et al. (ECCV 2024).
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from torch import Tensor
 
 from deblurcli.adaptation.guard import Diverged
 from deblurcli.adaptation.noise import captured, sensor_of
+from deblurcli.adaptation.reblurring_flow import FlowReblurring
 from deblurcli.adaptation.survey import WINDOW, SupportPatch
 from deblurcli.networks.alignment import warp
-from deblurcli.synth.exposure import expose_flow, views_along
+from deblurcli.synth.exposure import views_along
 from deblurcli.synth.light import Response, Sensor
 from deblurcli.synth.motion import optical_flow
 
@@ -126,7 +127,8 @@ class FlowBlur:
         def exposed(clean: Tensor) -> Tensor:
             exponent = self.response.gamma * float(np.exp(UNSURE * rng.standard_normal()))
             response = Response(exponent, self.response.boost).to(picture.device)
-            return response.display(expose_flow(response.linear(clean), forward, backward, self.share, count))
+            exposure = FlowReblurring(tau=self.share / 2, views=count // 2)
+            return response.display(exposure.exposed(response.linear(clean), -forward, -backward))
 
         return *captured(picture, exposed, self.sensor, rng, noisy=noisy), math.ceil(length / 2)
 
@@ -225,7 +227,8 @@ def _exposed(moments: list[Moment], share: float, response: Response) -> Tensor:
     response = response.to(moments[0].sharp.device)
     light = warp(response.linear(torch.stack([m.sharp for m in moments])), torch.stack([m.aligned for m in moments]))
     forward, backward = torch.stack([m.forward for m in moments]), torch.stack([m.backward for m in moments])
-    return response.display(expose_flow(light, forward, backward, share, FIT_SAMPLES))
+    exposure = FlowReblurring(tau=share / 2, views=FIT_SAMPLES // 2)
+    return response.display(exposure.exposed(light, -forward, -backward))
 
 
 def _exposure(moments: list[Moment]) -> tuple[float, float]:

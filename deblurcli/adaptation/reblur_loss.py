@@ -33,7 +33,10 @@ class ReblurLoss:
     edge: int = 8
     """Pixels at each edge that do not count: the flow is not known there."""
     masked: bool = True
-    """Leave out what another frame hides, or what lies outside of the picture; the paper counts everything."""
+    """Leave out what another frame hides, what lies outside of the picture, and what has less than ``shortest`` blur;
+    the paper counts everything."""
+    shortest: float = 4.0
+    """Pixels of blur. Below, noise that a restoration should take away decides: the input has it, too."""
 
     def __call__(self, restored: Tensor, observed: Tensor) -> Tensor:
         """The mean squared difference in display values where it counts.
@@ -59,6 +62,8 @@ class ReblurLoss:
         if self.masked:
             with torch.no_grad():
                 seen = visible(forth, self.flow(middle, after)) & inside(back)
+                length = self.reblurring.tau * (forth - back).norm(dim=1, keepdim=True)
+                seen &= length >= self.shortest
                 if self.frames == FRAMES:
                     seen &= visible(back, self.flow(middle, before))
                 counted *= seen

@@ -1,14 +1,16 @@
 """Blur along the optical flow: a sharp frame as the camera saw it while everything in it moved.
 
-Reblur2Deblur (Chen et al., ICCP 2018), equations 5 to 9. Every pixel moves along two line segments, from where the
-frame before shows it and to where the frame after does. Half of the exposure lies on each. Two models do the same: a
-convolution with a kernel of its own for each pixel, looked up in a table, and the mean of warps, which is several times
-as fast. Both are differentiable in the picture and in the flow.
+Reblur2Deblur (Chen et al., ICCP 2018), equations 5 to 9. There every pixel moves along two line segments, from where
+the frame before shows it and to where the frame after does, with half of the exposure on each. Two models of that do
+the same: a convolution with a kernel of its own for each pixel, looked up in a table (``conv``), and the mean of warps,
+which is many times as fast (``warp``). A third one (``curve``) is the mean of warps along the parabola through the same
+three places: nothing that is held by hand changes its speed at once in the middle of every exposure. All are
+differentiable in the picture and in the flow.
 
-What differs from the paper: ``tau`` is 0.5 unless given, which is right for a shutter that is open all the time, where
-the paper has 1; light adds up before the camera's response where one is given, where the paper averages display values;
-the warps are those of many moments instead of the two ends; pixels that another thing hides for a part of the time,
-or that come from outside the picture, can be left out.
+What differs from the paper: the ``curve``; ``tau`` is 0.5 unless given, which is right for a shutter that is open all
+the time, where the paper has 1; light adds up before the camera's response where one is given, where the paper averages
+display values; the warps are those of many moments instead of the two ends; pixels that another thing hides for a part
+of the time, or that come from outside the picture, can be left out.
 
 Flow is in pixels, x first, N x 2 x H x W. ``after`` tells for each pixel of the next frame where it lies in this one,
 ``before`` for each of the previous one.
@@ -28,7 +30,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from deblurcli.networks.alignment import warp
-from deblurcli.synth.exposure import expose
+from deblurcli.synth.exposure import expose, expose_flow
 from deblurcli.synth.light import Response
 
 RADIUS = 16
@@ -52,14 +54,15 @@ flows' squares (Sundaram et al., ECCV 2010, equation 5)."""
 class FlowReblurring:
     """How a frame is blurred along its flow."""
 
-    model: str = "warp"
-    """``warp``: the mean of warps. ``conv``: a kernel for each pixel, which reaches :data:`RADIUS` pixels."""
+    model: str = "curve"
+    """``curve``: the mean of warps along a curve of second order. ``warp``: along two segments. ``conv``: a kernel of
+    two segments for each pixel, which reaches :data:`RADIUS` pixels."""
     tau: float = 0.5
-    """Length of a segment as a share of the flow: half of the exposure in frame intervals. 1 in the paper."""
+    """How much of the flow lies within half of the exposure, which is in frame intervals. 1 in the paper."""
     response: Response | None = None
     """The camera's, one for all frames; where there is none, display values are averaged, as in the paper."""
     views: int | None = None
-    """Warps along a segment; by its length where None."""
+    """Warps along each half of the way, besides its middle; by its length where None."""
 
     def __call__(self, sharp: Tensor, after: Tensor, before: Tensor) -> Tensor:
         """The blurred frames.
@@ -71,12 +74,19 @@ class FlowReblurring:
         Returns:
             N x 3 x H x W.
         """
-        light = sharp if self.response is None else self.response.linear(sharp)
+        if self.response is None:
+            return self.exposed(sharp, after, before)
+        light = self.exposed(self.response.linear(sharp), after, before)
+        return self.response.display(light.clamp(min=DARKEST))
+
+    def exposed(self, light: Tensor, after: Tensor, before: Tensor) -> Tensor:
+        """The same in linear light, which adds up: N x 3 x H x W."""
         if self.model == "conv":
-            blurred = convolved(light, self.tau * after, self.tau * before)
-        else:
-            blurred = warped(light, self.tau * after, self.tau * before, self.views)
-        return blurred if self.response is None else self.response.display(blurred.clamp(min=DARKEST))
+            return convolved(light, self.tau * after, self.tau * before)
+        if self.model == "warp":
+            return warped(light, self.tau * after, self.tau * before, self.views)
+        count = self.views or views_along(self.tau * after, self.tau * before)
+        return expose_flow(light, -after, -before, 2 * self.tau, 2 * count + 1)
 
 
 def warped(light: Tensor, after: Tensor, before: Tensor, views: int | None = None) -> Tensor:

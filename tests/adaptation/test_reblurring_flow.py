@@ -73,7 +73,7 @@ def test_longer_segments_than_the_table_has_are_cut_off() -> None:
     assert torch.equal(convolved(picture, long, -long), convolved(picture, longest, -longest))
 
 
-@pytest.mark.parametrize("model", ["warp", "conv"])
+@pytest.mark.parametrize("model", ["warp", "conv", "curve"])
 @pytest.mark.parametrize("gamma", [None, 2.2])
 def test_true_frames_along_true_flow_explain_linear_blur(model: str, gamma: float | None) -> None:
     """A turning and a moving picture, exposed for a whole frame interval at 129 instants."""
@@ -108,6 +108,21 @@ def test_black_has_a_gradient(model: str) -> None:
     reblurring(sharp, flow, -flow).sub(0.5).square().mean().backward()
     assert sharp.grad is not None and sharp.grad.isfinite().all() and sharp.grad.abs().max() > 0
     assert flow.grad is not None and flow.grad.isfinite().all()
+
+
+def test_a_curve_explains_what_speeds_up_where_two_segments_do_not() -> None:
+    """A picture that is almost still at one end of its exposure and fast at the other."""
+    sharp = scene(64, 96, 3, 4)
+
+    def displaced(time: float) -> Tensor:
+        return even(6 * time + 5 * time * time, 2 * time, 64, 96)
+
+    seen = torch.stack([warp(sharp, displaced(t)) for t in torch.linspace(-0.5, 0.5, 129).tolist()]).mean(0)
+    curve, segments = (
+        psnr(FlowReblurring(model, 0.5)(sharp, displaced(1.0), displaced(-1.0)), seen, 12)
+        for model in ("curve", "warp")
+    )
+    assert curve > 40 and curve > segments + 6
 
 
 def test_what_another_thing_hides_is_found() -> None:

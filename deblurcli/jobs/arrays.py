@@ -177,4 +177,4 @@ class Network:
 def adapted(pictures: Iterable[Any], placed: Placed, options: Any, worker: Worker) -> Network:
     """A network prepared by a method for frames in memory, which are looked through once."""
     looked_at = (preview(opened(picture)) for picture in pictures)
-    return Network(placed, prepare(placed, PictureFootage(looked_at, "the frames"), options, worker))
+    return Network(placed, prepare(placed, [PictureFootage(looked_at, "the frames")], options, worker))

@@ -124,7 +124,7 @@ class VideoJob:
         What adapted is saved if asked for, and its outcome kept.
         """
         for span in spans:
-            prepared = prepare(network, span, self.method, worker)
+            prepared = prepare(network, [span], self.method, worker)
             outcome, path = prepared.outcome, self.options.save_adapted
             if outcome is not None:
                 outcomes.append(outcome)

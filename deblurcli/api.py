@@ -62,7 +62,7 @@ def _given(known: Iterable[type[Any]], keywords: Mapping[str, Any]) -> dict[str,
 
 
 def deblur_video(
-    source: FilePath, destination: FilePath, *,
+    source: FilePath, destination: FilePath, *, adapt_together: Iterable[FilePath] = (),
     method: str = "meta", network: FilePath = "default", save_adapted: FilePath | None = None,
     codec: str | None = None, crf: float | None = None, preset: str | None = None,
     overwrite: bool = False, skip_existing: bool = False, strict: bool = False,
@@ -82,6 +82,8 @@ def deblur_video(
     Args:
         source: the blurred video.
         destination: the file to write; it appears only when it is complete.
+        adapt_together: other videos that are adapted to together with this one. Calls with one ``worker`` for the
+            videos of a group, in any order, adapt once.
         method: ``meta``, ``tta`` or ``none``; the keywords from ``steps`` to ``tta_reblur`` are options of methods.
 
     Returns:
@@ -94,7 +96,9 @@ def deblur_video(
     keywords = locals()
     given = _given((entry.options for entry in METHODS.values()), keywords)
     chosen, compute = _pick(VideoOptions, keywords), _pick(ComputeOptions, keywords)
-    job = VideoJob(Path(source), Path(destination), chosen, method_options(method, given), compute)
+    others = [Path(path) for path in adapt_together]
+    group = tuple(sorted({Path(source), *others})) if others else ()
+    job = VideoJob(Path(source), Path(destination), chosen, method_options(method, given), compute, group)
     with kept(files_read(job)):
         return job.run(worker or Worker(job.compute, console))
 

@@ -169,6 +169,7 @@ class FlowTraining(TrainOptions):
     crops: tuple[int, ...] = option(
         (160, 192), "Crop sizes in pixels, from the first to the last part of training.", metavar="SIZES"
     )
+    rate: float = option(0.02, "Largest learning rate.", "Method", metavar="RATE")
     ring: int = option(768, "Prepared pairs kept in memory.", least=MIN_RING)
 
 

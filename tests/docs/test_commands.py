@@ -14,9 +14,9 @@ import typer
 from documents import DOCUMENTS, ROOT, command_lines, name_of, text_of
 
 from deblurcli.cli.app import app
+from deblurcli.methods import METHODS
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.image import ImageOptions
-from deblurcli.methods import METHODS
 from deblurcli.options.metrics import MetricsOptions
 from deblurcli.options.option import spelling
 from deblurcli.options.synth import SynthOptions

@@ -16,6 +16,7 @@ from fake_jobs import FIELDS, result
 import deblurcli
 from deblurcli import errors
 from deblurcli.cli.app import run
+from deblurcli.cli.video import Together
 from deblurcli.errors import EXIT_CODES
 from deblurcli.methods import METHODS
 from deblurcli.options.compute import ComputeOptions
@@ -46,7 +47,7 @@ OF_METHODS = [entry.options for entry in METHODS.values()]
 @pytest.mark.parametrize(
     ("name", "kinds", "without"),
     [
-        ("video", (VideoOptions, *OF_METHODS, ComputeOptions), set()),
+        ("video", (VideoOptions, Together, *OF_METHODS, ComputeOptions), set()),
         ("image", (ImageOptions, TtaOptions, ComputeOptions), {"steps", "tta_frames", "adapt_per"}),
         ("synth", (SynthOptions,), set()),
         *((f"train {stage}", (kind, ComputeOptions), {"tile"}) for stage, kind in STAGES.items()),

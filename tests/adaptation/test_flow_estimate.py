@@ -82,7 +82,7 @@ def test_small_pictures_of_any_size(network: str, size: tuple[int, int], worker:
 def test_what_is_no_flow_is_refused(worker: Worker, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no flow is called 'dsi'; did you mean 'dis'"):
         flow_of("dsi", worker)
-    with pytest.raises(UsageError, match="no flow is called 'xyz'; there are: .*dense.*flownet-s"):
+    with pytest.raises(UsageError, match=r"no flow is called .xyz.; there are: .*dense.*flownet-s"):
         flow_of("xyz", worker)
     with pytest.raises(WeightsError, match="a flow network is needed here"):
         flow_of("plain-unet", worker)

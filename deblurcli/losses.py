@@ -73,6 +73,11 @@ def multiscale_l1(outputs: Outputs, target: Tensor) -> Tensor:
     return _sum(l1(output, _resized(target, output)) for output in _listed(outputs))
 
 
+def mse(outputs: Outputs, target: Tensor) -> Tensor:
+    """Sum over the outputs of the mean squared difference, the target resized to each."""
+    return _sum((output.float() - _resized(target, output)).square().mean() for output in _listed(outputs))
+
+
 def hard_pixels(differences: Tensor, share: float = 0.5) -> Tensor:
     """Which pixels have the largest absolute error, summed over the channels: N x C x H x W to N x 1 x H x W bool.
 
@@ -123,6 +128,20 @@ def multiscale_epe(outputs: Outputs, target: Tensor) -> Tensor:
     for output, weight in zip(_listed(outputs), (0.005, 0.01, 0.02, 0.08, 0.32), strict=False):
         wanted = F.adaptive_avg_pool2d(target.float(), (output.shape[-2], output.shape[-1]))
         terms.append(weight * (output.float() - wanted).norm(dim=1).sum() / len(output))
+    return _sum(terms)
+
+
+def robust_epe(outputs: Outputs, target: Tensor) -> Tensor:
+    """Sum over scales, fine to coarse, of the mean root of the end-point errors of flow, each with half the weight.
+
+    Shapes as for :func:`multiscale_epe`. The root, smooth below a 20th of a pixel, makes a tenth of a pixel of a short
+    motion count as much as many pixels of a long one (as the robust loss of PWC-Net, CVPR 2018, eq. 4).
+    """
+    terms = []
+    for scale, output in enumerate(_listed(outputs)):
+        wanted = F.adaptive_avg_pool2d(target.float(), (output.shape[-2], output.shape[-1]))
+        squared = (output.float() - wanted).square().sum(1)
+        terms.append(0.5**scale * (squared + 0.05**2).pow(0.25).mean())
     return _sum(terms)
 
 
@@ -184,8 +203,10 @@ LOSSES: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "mprnet": mprnet_loss,
     "mimo": mimo_loss,
     "multiscale_l1": multiscale_l1,
+    "mse": mse,
     "authors_mimo": authors_mimo_loss,
     "l1_hem": l1_hem,
     "multiscale_epe": multiscale_epe,
+    "robust_epe": robust_epe,
 }
 """The losses a network may name as its own (``NetworkSpec.loss``), of all its outputs and the target."""

@@ -12,6 +12,7 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
     ],
     "deblur video": [
         ("Adapt the networks to a video and restore it", "deblur video in.mp4 -o out.mp4"),
+        ("Adapt until the result explains the input", "deblur video in.mp4 -o out.mp4 --method reblur2deblur"),
         ("Sharpen the result by test-time adaptation", "deblur video in.mp4 -o out.mp4 --method tta"),
         ("Without adapting, faster", "deblur video in.mp4 -o out.mp4 --method none"),
         ("All videos of a folder, going on where an earlier run ended", "deblur video clips/ -o out/ --skip-existing"),

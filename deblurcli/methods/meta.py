@@ -30,9 +30,8 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import torch
@@ -42,14 +41,15 @@ from deblurcli.adaptation.agreement import Agreement
 from deblurcli.adaptation.budget import LEAST_UPDATES, affordable
 from deblurcli.adaptation.camera import Alignment, Camera, align, camera_of
 from deblurcli.adaptation.flow import FlowBlur, fit_flow
+from deblurcli.adaptation.group import surveyed
 from deblurcli.adaptation.guard import MIN_GAIN, Diverged, Guard, require_finite_weights
 from deblurcli.adaptation.initial import initial_weights
 from deblurcli.adaptation.outcome import Outcome, PreparedNetwork
 from deblurcli.adaptation.pairs import (
     Reblur,
     centre_crop,
-    cut_at,
     deblur_loss,
+    draw_pair,
     patch_weights,
     pseudo_sharp,
     restore_clips,
@@ -58,9 +58,8 @@ from deblurcli.adaptation.pairs import (
     trainable,
 )
 from deblurcli.adaptation.reblurring_network import learn_to_reblur
-from deblurcli.adaptation.replay import replay_blur
-from deblurcli.adaptation.strata import strata_of
-from deblurcli.adaptation.survey import HELD_OUT, WINDOW, SupportPatch, Survey, counted, survey
+from deblurcli.adaptation.strata import Strata, strata_of
+from deblurcli.adaptation.survey import WINDOW, SupportPatch, Survey
 from deblurcli.adaptation.update import adaptation_device, set_dropout, undone_without_memory, update
 from deblurcli.console import Reporter
 from deblurcli.media.footage import Footage
@@ -71,15 +70,12 @@ from deblurcli.restore.worker import Placed, Worker
 USUAL_CROP = 192
 """Side in pixels of what an update learns from with a fitted model of blur: more updates pay more than larger ones."""
 
-MARGIN = 16
-"""Pixels around that from where blur may bring something in."""
 
-
-def prepare(network: Placed, footage: Footage, options: MetaOptions, worker: Worker) -> PreparedNetwork:
-    """Survey the footage, which is looked through once, and adapt the network to it.
+def prepare(network: Placed, footages: Sequence[Footage], options: MetaOptions, worker: Worker) -> PreparedNetwork:
+    """Survey the footage, which is looked through once, and adapt the network to it; several to all of them together.
 
     Raises:
-        InputError: the footage cannot be read.
+        InputError: no footage can be read.
         WeightsError: weights to adapt from, or the networks that the reblurring needs, are missing or refused.
         UsageError: the weights to adapt from are another network's.
         OfflineError: weights would have to be fetched, but cannot be, or must not.
@@ -90,15 +86,14 @@ def prepare(network: Placed, footage: Footage, options: MetaOptions, worker: Wor
         reblur = worker.place("default", "meta", "reblur")
         critic = worker.place(options.critic, "meta", "critic")
     started = time.monotonic()
-    frames = counted(footage.previews(), footage.total, console)
-    found = survey(frames, patches=options.patches + HELD_OUT, size=options.patch_size, seed=options.seed)
-    surveyed = time.monotonic()
+    found = surveyed(footages, options, console)
+    looked = time.monotonic()
     modules = {
         name: used.module for name, used in (("initial", initial), ("reblur", reblur), ("critic", critic)) if used
     }
     adapted, outcome = adapt(network, found, options, console, **modules)
-    outcome.seconds = time.monotonic() - surveyed
-    outcome.facts["survey_seconds"] = round(surveyed - started, 2)
+    outcome.seconds = time.monotonic() - looked
+    outcome.facts["survey_seconds"] = round(looked - started, 2)
     outcome.weights = {used.name: used.sha256 for used in (initial, reblur, critic) if used}
     return PreparedNetwork(network, worker.tile, outcome, adapted)
 
@@ -121,7 +116,7 @@ def adapt(
     pairs of pseudo-blurred and pseudo-sharp patches.
 
     Args:
-        found: the first ``options.patches`` patches are the support set, the rest only judge the outcome.
+        found: the patches to learn from, ``options.patches`` in all, and those that only judge the outcome.
         initial: weights to adapt from, in a module of the same form as the part of ``network`` that adapts.
         reblur, critic: on the network's device. All modules stay as they are: copies are adapted.
 
@@ -139,13 +134,7 @@ def adapt(
         "flow": {},
         "camera": {},
         "precision": adaptation_device(network.device).precision,
-        "frames": found.frames,
-        "cuts": found.cuts,
-        "patches": [
-            {"y": p.y, "x": p.x, "frame": p.frame, "score": round(p.score, 3), "contrast": round(p.contrast, 3)}
-            for p in found.patches
-        ],
-        "patch_size": found.size,
+        **found.facts(),
         "options": asdict(options),
     }
     adapted = network.module
@@ -159,8 +148,7 @@ def adapt(
         except Diverged as error:
             outcome.kept, outcome.reason = False, str(error)
     steps, facts = sum(map(len, outcome.losses.values())), outcome.facts
-    sizes = f"{len(found.patches)} patches of {found.size}x{found.size} out of {found.frames} frames"
-    outcome.work = f"{steps} steps on {sizes}"
+    outcome.work = f"{steps} steps on {found}"
     if options.guard != "off":
         outcome.gain = f"about {facts['gain']:+.2f} dB, by what the guard sees"
     if not outcome.kept:
@@ -177,13 +165,13 @@ class _Adaptation:
         self.network, self.found, self.options, self.console = network, found, options, console
         self.outcome = outcome
         self.device = adaptation_device(network.device)
-        self.support, self.held_out = found.patches[: options.patches], found.patches[options.patches :]
+        self.support, self.held_out = found.parted(options.patches)
         self.rng = np.random.default_rng(options.seed)
         self.side = min(options.crop or (found.size if options.learnt else USUAL_CROP), found.size)
         self.steps = affordable(found, options, self.side, alone=bool(network.spec.alone)) if self.support else 0
-        self.targets: dict[tuple[int, int], Tensor] = {}
-        self.seen: dict[float, dict[str, Any]] = {}
-        """What the guard has seen in each stratum, by the gain that it found."""
+        self.targets: dict[tuple[int, int, int], Tensor] = {}
+        self.strata: Strata | None = None
+        """What the guard goes by, where it is they."""
 
     def run(self, initial: nn.Module | None, reblur: nn.Module | None, critic: nn.Module | None) -> nn.Module:
         """Both phases; the adapted network, or the best one that the guard saw. Raises Diverged: to be undone."""
@@ -207,7 +195,7 @@ class _Adaptation:
         for count, patch in enumerate(learnt_from):
             self.console.progress("learning the blur", count, len(learnt_from))
             target = pseudo_sharp(self.network.module, spec, patch, options, self.device)
-            self.targets[patch.y, patch.x] = target
+            self.targets[patch.video, patch.y, patch.x] = target
         alignment = flow = None
         if options.reblurring == "camera" or options.guard == "agreement":
             alignment = align(self.found.patches, self.device.where)
@@ -251,13 +239,9 @@ class _Adaptation:
         if kind == "strata":
             assert flow is not None
             judging = self.held_out or self.support
-            strata = strata_of(flow, judging, self.network, self.device, self.options)
-
-            def gain(module: nn.Module) -> float:
-                found = strata.gain(module)
-                self.seen[found] = strata.seen
-                return found
-
+            fusing = self.options.part == "fusion"
+            self.strata = strata_of(flow, judging, self.network, self.device, self.options.seed, fusing=fusing)
+            gain = self.strata.gain
         else:
             agreement = Agreement(alignment) if alignment is not None else None
 
@@ -353,22 +337,11 @@ class _Adaptation:
         self, module: nn.Module, patch: SupportPatch, make_pair: Reblur, draw: np.random.Generator, side: int
     ) -> Tensor:
         """The loss on a pseudo pair made of a piece of a patch, ``side`` pixels wide, with what lies around it."""
-        margin = min(MARGIN, (self.found.size - side) // 2)
-        wide = side + 2 * margin
-        y, x = (int(draw.integers(self.found.size - wide + 1)) for _ in range(2))
-        window = cut_at(patch.clip(self.device.where), y, x, wide)
-        target = cut_at(self.targets[patch.y, patch.x], y, x, wide)
-        chance = float(draw.random()) if not self.options.learnt else 1.0
-        if chance < self.options.identity:
-            blurred, target, border = window[:, WINDOW // 2], target, 0
-        elif chance < self.options.identity + self.options.replay:
-            blurred, target, border = replay_blur(target, draw)
-        else:
-            blurred, target, border = make_pair(window, target, draw)
-        window, blurred, target = (centre_crop(pictures, side) for pictures in (window, blurred, target))
-        border = max(border - margin, 0)
-        fusing = self.options.part == "fusion"
-        return deblur_loss(module, self.network.spec, window, blurred, target, border, self.device, fusing=fusing)
+        options, window = self.options, patch.clip(self.device.where)
+        target, shares = self.targets[patch.video, patch.y, patch.x], (options.identity, options.replay)
+        pair = draw_pair(window, target, side, make_pair, draw, shares=None if options.learnt else shares)
+        shown = (pair.window, pair.blurred, pair.target, pair.border)
+        return deblur_loss(module, self.network.spec, *shown, self.device, fusing=options.part == "fusion")
 
     def held_out_loss(self, module: nn.Module, make_pair: Reblur) -> float:
         """The mean loss on pseudo pairs of the patches that are held out, or without any, of the others."""
@@ -392,8 +365,6 @@ class _Adaptation:
             facts["best_step"], outcome.reason = self.steps, "without a guard"
         elif self.steps:
             worth_it = guard.settle()
-            facts |= {"gain": round(guard.best, 3), "best_step": guard.best_step, "share": guard.share}
-            facts["strata"] = self.seen.get(guard.best) or next(reversed(self.seen.values()), {})
-            facts["looks"] = [{"step": step, "gain": round(gain, 3)} for step, gain in guard.looks]
+            facts |= guard.facts() | {"strata": self.strata.facts(guard.best) if self.strata is not None else {}}
             if not worth_it:
-                raise Diverged(f"the guard saw a gain of {guard.best:.2f} dB at best, and asks for {guard.least:.2f}")
+                raise Diverged(guard.refusal())

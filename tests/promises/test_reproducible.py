@@ -14,7 +14,13 @@ from end_to_end import command, shaken_video
 from deblurcli.version import __version__
 
 META = ["--method", "meta", "--patches", "6", "--patch-size", "64", "--steps", "2", "--guard", "off"]
-METHODS = {"none": ["--method", "none"], "meta": META, "tta": ["--method", "tta", "--steps", "2"]}
+REBLUR = ["--method", "reblur2deblur", "--crop", "64", *META[2:]]
+METHODS = {
+    "none": ["--method", "none"],
+    "meta": META,
+    "reblur2deblur": REBLUR,
+    "tta": ["--method", "tta", "--steps", "2"],
+}
 
 
 @pytest.fixture(scope="module")

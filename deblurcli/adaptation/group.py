@@ -1,7 +1,8 @@
 """Several videos that a method adapts to together: one adaptation, in which every video has an equal share.
 
 Reblur2Deblur (Chen et al., ICCP 2018, table 4) fine-tunes on one video or on a group of them, and finds the group
-better. What a method keeps of its videos does not grow with their number: they share what one video alone would have.
+better. What a method learns from does not grow with their number: they share what one video alone would have. Only to
+judge by, each has a patch at least.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ What differs from the paper:
 - The critic's real sample is the blurriest crop at the place of a patch, as in the paper; the authors' code takes a
   neighbour in time (``real_sample = neighbour``).
 - Of a network with a part that restores each frame alone, that part adapts.
+- It can adapt to several videos together (:mod:`deblurcli.adaptation.group`): one model of blur for all of them.
 - It starts from meta-learned weights where some are registered for the network (:mod:`deblurcli.train.stages.meta`),
   and is judged against the network's own.
 """

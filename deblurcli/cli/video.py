@@ -38,8 +38,9 @@ def video(
     from deblurcli.media.encoders import CONTAINERS
 
     planned = plan(inputs, outputs.output, VIDEOS, CONTAINERS, outputs.recursive)
-    if options.save_adapted is not None and len(planned.pairs) > 1:
-        raise UsageError("--save-adapted with several videos", "give one video")
+    for name, path in (("--save-adapted", options.save_adapted), ("--save-residual", options.save_residual)):
+        if path is not None and len(planned.pairs) > 1:
+            raise UsageError(f"{name} with several videos", "give one video")
     from deblurcli.jobs.video import VideoJob
     from deblurcli.restore.worker import Worker
 

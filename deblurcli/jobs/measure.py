@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import zip_longest
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from deblurcli.adaptation.residual import Exposure, Residual, find_exposure
 from deblurcli.console import Reporter
 from deblurcli.device import pick_device
 from deblurcli.errors import InputError, UsageError, WeightsError
 from deblurcli.media.images import read_image
 from deblurcli.media.inputs import IMAGE_SUFFIXES
 from deblurcli.media.reader import VideoReader
-from deblurcli.media.shots import CutDetector
+from deblurcli.media.shots import CutDetector, windows
 from deblurcli.metrics.fidelity import psnr, rounded, ssim
 from deblurcli.metrics.naturalness import bundled_model, niqe, read_model
 from deblurcli.metrics.perceptual import lpips
@@ -38,11 +41,17 @@ class Measurement:
 
     def __init__(self, options: MetricsOptions, compare: bool) -> None:
         self.per_frame = options.per_frame
+        self.exposure = (
+            None if options.tau is None else Exposure(options.tau, options.reblur_gamma or Exposure.exponent)
+        )
         self.measures = _measures(options, compare)
 
-    def __call__(self, restored: Path, reference: Path | None, report: Reporter | None = None) -> dict[str, Any]:
-        """Scores of one file, as :func:`deblurcli.api.measure` says."""
+    def __call__(
+        self, restored: Path, reference: Path | None, report: Reporter | None = None, blurred: Path | None = None
+    ) -> dict[str, Any]:
+        """Scores of one file, as :func:`deblurcli.api.measure` says; ``blurred``: the input that it must explain."""
         damage: list[str] = []
+        explained, of_frames = ({}, {}) if blurred is None else self._explained(restored, blurred, damage, report)
         frames = (
             ((picture, None) for picture in _pictures(restored, damage))
             if reference is None
@@ -50,12 +59,40 @@ class Measurement:
         )
         means, rows = Means(), []
         for scores in frame_scores(frames, self.measures, CutDetector()):
-            means.add(scores)
             if self.per_frame:
-                rows.append(scores)
+                rows.append(scores | of_frames.get(means.frames, {}))
+            means.add(scores)
             if report is not None:
                 report.progress(f"measuring {restored.name}", means.frames, None)
-        return means.scores() | ({"per_frame": rows} if self.per_frame else {}) | ({"damage": damage} if damage else {})
+        damage = list(dict.fromkeys(damage))
+        found = means.scores() | explained | ({"per_frame": rows} if self.per_frame else {})
+        return found | ({"damage": damage} if damage else {})
+
+    def _explained(
+        self, restored: Path, blurred: Path, damage: list[str], report: Reporter | None
+    ) -> tuple[Scores, dict[int, Scores]]:
+        """How well a restored video explains its input: its scores, and those of each frame that moves by number."""
+        for path in (restored, blurred):
+            if path.suffix.lower() in IMAGE_SUFFIXES:
+                raise InputError(f"{path} is an image", "--reblur compares videos: leave it out")
+        residual = Residual(self.exposure or _exposure(restored, blurred))
+        is_cut, of_frames = CutDetector(), {}
+        for number, (mine, seen) in enumerate(_side_by_side(restored, blurred, damage)):
+            if found := residual.add(mine, seen, is_cut(seen)):
+                of_frames[number - 1] = {"reblur": found.restored, "reblur_input": found.input}
+            if report is not None:
+                report.progress(f"reblurring {restored.name}", number + 1, None)
+        exposure, mean = residual.exposure, residual.mean()
+        scores = {} if mean is None else {"reblur": mean.restored, "reblur_input": mean.input}
+        scores |= {"tau": exposure.tau, "gamma": exposure.exponent, "moving": residual.moving}
+        return scores, of_frames if self.per_frame else {}
+
+
+def _exposure(restored: Path, blurred: Path) -> Exposure:
+    """The exposure under which a restored video explains its input best."""
+    is_cut = CutDetector()
+    around = windows(_side_by_side(restored, blurred, []), 3, lambda pair: is_cut(pair[1]))
+    return find_exposure((partial(itemgetter(0), pair), [seen for _, seen in pairs]) for pair, pairs in around)
 
 
 def _measures(options: MetricsOptions, compare: bool) -> list[Measure]:

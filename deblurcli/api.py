@@ -217,7 +217,7 @@ def measure(
 def inspect(
     source: FilePath, destination: FilePath | None = None, *, patches: int = SurveyOptions.patches,
     patch_size: int = SurveyOptions.patch_size, seed: int = SurveyOptions.seed,
-    overwrite: bool = False,
+    restored: FilePath | None = None, overwrite: bool = False,
     device: str = "auto", worker: Worker | None = None, console: Reporter | None = None,
 ) -> Inspection:  # fmt: skip
     """Look through a video as the meta method does before it adapts: what is found, what would be used.
@@ -225,13 +225,15 @@ def inspect(
     Args:
         source: a video.
         destination: a PNG to draw it into; it appears only when it is complete.
+        restored: what was made of the video: how well it explains the video is found and drawn, too.
 
     Raises:
         UsageError, InputError, OutputError, DeviceError: see :mod:`deblurcli.errors`.
     """
     keywords = locals()
     picture = None if destination is None else Path(destination)
-    job = InspectJob(Path(source), picture, _pick(SurveyOptions, keywords), overwrite)
+    made = None if restored is None else Path(restored)
+    job = InspectJob(Path(source), picture, _pick(SurveyOptions, keywords), overwrite, made)
     return job.run(worker or Worker(_pick(ComputeOptions, keywords), console))
 
 

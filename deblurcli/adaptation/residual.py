@@ -292,6 +292,15 @@ class Residual:
         decibels = {name: None if v is None or math.isinf(v) else round(v, 3) for name, v in found.items()}
         return decibels | {"tau": exposure.tau, "gamma": exposure.exponent, "moving": round(self.moving, 4)}
 
+    def line(self) -> str:
+        """The same for people."""
+        mean, exposure = self.mean(), self.exposure
+        if mean is None:
+            return "no frame moves, there is nothing to explain"
+        found = f"{mean.restored:.2f} dB, the input itself would at {mean.input:.2f} dB"
+        about = f"tau {exposure.tau:g}, gamma {exposure.exponent:g}; {100 * self.moving:.0f} % of the frames move"
+        return f"blurred again, the restored frames explain the input at {found} ({about})"
+
     def map(self) -> Tensor:
         """Root mean square over time of what is missed, H x W in code values; NaN where nothing counted.
 
@@ -300,3 +309,18 @@ class Residual:
         if self._squares is None or self._counts is None:
             return torch.full((1, 1), math.nan)
         return (self._squares / self._counts).sqrt()
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a restored video explains of its input."""
+
+    residual: Residual
+    frames: dict[int, Explained]
+    """The frames that move, by their numbers."""
+
+    def scores(self) -> dict[str, float]:
+        """By the names that ``deblur metrics`` gives them."""
+        mean, exposure = self.residual.mean(), self.residual.exposure
+        found = {} if mean is None else {"reblur": mean.restored, "reblur_input": mean.input}
+        return found | {"tau": exposure.tau, "gamma": exposure.exponent, "moving": self.residual.moving}

@@ -5,28 +5,25 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from deblurcli.adaptation.outcome import Outcome, Prepared, PreparedNetwork
-from deblurcli.adaptation.residual import Exposure, Residual, find_exposure
+from deblurcli.adaptation.outcome import Outcome, Prepared
+from deblurcli.adaptation.residual import Residual
 from deblurcli.adaptation.update import OUT_OF_MEMORY
 from deblurcli.errors import UsageError
 from deblurcli.files import OutputFile, check_destination
+from deblurcli.jobs.residual import exposure_before
 from deblurcli.jobs.result import Result
 from deblurcli.media.footage import Footage, VideoFootage, shots
 from deblurcli.media.images import encoded
 from deblurcli.media.reader import VideoReader
-from deblurcli.media.shots import CutDetector, windows
 from deblurcli.media.writer import VideoWriter
 from deblurcli.methods import prepare, prepared_for
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.video import VideoOptions
 from deblurcli.reports.residual_map import coloured
-from deblurcli.restore.pipeline import Restoration, restore_frame, restore_video
+from deblurcli.restore.pipeline import Restoration, restore_video
 from deblurcli.restore.worker import Placed, Worker
 from deblurcli.weights.save import save_adapted
 
@@ -87,7 +84,9 @@ class VideoJob:
             )
             for line in writer.foreseen:
                 console.warn(f"{self.source.name}: {line}")
-            residual = None if picture is None else Residual(self._exposure(network, worker))
+            residual = None
+            if picture is not None:
+                residual = Residual(exposure_before(network, self.source, worker.tile, strict=options.strict))
             spans = open_files.enter_context(closing(self._spans(VideoFootage(self.source, strict=options.strict))))
             done = restore_video(
                 reader.items(),
@@ -109,7 +108,8 @@ class VideoJob:
                 result.differences.append(f"the adaptation was undone, {options.save_adapted} was not written")
         _tell_run(result, done, reader, writer)
         if residual is not None:
-            tell_residual(result, residual)
+            result.lines.append(f"residual: {residual.line()}")
+            result.facts["residual"] = residual.facts()
         return result
 
     def _require_savable(self, path: Path) -> None:
@@ -133,23 +133,6 @@ class VideoJob:
 
     def _picture(self, path: Path) -> OutputFile:
         return OutputFile(path, inputs=[self.source, Path(self.options.network)], overwrite=self.options.overwrite)
-
-    def _exposure(self, network: Placed, worker: Worker) -> Exposure:
-        """The exposure of the video, found with what the unadapted network makes of a few moments: the same whatever
-        the method, so that methods can be compared."""
-        restorer, is_cut = PreparedNetwork(network, worker.tile), CutDetector()
-        size = max(restorer.window, 3)
-        middle, reach = size // 2, restorer.window // 2
-
-        def restored(around: list[Tensor]) -> Tensor:
-            change, _ = restore_frame(restorer, around[middle - reach : middle + reach + 1])
-            return (around[middle] + change).clamp(0, 1)
-
-        with closing(VideoFootage(self.source, strict=self.options.strict).pictures()) as pictures:
-            return find_exposure(
-                (partial(restored, around), around[middle - 1 : middle + 2])
-                for _, around in windows(pictures, size, is_cut)
-            )
 
     def _spans(self, footage: Footage) -> Generator[Footage, None, None]:
         """The parts of the video that the method is prepared for: one at least, even of a video without frames."""
@@ -186,18 +169,6 @@ def tell_outcome(result: Result, outcome: Outcome) -> None:
     said = "memory ran out while adapting; the unadapted network was used"
     if outcome.reason == OUT_OF_MEMORY and said not in result.differences:
         result.differences.append(said)
-
-
-def tell_residual(result: Result, residual: Residual) -> None:
-    """Add how well a restored video explains its input to what is said of it."""
-    mean, exposure = residual.mean(), residual.exposure
-    result.facts["residual"] = residual.facts()
-    if mean is None:
-        result.lines.append("residual: no frame moves, there is nothing to explain")
-        return
-    found = f"{mean.restored:.2f} dB, the input itself would at {mean.input:.2f} dB"
-    about = f"tau {exposure.tau:g}, gamma {exposure.exponent:g}; {100 * residual.moving:.0f} % of the frames move"
-    result.lines.append(f"residual: blurred again, the restored frames explain the input at {found} ({about})")
 
 
 def _tell_run(result: Result, done: Restoration, reader: VideoReader, writer: VideoWriter) -> None:

@@ -1,4 +1,4 @@
-"""The residual: true frames explain their blur best, under the true exposure, and only what must be explained counts."""
+"""The residual: true frames explain their blur best, and only what must be explained counts."""
 
 from __future__ import annotations
 

@@ -12,8 +12,9 @@ frames show the motion of sharp ones. Frames without motion explain themselves, 
 count.
 
 What differs from the paper: a measure, not a loss; the flow is between the frames of the input, not the restored ones;
-the exposure is found instead of taken as twice the frame interval; light adds up before the camera's response; pixels
-that something hides, or that come from outside, do not count.
+what moves does so along a curve of second order instead of two straight segments, as the speed of a hand that shakes
+does not jump with the frames; the exposure is found instead of taken as twice the frame interval; light adds up before
+the camera's response; pixels that something hides, or that come from outside, do not count.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deblurcli.adaptation.flow import MIN_SPEED, MOVING, flow_between
-from deblurcli.adaptation.reblurring_flow import Flow, FlowReblurring, visible
+from deblurcli.adaptation.reblurring_flow import Flow, views_along, visible
 from deblurcli.networks.alignment import warp
 from deblurcli.synth.light import Response
 
@@ -57,15 +58,38 @@ class Exposure:
     exponent: float = 2.2
     """Display values are light to the power of one over it."""
 
-    def reblurring(self) -> FlowReblurring:
-        """The blur along the flow under this exposure."""
-        response = None if self.exponent == 1 else response_of(self.exponent)
-        return FlowReblurring("warp", self.tau, response)
+    def blurred(self, picture: Tensor, after: Tensor, before: Tensor, views: int | None = None) -> Tensor:
+        """A picture (3 x H x W in [0, 1]) as the camera saw it while everything moved: half of the exposure towards
+        where the next frame shows it, half from where the previous one does.
+
+        Args:
+            after, before: as in :class:`Observation`.
+            views: to each side; by the length of the blur where None.
+        """
+        if not self.tau:
+            return picture  # not rounded by any response
+        response, ways = response_of(self.exponent), (after[None], before[None])
+        light = response.linear(picture[None])
+        count = views or views_along(*(self.tau * way for way in ways))
+        steps = (view_both_ways(light, *ways, self.tau * number / count) for number in range(1, count))
+        # The trapezoidal rule: the ends count half, and the middle is an end of both.
+        total = sum(steps, light + view_both_ways(light, *ways, self.tau) / 2)
+        return response.display(total / (2 * count))[0]
 
 
 def response_of(exponent: float) -> Response:
     """The response of a camera whose display values are a power of the light."""
     return Response(torch.tensor([exponent]), torch.zeros(1))
+
+
+def view_both_ways(light: Tensor, after: Tensor, before: Tensor, time: float) -> Tensor:
+    """The sum of what is seen some time after and before a frame (N x 3 x H x W), in frame intervals.
+
+    Every pixel sees along a curve of second order through its places in the three frames (``after``, ``before``: N x 2
+    x H x W pixels): at even speed, or evenly faster or slower.
+    """
+    speed, bend = time * (after - before) / 2, time * time * (after + before) / 2
+    return warp(light, bend + speed) + warp(light, bend - speed)
 
 
 def dis_flow(first: Tensor, second: Tensor) -> Tensor:
@@ -105,11 +129,9 @@ class Observation:
         )
         return Observation(restored, observed, after / side, before / side, counted[0] == 1, self.speed)
 
-    def missed(self, reblurring: FlowReblurring) -> Tensor:
+    def missed(self, exposure: Exposure) -> Tensor:
         """The squared difference of reblurred and observed frame in code values, mean over the colours; H x W."""
-        reblurred = self.restored
-        if reblurring.tau:  # without blur nothing is rounded
-            reblurred = reblurring(self.restored[None], self.after[None], self.before[None])[0]
+        reblurred = exposure.blurred(self.restored, self.after, self.before)
         return (reblurred - self.observed).mul_(CODE_VALUES).square_().mean(0)
 
     def decibels(self, missed: Tensor) -> float:
@@ -221,9 +243,8 @@ def missed_by_exposure(moment: Observation) -> Tensor:
         light = response.linear(moment.restored[None])
         total, row = light, [missed(light, response)]
         for step in range(1, TAU_STEPS + 1):
-            reach = step * TAU_STEP
-            ends = warp(light, reach * moment.after[None]) + warp(light, reach * moment.before[None])
-            # The trapezoidal rule, as in `warped`: the ends count half.
+            ends = view_both_ways(light, moment.after[None], moment.before[None], step * TAU_STEP)
+            # As in `Exposure.blurred`.
             row.append(missed((total + ends / 2) / (2 * step), response))
             total = total + ends
         found.append(torch.stack(row))
@@ -249,7 +270,6 @@ class Residual:
         self.exposure = exposure
         self.frames = 0
         """Frames with two neighbours in their shot."""
-        self._reblurring = exposure.reblurring()
         self._observations = Observations(flow)
         self._sums, self._moving = (0.0, 0.0), 0
         self._squares: Tensor | None = None
@@ -268,7 +288,7 @@ class Residual:
         self.frames += moment is not None
         if moment is None or not moment.moves:
             return None
-        missed, unrestored = moment.missed(self._reblurring), moment.unrestored().missed(self._reblurring)
+        missed, unrestored = moment.missed(self.exposure), moment.unrestored().missed(self.exposure)
         self._squares += missed * moment.counted
         self._counts += moment.counted
         explained = Explained(moment.decibels(missed), moment.decibels(unrestored))

@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from moving import frames
+from scenes import scene
 from torch import Tensor
 
 from deblurcli.adaptation.reblurring_flow import FlowReblurring
@@ -31,6 +32,7 @@ from deblurcli.adaptation.residual import (
     response_of,
 )
 from deblurcli.media.shots import windows
+from deblurcli.networks.alignment import warp
 
 SHARE, GAMMA = 0.6, 2.2
 TRUE = Exposure(SHARE / 2, GAMMA)
@@ -98,6 +100,28 @@ def test_an_input_taken_for_restored_is_perfect_only_without_blur(pan: tuple[lis
         assert decibels(sharp, blurred, exposure) > decibels(blurred, blurred, exposure) + 3
 
 
+@pytest.mark.parametrize("gamma", [1.0, 2.2])
+def test_even_motion_is_blurred_as_by_two_segments_and_uneven_motion_as_it_is(gamma: float) -> None:
+    picture = scene(3, 96, 96)
+    segments = FlowReblurring("warp", 0.4, response_of(gamma), views=12)
+    even = torch.tensor([8.0, -3.0])[:, None, None].expand(2, 96, 96)
+    curve = Exposure(0.4, gamma).blurred(picture, even, -even, views=12)
+    assert torch.allclose(curve, segments(picture[None], even[None], -even[None])[0], atol=1e-5)
+    # What comes to rest: x(t) = 6 t - 3 t^2, at -9 a frame before and at 3 a frame later.
+    after, before = (torch.tensor([x, 0.0])[:, None, None].expand(2, 96, 96) for x in (3.0, -9.0))
+    response = response_of(gamma)
+    times = torch.linspace(-0.4, 0.4, 801)
+    shifts = torch.zeros(801, 2, 1, 1)
+    shifts[:, 0, 0, 0] = 6 * times - 3 * times.square()
+    views = [warp(response.linear(picture[None]), shift[None].expand(1, 2, 96, 96)) for shift in shifts]
+    true = response.display(torch.cat(views).mean(0, keepdim=True))[0]
+    found = Exposure(0.4, gamma).blurred(picture, after, before)
+    straight = segments(picture[None], after[None], before[None])[0]
+    inner = (..., slice(12, -12), slice(12, -12))
+    error, usual = ((some - true)[inner].square().mean() for some in (found, straight))
+    assert error < usual / 10 and error < 1e-5
+
+
 def test_all_exposures_at_once_are_each_alone(pan: tuple[list[Tensor], list[Tensor]]) -> None:
     blurred, sharp = pan
     moment = observation(sharp[1], blurred[:3])
@@ -105,8 +129,9 @@ def test_all_exposures_at_once_are_each_alone(pan: tuple[list[Tensor], list[Tens
     table = missed_by_exposure(moment)
     for row, exponent in enumerate(EXPONENTS):
         for step in (1, 5, 14):
-            reblurring = FlowReblurring("warp", step * TAU_STEP, response_of(exponent), views=step)
-            alone = moment.missed(reblurring)[moment.counted].mean()
+            exposure = Exposure(step * TAU_STEP, exponent)
+            reblurred = exposure.blurred(moment.restored, moment.after, moment.before, views=step)
+            alone = ((reblurred - moment.observed) * 255).square().mean(0)[moment.counted].mean()
             assert float(table[row, step]) == pytest.approx(float(alone), rel=1e-3)
     assert table[0, 0] == pytest.approx(float(((sharp[1] - blurred[1]) * 255).square().mean(0)[moment.counted].mean()))
 
@@ -165,7 +190,7 @@ def test_streaming_is_the_same_as_all_at_once(pan: tuple[list[Tensor], list[Tens
     residual = measured(softened, blurred)
     moments = [observation(softened[at], blurred[at - 1 : at + 2]) for at in range(1, 5)]
     whole = [moment for moment in moments if moment is not None]
-    missed = torch.stack([moment.missed(TRUE.reblurring()) for moment in whole])
+    missed = torch.stack([moment.missed(TRUE) for moment in whole])
     counted = torch.stack([moment.counted for moment in whole])
     expected = ((missed * counted).sum(0) / counted.sum(0)).sqrt()
     assert torch.allclose(residual.map(), expected, equal_nan=True, atol=1e-3)

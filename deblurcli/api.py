@@ -64,6 +64,7 @@ def _given(known: Iterable[type[Any]], keywords: Mapping[str, Any]) -> dict[str,
 def deblur_video(
     source: FilePath, destination: FilePath, *, adapt_together: Iterable[FilePath] = (),
     method: str = "meta", network: FilePath = "default", save_adapted: FilePath | None = None,
+    save_residual: FilePath | None = None,
     codec: str | None = None, crf: float | None = None, preset: str | None = None,
     overwrite: bool = False, skip_existing: bool = False, strict: bool = False,
     steps: int | str | None = None, rate: float | None = None, adapt_per: str | None = None, seed: int | None = None,
@@ -191,6 +192,7 @@ def adapt(
 def measure(
     restored: FilePath, reference: FilePath | None = None, *, ssim_mode: str = "channel", align: bool = False,
     lpips: FilePath = "auto", niqe: bool = False, niqe_mode: str = "matlab", niqe_model: FilePath | None = None,
+    reblur: FilePath | None = None, tau: float | None = None, reblur_gamma: float | None = None,
     per_frame: bool = False,
     device: str = "auto", console: Reporter | None = None,
 ) -> dict[str, Any]:  # fmt: skip
@@ -199,6 +201,7 @@ def measure(
     Args:
         restored: what to measure.
         reference: its sharp original, of equal size and length.
+        reblur: the blurred video that it was restored from, likewise.
 
     Returns:
         the number of ``frames`` and, with a reference, ``psnr`` (dB), ``ssim`` and, as asked for, ``lpips`` and
@@ -209,6 +212,10 @@ def measure(
         score that the pictures are too small for is left out. ``per_frame``: a list of the scores of each frame.
         ``damage``: what is wrong with the videos, a line each; not there where nothing is.
 
+        With the input as ``reblur``, over the frames that move: ``reblur`` and ``reblur_input``, the PSNR in dB at
+        which the restored video, and the input itself, explain the input under the exposure ``tau`` and ``gamma``
+        (:mod:`deblurcli.adaptation.residual`), and ``moving``, the share of these frames.
+
     Raises:
         UsageError: an option is out of range, or needs a reference.
         InputError: a file is unusable, or the two differ in size or number of frames.
@@ -216,13 +223,14 @@ def measure(
         DeviceError: the device for LPIPS is not present.
     """
     measurement = Measurement(_pick(MetricsOptions, locals()), reference is not None)
-    return measurement(Path(restored), None if reference is None else Path(reference), console)
+    paths = [None if path is None else Path(path) for path in (reference, reblur)]
+    return measurement(Path(restored), paths[0], console, paths[1])
 
 
 def inspect(
     source: FilePath, destination: FilePath | None = None, *, patches: int = SurveyOptions.patches,
     patch_size: int = SurveyOptions.patch_size, seed: int = SurveyOptions.seed,
-    overwrite: bool = False,
+    restored: FilePath | None = None, overwrite: bool = False,
     device: str = "auto", worker: Worker | None = None, console: Reporter | None = None,
 ) -> Inspection:  # fmt: skip
     """Look through a video as the meta method does before it adapts: what is found, what would be used.
@@ -230,13 +238,15 @@ def inspect(
     Args:
         source: a video.
         destination: a PNG to draw it into; it appears only when it is complete.
+        restored: what was made of the video: how well it explains the video is found and drawn, too.
 
     Raises:
         UsageError, InputError, OutputError, DeviceError: see :mod:`deblurcli.errors`.
     """
     keywords = locals()
     picture = None if destination is None else Path(destination)
-    job = InspectJob(Path(source), picture, _pick(SurveyOptions, keywords), overwrite)
+    made = None if restored is None else Path(restored)
+    job = InspectJob(Path(source), picture, _pick(SurveyOptions, keywords), overwrite, made)
     return job.run(worker or Worker(_pick(ComputeOptions, keywords), console))
 
 

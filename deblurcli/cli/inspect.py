@@ -14,6 +14,7 @@ from deblurcli.cli.parameters import only
 from deblurcli.cli.session import Session
 from deblurcli.console import printable
 from deblurcli.errors import UsageError
+from deblurcli.jobs.plan import require_usable
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.option import Options, option
 from deblurcli.options.survey import SurveyOptions
@@ -25,6 +26,12 @@ class Shown(Options):
 
     output: str | None = option(
         None, "Picture of what was found, to write.", "Result", metavar="PNG", flags=("-o", "--output")
+    )
+    restored: str | None = option(
+        None,
+        "A restored version of INPUT: show how well it explains INPUT.",
+        "Result",
+        metavar="FILE",
     )
     form: str = option(
         "table", "A table to read, or one JSON object.", "Result", choices=("table", "json"), flags=("--format",)
@@ -49,18 +56,27 @@ def inspect(
     Sharpness is the self-shift score in dB, as in `deblur metrics`: how little a picture changes when it is shifted by
     a pixel, lower is sharper. Frames are counted from 0.
 
+    --restored tells how well a restored version of the video explains it: blurred again along the motion, as
+    `deblur metrics --reblur` does, under the exposure that fits best.
+
     -o also draws it: sharpness over time with the cuts and the chosen frames, and for up to eight patches the blurriest
-    crop, the sharpest one and this one as the fitted camera would blur it. It needs the extra `plot`.
+    crop, the sharpest one and this one as the fitted camera would blur it; with
+    --restored how well each frame is explained, and where it is not. It needs the extra `plot`.
     """
-    if not source or shown.output == "":
-        raise UsageError("-o is empty" if source else "the input is empty", "give a file")
+    empty = {"the input": source, "-o": shown.output, "--restored": shown.restored}
+    for name, value in empty.items():
+        if value == "":
+            raise UsageError(f"{name} is empty", "give a file")
     from deblurcli.jobs.inspect import InspectJob
     from deblurcli.reports.inspection import BLOCKS, LETTERS
     from deblurcli.restore.worker import Worker
 
     console = session.console
     picture = None if shown.output is None else Path(shown.output)
-    found = InspectJob(Path(source), picture, options, shown.overwrite).run(Worker(compute, console))
+    restored = None if shown.restored is None else Path(shown.restored)
+    if restored is not None:
+        require_usable(restored, "video")
+    found = InspectJob(Path(source), picture, options, shown.overwrite, restored).run(Worker(compute, console))
     written = {} if picture is None else {"picture": str(picture)}
     console.event("summary", source=source, destination=picture, differences=[], frames=found.survey.frames)
     if shown.form == "json":

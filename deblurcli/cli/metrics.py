@@ -51,25 +51,34 @@ def metrics(
     Videos also have flicker, what changes from frame to frame besides the original's motion (temporal warping error,
     root mean square, of 255), and the original's own to compare with.
 
+    With --reblur INPUT a restored video is blurred again along the motion of its input, and compared with it, over the
+    frames that move: reblur, PSNR in dB, tells how well it explains what the camera saw; reblur_input is what the input
+    itself would reach. Both depend on the exposure, tau and gamma, which is found unless given. Compare restorations
+    of one input under one --tau only. moving is the share of the frames that move.
+
     Folders and patterns are matched by name, whatever the suffix; their last row is the mean over the files. Put
     patterns in quotes. What cannot be measured is named, the rest goes on, and the exit code is 3.
 
     Damage of a video is said, and the exit code is 3, too: what was measured is not all that should be there.
 
-    JSON and CSV have the names psnr, ssim, lpips, niqe, self_shift, flicker, flicker_reference and frames. JSON: items
-    with name, scores and, if asked for, per_frame, and, where there is any, damage; and their mean. CSV: a row for each
-    file and the mean, or with --per-frame a row for each frame, counted from 0. Infinity, the PSNR of equal pictures,
-    is null or inf.
+    JSON and CSV have the names psnr, ssim, lpips, niqe, self_shift, flicker, flicker_reference, reblur, reblur_input,
+    tau, gamma, moving and frames. JSON: items with name, scores and, if asked for, per_frame, and, where there is any,
+    damage; and their mean. CSV: a row for each file and the mean, or with --per-frame a row for each frame, counted
+    from 0. Infinity, the PSNR of equal pictures, is null or inf.
     """
     console = session.console
     if options.per_frame and shown.form == "table":
         raise UsageError("--per-frame is not for tables", "add --format csv or json")
-    pairs = pairs_to_measure(restored, reference, shown.recursive)
+    pairs = pairs_to_measure(restored, reference, shown.recursive, options.reblur)
     scores, codes = _measured(pairs, console, options)
     for each in scores.values():
         for line in each.get("damage", ()):
             console.warn(line)
         codes += [PartialError.code] * ("damage" in each)
+    for name, each in scores.items():
+        if each.get("tau") == 0:
+            found = f"{name} explains its input best without any blur, as the input itself would"
+            console.note(f"{found}; to compare restorations, give the --tau of another one")
     for line in lines(scores, shown.form, options.per_frame, with_mean=is_several(restored)) if scores else ():
         console.result(line)
     if reference is not None and options.lpips == "auto" and scores:
@@ -88,10 +97,10 @@ def _measured(pairs: list[Pair], console: Reporter, options: MetricsOptions) -> 
     measurement = Measurement(options, compare=pairs[0].reference is not None)
 
     def measured(pair: Pair, report: Reporter | None) -> Scores:
-        for path in (pair.restored, pair.reference):
+        for path in (pair.restored, pair.reference, pair.blurred):
             if path is not None:
                 require_usable(path)
-        return measurement(pair.restored, pair.reference, report)
+        return measurement(pair.restored, pair.reference, report, pair.blurred)
 
     if len(pairs) == 1:
         return {pairs[0].name: measured(pairs[0], console)}, []

@@ -60,6 +60,8 @@ def video(
         require_together(method, len(group))
     elif options.save_adapted is not None and len(planned.pairs) > 1:
         raise UsageError("--save-adapted with several videos", "give one video, or --adapt-together")
+    if options.save_residual is not None and len(planned.pairs) > 1:
+        raise UsageError("--save-residual with several videos", "give one video")
     from deblurcli.jobs.video import VideoJob
     from deblurcli.restore.worker import Worker
 

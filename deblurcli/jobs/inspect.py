@@ -6,16 +6,18 @@ import importlib.util
 from array import array
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
 
 from deblurcli.adaptation.camera import fit_camera
 from deblurcli.adaptation.guard import Diverged
+from deblurcli.adaptation.residual import Explanation
 from deblurcli.adaptation.survey import HELD_OUT, survey
 from deblurcli.errors import UsageError
 from deblurcli.files import check_destination
+from deblurcli.jobs.residual import explain
 from deblurcli.media.footage import previewed
 from deblurcli.media.images import write_image
 from deblurcli.media.reader import Frame, VideoReader
@@ -32,11 +34,14 @@ class InspectJob:
     destination: Path | None
     options: SurveyOptions
     overwrite: bool = False
+    restored: Path | None = None
+    """What was made of the video, if it is to be shown how well that explains it."""
 
     def run(self, worker: Worker) -> Inspection:
         """Survey the video and fit its camera, as the meta method does before it adapts.
 
-        Raises UsageError where the picture is not a PNG, exists or is the video, or matplotlib is not installed.
+        Raises InputError where a video cannot be read, or the restored one is not of its size and length; UsageError
+        where the picture is not a PNG, exists or is the video, or matplotlib is not installed.
         """
         picture = self.destination
         if picture is not None:
@@ -44,7 +49,8 @@ class InspectJob:
         with VideoReader(self.source) as reader:
             if picture is not None:
                 check_destination(picture, [self.source], self.overwrite)
-            found = _inspect(reader, self.options, worker)
+            explained = None if self.restored is None else _explained(self.restored, self.source, worker)
+            found = replace(_inspect(reader, self.options, worker), explained=explained)
         if picture is not None:
             write_image(picture, drawn(found), overwrite=self.overwrite, source=self.source)
         return found
@@ -74,6 +80,15 @@ def _inspect(reader: VideoReader, options: SurveyOptions, worker: Worker) -> Ins
     return Inspection(
         reader.info, found, options, times, end, camera, no_camera, reader.damage.packets, reader.damage.lines()
     )
+
+
+def _explained(restored: Path, source: Path, worker: Worker) -> Explanation:
+    damage: list[str] = []
+    found = explain(restored, source, damage, report=worker.console)
+    for line in damage:
+        if line.startswith(f"{restored.name}: "):  # the source's is told with all else of it
+            worker.console.warn(line)
+    return found
 
 
 def _require_drawing(path: Path) -> None:

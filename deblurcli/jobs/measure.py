@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from deblurcli.adaptation.residual import Exposure
 from deblurcli.console import Reporter
 from deblurcli.device import pick_device
-from deblurcli.errors import InputError, UsageError, WeightsError
-from deblurcli.media.images import read_image
-from deblurcli.media.inputs import IMAGE_SUFFIXES
-from deblurcli.media.reader import VideoReader
+from deblurcli.errors import UsageError, WeightsError
+from deblurcli.jobs.residual import explain
+from deblurcli.jobs.side_by_side import pictures, side_by_side
 from deblurcli.media.shots import CutDetector
 from deblurcli.metrics.fidelity import psnr, rounded, ssim
 from deblurcli.metrics.naturalness import bundled_model, niqe, read_model
@@ -38,24 +36,34 @@ class Measurement:
 
     def __init__(self, options: MetricsOptions, compare: bool) -> None:
         self.per_frame = options.per_frame
+        self.exposure = (
+            None if options.tau is None else Exposure(options.tau, options.reblur_gamma or Exposure.exponent)
+        )
         self.measures = _measures(options, compare)
 
-    def __call__(self, restored: Path, reference: Path | None, report: Reporter | None = None) -> dict[str, Any]:
-        """Scores of one file, as :func:`deblurcli.api.measure` says."""
+    def __call__(
+        self, restored: Path, reference: Path | None, report: Reporter | None = None, blurred: Path | None = None
+    ) -> dict[str, Any]:
+        """Scores of one file, as :func:`deblurcli.api.measure` says; ``blurred``: the input that it must explain."""
         damage: list[str] = []
+        explained = None if blurred is None else explain(restored, blurred, damage, self.exposure, report)
+        of_frames = explained.frames if explained is not None else {}
         frames = (
-            ((picture, None) for picture in _pictures(restored, damage))
+            ((picture, None) for picture in pictures(restored, damage))
             if reference is None
-            else _side_by_side(restored, reference, damage)
+            else side_by_side(restored, reference, damage)
         )
         means, rows = Means(), []
         for scores in frame_scores(frames, self.measures, CutDetector()):
-            means.add(scores)
             if self.per_frame:
-                rows.append(scores)
+                found = of_frames.get(means.frames)
+                rows.append(scores | ({"reblur": found.restored, "reblur_input": found.input} if found else {}))
+            means.add(scores)
             if report is not None:
                 report.progress(f"measuring {restored.name}", means.frames, None)
-        return means.scores() | ({"per_frame": rows} if self.per_frame else {}) | ({"damage": damage} if damage else {})
+        damage = list(dict.fromkeys(damage))
+        scores = means.scores() | (explained.scores() if explained is not None else {})
+        return scores | ({"per_frame": rows} if self.per_frame else {}) | ({"damage": damage} if damage else {})
 
 
 def _measures(options: MetricsOptions, compare: bool) -> list[Measure]:
@@ -104,26 +112,3 @@ def lpips_is_here() -> bool:
     except WeightsError:
         return False
     return True
-
-
-def _side_by_side(restored: Path, reference: Path, damage: list[str]) -> Iterator[tuple[Tensor, Tensor]]:
-    """The pictures of two files in step. Raises InputError where they are not of one size and length."""
-    for count, (mine, theirs) in enumerate(zip_longest(_pictures(restored, damage), _pictures(reference, damage))):
-        if mine is None or theirs is None:
-            longer = reference if mine is None else restored
-            raise InputError(f"{longer} has more than the other's {count} frames", "compare videos of equal length")
-        if mine.shape != theirs.shape:
-            sizes = [f"{p.shape[2]}x{p.shape[1]}" for p in (mine, theirs)]
-            raise InputError(f"{restored} is {sizes[0]}, {reference} is {sizes[1]}", "compare pictures of equal size")
-        yield mine, theirs
-
-
-def _pictures(path: Path, damage: list[str]) -> Iterator[Tensor]:
-    """The pictures of a file; ``damage`` gets a line for each kind that a video has."""
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        yield read_image(path).rgb()
-        return
-    with VideoReader(path) as reader:
-        for frame in reader.frames():
-            yield frame.rgb()
-        damage += [f"{path.name}: {line}" for line in reader.damage.lines()]

@@ -193,33 +193,45 @@ class Pair(NamedTuple):
     """Its path below the folder that was given, or its file name."""
     restored: Path
     reference: Path | None
+    blurred: Path | None = None
+    """The input that it was restored from, where that is asked about."""
 
 
-def pairs_to_measure(restored: str, reference: str | None, recursive: bool = False) -> list[Pair]:
-    """The files to measure and what to compare each with; several are matched by name.
+def pairs_to_measure(
+    restored: str, reference: str | None, recursive: bool = False, blurred: str | None = None
+) -> list[Pair]:
+    """The files to measure, and what to compare each with: the sharp original, and the input. Several are matched by
+    name.
 
     Raises:
         InputError: one side is one file and the other several; a folder has no pictures.
         UsageError: several files have one name, so that the rows could not be told apart.
     """
+    others = (reference, blurred)
     try:
-        for text in (restored, reference):
+        for text in (restored, *others):
             if text and not is_several(text) and not Path(text).exists():
                 raise InputError(f"{text} does not exist", "check the path")
     except OSError as error:
         raise InputError(f"{error.filename} cannot be read: {reason(error)}", "check the path") from error
-    if reference is None:
-        return [Pair(str(name), file, None) for name, file in _files(restored, recursive).items()]
-    if is_several(restored) != is_several(reference):
-        many, one = (restored, reference) if is_several(restored) else (reference, restored)
-        what = "a folder" if Path(many).is_dir() else "a pattern"
-        raise InputError(f"{many} is {what}, {one} is not", "give two files, two folders or two patterns")
-    mine, theirs = _files(restored, recursive), _files(reference, recursive)
-    if not is_several(restored):
-        return [Pair(str(name), file, *theirs.values()) for name, file in mine.items()]
+    for text in others:
+        if text is not None and is_several(restored) != is_several(text):
+            many, one = (restored, text) if is_several(restored) else (text, restored)
+            what = "a folder" if Path(many).is_dir() else "a pattern"
+            raise InputError(f"{many} is {what}, {one} is not", "give two files, two folders or two patterns")
+    mine = _files(restored, recursive)
+    twins = [[None] * len(mine) if text is None else _twins(mine, text, recursive) for text in others]
+    return [Pair(str(name), *of) for name, *of in zip(mine, mine.values(), *twins, strict=True)]
+
+
+def _twins(mine: dict[Path, Path], text: str, recursive: bool) -> list[Path]:
+    """The file of an argument for each of some files by name. Raises InputError, UsageError."""
+    theirs = _files(text, recursive)
+    if not is_several(text):
+        return list(theirs.values())
     # Without a twin, the name under which it was looked for is what is reported as missing.
-    folder = Path(reference) if Path(reference).is_dir() else Path(reference).parent
-    return [Pair(str(name), file, _twin(name, theirs) or folder / name) for name, file in mine.items()]
+    folder = Path(text) if Path(text).is_dir() else Path(text).parent
+    return [_twin(name, theirs) or folder / name for name in mine]
 
 
 def is_several(text: str) -> bool:

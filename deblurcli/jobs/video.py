@@ -10,16 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from deblurcli.adaptation.outcome import Outcome, Prepared
+from deblurcli.adaptation.residual import Residual
 from deblurcli.adaptation.update import OUT_OF_MEMORY
 from deblurcli.errors import InputError, UsageError
-from deblurcli.files import check_destination
+from deblurcli.files import OutputFile, check_destination
+from deblurcli.jobs.residual import exposure_before
 from deblurcli.jobs.result import Result
 from deblurcli.media.footage import Footage, VideoFootage, shots
+from deblurcli.media.images import encoded
 from deblurcli.media.reader import VideoReader
 from deblurcli.media.writer import VideoWriter
 from deblurcli.methods import prepare, prepared_for, require_together
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.video import VideoOptions
+from deblurcli.reports.residual_map import coloured
 from deblurcli.restore.pipeline import Restoration, restore_video
 from deblurcli.restore.worker import Placed, Worker, state_of
 from deblurcli.weights.save import save_adapted
@@ -63,12 +67,16 @@ class VideoJob:
             require_together(self.method, len(self.together))
         if options.save_adapted is not None and not (self.together and worker.has(self._group())):
             self._require_savable(options.save_adapted)
+        if options.save_residual is not None:
+            self._require_drawable(options.save_residual)
         network = worker.place(options.network, "video", "deblur")
         outcomes: list[Outcome] = []
         with ExitStack() as open_files:
             reader = open_files.enter_context(VideoReader(self.source, copied=True, strict=options.strict))
             if reader.info.video.interlaced:
                 console.warn(f"{self.source.name} is interlaced; deinterlace it first for a good result")
+            # Before the output, so that it gets its name after it, and not without it.
+            picture = open_files.enter_context(self._picture(options.save_residual)) if options.save_residual else None
             # The output is opened before the first frame is looked at: what cannot be written is known at once.
             writer = open_files.enter_context(
                 VideoWriter(
@@ -82,6 +90,9 @@ class VideoJob:
             )
             for line in writer.foreseen:
                 console.warn(f"{self.source.name}: {line}")
+            residual = None
+            if picture is not None:
+                residual = Residual(exposure_before(network, self.source, worker.tile, strict=options.strict))
             spans = open_files.enter_context(closing(self._spans(VideoFootage(self.source, strict=options.strict))))
             done = restore_video(
                 reader.items(),
@@ -90,7 +101,10 @@ class VideoJob:
                 console,
                 per_shot=self.per_shot,
                 total=reader.info.expected_frames,
+                watch=None if residual is None else residual.add,
             )
+            if picture is not None and residual is not None:
+                picture.file.write(encoded(coloured(residual.map()), picture.destination.name)[0])
         result = Result(self.destination, facts={"method": options.method} | network.record())
         for outcome in outcomes:
             tell_outcome(result, outcome)
@@ -99,6 +113,9 @@ class VideoJob:
             elif options.save_adapted is not None:
                 result.differences.append(f"the adaptation was undone, {options.save_adapted} was not written")
         _tell_run(result, done, reader, writer)
+        if residual is not None:
+            result.lines.append(f"residual: {residual.line()}")
+            result.facts["residual"] = residual.facts()
         return result
 
     def _require_savable(self, path: Path) -> None:
@@ -113,6 +130,15 @@ class VideoJob:
         if path.suffix != ".safetensors":
             raise UsageError(f"--save-adapted {path} is not a name of weights", "let it end in .safetensors")
         check_destination(path, [self.source, *self.together, Path(self.options.network)], self.options.overwrite)
+
+    def _require_drawable(self, path: Path) -> None:
+        """Raises UsageError or OutputError where the residual's map cannot be written, before any work."""
+        if path.suffix.lower() != ".png":
+            raise UsageError(f"--save-residual {path} is not a name for the map", "let it end in .png")
+        check_destination(path, [self.source, Path(self.options.network)], self.options.overwrite)
+
+    def _picture(self, path: Path) -> OutputFile:
+        return OutputFile(path, inputs=[self.source, Path(self.options.network)], overwrite=self.options.overwrite)
 
     def _spans(self, footage: Footage) -> Generator[Footage, None, None]:
         """The parts of the video that the method is prepared for: one at least, even of a video without frames."""

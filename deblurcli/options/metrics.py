@@ -31,6 +31,22 @@ class MetricsOptions(Options):
     niqe_model: Path | None = option(
         None, "Another model of natural pictures, such as niqe_pris_params.npz.", usual="the package's"
     )
+    reblur: str | None = option(
+        None,
+        "The blurred input of RESTORED, or one for each: measure how well a restored video explains it.",
+        "Result",
+        metavar="INPUT",
+    )
+    tau: float | None = option(
+        None,
+        "Half of the exposure of the input in frame intervals.",
+        above=0,
+        most=2,
+        usual="found on the restored video",
+    )
+    reblur_gamma: float | None = option(
+        None, "With --tau: exponent of the camera's response.", least=1, most=5, usual="2.2"
+    )
     per_frame: bool = option(False, "The scores of every frame, in CSV or JSON.", "Result")
     device: str = compute_device("Where to compute LPIPS")
 
@@ -38,4 +54,8 @@ class MetricsOptions(Options):
         super().__post_init__()
         plain = self.ssim_mode == "channel"
         require(not self.align or plain, "--align has an SSIM of its own", "leave --ssim-mode out")
+        reblurred = self.reblur is not None
+        require(self.reblur != "", "--reblur is empty", "give the blurred input")
+        require(reblurred or self.tau is None, "--tau is of --reblur", "add --reblur INPUT")
+        require(self.tau is not None or self.reblur_gamma is None, "--reblur-gamma is of --tau", "add --tau")
         require(bool(self.lpips), "--lpips is empty", f"give auto, off, {', '.join(LPIPS_TRUNKS)} or a file")

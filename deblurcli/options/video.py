@@ -29,6 +29,9 @@ class VideoOptions(OutputOptions):
     save_adapted: Path | None = option(
         None, "Write the adapted weights (.safetensors), for --network with further videos.", "Output"
     )
+    save_residual: Path | None = option(
+        None, "Draw where the restored video fails to explain its input (.png), and tell how well it does.", "Output"
+    )
     codec: str | None = option(
         None, "Encoder.", "Output", metavar="ENCODER", complete=ENCODERS, usual="the input's codec"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from array import array
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -12,12 +13,14 @@ import numpy as np
 from torch import Tensor
 
 from deblurcli.adaptation.camera import Camera
+from deblurcli.adaptation.residual import Explanation
 from deblurcli.adaptation.survey import WINDOW, SupportPatch, Survey
 from deblurcli.console import aligned
 from deblurcli.media.images import Image
 from deblurcli.media.probe import MediaInfo
 from deblurcli.metrics.self_shift import SHIFTS, self_shift_score
 from deblurcli.options.survey import SurveyOptions
+from deblurcli.reports.residual_map import coloured
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 LETTERS = "_.-:=+*#"
@@ -64,6 +67,8 @@ class Inspection:
     """Packets that are damaged or missing, as far as it is known."""
     damage: list[str]
     """Everything that is wrong with the file, in words."""
+    explained: Explanation | None = None
+    """What a restored version of it explains, where one was given."""
 
     @property
     def scores(self) -> np.ndarray:
@@ -104,13 +109,25 @@ class Inspection:
             ],
             "camera": self.camera.facts() if self.camera else None,
             "no_camera": self.no_camera or None,
-        }
+        } | self._residual_facts()
 
     def lines(self, signs: str = BLOCKS) -> list[str]:
         """For people: rows of name and finding. ``signs``: eight characters of growing height."""
-        rows = [*self._media(), *self._over_time(signs), ("camera", self._camera()), *self._patches()]
+        rows = [*self._media(), *self._over_time(signs), ("camera", self._camera())]
+        if self.explained is not None:
+            rows.append(("residual", self.explained.residual.line()))
+        rows += self._patches()
         # Names of languages and the like come from the file, which may hold terminal escapes.
         return ["".join(filter(str.isprintable, line)) for line in aligned(rows)]
+
+    def _residual_facts(self) -> dict[str, Any]:
+        if self.explained is None:
+            return {}
+        frames = [
+            {"frame": number} | {name: value if math.isfinite(value) else None for name, value in asdict(found).items()}
+            for number, found in self.explained.frames.items()
+        ]
+        return {"residual": self.explained.residual.facts() | {"frames": frames}}
 
     def _time(self, frame: int) -> float:
         return round(self.times[frame], 6)
@@ -202,10 +219,13 @@ def drawn(inspection: Inspection) -> Image:
 
     rows = _crops(inspection)
     columns = len(rows[0][1])
-    figure: Any = Figure(figsize=(max(1.7 * columns, 7) + 0.4, 3.2 + 1.95 * len(rows)), dpi=DPI, layout="constrained")
+    heights = [3.2, 1.95 * len(rows)] + [3.2] * (inspection.explained is not None)
+    figure: Any = Figure(figsize=(max(1.7 * columns, 7) + 0.4, sum(heights)), dpi=DPI, layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    above, below = figure.subfigures(2, 1, height_ratios=(3.2, 1.95 * len(rows)))
+    above, below, *last = figure.subfigures(len(heights), 1, height_ratios=heights)
     _draw_curve(inspection, above.subplots())
+    for part in last:
+        _draw_residual(inspection, *part.subplots(1, 2))
     grid = below.subplots(len(rows), columns, squeeze=False)
     for axes_row, (name, crops) in zip(grid, rows, strict=True):
         axes_row[0].set_ylabel(name, fontsize=8)
@@ -242,6 +262,25 @@ def _draw_curve(inspection: Inspection, axes: Any) -> None:
     name = inspection.info.path.name.encode("utf-8", "replace").decode()
     # A dollar in a file name is no formula.
     axes.set_title(f"{name}: {found.frames} frames, {inspection.seconds:.2f} s", fontsize=9, parse_math=False)
+
+
+def _draw_residual(inspection: Inspection, curve: Any, map_axes: Any) -> None:
+    """How well the restored video and the input itself explain each frame that moves, and where it is not explained."""
+    assert inspection.explained is not None
+    frames = inspection.explained.frames
+    times = [inspection.times[number] for number in frames]
+    for label, colour, values in (
+        ("restored", "C0", [found.restored for found in frames.values()]),
+        ("the input itself", "0.6", [found.input for found in frames.values()]),
+    ):
+        curve.plot(times, values, ".-", linewidth=1, markersize=3, color=colour, label=label)
+    curve.set_xlabel("seconds", fontsize=8)
+    curve.set_ylabel("dB of the input explained", fontsize=8)
+    curve.tick_params(labelsize=8)
+    curve.legend(fontsize=7)
+    map_axes.imshow(coloured(inspection.explained.residual.map()).samples)
+    map_axes.set_title("what is missed: black 0, orange 16, light 32 of 255", fontsize=7)
+    map_axes.set(xticks=[], yticks=[])
 
 
 def _crops(inspection: Inspection) -> list[tuple[str, list[tuple[Tensor, str]]]]:

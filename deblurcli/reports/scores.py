@@ -18,6 +18,11 @@ COLUMNS = {
     "self_shift": ("self-shift", 10, 2),
     "flicker": ("flicker", 8, 3),
     "flicker_reference": ("original", 8, 3),
+    "reblur": ("reblur dB", 9, 2),
+    "reblur_input": ("input dB", 8, 2),
+    "tau": ("tau", 5, 3),
+    "gamma": ("gamma", 5, 1),
+    "moving": ("moving", 6, 2),
     "frames": ("frames", 6, 0),
 }
 """The table: title, width and decimals of each score. Images have no flicker."""

@@ -67,6 +67,7 @@ def restore_video(
     *,
     per_shot: bool = False,
     total: int | None = None,
+    watch: Callable[[Tensor, Tensor, bool], object] | None = None,
 ) -> Restoration:
     """Restore every frame among ``items`` (frames and packets in file order) and hand all of them to ``write``.
 
@@ -79,6 +80,7 @@ def restore_video(
         restorers: the first one restores the video or, with ``per_shot``, its first shot; the next one is taken when
             the next shot begins.
         total: expected number of frames, for progress.
+        watch: is shown every frame, restored and as it was (3 x H x W in [0, 1]), and told whether it begins a shot.
     """
     following = iter(restorers)
     restorer = next(following)
@@ -86,7 +88,7 @@ def restore_video(
     started = time.monotonic()
     stop = threading.Event()
     decoded, restored = Pipe(stop), Pipe(stop)
-    is_cut = CutDetector() if restorer.window > 1 or per_shot else None
+    is_cut = CutDetector() if restorer.window > 1 or per_shot or watch is not None else None
 
     def decode() -> None:
         for item in items:
@@ -114,12 +116,14 @@ def restore_video(
     try:
         for stage in stages:
             stage.start()
-        for (frame, _, cut), around in windows(frames(), restorer.window, starts_shot=itemgetter(2)):
+        for (frame, picture, cut), around in windows(frames(), restorer.window, starts_shot=itemgetter(2)):
             if cut and per_shot:
                 restorer = next(following, restorer)
             change, broken = restore_frame(restorer, [picture for _, picture, _ in around])
             done.frames += 1
             done.replaced += broken
+            if watch is not None:
+                watch((picture + change).clamp(0, 1), picture, cut)
             restored.put((frame, None if broken else change))
             rate = done.frames / (time.monotonic() - started)
             console.progress("restoring", done.frames, total, fps=round(rate, 2))

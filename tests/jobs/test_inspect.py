@@ -210,6 +210,60 @@ def test_its_options_are_those_of_the_video_command() -> None:
         assert ours[name].default == fields[name].default and ours[name].opts == theirs[name].opts
 
 
+# What a restored version explains
+
+
+@pytest.fixture(scope="module")
+def restored(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The clip, sharpened."""
+    path = tmp_path_factory.mktemp("restored") / "restored.mkv"
+    with OutputFile(path) as output, ClipWriter(output, Fraction(25)) as writer:
+        for picture in pictures():
+            writer.write((1.5 * picture - 0.5 * torch.nn.functional.avg_pool2d(picture, 5, 1, 2)).clamp(0, 1))
+    return path
+
+
+def test_what_a_restored_version_explains_is_told(
+    clip: Path, restored: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["inspect", str(clip), "--restored", str(restored), "--format", "json", "-q", *WORDS]) == 0
+    told = json.loads(capsys.readouterr().out)["residual"]
+    measured = api.measure(restored, reblur=clip, per_frame=True)
+    assert told["restored"] == pytest.approx(measured["reblur"], abs=1e-3)
+    assert [told[name] for name in ("tau", "gamma")] == [measured[name] for name in ("tau", "gamma")]
+    moving = {number: row["reblur"] for number, row in enumerate(measured["per_frame"]) if "reblur" in row}
+    assert {row["frame"]: row["restored"] for row in told["frames"]} == pytest.approx(moving)
+    # Neither the ends of the video nor those of its shots.
+    assert moving and not {0, CUT - 1, CUT, 14} & set(moving)
+    found = api.inspect(clip, restored=restored, device="cpu", **QUICK)
+    assert f"{told['restored']:.2f} dB" in rows(found.lines())["residual"]
+    assert "residual" not in api.inspect(clip, device="cpu", **QUICK).facts()
+
+
+@matplotlib
+def test_the_picture_shows_what_is_missed(clip: Path, restored: Path, found: Inspection, tmp_path: Path) -> None:
+    api.inspect(clip, tmp_path / "more.png", restored=restored, device="cpu", **QUICK)
+    write_image(tmp_path / "less.png", drawn(found))
+    more, less = reds(tmp_path / "more.png"), reds(tmp_path / "less.png")
+    assert more[1] == less[1] and more[0] > less[0] + 300
+
+
+def test_a_restored_version_that_does_not_fit_is_refused(
+    clip: Path, small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for restored, code, said in (
+        (small, 4, "compare pictures of equal size"),
+        (tmp_path / "gone.mkv", 4, "does not exist"),
+        (tmp_path, 4, "is a folder"),
+        ("", 2, "--restored is empty"),
+    ):
+        assert run(["inspect", str(clip), "--restored", str(restored), *WORDS]) == code
+        printed, err = capsys.readouterr()
+        if said != "is a folder":
+            assert said in err
+        assert printed == "" and err.startswith("deblur: ") and err.count("\n") == 1
+
+
 # The picture
 
 

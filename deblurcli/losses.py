@@ -126,6 +126,20 @@ def multiscale_epe(outputs: Outputs, target: Tensor) -> Tensor:
     return _sum(terms)
 
 
+def robust_epe(outputs: Outputs, target: Tensor) -> Tensor:
+    """Sum over scales, fine to coarse, of the mean root of the end-point errors of flow, each with half the weight.
+
+    Shapes as for :func:`multiscale_epe`. The root, smooth below a 20th of a pixel, makes a tenth of a pixel of a short
+    motion count as much as many pixels of a long one (as the robust loss of PWC-Net, CVPR 2018, eq. 4).
+    """
+    terms = []
+    for scale, output in enumerate(_listed(outputs)):
+        wanted = F.adaptive_avg_pool2d(target.float(), (output.shape[-2], output.shape[-1]))
+        squared = (output.float() - wanted).square().sum(1)
+        terms.append(0.5**scale * (squared + 0.05**2).pow(0.25).mean())
+    return _sum(terms)
+
+
 def critic_loss(real: Tensor, fake: Tensor) -> Tensor:
     """Wasserstein loss of the critic from its scores of any shape: -mean(real) + mean(fake)."""
     return fake.float().mean() - real.float().mean()
@@ -187,5 +201,6 @@ LOSSES: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "authors_mimo": authors_mimo_loss,
     "l1_hem": l1_hem,
     "multiscale_epe": multiscale_epe,
+    "robust_epe": robust_epe,
 }
 """The losses a network may name as its own (``NetworkSpec.loss``), of all its outputs and the target."""

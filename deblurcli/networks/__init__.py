@@ -14,6 +14,7 @@ from deblurcli.networks.dbn import DBN
 from deblurcli.networks.deblurgan import DeblurGAN
 from deblurcli.networks.dmphn import DMPHN
 from deblurcli.networks.flownet_s import FlowNetS
+from deblurcli.networks.flownet_small import FlowNetSmall
 from deblurcli.networks.lpips import LPIPS
 from deblurcli.networks.mimo_unet import MIMOUNet
 from deblurcli.networks.mprnet import MPRNet
@@ -99,6 +100,7 @@ NETWORKS: dict[str, NetworkSpec] = {
     ),
     "pwc-net": _FLOW,
     "flownet-s": replace(_FLOW, build=FlowNetS, bytes_per_pixel=320, config={"batch_norm": False}),
+    "flownet-small": replace(_FLOW, build=FlowNetSmall, loss="robust_epe", bytes_per_pixel=400),
     "patch-critic": _CRITIC,
     "vgg19-critic": replace(_CRITIC, build=VGGCritic),
     "lpips-alex": replace(_LPIPS, min_size=31, config={"trunk": "alex"}),

@@ -160,6 +160,18 @@ class ReblurTraining(TrainOptions):
     cycle_weight: float = _weight(0.0, "Weight of the cycle loss: the default network must take the blur off again.")
 
 
+@dataclass(frozen=True)
+class FlowTraining(TrainOptions):
+    """Train an optical-flow network on scenes whose motion is known exactly, sharp and blurred."""
+
+    network: str = _network("flownet-small")
+    batch: int = option(8, "Pairs of crops of the first size per iteration.", least=1)
+    crops: tuple[int, ...] = option(
+        (160, 192), "Crop sizes in pixels, from the first to the last part of training.", metavar="SIZES"
+    )
+    ring: int = option(768, "Prepared pairs kept in memory.", least=MIN_RING)
+
+
 def _blocks_of_new(option: str, blocks: int | None, flag: str, start: str | None) -> None:
     cure = "give one: weights have their own number of blocks"
     require(blocks is None or start is None, f"{option} and {flag} exclude each other", cure)
@@ -172,5 +184,6 @@ STAGES: dict[str, type[TrainOptions]] = {
     "meta": MetaTraining,
     "fusion": FusionTraining,
     "reblur": ReblurTraining,
+    "flow": FlowTraining,
 }
 """The options of each training stage."""

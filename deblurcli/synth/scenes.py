@@ -28,12 +28,26 @@ class Scenes:
     """B booleans: which scenes have a layer."""
 
 
-def _unevenness(count: int, size: tuple[int, int], ranges: BlurRange, rng: np.random.Generator) -> Tensor:
+def unevenness(count: int, size: tuple[int, int], ranges: BlurRange, rng: np.random.Generator) -> Tensor:
     """A smooth factor on each scene's translation over the picture (count x H x W), 1 everywhere for most scenes."""
     coarse = torch.from_numpy(rng.standard_normal((count, 1, 4, 4)).astype(np.float32))
     strength = torch.from_numpy((0.45 * rng.random(count) * (rng.random(count) < ranges.uneven)).astype(np.float32))
     smooth = F.interpolate(coarse, size=size, mode="bicubic", align_corners=True)[:, 0]
     return 1 + strength[:, None, None] * smooth
+
+
+def in_light(scenes: Scenes, response: Response, softness: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Scenes in linear light, through a lens: ``light``, ``layer`` and ``layered`` as :func:`expose_scenes` takes them.
+
+    Args:
+        response: B responses, on the scenes' device.
+        softness: B standard deviations of the lens's blur in pixels.
+    """
+    layered = torch.from_numpy(np.flatnonzero(scenes.layered)).to(scenes.background.device)
+    light = soften(response.linear(scenes.background), softness)
+    alpha = scenes.layer[layered, 3:]
+    layer = torch.cat([response[layered].linear(scenes.layer[layered, :3]) * alpha, alpha], 1)
+    return light, soften(layer, softness[layered.cpu()]) if len(layered) else layer, layered
 
 
 def expose_scenes(
@@ -108,13 +122,8 @@ def render_clip(
         path[..., :2] += torch.from_numpy(shift.astype(np.float32))
     camera, moving = camera.to(device), moving.to(device)
     response = Response.draw(count, rng).to(device)
-    uneven = _unevenness(count, (size, size), ranges, rng).to(device)
-    layered = torch.from_numpy(np.flatnonzero(scenes.layered)).to(device)
-    softness = draw_softness(count, ranges, rng)
-    light = soften(response.linear(scenes.background), softness)
-    alpha = scenes.layer[layered, 3:]
-    layer = torch.cat([response[layered].linear(scenes.layer[layered, :3]) * alpha, alpha], 1)
-    layer = soften(layer, softness[layered.cpu()]) if len(layered) else layer
+    uneven = unevenness(count, (size, size), ranges, rng).to(device)
+    light, layer, layered = in_light(scenes, response, draw_softness(count, ranges, rng))
 
     finite = torch.from_numpy(rng.uniform(0, ranges.finite, count).astype(np.float32))
     blurred, sharp = [], []

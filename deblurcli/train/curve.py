@@ -7,10 +7,11 @@ import importlib.util
 from pathlib import Path
 
 from deblurcli.files import OutputFile
+from deblurcli.train.validation import Measure
 
 
-def draw_curve(log: Path, picture: Path) -> bool:
-    """Plot loss and held-out PSNR over time from a run's ``log.csv``. Returns False without matplotlib."""
+def draw_curve(log: Path, picture: Path, measure: Measure) -> bool:
+    """Plot loss and held-out score over time from a run's ``log.csv``. Returns False without matplotlib."""
     if importlib.util.find_spec("matplotlib") is None:
         return False
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -22,9 +23,9 @@ def draw_curve(log: Path, picture: Path) -> bool:
     figure = Figure(figsize=(7, 6), layout="constrained")
     FigureCanvasAgg(figure)
     above, below = figure.subplots(2, 1, sharex=True)
-    above.plot(minutes, [row["validation_psnr"] for row in rows], marker=".", label="restored")
-    above.plot(minutes, [row["validation_input_psnr"] for row in rows], linestyle="--", label="input")
-    above.set_ylabel("held-out PSNR (dB)")
+    above.plot(minutes, [row[measure.name] for row in rows], marker=".", label="network")
+    above.plot(minutes, [row[measure.nothing] for row in rows], linestyle="--", label=measure.reference)
+    above.set_ylabel(f"{measure.words} ({measure.unit})")
     above.legend()
     below.plot(minutes, [row["loss"] for row in rows], marker=".")
     below.set_ylabel("training loss")

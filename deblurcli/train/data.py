@@ -19,6 +19,8 @@ from torch import Tensor
 
 from deblurcli.files import OutputFile
 from deblurcli.media.images import read_pictures
+from deblurcli.synth.flow_pairs import RANGES as FLOW_RANGES
+from deblurcli.synth.flow_pairs import draw_blur, render_pairs
 from deblurcli.synth.motion import motion_clips
 from deblurcli.synth.paths import BlurRange
 from deblurcli.synth.patterns import patterns
@@ -143,6 +145,14 @@ def turned(picture: Tensor, symmetry: int) -> Tensor:
     return picture.flip(dims) if dims else picture
 
 
+def turned_flow(flow: Tensor, symmetry: int) -> Tensor:
+    """The flow (... x 2 x H x W, x first) between pictures that are turned as :func:`turned` turns them."""
+    x, y = turned(flow, symmetry).unbind(-3)
+    if symmetry & 4:
+        x, y = y, x
+    return torch.stack([-x if symmetry & 1 else x, -y if symmetry & 2 else y], -3)
+
+
 def draw_layer(cutouts: list[Tensor], side: int, rng: np.random.Generator) -> Tensor:
     """A cut-out of random size at a random place of a 4 x side x side canvas."""
     cutout = cutouts[rng.integers(len(cutouts))]
@@ -218,5 +228,16 @@ def reblur_clips(material: Material, size: int, ranges: BlurRange, device: torch
         scenes = draw_scenes(material, count, size, ranges, rng, device)
         blurred, sharp = render_clip(scenes, frames, size, rng, ranges)
         return blurred[:, frames // 2], sharp
+
+    return draw
+
+
+def flow_pairs(material: Material, size: int, device: torch.device) -> Source:
+    """For flow networks: (count, rng) -> frames (count x 2 x 3 x size x size), flow from the first to the second."""
+
+    def draw(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        scenes = draw_scenes(material, count, size, FLOW_RANGES, rng, device)
+        pairs = render_pairs(scenes, size, rng)
+        return pairs.seen(draw_blur(count, rng), rng), pairs.flow
 
     return draw

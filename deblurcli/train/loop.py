@@ -17,7 +17,7 @@ from deblurcli.train.checkpoint import load_state, save_state, settings
 from deblurcli.train.curve import draw_curve
 from deblurcli.train.optimiser import Muon, rate_at, step_if_finite, warmup_length
 from deblurcli.train.recipe import Recipe, Setting
-from deblurcli.train.validation import Scores
+from deblurcli.train.validation import Measure, Scores
 from deblurcli.weights.save import save_network
 
 STATE = "state.safetensors"
@@ -85,7 +85,7 @@ class Run:
         if self.facts["iteration"] == 0 and self.peers.leads:
             self.log.unlink(missing_ok=True)
             scores = self._scored(math.nan, 0.0)
-            self.console.note(f"starts at {scores['validation_psnr']:.2f} dB (input {_input(scores):.2f})")
+            self.console.note(f"starts at {_told(scores, self.recipe.measure)}")
 
     def _require_room(self) -> None:
         """Raise UsageError where a new run would replace a file, other than the log of a run that ended at once."""
@@ -126,7 +126,7 @@ class Run:
         recipe, out, facts = self.recipe, self.options.out, self.facts
         mean_loss = sum(losses) / max(len(losses), 1)
         scores = self._scored(mean_loss, rate)
-        draw_curve(self.log, out / "curve.png")
+        draw_curve(self.log, out / "curve.png", recipe.measure)
         card = {
             "command": self.setting.command,
             "data": str(recipe.material),
@@ -145,8 +145,8 @@ class Run:
             save_network(out / f"{name}.safetensors", module, network=name, config=config, card=card)
         save_state(self.state, self.modules, self.optimisers, facts)
         self.console.note(
-            f"iteration {facts['iteration']}: loss {mean_loss:.5f}, held-out PSNR {scores['validation_psnr']:.2f} dB"
-            f" (input {_input(scores):.2f})"
+            f"iteration {facts['iteration']}: loss {mean_loss:.5f}, {recipe.measure.words}"
+            f" {_told(scores, recipe.measure)}"
         )
 
     def _scored(self, loss: float, rate: float) -> Scores:
@@ -154,7 +154,7 @@ class Run:
         self.average.eval()
         scores = self.recipe.validate(self.average)
         row = [self.facts["iteration"], round(self.facts["seconds"] / 60, 2), rate, loss, *scores.values()]
-        self.facts["curve"].append([row[0], row[1], round(scores["validation_psnr"], 3)])
+        self.facts["curve"].append([row[0], row[1], round(scores[self.recipe.measure.name], 3)])
         text = io.StringIO(self.log.read_text() if self.log.exists() else "")
         text.seek(0, io.SEEK_END)
         table = csv.writer(text, lineterminator="\n")
@@ -204,5 +204,5 @@ def train(recipe: Recipe, options: TrainOptions, setting: Setting) -> dict[str, 
     return facts
 
 
-def _input(scores: Scores) -> float:
-    return scores["validation_input_psnr"]
+def _told(scores: Scores, measure: Measure) -> str:
+    return f"{scores[measure.name]:.2f} {measure.unit} ({measure.reference} {scores[measure.nothing]:.2f})"

@@ -22,10 +22,10 @@ from deblurcli.train.companion import Companion
 from deblurcli.train.data import Material, Source, load_material
 from deblurcli.train.parallel import Peers
 from deblurcli.train.ring import CropRing, Ring
-from deblurcli.train.validation import VALIDATION_SEED, Scores
+from deblurcli.train.validation import PSNR, VALIDATION_SEED, Measure, Scores
 from deblurcli.weights.registry import suggestion
 
-COMMANDS: dict[str, str] = {"deblur": "image", "reblur": "meta", "reblur-image": "tta"}
+COMMANDS: dict[str, str] = {"deblur": "image", "reblur": "meta", "reblur-image": "tta", "flow": "flow"}
 """The registry's set of weights in which ``--from default`` is looked up, by the role of the network."""
 
 
@@ -70,6 +70,8 @@ class Recipe:
     """Other networks that the stage starts or learns from, by what the card calls them."""
     companions: dict[str, Companion] = field(default_factory=dict)
     """Networks trained along inside ``loss``, by their names in the table of networks."""
+    measure: Measure = PSNR
+    """What ``validate`` scores by."""
 
 
 def chosen_spec(options: TrainOptions, role: Role) -> NetworkSpec:

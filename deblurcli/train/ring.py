@@ -33,6 +33,7 @@ class CropRing:
         first: groups made before the first iteration, as far as there is room.
         precise: keep pairs to a tenth of a code value, in twice the memory, instead of rounding them to 8 bits.
         tries: random crops to draw for each one that is taken, the one whose pair differs most.
+        turn: turns the target of a pair along with its picture, by one of the 8 symmetries of the square.
     """
 
     def __init__(
@@ -46,9 +47,10 @@ class CropRing:
         first: int = 64,
         precise: bool = False,
         tries: int = 1,
+        turn: Callable[[Tensor, int], Tensor] = turned,
     ) -> None:
         self.draw, self.group, self.every, self.seed = draw, group, every, seed
-        self.precise, self.tries = precise, tries
+        self.precise, self.tries, self.turn = precise, tries, turn
         self.slots, self.first = max(capacity // group, 1), min(first, capacity // group)
         self.made = 0
         self.pairs: dict[int, tuple[Tensor, Tensor]] = {}
@@ -88,4 +90,5 @@ class CropRing:
         item, symmetry = int(rng.integers(self.group)), int(rng.integers(8))
         room = group[0].shape[-1] - size
         y, x = int(rng.integers(room + 1)), int(rng.integers(room + 1))
-        return [turned(tensor[item, ..., y : y + size, x : x + size], symmetry) for tensor in group]
+        picture, target = (tensor[item, ..., y : y + size, x : x + size] for tensor in group)
+        return [turned(picture, symmetry), self.turn(target, symmetry)]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from deblurcli.train.recipe import Recipe
 from deblurcli.train.stages.deblur import deblur_recipe
+from deblurcli.train.stages.flow import flow_recipe
 from deblurcli.train.stages.fusion import fusion_recipe
 from deblurcli.train.stages.joint import joint_recipe
 from deblurcli.train.stages.meta import meta_recipe
@@ -19,5 +20,6 @@ STAGES: dict[str, Callable[..., Recipe]] = {
     "meta": meta_recipe,
     "fusion": fusion_recipe,
     "reblur": reblur_recipe,
+    "flow": flow_recipe,
 }
 """(options of the stage, setting) -> its recipe."""

@@ -40,6 +40,8 @@ POINTS_PER_PIXEL = 16
 VIEWS_PER_PIXEL, MIN_VIEWS, MAX_VIEWS = 1.0, 3, 16
 """Warps that are averaged along a segment: by its length, and bounds. The quantile of the lengths is ``LONG``."""
 LONG = 0.95
+DARKEST = 1e-8
+"""Least linear light: the slope of a response is infinite in black, and its gradient would be no number."""
 
 SLACK, SHARE_OF_FLOW = 0.5, 0.01
 """A pixel is hidden where the flows there and back differ by more than this: squared pixels, and a share of both
@@ -74,7 +76,7 @@ class FlowReblurring:
             blurred = convolved(light, self.tau * after, self.tau * before)
         else:
             blurred = warped(light, self.tau * after, self.tau * before, self.views)
-        return blurred if self.response is None else self.response.display(blurred)
+        return blurred if self.response is None else self.response.display(blurred.clamp(min=DARKEST))
 
 
 def warped(light: Tensor, after: Tensor, before: Tensor, views: int | None = None) -> Tensor:

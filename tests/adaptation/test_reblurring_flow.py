@@ -97,6 +97,19 @@ def test_true_frames_along_true_flow_explain_linear_blur(model: str, gamma: floa
     assert psnr(sharp, seen, 12) < 30 and psnr(reblurred, seen, 12) > 40
 
 
+@pytest.mark.parametrize("model", ["warp", "conv"])
+def test_black_has_a_gradient(model: str) -> None:
+    """A camera's response is infinitely steep there."""
+    sharp, flow = scene(24, 32, 5, 2).float(), even(3.0, 1.0, 24, 32).float()
+    sharp[..., :16] = 0.0
+    sharp.requires_grad_()
+    flow.requires_grad_()
+    reblurring = FlowReblurring(model, response=Response(torch.tensor([2.2]), torch.zeros(1)))
+    reblurring(sharp, flow, -flow).sub(0.5).square().mean().backward()
+    assert sharp.grad is not None and sharp.grad.isfinite().all() and sharp.grad.abs().max() > 0
+    assert flow.grad is not None and flow.grad.isfinite().all()
+
+
 def test_what_another_thing_hides_is_found() -> None:
     there, back = torch.zeros(1, 2, 32, 32), torch.zeros(1, 2, 32, 32)
     there[:, 0, 8:24, 8:16] = 4.0  # a thing moves to the right, over still ground

@@ -73,7 +73,10 @@ def deblur_video(
     weighting: str | None = None, critic: FilePath | None = None, real_sample: str | None = None,
     cycle_weight: float | None = None, freeze_deblur_in_cycle: bool | None = None, dropout: bool | None = None,
     reblur_rate: float | None = None, critic_rate: float | None = None, tta_frames: int | None = None,
-    tta_pixels: int | None = None, tta_reblur: FilePath | None = None,
+    tta_pixels: int | None = None, tta_reblur: FilePath | None = None, recipe: str | None = None,
+    reblur_weight: float | None = None, reblur_model: str | None = None, reblur_frames: int | None = None,
+    tau: str | float | None = None, reblur_gamma: str | float | None = None, flow: FilePath | None = None,
+    flow_rate: float | None = None, supervised_loss: str | None = None,
     device: str = "auto", dtype: str = "auto", tile: str | int = "auto", offline: bool = False,
     worker: Worker | None = None, console: Reporter | None = None,
 ) -> Result:  # fmt: skip
@@ -82,7 +85,8 @@ def deblur_video(
     Args:
         source: the blurred video.
         destination: the file to write; it appears only when it is complete.
-        method: ``meta``, ``tta`` or ``none``; the keywords from ``steps`` to ``tta_reblur`` are options of methods.
+        method: ``meta``, ``tta``, ``reblur2deblur`` or ``none``; the keywords from ``steps`` to ``supervised_loss``
+            are options of methods.
 
     Returns:
         the destination, what differs from the source besides the pixels, and what was done, in lines and facts.
@@ -152,7 +156,10 @@ def adapt(
     weighting: str | None = None, critic: FilePath | None = None, real_sample: str | None = None,
     cycle_weight: float | None = None, freeze_deblur_in_cycle: bool | None = None, dropout: bool | None = None,
     reblur_rate: float | None = None, critic_rate: float | None = None, tta_frames: int | None = None,
-    tta_pixels: int | None = None, tta_reblur: FilePath | None = None,
+    tta_pixels: int | None = None, tta_reblur: FilePath | None = None, recipe: str | None = None,
+    reblur_weight: float | None = None, reblur_model: str | None = None, reblur_frames: int | None = None,
+    tau: str | float | None = None, reblur_gamma: str | float | None = None, flow: FilePath | None = None,
+    flow_rate: float | None = None, supervised_loss: str | None = None,
     device: str = "auto", dtype: str = "auto", tile: str | int = "auto", offline: bool = False,
     worker: Worker | None = None, console: Reporter | None = None,
 ) -> Network:  # fmt: skip

@@ -73,6 +73,11 @@ def multiscale_l1(outputs: Outputs, target: Tensor) -> Tensor:
     return _sum(l1(output, _resized(target, output)) for output in _listed(outputs))
 
 
+def mse(outputs: Outputs, target: Tensor) -> Tensor:
+    """Sum over the outputs of the mean squared difference, the target resized to each."""
+    return _sum((output.float() - _resized(target, output)).square().mean() for output in _listed(outputs))
+
+
 def hard_pixels(differences: Tensor, share: float = 0.5) -> Tensor:
     """Which pixels have the largest absolute error, summed over the channels: N x C x H x W to N x 1 x H x W bool.
 
@@ -198,6 +203,7 @@ LOSSES: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "mprnet": mprnet_loss,
     "mimo": mimo_loss,
     "multiscale_l1": multiscale_l1,
+    "mse": mse,
     "authors_mimo": authors_mimo_loss,
     "l1_hem": l1_hem,
     "multiscale_epe": multiscale_epe,

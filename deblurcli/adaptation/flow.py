@@ -181,9 +181,9 @@ def fit_flow(patches: list[SupportPatch], restore: Callable[[Tensor], Tensor]) -
 
 
 def _motion(window: Tensor) -> tuple[Tensor, Tensor]:
-    """Flows from the middle one of three frames (3 x 3 x S x S in [0, 1]) to the frames after and before."""
-    before, middle, after = window
-    return _flow(middle, after), _flow(middle, before)
+    """Flows from the middle one of T frames (T x 3 x S x S in [0, 1]) to the frames after and before."""
+    middle = len(window) // 2
+    return _flow(window[middle], window[middle + 1]), _flow(window[middle], window[middle - 1])
 
 
 def _flow(first: Tensor, second: Tensor) -> Tensor:

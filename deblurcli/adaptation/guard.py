@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -84,3 +85,12 @@ class Guard:
                 self.best_step = self.best_step or self.looks[-1][0]
         self.network.load_state_dict(self.weights)
         return self.best >= self.least
+
+    def facts(self) -> dict[str, Any]:
+        """For the run report."""
+        looks = [{"step": step, "gain": round(gain, 3)} for step, gain in self.looks]
+        return {"gain": round(self.best, 3), "best_step": self.best_step, "share": self.share, "looks": looks}
+
+    def refusal(self) -> str:
+        """Why the best weights are not worth keeping."""
+        return f"the guard saw a gain of {self.best:.2f} dB at best, and asks for {self.least:.2f}"

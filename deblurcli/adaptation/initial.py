@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from deblurcli.errors import UsageError
 from deblurcli.options.meta import MetaOptions
+from deblurcli.options.reblur2deblur import Reblur2DeblurOptions
 from deblurcli.restore.worker import Placed, Worker
 from deblurcli.weights import registry
 
 
-def initial_weights(network: Placed, options: MetaOptions, worker: Worker) -> Placed | None:
+def initial_weights(network: Placed, options: MetaOptions | Reblur2DeblurOptions, worker: Worker) -> Placed | None:
     """The weights to adapt from, of the network or of its part that adapts; None where they are the network's own.
 
     Raises:
         WeightsError: no such weights.
         UsageError: they are another network's.
     """
-    chosen = options.initial
+    chosen = options.initial or "own"
     if chosen == "auto":
         entry = registry.installed().weights.get(network.name)
         # A file of the user's may have the name of registered weights.

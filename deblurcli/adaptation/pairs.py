@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from deblurcli.adaptation.replay import replay_blur
 from deblurcli.adaptation.survey import WINDOW, SupportPatch
 from deblurcli.device import Device
 from deblurcli.losses import LOSSES
@@ -19,6 +22,60 @@ Reblur = Callable[[Tensor, Tensor, np.random.Generator], tuple[Tensor, Tensor, i
 """A window (1 x 5 x 3 x S x S) and its pseudo-sharp centre (1 x 3 x S x S) to a pseudo pair: the blurred centre, the
 picture to restore it to (1 x 3 x S x S each), and the width of the border, in pixels, that shows what lies outside of
 the patch."""
+
+
+MARGIN = 16
+"""Pixels around a piece of a patch from where blur may bring something in."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A pseudo pair in the middle of a window of the video."""
+
+    window: Tensor
+    """1 x 5 x 3 x S x S in [0, 1]."""
+    blurred: Tensor
+    """1 x 3 x S x S in [0, 1], instead of the middle of the window."""
+    target: Tensor
+    """What it is to be restored to, 1 x 3 x S x S in [0, 1]."""
+    border: int = 0
+    """Pixels at each edge that do not count, since they show what lies outside."""
+
+
+def draw_pair(
+    window: Tensor,
+    target: Tensor,
+    side: int,
+    reblur: Reblur,
+    rng: np.random.Generator,
+    *,
+    identity: float = 0.0,
+    replay: float = 0.0,
+    mixed: bool = True,
+) -> Pair:
+    """A pseudo pair made of a random piece of a patch, which is blurred with what lies around it.
+
+    Args:
+        window: 1 x 5 x 3 x S x S in [0, 1].
+        target: its pseudo-sharp centre, 1 x 3 x S x S in [0, 1].
+        side: of the piece in pixels, at most S.
+        identity, replay: chances that the piece stays as the video shows it, and that it gets blur of every kind.
+        mixed: False: neither is drawn for.
+    """
+    size = window.shape[-1]
+    margin = min(MARGIN, (size - side) // 2)
+    wide = side + 2 * margin
+    y, x = (int(rng.integers(size - wide + 1)) for _ in range(2))
+    window, target = cut_at(window, y, x, wide), cut_at(target, y, x, wide)
+    chance = float(rng.random()) if mixed else 1.0
+    if chance < identity:
+        blurred, border = window[:, WINDOW // 2], 0
+    elif chance < identity + replay:
+        blurred, target, border = replay_blur(target, rng)
+    else:
+        blurred, target, border = reblur(window, target, rng)
+    window, blurred, target = (centre_crop(pictures, side) for pictures in (window, blurred, target))
+    return Pair(window, blurred, target, max(border - margin, 0))
 
 
 def network_input(frames: int, window: Tensor, centre: Tensor) -> Tensor:
@@ -121,11 +178,12 @@ def deblur_loss(
     device: Device,
     *,
     fusing: bool = False,
+    criterion: Callable[[Any, Tensor], Tensor] | None = None,
 ) -> Tensor:
     """The network's own loss, over all its outputs, on pseudo pairs (N x 3 x S x S) in the middle of windows.
 
     ``border`` pixels do not count or, so that the border ends between pixels at all scales, a few more. ``fusing``: of
-    the whole network, where a part of it restores each frame alone.
+    the whole network, where a part of it restores each frame alone. ``criterion``: another loss than its own.
     """
     with device.autocast():
         if fusing and spec.alone:
@@ -136,7 +194,8 @@ def deblur_loss(
     step = size // min(picture.shape[-1] for picture in pictures)
     border = -(-border // step) * step
     inner = [without_border(picture, border, size) for picture in pictures]
-    return LOSSES[spec.loss](inner[0] if isinstance(found, Tensor) else inner, without_border(target, border, size))
+    criterion = criterion or LOSSES[spec.loss]
+    return criterion(inner[0] if isinstance(found, Tensor) else inner, without_border(target, border, size))
 
 
 def shuffled(count: int, steps: int, rng: np.random.Generator) -> list[int]:

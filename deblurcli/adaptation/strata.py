@@ -23,7 +23,6 @@ from deblurcli.adaptation.pairs import centre_crop, restore_clips, restored_alon
 from deblurcli.adaptation.survey import WINDOW, SupportPatch
 from deblurcli.device import Device
 from deblurcli.networks.alignment import warp
-from deblurcli.options.meta import MetaOptions
 from deblurcli.restore.worker import Placed
 
 BOUNDS = (0.0, 3.0, 8.0, 20.0, float("inf"))
@@ -162,6 +161,13 @@ class Strata:
         self.shares = ((shares + 1) / (shares + 1).sum()).tolist()
         self.before = self._restored(unadapted)
         self.seen: dict[str, Any] = {}
+        """What was seen in each stratum at the last judgement."""
+        self.history: dict[float, dict[str, Any]] = {}
+        """The same of every judgement, by the gain that was found."""
+
+    def facts(self, gain: float) -> dict[str, Any]:
+        """What was seen in each stratum where this gain was found, or else at last."""
+        return self.history.get(gain, self.seen)
 
     def _restored(self, module: nn.Module) -> tuple[Tensor, Tensor | None]:
         pairs = self.pairs.restored(self.restore_pairs(module))
@@ -178,12 +184,13 @@ class Strata:
         by_pairs = self.pairs.gains(self.before[0], pairs)
         self.seen = {"pairs": self._by_stratum(by_pairs, self.pairs.lengths)}
         found = self._mean(by_pairs, self.pairs.lengths) * (1.0 if self.rests else UNCLEAR)
-        if self.real is None or real is None or self.before[1] is None:
-            return found
-        by_real = self.real.gains(self.before[1], real)
-        self.seen["real"] = self._by_stratum(by_real, self.real.lengths)
-        lost = self._mean(by_real, self.real.lengths)
-        return min(found, lost) if lost < VETO else found
+        if self.real is not None and real is not None and self.before[1] is not None:
+            by_real = self.real.gains(self.before[1], real)
+            self.seen["real"] = self._by_stratum(by_real, self.real.lengths)
+            lost = self._mean(by_real, self.real.lengths)
+            found = min(found, lost) if lost < VETO else found
+        self.history[found] = self.seen
+        return found
 
     def _mean(self, gains: Tensor, lengths: list[float]) -> float:
         """The mean over the strata, each as much as the video has of it; what has no pieces does not count."""
@@ -211,13 +218,14 @@ def _strata(gains: Tensor, lengths: list[float]) -> dict[int, list[float]]:
 
 @torch.no_grad()
 def strata_of(
-    blur: FlowBlur, patches: list[SupportPatch], network: Placed, device: Device, options: MetaOptions
+    blur: FlowBlur, patches: list[SupportPatch], network: Placed, device: Device, seed: int, *, fusing: bool = False
 ) -> Strata:
     """The pieces of a video that networks are judged by.
 
     Args:
         patches: held-out ones, which the pseudo pairs are made of.
         device: the network's, with the precision that it adapts in.
+        fusing: the layers that join the frames of a window adapt as well.
     """
     spec = network.spec
 
@@ -228,6 +236,6 @@ def strata_of(
         return lambda clips: restored_alone(module, spec, clips, device)
 
     targets = [alone(network.module)(patch.clip(device.where)) for patch in patches]
-    pairs = pseudo_pieces(blur, patches, targets, options.seed)
-    of_pairs = whole if options.part == "fusion" else alone
+    pairs = pseudo_pieces(blur, patches, targets, seed)
+    of_pairs = whole if fusing else alone
     return Strata(pairs, real_pieces(blur), blur, of_pairs, whole, network.module)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,8 +24,8 @@ HELD_OUT = 4
 """Locations to survey beyond those adapted to: a guard judges by them."""
 
 
-USUAL = 2
-"""Moments of any kind to keep at each place."""
+MOMENT, USUAL = 3, 2
+"""Frames in a row of a moment of any kind, and such moments to keep at each place."""
 TURN_PHASES = 4
 """Frames from one that a patch may take its turn from to the next."""
 
@@ -54,8 +55,9 @@ class SupportPatch:
     turn_contrast: float = float("-inf")
     """By how much, in units of the score."""
     usual: list[Tensor] = field(default_factory=list)
-    """3 x 3 x S x S in [0, 1] each: the colocated crops of three frames in a row, at ``USUAL`` moments that are any of
-    the video's with equal chance. Empty where every shot is shorter than five frames."""
+    """T x 3 x S x S in [0, 1] each: the colocated crops of T frames in a row, ``MOMENT`` unless more were asked for, at
+    some moments that are any of the video's with equal chance. Empty where every shot is shorter than that, or than
+    five frames."""
     moments: int = 0
     """Moments seen so far that ``usual`` may be of."""
 
@@ -90,6 +92,18 @@ class Survey:
         """Number of frames."""
         return len(self.sharpness)
 
+    def facts(self) -> dict[str, Any]:
+        """For the run report."""
+        return {
+            "frames": self.frames,
+            "cuts": self.cuts,
+            "patches": [
+                {"y": p.y, "x": p.x, "frame": p.frame, "score": round(p.score, 3), "contrast": round(p.contrast, 3)}
+                for p in self.patches
+            ],
+            "patch_size": self.size,
+        }
+
 
 @dataclass(frozen=True)
 class _Seen:
@@ -114,10 +128,13 @@ def draw_corners(count: int, size: int, height: int, width: int, seed: int) -> n
     return np.stack([rng.integers(height - size + 1, size=count), rng.integers(width - size + 1, size=count)], 1)
 
 
-def survey(pictures: Iterable[Tensor], *, patches: int, size: int, seed: int) -> Survey:
+def survey(
+    pictures: Iterable[Tensor], *, patches: int, size: int, seed: int, moment: int = MOMENT, usual: int = USUAL
+) -> Survey:
     """Score the same random locations in every frame and keep the sharpest crop of each with its neighbours in time.
 
-    Memory holds five frames and, per location, up to 18 crops, whatever the length. Windows never cross a cut. As in
+    Memory holds five frames, or ``moment`` if that is more, and for each location 12 crops and those of the usual
+    moments, whatever the length. Windows never cross a cut. As in
     the paper, the first and the last two frames of a shot are no candidates for the sharpest, since their windows
     repeat a frame; they are only where every shot is shorter than five frames.
 
@@ -126,6 +143,8 @@ def survey(pictures: Iterable[Tensor], *, patches: int, size: int, seed: int) ->
         patches: number of locations (M).
         size: side of the patches in pixels, a multiple of 32; reduced to what fits the frame (padded below 32).
         seed: seed of the locations.
+        moment: frames of a moment of any kind, odd.
+        usual: such moments to keep at each place.
     """
     found = Survey(size=size)
     is_cut = CutDetector()
@@ -150,8 +169,10 @@ def survey(pictures: Iterable[Tensor], *, patches: int, size: int, seed: int) ->
                 found.cuts.append(index)
             yield _Seen(index, picture.numpy(), scores.tolist(), begins)
 
-    for seen, around in windows(scored(), WINDOW, starts_shot=lambda frame: frame.begins_shot):
-        _consider(found, seen, around, moments)
+    for seen, around in windows(scored(), max(WINDOW, moment), starts_shot=lambda frame: frame.begins_shot):
+        _consider(found, seen, _middle(around, WINDOW))
+        if len({frame.index for frame in around}) == len(around):
+            _draw(found, _middle(around, moment), usual, moments)
     for patch in found.patches:
         # Not before: many a crop is given up for a better one.
         patch.window = None if patch.window is None else unit(patch.window)
@@ -161,29 +182,39 @@ def survey(pictures: Iterable[Tensor], *, patches: int, size: int, seed: int) ->
     return found
 
 
-def _consider(found: Survey, seen: _Seen, around: list[_Seen], moments: np.random.Generator) -> None:
-    """Keep the crops of a frame wherever they are the sharpest or the blurriest so far, or chance has it."""
+def _middle(around: list[_Seen], count: int) -> list[_Seen]:
+    start = (len(around) - count) // 2
+    return around[start : start + count]
 
-    def crop(frame: _Seen, patch: SupportPatch) -> np.ndarray:
-        return frame.picture[:, patch.y : patch.y + found.size, patch.x : patch.x + found.size]
 
+def _crops(frames: list[_Seen], patch: SupportPatch, size: int) -> Tensor:
+    """T x 3 x S x S."""
+    place = (slice(None), slice(patch.y, patch.y + size), slice(patch.x, patch.x + size))
+    return torch.from_numpy(np.stack([frame.picture[place] for frame in frames]))
+
+
+def _draw(found: Survey, frames: list[_Seen], usual: int, moments: np.random.Generator) -> None:
+    """Keep the crops of some frames in a row where chance has it, so that at the end each moment had the same."""
+    for patch in found.patches:
+        patch.moments += 1
+        place = int(moments.integers(patch.moments)) if patch.moments > usual else patch.moments - 1
+        if place < usual:
+            patch.usual[place : place + 1] = [_crops(frames, patch, found.size)]
+
+
+def _consider(found: Survey, seen: _Seen, around: list[_Seen]) -> None:
+    """Keep the crops of a frame wherever they are the sharpest or the blurriest so far."""
     at_end = len({frame.index for frame in around}) < WINDOW
     middle = WINDOW // 2
     for number, (patch, score) in enumerate(zip(found.patches, seen.scores, strict=True)):
         if (at_end, score) < (patch.at_end, patch.score):
             patch.frame, patch.score, patch.at_end = seen.index, score, at_end
-            patch.window = torch.from_numpy(np.stack([crop(frame, patch) for frame in around]))
+            patch.window = _crops(around, patch, found.size)
         if score > patch.blurriest_score:
             patch.blurriest_frame, patch.blurriest_score = seen.index, score
-            patch.blurriest = torch.from_numpy(crop(seen, patch).copy())
+            patch.blurriest = _crops([seen], patch, found.size)[0]
         if not at_end:
             contrast = max(around[at].scores[number] for at in (middle - 1, middle + 1)) - score
             if contrast > patch.turn_contrast and seen.index % TURN_PHASES == number % TURN_PHASES:
                 patch.turn_contrast = contrast
-                patch.turn = torch.from_numpy(np.stack([crop(frame, patch) for frame in around]))
-            patch.moments += 1
-            place = int(moments.integers(patch.moments)) if patch.moments > USUAL else patch.moments - 1
-            if place < USUAL:  # so that at the end each moment had the same chance
-                patch.usual[place : place + 1] = [
-                    torch.from_numpy(np.stack([crop(f, patch) for f in around[middle - 1 : middle + 2]]))
-                ]
+                patch.turn = _crops(around, patch, found.size)

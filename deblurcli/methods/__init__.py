@@ -10,6 +10,7 @@ from deblurcli.errors import UsageError
 from deblurcli.options.meta import MetaOptions
 from deblurcli.options.none import NoneOptions
 from deblurcli.options.option import own_options
+from deblurcli.options.reblur2deblur import Reblur2DeblurOptions
 from deblurcli.options.tta import TtaOptions
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ METHODS = {
     "none": Entry("none", NoneOptions),
     "meta": Entry("meta", MetaOptions, per=("video", "shot")),
     "tta": Entry("tta", TtaOptions, per=("video", "frame")),
+    "reblur2deblur": Entry("reblur2deblur", Reblur2DeblurOptions, per=("video", "shot")),
 }
 
 

@@ -32,7 +32,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import torch
@@ -48,8 +47,8 @@ from deblurcli.adaptation.outcome import Outcome, PreparedNetwork
 from deblurcli.adaptation.pairs import (
     Reblur,
     centre_crop,
-    cut_at,
     deblur_loss,
+    draw_pair,
     patch_weights,
     pseudo_sharp,
     restore_clips,
@@ -58,8 +57,7 @@ from deblurcli.adaptation.pairs import (
     trainable,
 )
 from deblurcli.adaptation.reblurring_network import learn_to_reblur
-from deblurcli.adaptation.replay import replay_blur
-from deblurcli.adaptation.strata import strata_of
+from deblurcli.adaptation.strata import Strata, strata_of
 from deblurcli.adaptation.survey import HELD_OUT, WINDOW, SupportPatch, Survey, counted, survey
 from deblurcli.adaptation.update import adaptation_device, set_dropout, undone_without_memory, update
 from deblurcli.console import Reporter
@@ -70,9 +68,6 @@ from deblurcli.restore.worker import Placed, Worker
 
 USUAL_CROP = 192
 """Side in pixels of what an update learns from with a fitted model of blur: more updates pay more than larger ones."""
-
-MARGIN = 16
-"""Pixels around that from where blur may bring something in."""
 
 
 def prepare(network: Placed, footage: Footage, options: MetaOptions, worker: Worker) -> PreparedNetwork:
@@ -139,13 +134,7 @@ def adapt(
         "flow": {},
         "camera": {},
         "precision": adaptation_device(network.device).precision,
-        "frames": found.frames,
-        "cuts": found.cuts,
-        "patches": [
-            {"y": p.y, "x": p.x, "frame": p.frame, "score": round(p.score, 3), "contrast": round(p.contrast, 3)}
-            for p in found.patches
-        ],
-        "patch_size": found.size,
+        **found.facts(),
         "options": asdict(options),
     }
     adapted = network.module
@@ -182,8 +171,8 @@ class _Adaptation:
         self.side = min(options.crop or (found.size if options.learnt else USUAL_CROP), found.size)
         self.steps = affordable(found, options, self.side, alone=bool(network.spec.alone)) if self.support else 0
         self.targets: dict[tuple[int, int], Tensor] = {}
-        self.seen: dict[float, dict[str, Any]] = {}
-        """What the guard has seen in each stratum, by the gain that it found."""
+        self.strata: Strata | None = None
+        """What the guard goes by, where it is they."""
 
     def run(self, initial: nn.Module | None, reblur: nn.Module | None, critic: nn.Module | None) -> nn.Module:
         """Both phases; the adapted network, or the best one that the guard saw. Raises Diverged: to be undone."""
@@ -251,13 +240,9 @@ class _Adaptation:
         if kind == "strata":
             assert flow is not None
             judging = self.held_out or self.support
-            strata = strata_of(flow, judging, self.network, self.device, self.options)
-
-            def gain(module: nn.Module) -> float:
-                found = strata.gain(module)
-                self.seen[found] = strata.seen
-                return found
-
+            fusing = self.options.part == "fusion"
+            self.strata = strata_of(flow, judging, self.network, self.device, self.options.seed, fusing=fusing)
+            gain = self.strata.gain
         else:
             agreement = Agreement(alignment) if alignment is not None else None
 
@@ -353,22 +338,11 @@ class _Adaptation:
         self, module: nn.Module, patch: SupportPatch, make_pair: Reblur, draw: np.random.Generator, side: int
     ) -> Tensor:
         """The loss on a pseudo pair made of a piece of a patch, ``side`` pixels wide, with what lies around it."""
-        margin = min(MARGIN, (self.found.size - side) // 2)
-        wide = side + 2 * margin
-        y, x = (int(draw.integers(self.found.size - wide + 1)) for _ in range(2))
-        window = cut_at(patch.clip(self.device.where), y, x, wide)
-        target = cut_at(self.targets[patch.y, patch.x], y, x, wide)
-        chance = float(draw.random()) if not self.options.learnt else 1.0
-        if chance < self.options.identity:
-            blurred, target, border = window[:, WINDOW // 2], target, 0
-        elif chance < self.options.identity + self.options.replay:
-            blurred, target, border = replay_blur(target, draw)
-        else:
-            blurred, target, border = make_pair(window, target, draw)
-        window, blurred, target = (centre_crop(pictures, side) for pictures in (window, blurred, target))
-        border = max(border - margin, 0)
-        fusing = self.options.part == "fusion"
-        return deblur_loss(module, self.network.spec, window, blurred, target, border, self.device, fusing=fusing)
+        options, window, target = self.options, patch.clip(self.device.where), self.targets[patch.y, patch.x]
+        shares = {"identity": options.identity, "replay": options.replay}
+        pair = draw_pair(window, target, side, make_pair, draw, **shares, mixed=not options.learnt)
+        shown = (pair.window, pair.blurred, pair.target, pair.border)
+        return deblur_loss(module, self.network.spec, *shown, self.device, fusing=options.part == "fusion")
 
     def held_out_loss(self, module: nn.Module, make_pair: Reblur) -> float:
         """The mean loss on pseudo pairs of the patches that are held out, or without any, of the others."""
@@ -392,8 +366,6 @@ class _Adaptation:
             facts["best_step"], outcome.reason = self.steps, "without a guard"
         elif self.steps:
             worth_it = guard.settle()
-            facts |= {"gain": round(guard.best, 3), "best_step": guard.best_step, "share": guard.share}
-            facts["strata"] = self.seen.get(guard.best) or next(reversed(self.seen.values()), {})
-            facts["looks"] = [{"step": step, "gain": round(gain, 3)} for step, gain in guard.looks]
+            facts |= guard.facts() | {"strata": self.strata.facts(guard.best) if self.strata is not None else {}}
             if not worth_it:
-                raise Diverged(f"the guard saw a gain of {guard.best:.2f} dB at best, and asks for {guard.least:.2f}")
+                raise Diverged(guard.refusal())

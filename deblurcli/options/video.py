@@ -18,7 +18,8 @@ class VideoOptions(OutputOptions):
 
     method: str = option(
         "meta",
-        "How to adapt: meta (to the video's blur, from its sharpest moments), tta (by a reblurring loss) or none.",
+        "How to adapt: meta (to the video's blur, from its sharpest moments), reblur2deblur (until the results, blurred"
+        " again, look like the video), tta (by a reblurring loss) or none.",
         "Method",
         complete="methods",
     )

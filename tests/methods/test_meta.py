@@ -193,7 +193,7 @@ def test_replayed_blur_is_mixed_in_if_asked_to(networks, turning, monkeypatch) -
         seen.append(1)
         return replay_blur(picture, rng)
 
-    monkeypatch.setattr("deblurcli.methods.meta.replay_blur", replayed)
+    monkeypatch.setattr("deblurcli.adaptation.pairs.replay_blur", replayed)
     found = survey(turning, patches=5, size=96, seed=2)
     network, options = placed(networks[0], "plain-unet"), replace(FLOW, patches=4, guard="off", identity=0.0)
     adapt(network, found, replace(options, steps=4), SILENT)

@@ -1,0 +1,369 @@
+"""The method reblur2deblur: adapt the network until its results, blurred again along their flow, look like the video.
+
+Reblur2Deblur (Huaijin Chen et al., ICCP 2018). Three frames in a row are restored, the flow between the results is
+estimated, and the middle one is blurred along it: that must give what the camera saw. This self-supervised loss, alone,
+would be content with frames left as they are; it is added, with a weight of 0.1, to a supervised one.
+
+What differs from the paper, unless ``recipe = paper``:
+
+- Half of the exposure, tau, and the camera's response are fitted to the video (:mod:`deblurcli.adaptation.flow`); the
+  paper has a tau of 1 and averages display values. A kernel reaches several warps along each segment, where the
+  paper's has the two ends.
+- What another frame hides, or what comes from outside of the piece, does not count.
+- The supervised loss is the network's own, scaled to be as steep as the paper's mean squared error.
+- The flow network stays as it is (``flow_rate``).
+- It starts from meta-learned weights where some are registered for the network, the moving average of the weights is
+  the result, and a guard undoes what does not pay.
+
+In both recipes:
+
+- The supervised pairs are made from the video's own sharpest patches (as in :mod:`deblurcli.methods.meta`), where the
+  paper goes on with the training set.
+- Running statistics of norms stay as they were trained, and there is no dropout. A norm with the statistics of its own
+  picture has none to keep.
+- Of a network with a part that restores each frame alone, that part adapts.
+- The rate is halved after 15, 25 and 50 % of the updates: the paper's "30, 50 and 100 epochs", read as updates of 200.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deblurcli.adaptation.balance import Balanced, Criterion
+from deblurcli.adaptation.flow import FlowBlur, fit_flow
+from deblurcli.adaptation.flow_estimate import Flow, flow_of
+from deblurcli.adaptation.guard import MIN_GAIN, Diverged, Guard, require_finite_weights
+from deblurcli.adaptation.initial import initial_weights
+from deblurcli.adaptation.outcome import Outcome, PreparedNetwork
+from deblurcli.adaptation.pairs import (
+    centre_crop,
+    cut_at,
+    deblur_loss,
+    draw_pair,
+    restored_alone,
+    shuffled,
+    trainable,
+)
+from deblurcli.adaptation.reblur_loss import FRAMES, ReblurLoss, restored_in_a_row
+from deblurcli.adaptation.reblurring_flow import FlowReblurring
+from deblurcli.adaptation.strata import Strata, strata_of
+from deblurcli.adaptation.survey import HELD_OUT, Survey, counted, survey
+from deblurcli.adaptation.update import adaptation_device, set_dropout, undone_without_memory, update
+from deblurcli.console import Reporter
+from deblurcli.losses import LOSSES, mse
+from deblurcli.media.footage import Footage
+from deblurcli.networks.spec import NetworkSpec
+from deblurcli.options.reblur2deblur import Reblur2DeblurOptions
+from deblurcli.options.survey import MIN_PATCH, PATCH_GRID
+from deblurcli.restore.worker import Placed, Worker
+from deblurcli.synth.light import Response
+
+USUAL = 4
+"""Moments of the video to keep at each place."""
+HALVED_AFTER = (0.15, 0.25, 0.5)
+"""Shares of the updates after which the rates are halved."""
+TAU, GAMMA = 0.5, 2.2
+"""Half of the exposure in frame intervals, and the exponent of the response, where the video does not tell."""
+EDGE = 8
+"""Pixels at each edge of a piece that do not count: the flow is not known there."""
+EXAMPLES = 8
+"""Pairs by which the supervised loss is scaled."""
+JUDGED, JUDGED_SIDE = 8, 192
+"""Moments whose residual is told, at most, and the side of their pieces in pixels."""
+
+
+def prepare(network: Placed, footage: Footage, options: Reblur2DeblurOptions, worker: Worker) -> PreparedNetwork:
+    """Survey the footage, which is looked through once, and adapt the network to it.
+
+    Raises:
+        InputError: the footage cannot be read.
+        WeightsError: weights to adapt from, or those of the flow, are missing or refused.
+        UsageError: the weights to adapt from are another network's, or there is no such flow.
+        OfflineError: weights would have to be fetched, but cannot be, or must not.
+    """
+    console, initial = worker.console, initial_weights(network, options, worker)
+    flow = flow_of(options.flow, worker)
+    started = time.monotonic()
+    frames = counted(footage.previews(), footage.total, console)
+    found = survey(
+        frames,
+        patches=options.patches + HELD_OUT,
+        size=options.patch_size,
+        seed=options.seed,
+        moment=moment_of(network.spec),
+        usual=USUAL,
+    )
+    surveyed = time.monotonic()
+    module = None if initial is None else initial.module
+    adapted, outcome = adapt(network, found, flow, options, console, initial=module)
+    outcome.seconds = time.monotonic() - surveyed
+    outcome.facts["survey_seconds"] = round(surveyed - started, 2)
+    outcome.weights = {} if initial is None else {initial.name: initial.sha256}
+    outcome.weights |= {flow.name: flow.sha256} if flow.sha256 else {}
+    return PreparedNetwork(network, worker.tile, outcome, adapted)
+
+
+def moment_of(spec: NetworkSpec) -> int:
+    """Frames in a row from which a network, or its part that adapts, restores three."""
+    return FRAMES + (1 if spec.alone else spec.window) - 1
+
+
+def adapt(
+    network: Placed,
+    found: Survey,
+    flow: Flow,
+    options: Reblur2DeblurOptions,
+    console: Reporter,
+    *,
+    initial: nn.Module | None = None,
+) -> tuple[nn.Module, Outcome]:
+    """Lower the sum of the supervised and the self-supervised loss (Reblur2Deblur, equation 2).
+
+    Args:
+        found: with moments of :func:`moment_of` frames. The first ``options.patches`` patches are learnt from, the
+            rest only judge the outcome.
+        flow: between restored frames.
+        initial: weights to adapt from, in a module of the same form as the part of ``network`` that adapts.
+
+    All modules stay as they are: copies are adapted.
+
+    Returns:
+        The network to restore with, in eval mode, which is ``network.module`` itself when the adaptation was undone;
+        and what was done.
+    """
+    losses: dict[str, list[float]] = {"reblur_losses": [], "supervised_losses": []}
+    outcome = Outcome("reblur2deblur", reason="the guard found it better", losses=losses)
+    outcome.facts = {
+        "gain": 0.0,
+        "best_step": 0,
+        "share": 1.0,
+        "looks": [],
+        "strata": {},
+        "flow": {},
+        "flow_network": flow.name,
+        "tau": None,
+        "gamma": None,
+        "residual": {},
+        "precision": adaptation_device(network.device).precision,
+        **found.facts(),
+        "options": asdict(options),
+    }
+    adapted = network.module
+    try:
+        with undone_without_memory():
+            adapted = _Adaptation(network, found, flow, options, console, outcome).run(initial)
+    except Diverged as error:
+        outcome.kept, outcome.reason = False, str(error)
+    done = len(outcome.losses["reblur_losses"])
+    sizes = f"{len(found.patches)} patches of {found.size}x{found.size} out of {found.frames} frames"
+    outcome.work = f"{done} steps on {sizes}"
+    if options.guard != "off":
+        outcome.gain = f"about {outcome.facts['gain']:+.2f} dB, by what the guard sees"
+    if not outcome.kept:
+        return network.module, outcome
+    return adapted.requires_grad_(False).eval(), outcome
+
+
+class _Adaptation:
+    """One adaptation under way: the pieces that it learns from, and how large one may be."""
+
+    def __init__(
+        self,
+        network: Placed,
+        found: Survey,
+        flow: Flow,
+        options: Reblur2DeblurOptions,
+        console: Reporter,
+        outcome: Outcome,
+    ) -> None:
+        self.network, self.options, self.console, self.outcome = network, options, console, outcome
+        self.device = adaptation_device(network.device)
+        self.support, self.held_out = found.patches[: options.patches], found.patches[options.patches :]
+        self.moments = [moment for patch in self.support for moment in patch.usual]
+        self.rng = np.random.default_rng(options.seed)
+        self.side = min(options.crop, found.size)
+        self.flow = flow
+        if options.flow_rate and flow.module is not None:
+            self.flow = flow.tuned(copy.deepcopy(flow.module).requires_grad_(True))
+        self.strata: Strata | None = None
+
+    def run(self, initial: nn.Module | None) -> nn.Module:
+        """The adapted network, or the best one that the guard saw. Raises Diverged: to be undone."""
+        options, spec = self.options, self.network.spec
+        if not self.moments:
+            raise Diverged(f"no shot has the {moment_of(spec)} frames in a row that explain one of them")
+        self.console.progress("learning the blur", 0, 1)
+        blur = fit_flow(self.support + self.held_out, self.restored_alone)
+        self.outcome.facts["flow"] = blur.facts()
+        reblurring = self.reblurring(blur)
+        adapted = copy.deepcopy(self.network.module).requires_grad_(False)
+        set_dropout(adapted, False)
+        if initial is not None:
+            adapted.get_submodule(spec.alone).load_state_dict(initial.state_dict())
+        targets = [self.restored_alone(patch.clip(self.device.where)) for patch in self.support]
+        result = adapted if options.papers else copy.deepcopy(adapted)
+        guard = None
+        if options.guard != "off":
+            judging = self.held_out or self.support
+            self.strata = strata_of(blur, judging, self.network, self.device, options.seed)
+            unadapted = self.network.module.state_dict()
+            guard = Guard(result, torch.no_grad()(self.strata.gain), unadapted, MIN_GAIN["strata"])
+        before = self.residual(self.network.module, reblurring)
+        self.learn(adapted, result, reblurring, blur, targets, guard)
+        self.settle(result, guard)
+        after = self.residual(result, reblurring)
+        self.outcome.facts["residual"] = {"before": round(before, 2), "after": round(after, 2)}
+        return result
+
+    def restored_alone(self, window: Tensor) -> Tensor:
+        """The middle of a window (1 x 5 x 3 x S x S) as the part of the unadapted network that adapts restores it."""
+        return restored_alone(self.network.module, self.network.spec, window.to(self.device.where), self.device)
+
+    def reblurring(self, blur: FlowBlur | None) -> ReblurLoss:
+        """The self-supervised loss, with what is known of the video's exposure and response."""
+        options, facts = self.options, self.outcome.facts
+        tau = options.given_tau or (TAU if blur is None else blur.share / 2)
+        gamma = options.given_gamma or (GAMMA if blur is None else float(blur.response.gamma))
+        facts["tau"], facts["gamma"] = round(tau, 3), None if options.reblur_gamma == "off" else round(gamma, 2)
+        response = None
+        if options.reblur_gamma != "off":
+            response = Response(torch.tensor([gamma]), torch.zeros(1)).to(self.device.where)
+        model = FlowReblurring(options.reblur_model, tau, response)
+        edge = 0 if options.papers else EDGE
+        return ReblurLoss(model, self.flow, options.reblur_frames, edge, masked=not options.papers)
+
+    def learn(
+        self,
+        adapted: nn.Module,
+        averaged: nn.Module,
+        reblurring: ReblurLoss,
+        blur: FlowBlur,
+        targets: list[Tensor],
+        guard: Guard | None,
+    ) -> None:
+        """The updates; ``averaged`` is ``adapted`` itself, or becomes the average of its weights."""
+        options, trace = self.options, self.outcome.losses
+        moving = trainable(adapted, self.network.spec, "all")
+        groups = [{"params": moving, "lr": options.rate}]
+        if self.flow.module is not None and options.flow_rate:
+            groups.append({"params": list(self.flow.module.parameters()), "lr": options.flow_rate})
+        optimiser = torch.optim.Adam(groups, fused=self.device.where.type != "mps")
+        rates = [group["lr"] for group in optimiser.param_groups]
+        criterion = self.criterion(blur, targets)
+        for parameter in moving:
+            parameter.requires_grad_(True)
+        shown = shuffled(len(self.moments), options.steps * options.batch, self.rng)
+        paired = shuffled(len(self.support), options.steps * options.batch, self.rng)
+
+        def losses(step: int) -> Iterator[Tensor]:
+            halvings = sum(step >= share * options.steps for share in HALVED_AFTER)
+            for group, rate in zip(optimiser.param_groups, rates, strict=True):
+                group["lr"] = rate * 0.5**halvings
+            for values in trace.values():  # of a try for which memory did not suffice
+                del values[step:]
+            turn = slice(step * options.batch, (step + 1) * options.batch)
+            found = [
+                self.supervised(adapted, blur, index, targets[index], criterion, self.rng) for index in paired[turn]
+            ]
+            loss = torch.stack(found).mean()
+            trace["supervised_losses"].append(float(loss.detach()))
+            yield loss
+            clips = torch.cat([self.piece(self.moments[index]) for index in shown[turn]])
+            loss = self.explained(adapted, reblurring, clips)
+            trace["reblur_losses"].append(float(loss.detach()))
+            yield options.reblur_weight * loss
+
+        update(
+            optimiser,
+            options.steps,
+            losses,
+            console=self.console,
+            smaller=self.smaller,
+            guard=guard,
+            average=None if averaged is adapted else (averaged, adapted),
+        )
+
+    def criterion(self, blur: FlowBlur, targets: list[Tensor]) -> Criterion:
+        """The supervised loss. The network's own gets the weight that makes it as steep as the mean squared error."""
+        if self.options.supervised_loss == "mse":
+            return mse
+        found = Balanced(LOSSES[self.network.spec.loss])
+        rng = np.random.default_rng([self.options.seed, 3])
+        with torch.no_grad():
+            for number in range(EXAMPLES):
+                index = number % len(targets)
+                self.supervised(self.network.module, blur, index, targets[index], found.look, rng, identity=0.0)
+        self.outcome.facts["supervised_scale"] = float(f"{found.scale:.3g}")
+        return found
+
+    def supervised(
+        self,
+        module: nn.Module,
+        blur: FlowBlur,
+        index: int,
+        target: Tensor,
+        criterion: Criterion,
+        rng: np.random.Generator,
+        identity: float | None = None,
+    ) -> Tensor:
+        """The supervised loss on a pair made of a sharp patch and the blur of another moment of the video."""
+        identity = self.options.identity if identity is None else identity
+        window = self.support[index].clip(self.device.where)
+        reblur = partial(_blurred, blur)
+        pair = draw_pair(window, target, self.side, reblur, rng, identity=identity)
+        shown = (pair.window, pair.blurred, pair.target, pair.border)
+        return deblur_loss(module, self.network.spec, *shown, self.device, criterion=criterion)
+
+    def piece(self, moment: Tensor) -> Tensor:
+        """A random piece of a moment (T x 3 x S x S), 1 x T x 3 x ``side`` x ``side``."""
+        y, x = (int(self.rng.integers(moment.shape[-1] - self.side + 1)) for _ in range(2))
+        return cut_at(moment, y, x, self.side)[None].to(self.device.where)
+
+    def explained(self, module: nn.Module, reblurring: ReblurLoss, clips: Tensor) -> Tensor:
+        """The self-supervised loss of some clips (N x T x 3 x S x S)."""
+        restored = restored_in_a_row(module, self.network.spec, clips, self.device)
+        return reblurring(restored, clips[:, clips.shape[1] // 2])
+
+    @torch.no_grad()
+    def residual(self, module: nn.Module, reblurring: ReblurLoss) -> float:
+        """How well a network's results explain moments that it does not learn from: PSNR in dB."""
+        moments = [moment for patch in self.held_out for moment in patch.usual] or self.moments
+        chosen = [moments[number * len(moments) // JUDGED] for number in range(min(JUDGED, len(moments)))]
+        clips = [centre_crop(moment, JUDGED_SIDE)[None].to(self.device.where) for moment in chosen]
+        errors = [float(self.explained(module, reblurring, clip)) for clip in clips]
+        return -10 * math.log10(max(sum(errors) / len(errors), 1e-12))
+
+    def smaller(self) -> bool:
+        """Halve the side of the pieces that are learnt from; False where it would be too small."""
+        half = self.side // 2 // PATCH_GRID * PATCH_GRID
+        if half < MIN_PATCH:
+            return False
+        self.outcome.facts["reduced_crop"] = self.side = half
+        return True
+
+    def settle(self, adapted: nn.Module, guard: Guard | None) -> None:
+        """Keep the best weights, and say so, or raise Diverged where they are not worth it."""
+        outcome, facts = self.outcome, self.outcome.facts
+        if guard is None:
+            require_finite_weights(adapted, "deblurring")
+            facts["best_step"], outcome.reason = self.options.steps, "without a guard"
+        elif self.options.steps:
+            worth_it = guard.settle()
+            assert self.strata is not None
+            facts |= guard.facts() | {"strata": self.strata.facts(guard.best)}
+            if not worth_it:
+                raise Diverged(guard.refusal())
+
+
+def _blurred(blur: FlowBlur, window: Tensor, target: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor, int]:
+    """As :data:`deblurcli.adaptation.pairs.Reblur`: the target under the blur of another moment of the video."""
+    return blur.blur(target, rng, noisy=False)

@@ -17,12 +17,13 @@ from torch import Tensor
 from videos import write_video
 
 from deblurcli import api
+from deblurcli.adaptation.balance import steepness
 from deblurcli.adaptation.flow_estimate import search_flow
 from deblurcli.adaptation.reblur_loss import ReblurLoss
 from deblurcli.adaptation.reblurring_flow import FlowReblurring
 from deblurcli.console import Reporter, Silent
 from deblurcli.errors import InputError, UsageError, WeightsError
-from deblurcli.losses import l1_fft
+from deblurcli.losses import l1_fft, mse
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.train import HybridTraining
 from deblurcli.restore.worker import Worker
@@ -84,26 +85,29 @@ def trained(out: Path, network: str = "plain-unet") -> list[Tensor]:
 def test_the_loss_is_that_of_the_pairs_and_a_tenth_of_what_the_clips_leave_unexplained(folder: Path) -> None:
     recipe = prepared(folder, clips=2)
     network = recipe.trainee.module
-    torch.nn.init.normal_(network.tail.weight, 0, 0.02)  # type: ignore[arg-type, union-attr]
     recipe.ring.advance(0)
     blurred, sharp = recipe.ring.batch(0, 2, 64, torch.device("cpu"))
     clips, observed = recipe.ring.seen  # type: ignore[attr-defined]
     assert clips.shape == (2, 3, 3, 64, 64) and torch.equal(observed, clips[:, 1]) and blurred.shape == (2, 3, 64, 64)
 
+    # A tenth of a loss that is as steep as the network's own; a new network returns its input.
+    factor = float(recipe.origins["reblur_factor"])
+    assert 0.5 < factor / (0.1 * steepness(l1_fft, blurred, sharp) / steepness(mse, blurred, sharp)) < 2
+    torch.nn.init.normal_(network.tail.weight, 0, 0.02)  # type: ignore[arg-type, union-attr]
     restored = network(clips.flatten(0, 1)).clamp(0, 1).unflatten(0, (2, 3))
     reblurring = FlowReblurring(tau=0.5, response=Response(torch.tensor([2.2]), torch.zeros(1)))
     unexplained = ReblurLoss(reblurring, search_flow)(restored, observed)
-    expected = l1_fft(network(blurred), sharp) + 0.1 * unexplained
-    assert unexplained > 1e-5
+    expected = l1_fft(network(blurred), sharp) + factor * unexplained
+    assert factor * unexplained > 1e-4
     loss = recipe.loss(network, blurred, sharp)
-    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(loss, expected, rtol=1e-3, atol=1e-6)
     wanted, found = (torch.autograd.grad(value, list(network.parameters())) for value in (expected, loss))
     for one, other in zip(wanted, found, strict=True):
-        torch.testing.assert_close(other, one, atol=1e-6, rtol=1e-3)
+        torch.testing.assert_close(other, one, atol=1e-5, rtol=1e-2)
 
 
 def test_a_tiny_network_learns_from_both(folder: Path, tmp_path: Path) -> None:
-    changes = {"iterations": 60, "reblur_weight": 20.0, "rate": 0.01, "ring": 48}
+    changes = {"iterations": 60, "reblur_weight": 0.5, "rate": 0.01, "ring": 48}
     api.train_network("hybrid", **options(folder, tmp_path, **changes))
     first, last = logged(tmp_path)[0], logged(tmp_path)[-1]
     assert last["validation_psnr"] > first["validation_psnr"] + 0.04

@@ -6,6 +6,8 @@ the optical flow between them, and compares it with the input.
 
 What differs from the paper:
 
+- L_S is the network's own, where the paper has the mean squared error for both. It is usually much steeper; alpha is
+  divided by how much less steep the mean squared error is, so that it means what it does in the paper.
 - Crops that are blurred by a camera model of its own take the place of the original training set's pairs.
 - Videos may be many, and clips are drawn from them all the time, where the paper fine-tunes on those it restores.
 - ``tau`` is 0.5 unless given, light adds up before the camera's response, and pixels that another frame hides or that
@@ -22,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from deblurcli.adaptation.balance import Balanced, Criterion
 from deblurcli.adaptation.flow_estimate import flow_of
 from deblurcli.adaptation.reblur_loss import FRAMES, ReblurLoss, restored_in_a_row
 from deblurcli.adaptation.reblurring_flow import FlowReblurring
@@ -29,15 +32,17 @@ from deblurcli.networks.spec import outputs
 from deblurcli.options.train import HybridTraining
 from deblurcli.synth.light import Response
 from deblurcli.train.blurred_clips import blurred_clips, read_films, split
-from deblurcli.train.recipe import Recipe, Setting, chosen_loss, chosen_spec
+from deblurcli.train.recipe import Recipe, Setting, Trainee, chosen_loss, chosen_spec
 from deblurcli.train.ring import CropRing, Ring
-from deblurcli.train.stages.deblur import deblur_recipe
+from deblurcli.train.stages.deblur import blurred_pairs, deblur_recipe
 from deblurcli.train.validation import VALIDATION_SEED, Scores
 
 CLIPS_PER_CROP = 8
 """Prepared crops for one prepared clip."""
 GROUP, EVERY, FIRST = 8, 50, 8
 """Clips that are cut out of a video at a time, iterations between two of these groups, and groups at the start."""
+EXAMPLES = 8
+"""Pairs by which the steepness of L_S is found."""
 HELD_OUT_GROUPS, HELD_OUT_GROUP = 4, 4
 """Groups of clips to validate by, each of one video, and the clips of one."""
 
@@ -101,10 +106,12 @@ def hybrid_recipe(options: HybridTraining, setting: Setting) -> Recipe:
             return total
         clips, observed = ring.seen
         restored = restored_in_a_row(net, spec, clips, device)
-        return total + options.reblur_weight * unexplained(restored, observed)
+        return total + options.reblur_weight / scale * unexplained(restored, observed)
 
     recipe = deblur_recipe(options, setting, loss)
     device, validate = recipe.trainee.device, recipe.validate
+    pairs = blurred_pairs(recipe.material, spec, largest, where)(EXAMPLES, np.random.default_rng(VALIDATION_SEED))
+    scale = relative_steepness(criterion, recipe.trainee, pairs)
     seed, capacity = setting.peers.seed(options.seed), max(GROUP, options.ring // CLIPS_PER_CROP)
     clip_ring = CropRing(
         blurred_clips(learnt, largest), capacity=capacity, every=EVERY, seed=seed, group=GROUP, first=FIRST
@@ -127,5 +134,17 @@ def hybrid_recipe(options: HybridTraining, setting: Setting) -> Recipe:
         return validate(net) | {"validation_reblur_psnr": restored, "validation_input_reblur_psnr": unrestored}
 
     recipe.ring, recipe.validate = ring, scores
-    recipe.origins.update({"flow": flow.name, "videos": ", ".join(film.path.name for film in films)})
+    recipe.origins |= {"flow": flow.name, "videos": ", ".join(film.path.name for film in films)}
+    recipe.origins["reblur_factor"] = f"{options.reblur_weight / scale:.4g}"
     return recipe
+
+
+@torch.no_grad()
+def relative_steepness(criterion: Criterion, start: Trainee, pairs: tuple[Tensor, Tensor]) -> float:
+    """How steep the mean squared error is at a network's results, as a multiple of the steepness of its own loss."""
+    balanced, module = Balanced(criterion), start.module.eval()
+    for blurred, sharp in zip(*(t.split(1) for t in pairs), strict=True):
+        with start.device.autocast():
+            found = outputs(module, blurred)
+        balanced.look(found, sharp)
+    return balanced.scale

@@ -1,4 +1,4 @@
-"""Reblur2Deblur's tables in small: convolution or warps, two frames or three, one clip or all, and what an update costs.
+"""Reblur2Deblur in small: convolution or warps, two frames or three, one clip or all, and what an update costs.
 
 `steps` times an update by ten patches of 128x128, as table 3 of the paper does, in seconds of the processor, and
 measures the memory of blurring them again. Patches move by 12 pixels a frame, tau is 1, and the weights are random.

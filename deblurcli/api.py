@@ -62,7 +62,7 @@ def _given(known: Iterable[type[Any]], keywords: Mapping[str, Any]) -> dict[str,
 
 
 def deblur_video(
-    source: FilePath, destination: FilePath, *,
+    source: FilePath, destination: FilePath, *, adapt_together: Iterable[FilePath] = (),
     method: str = "meta", network: FilePath = "default", save_adapted: FilePath | None = None,
     codec: str | None = None, crf: float | None = None, preset: str | None = None,
     overwrite: bool = False, skip_existing: bool = False, strict: bool = False,
@@ -76,7 +76,8 @@ def deblur_video(
     tta_pixels: int | None = None, tta_reblur: FilePath | None = None, recipe: str | None = None,
     reblur_weight: float | None = None, reblur_model: str | None = None, reblur_frames: int | None = None,
     tau: str | float | None = None, reblur_gamma: str | float | None = None, flow: FilePath | None = None,
-    flow_rate: float | None = None, supervised_loss: str | None = None,
+    flow_rate: float | None = None, supervised: FilePath | None = None, supervised_share: float | None = None,
+    supervised_loss: str | None = None,
     device: str = "auto", dtype: str = "auto", tile: str | int = "auto", offline: bool = False,
     worker: Worker | None = None, console: Reporter | None = None,
 ) -> Result:  # fmt: skip
@@ -85,7 +86,9 @@ def deblur_video(
     Args:
         source: the blurred video.
         destination: the file to write; it appears only when it is complete.
-        method: ``meta``, ``tta``, ``reblur2deblur`` or ``none``; the keywords from ``steps`` to ``supervised_loss``
+        adapt_together: other videos that are adapted to together with this one. Calls with one ``worker`` for the
+            videos of a group, in any order, adapt once.
+        method: ``meta``, ``reblur2deblur``, ``tta`` or ``none``; the keywords from ``steps`` to ``supervised_loss``
             are options of methods.
 
     Returns:
@@ -98,7 +101,9 @@ def deblur_video(
     keywords = locals()
     given = _given((entry.options for entry in METHODS.values()), keywords)
     chosen, compute = _pick(VideoOptions, keywords), _pick(ComputeOptions, keywords)
-    job = VideoJob(Path(source), Path(destination), chosen, method_options(method, given), compute)
+    others = [Path(path) for path in adapt_together]
+    group = tuple(sorted({Path(source), *others})) if others else ()
+    job = VideoJob(Path(source), Path(destination), chosen, method_options(method, given), compute, group)
     with kept(files_read(job)):
         return job.run(worker or Worker(job.compute, console))
 
@@ -159,7 +164,8 @@ def adapt(
     tta_pixels: int | None = None, tta_reblur: FilePath | None = None, recipe: str | None = None,
     reblur_weight: float | None = None, reblur_model: str | None = None, reblur_frames: int | None = None,
     tau: str | float | None = None, reblur_gamma: str | float | None = None, flow: FilePath | None = None,
-    flow_rate: float | None = None, supervised_loss: str | None = None,
+    flow_rate: float | None = None, supervised: FilePath | None = None, supervised_share: float | None = None,
+    supervised_loss: str | None = None,
     device: str = "auto", dtype: str = "auto", tile: str | int = "auto", offline: bool = False,
     worker: Worker | None = None, console: Reporter | None = None,
 ) -> Network:  # fmt: skip

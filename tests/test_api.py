@@ -15,6 +15,7 @@ from PIL import Image
 
 import deblurcli
 from deblurcli import api
+from deblurcli.cli.video import Together
 from deblurcli.methods import METHODS
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.image import ImageOptions
@@ -36,7 +37,7 @@ def names(*kinds: Any) -> set[str]:
 @pytest.mark.parametrize(
     ("function", "options"),
     [
-        (api.deblur_video, names(VideoOptions, ComputeOptions, *METHOD_OPTIONS)),
+        (api.deblur_video, names(VideoOptions, Together, ComputeOptions, *METHOD_OPTIONS)),
         (api.deblur_image, names(ImageOptions, ComputeOptions) | {"rate", "tta_pixels", "tta_reblur"}),
         (api.adapt, names(ComputeOptions, *METHOD_OPTIONS) | {"method", "network"}),
         (api.load, names(ComputeOptions) | {"network"}),

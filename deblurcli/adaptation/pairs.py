@@ -48,10 +48,7 @@ def draw_pair(
     side: int,
     reblur: Reblur,
     rng: np.random.Generator,
-    *,
-    identity: float = 0.0,
-    replay: float = 0.0,
-    mixed: bool = True,
+    shares: tuple[float, float] | None = None,
 ) -> Pair:
     """A pseudo pair made of a random piece of a patch, which is blurred with what lies around it.
 
@@ -59,15 +56,16 @@ def draw_pair(
         window: 1 x 5 x 3 x S x S in [0, 1].
         target: its pseudo-sharp centre, 1 x 3 x S x S in [0, 1].
         side: of the piece in pixels, at most S.
-        identity, replay: chances that the piece stays as the video shows it, and that it gets blur of every kind.
-        mixed: False: neither is drawn for.
+        shares: chances that the piece stays as the video shows it, and that it gets blur of every kind; where None,
+            neither, and nothing is drawn for it.
     """
     size = window.shape[-1]
     margin = min(MARGIN, (size - side) // 2)
     wide = side + 2 * margin
     y, x = (int(rng.integers(size - wide + 1)) for _ in range(2))
     window, target = cut_at(window, y, x, wide), cut_at(target, y, x, wide)
-    chance = float(rng.random()) if mixed else 1.0
+    identity, replay = shares or (0.0, 0.0)
+    chance = float(rng.random()) if shares else 1.0
     if chance < identity:
         blurred, border = window[:, WINDOW // 2], 0
     elif chance < identity + replay:

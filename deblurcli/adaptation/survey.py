@@ -37,7 +37,7 @@ class SupportPatch:
     y: int
     x: int
     frame: int = -1
-    """Index of the pseudo-sharp frame."""
+    """Index of the pseudo-sharp frame in its video."""
     score: float = float("inf")
     """Self-shift score of the pseudo-sharp crop; lower is sharper."""
     window: Tensor | None = None
@@ -60,6 +60,8 @@ class SupportPatch:
     five frames."""
     moments: int = 0
     """Moments seen so far that ``usual`` may be of."""
+    video: int = 0
+    """Index of its video among those that were surveyed together."""
 
     def clip(self, where: torch.device) -> Tensor:
         """The window as a batch of one on a device: 1 x 5 x 3 x S x S. Every patch of a survey has one."""
@@ -86,23 +88,34 @@ class Survey:
     Lower is sharper."""
     cuts: list[int] = field(default_factory=list)
     """Indices of the frames that begin a new shot, without the first frame."""
+    learnt: int | None = None
+    """How many of the patches, the first ones, are to be learnt from; None: as many as were asked for."""
+    videos: list[str] = field(default_factory=list)
+    """The names of the videos that were surveyed together; none of a single one."""
 
     @property
     def frames(self) -> int:
         """Number of frames."""
         return len(self.sharpness)
 
+    def parted(self, asked: int) -> tuple[list[SupportPatch], list[SupportPatch]]:
+        """The support set of ``asked`` patches, and the rest, which only judges."""
+        count = asked if self.learnt is None else self.learnt
+        return self.patches[:count], self.patches[count:]
+
     def facts(self) -> dict[str, Any]:
         """For the run report."""
-        return {
-            "frames": self.frames,
-            "cuts": self.cuts,
-            "patches": [
-                {"y": p.y, "x": p.x, "frame": p.frame, "score": round(p.score, 3), "contrast": round(p.contrast, 3)}
-                for p in self.patches
-            ],
-            "patch_size": self.size,
-        }
+        together = {"videos": self.videos} if self.videos else {}
+        patches = [
+            {"y": p.y, "x": p.x, "frame": p.frame, "score": round(p.score, 3), "contrast": round(p.contrast, 3)}
+            | ({"video": self.videos[p.video]} if self.videos else {})
+            for p in self.patches
+        ]
+        return together | {"frames": self.frames, "cuts": self.cuts, "patches": patches, "patch_size": self.size}
+
+    def __str__(self) -> str:
+        size = f"{len(self.patches)} patches of {self.size}x{self.size} out of {self.frames} frames"
+        return f"{size} of {len(self.videos)} videos together" if self.videos else size
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 from deblurcli.cli.inputs import Inputs, Outputs
 from deblurcli.cli.parameters import either, given
 from deblurcli.cli.session import Session
@@ -9,18 +12,29 @@ from deblurcli.errors import UsageError
 from deblurcli.jobs.batch import run_batch
 from deblurcli.jobs.plan import plan
 from deblurcli.media.inputs import VIDEOS
-from deblurcli.methods import METHODS, method_options
+from deblurcli.methods import METHODS, method_options, require_together
 from deblurcli.options.compute import ComputeOptions
+from deblurcli.options.option import Options, option
 from deblurcli.options.video import VideoOptions
 
 MethodOptions = either({name: entry.options for name, entry in METHODS.items()})
 """The options of all methods, None where not given."""
 
 
+@dataclass(frozen=True)
+class Together(Options):
+    """Whether the inputs are one thing to learn from; Python callers name the videos."""
+
+    adapt_together: bool = option(
+        False, "One adaptation to all inputs, for videos of one camera, where each would have its own.", "Method"
+    )
+
+
 def video(
     session: Session,
     inputs: Inputs,
     outputs: Outputs,
+    together: Together,
     options: VideoOptions,
     of_method: MethodOptions,  # type: ignore[valid-type]
     compute: ComputeOptions,
@@ -32,16 +46,22 @@ def video(
     named, and the exit code is 3. An output appears only when it is complete.
 
     Several inputs, a folder, or an OUT that is a folder make a batch: outputs get the names of their inputs, one
-    failure does not stop the rest, and a summary ends it. The paths of the written files go to stdout.
+    failure does not stop the rest, and a summary ends it. The paths of the written files go to stdout. Each input is
+    adapted to by itself or, with --adapt-together, all of them together.
     """
     method = method_options(options.method, given(of_method))
     from deblurcli.media.encoders import CONTAINERS
 
     planned = plan(inputs, outputs.output, VIDEOS, CONTAINERS, outputs.recursive)
-    if options.save_adapted is not None and len(planned.pairs) > 1:
-        raise UsageError("--save-adapted with several videos", "give one video")
+    group: list[Path] = []
+    if together.adapt_together:
+        missing = (source for source, out in planned.pairs if not (options.skip_existing and out.exists()))
+        group = sorted(missing)
+        require_together(method, len(group))
+    elif options.save_adapted is not None and len(planned.pairs) > 1:
+        raise UsageError("--save-adapted with several videos", "give one video, or --adapt-together")
     from deblurcli.jobs.video import VideoJob
     from deblurcli.restore.worker import Worker
 
-    jobs = [VideoJob(source, destination, options, method, compute) for source, destination in planned.pairs]
+    jobs = [VideoJob(source, out, options, method, compute, tuple(group)) for source, out in planned.pairs]
     run_batch(jobs, planned, Worker(compute, session.console))

@@ -162,7 +162,7 @@ class Network:
             raise UsageError(f"{path} is not a name of weights", "let it end in .safetensors")
         check_destination(path, overwrite=overwrite)
         facts = self.outcome.record() if self.outcome else {}
-        save_adapted(path, self._prepared.state(), self._placed.loaded, Path("frames"), facts)
+        save_adapted(path, self._prepared.state(), self._placed.loaded, "frames", facts)
 
     def _restored(self, picture: Picture, found: Image | Floats, around: list[Tensor]) -> Picture:
         change, broken = restore_frame(self._prepared, around)
@@ -177,4 +177,4 @@ class Network:
 def adapted(pictures: Iterable[Any], placed: Placed, options: Any, worker: Worker) -> Network:
     """A network prepared by a method for frames in memory, which are looked through once."""
     looked_at = (preview(opened(picture)) for picture in pictures)
-    return Network(placed, prepare(placed, PictureFootage(looked_at, "the frames"), options, worker))
+    return Network(placed, prepare(placed, [PictureFootage(looked_at, "the frames")], options, worker))

@@ -32,8 +32,10 @@ class Job(Protocol):
 
 
 def files_read(job: Any) -> Iterator[Path]:
-    """The files that a job reads: its source, and the weights that its options name, with what lies in their folder."""
+    """The files that a job reads: its source, the videos that it adapts to together with it, and the weights that its
+    options name, with what lies in their folder."""
     yield job.source
+    yield from getattr(job, "together", ())
     options = [getattr(job, each.name) for each in fields(job)]
     for path in (path for each in options if isinstance(each, Options) for path in weights_files(each)):
         yield path

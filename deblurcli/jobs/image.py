@@ -69,7 +69,7 @@ class ImageJob:
         if self.options.tta_steps:
             method = replace(self.tta, steps=self.options.tta_steps, adapt_per="frame")
         picture = page.rgb()
-        prepared = prepare(network, PictureFootage([picture], self.source.name), method, worker)
+        prepared = prepare(network, [PictureFootage([picture], self.source.name)], method, worker)
         change, broken = restore_frame(prepared, [picture] * prepared.window)
         if broken:
             result.differences.append("the result came out broken; the input was written instead")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections import Counter
+from collections.abc import Generator, Hashable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,17 +11,17 @@ from typing import Any
 
 from deblurcli.adaptation.outcome import Outcome, Prepared
 from deblurcli.adaptation.update import OUT_OF_MEMORY
-from deblurcli.errors import UsageError
+from deblurcli.errors import InputError, UsageError
 from deblurcli.files import check_destination
 from deblurcli.jobs.result import Result
 from deblurcli.media.footage import Footage, VideoFootage, shots
 from deblurcli.media.reader import VideoReader
 from deblurcli.media.writer import VideoWriter
-from deblurcli.methods import prepare, prepared_for
+from deblurcli.methods import prepare, prepared_for, require_together
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.video import VideoOptions
 from deblurcli.restore.pipeline import Restoration, restore_video
-from deblurcli.restore.worker import Placed, Worker
+from deblurcli.restore.worker import Placed, Worker, state_of
 from deblurcli.weights.save import save_adapted
 
 
@@ -33,6 +34,8 @@ class VideoJob:
         destination: the file to write; it appears only when complete.
         method: the options of the method that ``options`` names.
         compute: for the worker that runs it.
+        together: videos that the method is prepared for once, for all jobs with the same ones and one worker; empty
+            where it is prepared for this video alone.
     """
 
     source: Path
@@ -40,6 +43,7 @@ class VideoJob:
     options: VideoOptions
     method: Any
     compute: ComputeOptions
+    together: tuple[Path, ...] = ()
 
     @property
     def per_shot(self) -> bool:
@@ -55,7 +59,9 @@ class VideoJob:
         options, console = self.options, worker.console
         if options.skip_existing and self.destination.exists():
             return Result(self.destination, lines=[f"{self.destination} exists, skipped"], facts={"skipped": True})
-        if options.save_adapted is not None:
+        if self.together:
+            require_together(self.method, len(self.together))
+        if options.save_adapted is not None and not (self.together and worker.has(self._group())):
             self._require_savable(options.save_adapted)
         network = worker.place(options.network, "video", "deblur")
         outcomes: list[Outcome] = []
@@ -106,7 +112,7 @@ class VideoJob:
             raise UsageError(f"--save-adapted with --adapt-per {per}", "one file holds one network: adapt per video")
         if path.suffix != ".safetensors":
             raise UsageError(f"--save-adapted {path} is not a name of weights", "let it end in .safetensors")
-        check_destination(path, [self.source, Path(self.options.network)], self.options.overwrite)
+        check_destination(path, [self.source, *self.together, Path(self.options.network)], self.options.overwrite)
 
     def _spans(self, footage: Footage) -> Generator[Footage, None, None]:
         """The parts of the video that the method is prepared for: one at least, even of a video without frames."""
@@ -121,18 +127,50 @@ class VideoJob:
     ) -> Iterator[Prepared]:
         """The method for one span after the other, prepared when it is asked for: memory does not grow with shots.
 
-        What adapted is saved if asked for, and its outcome kept.
+        What adapted is saved if asked for, and its outcome kept. Where several videos are adapted to together, the
+        first of their jobs prepares the method for all.
         """
         for span in spans:
-            prepared = prepare(network, span, self.method, worker)
-            outcome, path = prepared.outcome, self.options.save_adapted
-            if outcome is not None:
-                outcomes.append(outcome)
-                if path is not None and outcome.kept:
-                    adaptation = {"method": outcome.method, "options": asdict(self.method)}
-                    adaptation |= {"camera": outcome.facts["camera"]} if "camera" in outcome.facts else {}
-                    save_adapted(path, prepared.state(), network.loaded, self.source, adaptation)
+            if self.together:
+                prepared = worker.shared(self._group(), lambda: self._prepared_together(network, worker))
+            else:
+                prepared = self._saved(prepare(network, [span], self.method, worker), network, self.source.name)
+            if prepared.outcome is not None:
+                outcomes.append(prepared.outcome)
             yield prepared
+
+    def _group(self) -> Hashable:
+        """What an adaptation to several videos depends on: equal for the jobs that share it."""
+        files = [state_of(path) for path in (*self.together, Path(self.options.network))]
+        return (*files, self.method, self.options.strict, self.options.save_adapted)
+
+    def _prepared_together(self, network: Placed, worker: Worker) -> Prepared:
+        """The method prepared for all the videos. One that cannot be read is named and left out."""
+        worker.console.note(f"adapting to {len(self.together)} videos together")
+        called = Counter(path.name for path in self.together)
+        footages: list[Footage] = []
+        for path in self.together:
+            try:
+                footage = VideoFootage(path, strict=self.options.strict)
+            except InputError as error:
+                worker.console.warn(f"{path.name} is not adapted to: {error}")
+            else:
+                footage.name = path.name if called[path.name] == 1 else str(path)
+                footages.append(footage)
+        if not footages:
+            raise InputError("none of the videos to adapt to together can be read", "the lines above say why")
+        prepared = prepare(network, footages, self.method, worker)
+        facts = prepared.outcome.facts if prepared.outcome is not None else {}
+        return self._saved(prepared, network, ", ".join(facts.get("videos", [footages[0].name])))
+
+    def _saved(self, prepared: Prepared, network: Placed, source: str) -> Prepared:
+        """The same, saved if that was asked for and the adaptation kept. ``source``: what it was adapted to."""
+        outcome, path = prepared.outcome, self.options.save_adapted
+        if outcome is not None and path is not None and outcome.kept:
+            adaptation = {"method": outcome.method, "options": asdict(self.method)}
+            adaptation |= {"camera": outcome.facts["camera"]} if "camera" in outcome.facts else {}
+            save_adapted(path, prepared.state(), network.loaded, source, adaptation)
+        return prepared
 
 
 def tell_outcome(result: Result, outcome: Outcome) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +31,15 @@ class Entry:
     ``adapt_per``: one of ``per``, where there is more than one."""
     per: tuple[str, ...] = ("video",)
     """``shot``: prepared anew for each shot. ``frame``: what is prepared adapts to each frame by itself."""
+    shared: str = ""
+    """The option whose number is parted among videos that are adapted to together; empty where that cannot be."""
 
 
 METHODS = {
     "none": Entry("none", NoneOptions),
-    "meta": Entry("meta", MetaOptions, per=("video", "shot")),
-    "tta": Entry("tta", TtaOptions, per=("video", "frame")),
-    "reblur2deblur": Entry("reblur2deblur", Reblur2DeblurOptions, per=("video", "shot")),
+    "meta": Entry("meta", MetaOptions, per=("video", "shot"), shared="patches"),
+    "tta": Entry("tta", TtaOptions, per=("video", "frame"), shared="tta_frames"),
+    "reblur2deblur": Entry("reblur2deblur", Reblur2DeblurOptions, per=("video", "shot"), shared="patches"),
 }
 
 
@@ -62,18 +65,33 @@ def prepared_for(options: Any) -> str:
     return str(getattr(options, "adapt_per", "video"))
 
 
-def prepare(network: Placed, footage: Footage, options: Any, worker: Worker) -> Prepared:
+def require_together(options: Any, videos: int) -> None:
+    """Refuse to adapt to several videos together by a method that cannot. Raises UsageError."""
+    method, per = name_of(options), prepared_for(options)
+    if not (shared := METHODS[method].shared):
+        able = " or ".join(name for name, entry in METHODS.items() if entry.shared)
+        raise UsageError(f"--adapt-together with --method {method}", f"give --method {able}, or leave it out")
+    if per != "video":
+        raise UsageError(f"--adapt-together with --adapt-per {per}", "give --adapt-per video, or leave one out")
+    if videos > getattr(options, shared):
+        flag = f"--{shared.replace('_', '-')}"
+        found = f"--adapt-together with {videos} videos, which would share {flag} {getattr(options, shared)}"
+        raise UsageError(found, f"give {flag} {videos} or more, or fewer videos")
+
+
+def prepare(network: Placed, footages: Sequence[Footage], options: Any, worker: Worker) -> Prepared:
     """Make a method ready for a video or a shot, or for frames from memory: adapt the network to it, say.
 
     Args:
         network: on its device; shared with other jobs, and left as it is.
-        footage: looked through as often as the method needs, which is once at most for the shot of a video.
+        footages: what is adapted to: one, or several together, of which each then has its share. Looked through as
+            often as the method needs, which is once at most for the shot of a video.
         options: the method's; their type says which.
 
     Raises:
-        InputError: the footage cannot be read.
+        InputError: no footage can be read. Of several, one that cannot be is named and left out.
         WeightsError, OfflineError: another network that the method needs is missing or refused.
         UsageError: the options do not fit the network.
     """
     module = importlib.import_module(f"{__name__}.{METHODS[name_of(options)].module}")
-    return module.prepare(network, footage, options, worker)
+    return module.prepare(network, footages, options, worker)

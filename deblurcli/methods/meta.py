@@ -30,7 +30,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -41,6 +41,7 @@ from deblurcli.adaptation.agreement import Agreement
 from deblurcli.adaptation.budget import LEAST_UPDATES, affordable
 from deblurcli.adaptation.camera import Alignment, Camera, align, camera_of
 from deblurcli.adaptation.flow import FlowBlur, fit_flow
+from deblurcli.adaptation.group import surveyed
 from deblurcli.adaptation.guard import MIN_GAIN, Diverged, Guard, require_finite_weights
 from deblurcli.adaptation.initial import initial_weights
 from deblurcli.adaptation.outcome import Outcome, PreparedNetwork
@@ -58,7 +59,7 @@ from deblurcli.adaptation.pairs import (
 )
 from deblurcli.adaptation.reblurring_network import learn_to_reblur
 from deblurcli.adaptation.strata import Strata, strata_of
-from deblurcli.adaptation.survey import HELD_OUT, WINDOW, SupportPatch, Survey, counted, survey
+from deblurcli.adaptation.survey import WINDOW, SupportPatch, Survey
 from deblurcli.adaptation.update import adaptation_device, set_dropout, undone_without_memory, update
 from deblurcli.console import Reporter
 from deblurcli.media.footage import Footage
@@ -70,11 +71,11 @@ USUAL_CROP = 192
 """Side in pixels of what an update learns from with a fitted model of blur: more updates pay more than larger ones."""
 
 
-def prepare(network: Placed, footage: Footage, options: MetaOptions, worker: Worker) -> PreparedNetwork:
-    """Survey the footage, which is looked through once, and adapt the network to it.
+def prepare(network: Placed, footages: Sequence[Footage], options: MetaOptions, worker: Worker) -> PreparedNetwork:
+    """Survey the footage, which is looked through once, and adapt the network to it; several to all of them together.
 
     Raises:
-        InputError: the footage cannot be read.
+        InputError: no footage can be read.
         WeightsError: weights to adapt from, or the networks that the reblurring needs, are missing or refused.
         UsageError: the weights to adapt from are another network's.
         OfflineError: weights would have to be fetched, but cannot be, or must not.
@@ -85,15 +86,14 @@ def prepare(network: Placed, footage: Footage, options: MetaOptions, worker: Wor
         reblur = worker.place("default", "meta", "reblur")
         critic = worker.place(options.critic, "meta", "critic")
     started = time.monotonic()
-    frames = counted(footage.previews(), footage.total, console)
-    found = survey(frames, patches=options.patches + HELD_OUT, size=options.patch_size, seed=options.seed)
-    surveyed = time.monotonic()
+    found = surveyed(footages, options, console)
+    looked = time.monotonic()
     modules = {
         name: used.module for name, used in (("initial", initial), ("reblur", reblur), ("critic", critic)) if used
     }
     adapted, outcome = adapt(network, found, options, console, **modules)
-    outcome.seconds = time.monotonic() - surveyed
-    outcome.facts["survey_seconds"] = round(surveyed - started, 2)
+    outcome.seconds = time.monotonic() - looked
+    outcome.facts["survey_seconds"] = round(looked - started, 2)
     outcome.weights = {used.name: used.sha256 for used in (initial, reblur, critic) if used}
     return PreparedNetwork(network, worker.tile, outcome, adapted)
 
@@ -116,7 +116,7 @@ def adapt(
     pairs of pseudo-blurred and pseudo-sharp patches.
 
     Args:
-        found: the first ``options.patches`` patches are the support set, the rest only judge the outcome.
+        found: the patches to learn from, ``options.patches`` in all, and those that only judge the outcome.
         initial: weights to adapt from, in a module of the same form as the part of ``network`` that adapts.
         reblur, critic: on the network's device. All modules stay as they are: copies are adapted.
 
@@ -148,8 +148,7 @@ def adapt(
         except Diverged as error:
             outcome.kept, outcome.reason = False, str(error)
     steps, facts = sum(map(len, outcome.losses.values())), outcome.facts
-    sizes = f"{len(found.patches)} patches of {found.size}x{found.size} out of {found.frames} frames"
-    outcome.work = f"{steps} steps on {sizes}"
+    outcome.work = f"{steps} steps on {found}"
     if options.guard != "off":
         outcome.gain = f"about {facts['gain']:+.2f} dB, by what the guard sees"
     if not outcome.kept:
@@ -166,11 +165,11 @@ class _Adaptation:
         self.network, self.found, self.options, self.console = network, found, options, console
         self.outcome = outcome
         self.device = adaptation_device(network.device)
-        self.support, self.held_out = found.patches[: options.patches], found.patches[options.patches :]
+        self.support, self.held_out = found.parted(options.patches)
         self.rng = np.random.default_rng(options.seed)
         self.side = min(options.crop or (found.size if options.learnt else USUAL_CROP), found.size)
         self.steps = affordable(found, options, self.side, alone=bool(network.spec.alone)) if self.support else 0
-        self.targets: dict[tuple[int, int], Tensor] = {}
+        self.targets: dict[tuple[int, int, int], Tensor] = {}
         self.strata: Strata | None = None
         """What the guard goes by, where it is they."""
 
@@ -196,7 +195,7 @@ class _Adaptation:
         for count, patch in enumerate(learnt_from):
             self.console.progress("learning the blur", count, len(learnt_from))
             target = pseudo_sharp(self.network.module, spec, patch, options, self.device)
-            self.targets[patch.y, patch.x] = target
+            self.targets[patch.video, patch.y, patch.x] = target
         alignment = flow = None
         if options.reblurring == "camera" or options.guard == "agreement":
             alignment = align(self.found.patches, self.device.where)
@@ -338,9 +337,9 @@ class _Adaptation:
         self, module: nn.Module, patch: SupportPatch, make_pair: Reblur, draw: np.random.Generator, side: int
     ) -> Tensor:
         """The loss on a pseudo pair made of a piece of a patch, ``side`` pixels wide, with what lies around it."""
-        options, window, target = self.options, patch.clip(self.device.where), self.targets[patch.y, patch.x]
-        shares = {"identity": options.identity, "replay": options.replay}
-        pair = draw_pair(window, target, side, make_pair, draw, **shares, mixed=not options.learnt)
+        options, window = self.options, patch.clip(self.device.where)
+        target, shares = self.targets[patch.video, patch.y, patch.x], (options.identity, options.replay)
+        pair = draw_pair(window, target, side, make_pair, draw, shares=None if options.learnt else shares)
         shown = (pair.window, pair.blurred, pair.target, pair.border)
         return deblur_loss(module, self.network.spec, *shown, self.device, fusing=options.part == "fusion")
 

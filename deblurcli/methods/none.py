@@ -5,12 +5,14 @@ What differs from a paper: nothing, there is none.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from deblurcli.adaptation.outcome import PreparedNetwork
 from deblurcli.media.footage import Footage
 from deblurcli.options.none import NoneOptions
 from deblurcli.restore.worker import Placed, Worker
 
 
-def prepare(network: Placed, footage: Footage, options: NoneOptions, worker: Worker) -> PreparedNetwork:
-    """The network as it is. The footage is not looked at."""
+def prepare(network: Placed, footages: Sequence[Footage], options: NoneOptions, worker: Worker) -> PreparedNetwork:
+    """The network as it is. No footage is looked at."""
     return PreparedNetwork(network, worker.tile)

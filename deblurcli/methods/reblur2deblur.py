@@ -7,22 +7,25 @@ would be content with frames left as they are; it is added, with a weight of 0.1
 What differs from the paper, unless ``recipe = paper``:
 
 - Half of the exposure, tau, and the camera's response are fitted to the video (:mod:`deblurcli.adaptation.flow`); the
-  paper has a tau of 1 and averages display values. A kernel reaches several warps along each segment, where the
-  paper's has the two ends.
-- What another frame hides, or what comes from outside of the piece, does not count.
+  paper has a tau of 1 and averages display values.
+- Half of the supervised pairs are the video's own sharpest patches, restored, under the blur of its other moments, as
+  in :mod:`deblurcli.methods.meta`.
 - The supervised loss is the network's own, scaled to be as steep as the paper's mean squared error.
+- What another frame hides, or what comes from outside of the piece, does not count.
 - The flow network stays as it is (``flow_rate``).
 - It starts from meta-learned weights where some are registered for the network, the moving average of the weights is
   the result, and a guard undoes what does not pay.
 
-In both recipes:
+With both recipes:
 
-- The supervised pairs are made from the video's own sharpest patches (as in :mod:`deblurcli.methods.meta`), where the
-  paper goes on with the training set.
-- Running statistics of norms stay as they were trained, and there is no dropout. A norm with the statistics of its own
-  picture has none to keep.
+- The other supervised pairs come from photos in the package or from the user; the paper goes on with the training set.
+  There are as many pairs as moments of the video in an update; the paper does not say how many it has.
+- The mean of warps is that of as many as the motion is long, where the paper's has the two ends.
+- Running statistics of norms stay as they were trained, and there is no dropout: a batch of pieces of one video would
+  spoil them.
 - Of a network with a part that restores each frame alone, that part adapts.
-- The rate is halved after 15, 25 and 50 % of the updates: the paper's "30, 50 and 100 epochs", read as updates of 200.
+- The rates are halved after 15, 25 and 50 % of the updates: the paper's "30, 50 and 100 epochs", read as updates of
+  its 200.
 """
 
 from __future__ import annotations
@@ -30,9 +33,8 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import asdict
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
@@ -41,22 +43,17 @@ from torch import Tensor, nn
 from deblurcli.adaptation.balance import Balanced, Criterion
 from deblurcli.adaptation.flow import FlowBlur, fit_flow
 from deblurcli.adaptation.flow_estimate import Flow, flow_of
+from deblurcli.adaptation.group import surveyed
 from deblurcli.adaptation.guard import MIN_GAIN, Diverged, Guard, require_finite_weights
 from deblurcli.adaptation.initial import initial_weights
 from deblurcli.adaptation.outcome import Outcome, PreparedNetwork
-from deblurcli.adaptation.pairs import (
-    centre_crop,
-    cut_at,
-    deblur_loss,
-    draw_pair,
-    restored_alone,
-    shuffled,
-    trainable,
-)
+from deblurcli.adaptation.own_pairs import Mixed, OwnPairs, batch_of
+from deblurcli.adaptation.pairs import centre_crop, cut_at, deblur_loss, restored_alone, shuffled, trainable
 from deblurcli.adaptation.reblur_loss import FRAMES, ReblurLoss, restored_in_a_row
 from deblurcli.adaptation.reblurring_flow import FlowReblurring
 from deblurcli.adaptation.strata import Strata, strata_of
-from deblurcli.adaptation.survey import HELD_OUT, Survey, counted, survey
+from deblurcli.adaptation.supervised import Supervised, supervised_of
+from deblurcli.adaptation.survey import Survey
 from deblurcli.adaptation.update import adaptation_device, set_dropout, undone_without_memory, update
 from deblurcli.console import Reporter
 from deblurcli.losses import LOSSES, mse
@@ -81,32 +78,26 @@ JUDGED, JUDGED_SIDE = 8, 192
 """Moments whose residual is told, at most, and the side of their pieces in pixels."""
 
 
-def prepare(network: Placed, footage: Footage, options: Reblur2DeblurOptions, worker: Worker) -> PreparedNetwork:
-    """Survey the footage, which is looked through once, and adapt the network to it.
+def prepare(
+    network: Placed, footages: Sequence[Footage], options: Reblur2DeblurOptions, worker: Worker
+) -> PreparedNetwork:
+    """Survey the footage, which is looked through once, and adapt the network to it; several to all of them together.
 
     Raises:
-        InputError: the footage cannot be read.
+        InputError: no footage can be read, or the supervised pairs cannot be.
         WeightsError: weights to adapt from, or those of the flow, are missing or refused.
         UsageError: the weights to adapt from are another network's, or there is no such flow.
         OfflineError: weights would have to be fetched, but cannot be, or must not.
     """
-    console, initial = worker.console, initial_weights(network, options, worker)
-    flow = flow_of(options.flow, worker)
+    console, supervised = worker.console, supervised_of(options.supervised)
+    initial, flow = initial_weights(network, options, worker), flow_of(options.flow, worker)
     started = time.monotonic()
-    frames = counted(footage.previews(), footage.total, console)
-    found = survey(
-        frames,
-        patches=options.patches + HELD_OUT,
-        size=options.patch_size,
-        seed=options.seed,
-        moment=moment_of(network.spec),
-        usual=USUAL,
-    )
-    surveyed = time.monotonic()
+    found = surveyed(footages, options, console, moment=moment_of(network.spec), usual=USUAL)
+    looked = time.monotonic()
     module = None if initial is None else initial.module
-    adapted, outcome = adapt(network, found, flow, options, console, initial=module)
-    outcome.seconds = time.monotonic() - surveyed
-    outcome.facts["survey_seconds"] = round(surveyed - started, 2)
+    adapted, outcome = adapt(network, found, flow, supervised, options, console, initial=module)
+    outcome.seconds = time.monotonic() - looked
+    outcome.facts["survey_seconds"] = round(looked - started, 2)
     outcome.weights = {} if initial is None else {initial.name: initial.sha256}
     outcome.weights |= {flow.name: flow.sha256} if flow.sha256 else {}
     return PreparedNetwork(network, worker.tile, outcome, adapted)
@@ -114,24 +105,31 @@ def prepare(network: Placed, footage: Footage, options: Reblur2DeblurOptions, wo
 
 def moment_of(spec: NetworkSpec) -> int:
     """Frames in a row from which a network, or its part that adapts, restores three."""
-    return FRAMES + (1 if spec.alone else spec.window) - 1
+    return FRAMES + frames_of(spec) - 1
+
+
+def frames_of(spec: NetworkSpec) -> int:
+    """Frames that a network, or its part that adapts, takes."""
+    return 1 if spec.alone else spec.window
 
 
 def adapt(
     network: Placed,
     found: Survey,
     flow: Flow,
+    supervised: Supervised,
     options: Reblur2DeblurOptions,
     console: Reporter,
     *,
     initial: nn.Module | None = None,
 ) -> tuple[nn.Module, Outcome]:
-    """Lower the sum of the supervised and the self-supervised loss (Reblur2Deblur, equation 2).
+    """Lower the sum of the supervised and the self-supervised loss (Reblur2Deblur, section 3.3).
 
     Args:
-        found: with moments of :func:`moment_of` frames. The first ``options.patches`` patches are learnt from, the
-            rest only judge the outcome.
+        found: with moments of :func:`moment_of` frames. Patches to learn from, ``options.patches`` in all, and those
+            that only judge the outcome.
         flow: between restored frames.
+        supervised: pairs besides those that the video gives.
         initial: weights to adapt from, in a module of the same form as the part of ``network`` that adapts.
 
     All modules stay as they are: copies are adapted.
@@ -139,6 +137,9 @@ def adapt(
     Returns:
         The network to restore with, in eval mode, which is ``network.module`` itself when the adaptation was undone;
         and what was done.
+
+    Raises:
+        InputError: a supervised pair cannot be read.
     """
     losses: dict[str, list[float]] = {"reblur_losses": [], "supervised_losses": []}
     outcome = Outcome("reblur2deblur", reason="the guard found it better", losses=losses)
@@ -153,6 +154,7 @@ def adapt(
         "tau": None,
         "gamma": None,
         "residual": {},
+        "supervised": "",
         "precision": adaptation_device(network.device).precision,
         **found.facts(),
         "options": asdict(options),
@@ -160,12 +162,11 @@ def adapt(
     adapted = network.module
     try:
         with undone_without_memory():
-            adapted = _Adaptation(network, found, flow, options, console, outcome).run(initial)
+            learning = _Adaptation(network, found, flow, options, console, outcome)
+            adapted = learning.run(initial, supervised)
     except Diverged as error:
         outcome.kept, outcome.reason = False, str(error)
-    done = len(outcome.losses["reblur_losses"])
-    sizes = f"{len(found.patches)} patches of {found.size}x{found.size} out of {found.frames} frames"
-    outcome.work = f"{done} steps on {sizes}"
+    outcome.work = f"{len(losses['reblur_losses'])} steps on {found}"
     if options.guard != "off":
         outcome.gain = f"about {outcome.facts['gain']:+.2f} dB, by what the guard sees"
     if not outcome.kept:
@@ -187,7 +188,8 @@ class _Adaptation:
     ) -> None:
         self.network, self.options, self.console, self.outcome = network, options, console, outcome
         self.device = adaptation_device(network.device)
-        self.support, self.held_out = found.patches[: options.patches], found.patches[options.patches :]
+        self.frames = frames_of(network.spec)
+        self.support, self.held_out = found.parted(options.patches)
         self.moments = [moment for patch in self.support for moment in patch.usual]
         self.rng = np.random.default_rng(options.seed)
         self.side = min(options.crop, found.size)
@@ -195,30 +197,30 @@ class _Adaptation:
         if options.flow_rate and flow.module is not None:
             self.flow = flow.tuned(copy.deepcopy(flow.module).requires_grad_(True))
         self.strata: Strata | None = None
+        """What the guard goes by."""
 
-    def run(self, initial: nn.Module | None) -> nn.Module:
+    def run(self, initial: nn.Module | None, supervised: Supervised) -> nn.Module:
         """The adapted network, or the best one that the guard saw. Raises Diverged: to be undone."""
         options, spec = self.options, self.network.spec
         if not self.moments:
             raise Diverged(f"no shot has the {moment_of(spec)} frames in a row that explain one of them")
-        self.console.progress("learning the blur", 0, 1)
-        blur = fit_flow(self.support + self.held_out, self.restored_alone)
-        self.outcome.facts["flow"] = blur.facts()
+        self.console.progress("learning the blur", 0, len(self.support))
+        blur = self.fitted()
         reblurring = self.reblurring(blur)
         adapted = copy.deepcopy(self.network.module).requires_grad_(False)
         set_dropout(adapted, False)
         if initial is not None:
             adapted.get_submodule(spec.alone).load_state_dict(initial.state_dict())
-        targets = [self.restored_alone(patch.clip(self.device.where)) for patch in self.support]
-        result = adapted if options.papers else copy.deepcopy(adapted)
-        guard = None
-        if options.guard != "off":
+        result, guard = adapted if options.papers else copy.deepcopy(adapted), None
+        if options.guard != "off" and blur is not None:
             judging = self.held_out or self.support
             self.strata = strata_of(blur, judging, self.network, self.device, options.seed)
             unadapted = self.network.module.state_dict()
             guard = Guard(result, torch.no_grad()(self.strata.gain), unadapted, MIN_GAIN["strata"])
+        source, examples = self.sources(blur, supervised)
+        self.outcome.facts["supervised"] = str(source)
         before = self.residual(self.network.module, reblurring)
-        self.learn(adapted, result, reblurring, blur, targets, guard)
+        self.learn(adapted, result, reblurring, source, self.criterion(examples), guard)
         self.settle(result, guard)
         after = self.residual(result, reblurring)
         self.outcome.facts["residual"] = {"before": round(before, 2), "after": round(after, 2)}
@@ -228,26 +230,59 @@ class _Adaptation:
         """The middle of a window (1 x 5 x 3 x S x S) as the part of the unadapted network that adapts restores it."""
         return restored_alone(self.network.module, self.network.spec, window.to(self.device.where), self.device)
 
+    def fitted(self) -> FlowBlur | None:
+        """The video's blur; None where it is not known, and no guard needs it. Raises Diverged: to be undone."""
+        try:
+            blur = fit_flow(self.support + self.held_out, self.restored_alone)
+        except Diverged:
+            if self.options.guard != "off":
+                raise
+            return None
+        self.outcome.facts["flow"] = blur.facts()
+        return blur
+
     def reblurring(self, blur: FlowBlur | None) -> ReblurLoss:
         """The self-supervised loss, with what is known of the video's exposure and response."""
         options, facts = self.options, self.outcome.facts
         tau = options.given_tau or (TAU if blur is None else blur.share / 2)
-        gamma = options.given_gamma or (GAMMA if blur is None else float(blur.response.gamma))
-        facts["tau"], facts["gamma"] = round(tau, 3), None if options.reblur_gamma == "off" else round(gamma, 2)
-        response = None
+        facts["tau"], response = round(tau, 3), None
         if options.reblur_gamma != "off":
+            gamma = options.given_gamma or (GAMMA if blur is None else float(blur.response.gamma))
             response = Response(torch.tensor([gamma]), torch.zeros(1)).to(self.device.where)
+            facts["gamma"] = round(gamma, 2)
         model = FlowReblurring(options.reblur_model, tau, response)
         edge = 0 if options.papers else EDGE
         return ReblurLoss(model, self.flow, options.reblur_frames, edge, masked=not options.papers)
+
+    def sources(self, blur: FlowBlur | None, given: Supervised) -> tuple[Supervised, Supervised]:
+        """The supervised pairs to learn from, and the same without those that only keep what is sharp."""
+        share = self.options.supervised_share
+        if blur is None or share == 1:
+            return given, given
+        targets = [self.restored_alone(patch.clip(self.device.where)) for patch in self.support]
+        own = OwnPairs(self.support, targets, blur)
+        keeping = replace(own, identity=self.options.identity)
+        return (keeping, own) if not share else (Mixed(keeping, given, share), Mixed(own, given, share))
+
+    def criterion(self, examples: Supervised) -> Criterion:
+        """The supervised loss. The network's own gets the weight that makes it as steep as the mean squared error."""
+        if self.options.supervised_loss == "mse":
+            return mse
+        found = Balanced(LOSSES[self.network.spec.loss])
+        rng = np.random.default_rng([self.options.seed, 3])
+        with torch.no_grad():
+            for _ in range(EXAMPLES):
+                self.supervised(self.network.module, examples, found.look, 1, rng)
+        self.outcome.facts["supervised_scale"] = float(f"{found.scale:.3g}")
+        return found
 
     def learn(
         self,
         adapted: nn.Module,
         averaged: nn.Module,
         reblurring: ReblurLoss,
-        blur: FlowBlur,
-        targets: list[Tensor],
+        source: Supervised,
+        criterion: Criterion,
         guard: Guard | None,
     ) -> None:
         """The updates; ``averaged`` is ``adapted`` itself, or becomes the average of its weights."""
@@ -258,11 +293,9 @@ class _Adaptation:
             groups.append({"params": list(self.flow.module.parameters()), "lr": options.flow_rate})
         optimiser = torch.optim.Adam(groups, fused=self.device.where.type != "mps")
         rates = [group["lr"] for group in optimiser.param_groups]
-        criterion = self.criterion(blur, targets)
         for parameter in moving:
             parameter.requires_grad_(True)
         shown = shuffled(len(self.moments), options.steps * options.batch, self.rng)
-        paired = shuffled(len(self.support), options.steps * options.batch, self.rng)
 
         def losses(step: int) -> Iterator[Tensor]:
             halvings = sum(step >= share * options.steps for share in HALVED_AFTER)
@@ -270,17 +303,13 @@ class _Adaptation:
                 group["lr"] = rate * 0.5**halvings
             for values in trace.values():  # of a try for which memory did not suffice
                 del values[step:]
-            turn = slice(step * options.batch, (step + 1) * options.batch)
-            found = [
-                self.supervised(adapted, blur, index, targets[index], criterion, self.rng) for index in paired[turn]
-            ]
-            loss = torch.stack(found).mean()
-            trace["supervised_losses"].append(float(loss.detach()))
+            loss = self.supervised(adapted, source, criterion, options.batch, self.rng)
             yield loss
-            clips = torch.cat([self.piece(self.moments[index]) for index in shown[turn]])
-            loss = self.explained(adapted, reblurring, clips)
-            trace["reblur_losses"].append(float(loss.detach()))
+            trace["supervised_losses"].append(float(loss.detach()))
+            turn = slice(step * options.batch, (step + 1) * options.batch)
+            loss = self.explained(adapted, reblurring, self.pieces([self.moments[index] for index in shown[turn]]))
             yield options.reblur_weight * loss
+            trace["reblur_losses"].append(float(loss.detach()))
 
         update(
             optimiser,
@@ -292,41 +321,20 @@ class _Adaptation:
             average=None if averaged is adapted else (averaged, adapted),
         )
 
-    def criterion(self, blur: FlowBlur, targets: list[Tensor]) -> Criterion:
-        """The supervised loss. The network's own gets the weight that makes it as steep as the mean squared error."""
-        if self.options.supervised_loss == "mse":
-            return mse
-        found = Balanced(LOSSES[self.network.spec.loss])
-        rng = np.random.default_rng([self.options.seed, 3])
-        with torch.no_grad():
-            for number in range(EXAMPLES):
-                index = number % len(targets)
-                self.supervised(self.network.module, blur, index, targets[index], found.look, rng, identity=0.0)
-        self.outcome.facts["supervised_scale"] = float(f"{found.scale:.3g}")
-        return found
-
     def supervised(
-        self,
-        module: nn.Module,
-        blur: FlowBlur,
-        index: int,
-        target: Tensor,
-        criterion: Criterion,
-        rng: np.random.Generator,
-        identity: float | None = None,
+        self, module: nn.Module, source: Supervised, criterion: Criterion, count: int, rng: np.random.Generator
     ) -> Tensor:
-        """The supervised loss on a pair made of a sharp patch and the blur of another moment of the video."""
-        identity = self.options.identity if identity is None else identity
-        window = self.support[index].clip(self.device.where)
-        reblur = partial(_blurred, blur)
-        pair = draw_pair(window, target, self.side, reblur, rng, identity=identity)
-        shown = (pair.window, pair.blurred, pair.target, pair.border)
-        return deblur_loss(module, self.network.spec, *shown, self.device, criterion=criterion)
+        """The supervised loss on some pairs."""
+        clips, sharp, border = batch_of(source, count, rng, self.side, self.frames, self.device.where)
+        blurred = clips[:, self.frames // 2]
+        return deblur_loss(module, self.network.spec, clips, blurred, sharp, border, self.device, criterion=criterion)
 
-    def piece(self, moment: Tensor) -> Tensor:
-        """A random piece of a moment (T x 3 x S x S), 1 x T x 3 x ``side`` x ``side``."""
-        y, x = (int(self.rng.integers(moment.shape[-1] - self.side + 1)) for _ in range(2))
-        return cut_at(moment, y, x, self.side)[None].to(self.device.where)
+    def pieces(self, moments: list[Tensor]) -> Tensor:
+        """A random piece of each of N moments (T x 3 x S x S), N x T x 3 x ``side`` x ``side``."""
+        room = moments[0].shape[-1] - self.side + 1
+        places = self.rng.integers(room, size=(len(moments), 2)).tolist()
+        cut = [cut_at(moment, y, x, self.side) for moment, (y, x) in zip(moments, places, strict=True)]
+        return torch.stack(cut).to(self.device.where)
 
     def explained(self, module: nn.Module, reblurring: ReblurLoss, clips: Tensor) -> Tensor:
         """The self-supervised loss of some clips (N x T x 3 x S x S)."""
@@ -353,17 +361,11 @@ class _Adaptation:
     def settle(self, adapted: nn.Module, guard: Guard | None) -> None:
         """Keep the best weights, and say so, or raise Diverged where they are not worth it."""
         outcome, facts = self.outcome, self.outcome.facts
-        if guard is None:
+        if guard is None or self.strata is None:
             require_finite_weights(adapted, "deblurring")
             facts["best_step"], outcome.reason = self.options.steps, "without a guard"
         elif self.options.steps:
             worth_it = guard.settle()
-            assert self.strata is not None
             facts |= guard.facts() | {"strata": self.strata.facts(guard.best)}
             if not worth_it:
                 raise Diverged(guard.refusal())
-
-
-def _blurred(blur: FlowBlur, window: Tensor, target: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor, int]:
-    """As :data:`deblurcli.adaptation.pairs.Reblur`: the target under the blur of another moment of the video."""
-    return blur.blur(target, rng, noisy=False)

@@ -25,13 +25,14 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
+from deblurcli.adaptation.group import seen_in_each, shares
 from deblurcli.adaptation.guard import Diverged, require_finite_weights
 from deblurcli.adaptation.outcome import Outcome, Prepared, PreparedNetwork, own_curves
 from deblurcli.adaptation.samples import Sample, Splitter, evenly
@@ -56,11 +57,11 @@ MEMORY_RATIO = 1.5
 BROKEN = "the adapted network's result is broken"
 
 
-def prepare(network: Placed, footage: Footage, options: TtaOptions, worker: Worker) -> Prepared:
+def prepare(network: Placed, footages: Sequence[Footage], options: TtaOptions, worker: Worker) -> Prepared:
     """Adapt the network to some frames of the footage, or get ready to adapt it to each frame by itself.
 
     Raises:
-        InputError: the footage cannot be read.
+        InputError: no footage can be read.
         WeightsError: no reblurring module.
         OfflineError: its weights would have to be fetched, but cannot be, or must not.
     """
@@ -69,8 +70,8 @@ def prepare(network: Placed, footage: Footage, options: TtaOptions, worker: Work
     reblur = worker.place(options.tta_reblur, "tta", "reblur-image")
     adapter = Adapter(network, reblur, options, worker.tile)
     if options.adapt_per == "frame":
-        return EachPicture(adapter, "the picture" if footage.total == 1 else "each frame")
-    return adapted_to_all(adapter, footage, worker.console)
+        return EachPicture(adapter, "the picture" if footages[0].total == 1 else "each frame")
+    return adapted_to_all(adapter, footages, worker.console)
 
 
 class Adapter:
@@ -191,24 +192,32 @@ class Adapter:
         return Outcome("tta", work=work, losses={"losses": []}, facts=facts, weights=self.weights)
 
 
-def adapted_to_all(adapter: Adapter, footage: Footage, console: Reporter) -> PreparedNetwork:
+def adapted_to_all(adapter: Adapter, footages: Sequence[Footage], console: Reporter) -> PreparedNetwork:
     """Adapt once, to at most ``tta_frames`` frames of the footage, evenly spread over it, all of them in each step.
+
+    Several videos have an equal share of them each.
 
     A step goes by the mean loss over all of them, each frame with its most detailed piece. The adapted pieces as a
     whole are matched to the unadapted ones, and the change kept as tone curves for the frames restored later.
 
     Raises:
-        InputError: the footage cannot be read.
+        InputError: no footage can be read.
     """
-    network, is_cut, count = adapter.network, CutDetector(), 0
+    network, count, names = adapter.network, 0, []
+    chosen = shares(adapter.options.tta_frames, len(footages))
+
+    def look(number: int, footage: Footage) -> list[Sample]:
+        is_cut, frames = CutDetector(), counted(footage.pictures(), footage.total, console)
+        shown = windows(frames, adapter.frames, lambda picture: adapter.frames > 1 and is_cut(picture))
+        return evenly(shown, chosen[number], lambda window: adapter.samples(window[1])[0].copied())
+
     outcome, module, curves = adapter.outcome("no frames"), None, None
     started = time.monotonic()
     try:
         with undone_without_memory():
-            frames = counted(footage.pictures(), footage.total, console)
-            shown = windows(frames, adapter.frames, lambda picture: adapter.frames > 1 and is_cut(picture))
-            chosen = adapter.options.tta_frames
-            samples = evenly(shown, chosen, lambda window: adapter.samples(window[1])[0].copied())
+            seen = seen_in_each(footages, look, console)
+            names = [footages[number].name for number, _ in seen]
+            samples = [sample for _, of_one in seen for sample in of_one]
             count, started = len(samples), time.monotonic()
             if not samples:
                 raise Diverged("there are no frames")
@@ -225,6 +234,9 @@ def adapted_to_all(adapter: Adapter, footage: Footage, console: Reporter) -> Pre
         outcome.kept, outcome.reason, outcome.losses["losses"] = False, str(error), []
     outcome.seconds = time.monotonic() - started
     what = f"{count} frames together"
+    if len(footages) > 1:
+        what = f"{count} frames of {len(names)} videos together"
+        outcome.facts["videos"] = names
     outcome.work = f"{adapter.options.updates} steps on {what}"
     outcome.facts |= {"what": what, "adaptations": 1, "undone": int(not outcome.kept)}
     return PreparedNetwork(network, adapter.tile, outcome, module, curves)

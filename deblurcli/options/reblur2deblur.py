@@ -14,6 +14,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "tau": "auto",
         "reblur_gamma": "auto",
         "supervised_loss": "own",
+        "supervised_share": 0.5,
         "flow_rate": 0.0,
         "guard": "strata",
         "initial": "auto",
@@ -22,6 +23,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "tau": "1",
         "reblur_gamma": "off",
         "supervised_loss": "mse",
+        "supervised_share": 1.0,
         "flow_rate": 1e-4,
         "guard": "off",
         "initial": "own",
@@ -77,6 +79,20 @@ class Reblur2DeblurOptions(SurveyOptions):
     )
     flow_rate: float | None = learning_rate(
         None, "Adam rate of the flow network; 0: it stays.", usual="0; --rate with --recipe paper"
+    )
+    supervised: str = option(
+        "auto",
+        "Supervised pairs besides those that the video gives: a folder of pairs, or of sharp photos; auto: photos of"
+        " the package.",
+        "Method",
+        metavar="auto|FOLDER",
+    )
+    supervised_share: float | None = option(
+        None,
+        "Share of them among the supervised pairs; the others are the video's own sharp patches under its blur.",
+        least=0,
+        most=1,
+        usual="0.5; 1 with --recipe paper",
     )
     supervised_loss: str | None = option(
         None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,7 @@ class Worker:
         self.device = pick_device(compute.device, compute.dtype)
         self.tile, self.offline = compute.tile, compute.offline
         self._placed: dict[_Key, Placed] = {}
+        self._shared: dict[Hashable, Any] = {}
 
     def place(self, chosen: str, command: str, role: Role) -> Placed:
         """The network that a user names, on its device. A file is read again when it has changed.
@@ -87,11 +89,22 @@ class Worker:
             OfflineError: they would have to be fetched, but cannot be.
         """
         name = registry.weights_of(command)[role].name if chosen == "default" else chosen
-        key = (role, name if is_name(name) else _state_of(Path(name)))
+        key = (role, name if is_name(name) else state_of(Path(name)))
         if key not in self._placed:
             loaded = load_chosen(name, command, role, offline=self.offline, report=self.console)
             self._placed[key] = self._place(loaded)
         return self._placed[key]
+
+    def shared(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What several jobs share, made by the first of them that asks for it; one thing at a time is kept."""
+        if not self.has(key):
+            self._shared.clear()  # before another is made: memory holds one
+            self._shared[key] = make()
+        return self._shared[key]
+
+    def has(self, key: Hashable) -> bool:
+        """Whether it is made already."""
+        return key in self._shared
 
     def _place(self, loaded: LoadedNetwork) -> Placed:
         device = self.device.limited_to(loaded.spec.dtypes)
@@ -100,8 +113,8 @@ class Worker:
         return Placed(loaded, device.place(loaded.module).eval().requires_grad_(False), device)
 
 
-def _state_of(path: Path) -> tuple[tuple[Path, int, int], ...]:
-    """Path, modification time and size of every file that a network's weights at ``path`` are read from."""
+def state_of(path: Path) -> tuple[tuple[Path, int, int], ...]:
+    """Path, modification time and size of a file or, of a network's weights, of every file that they are read from."""
     states = []
     for part in parts_of(path):
         found = part.stat() if part.exists() else None  # loading says what is wrong

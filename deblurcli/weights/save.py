@@ -59,23 +59,23 @@ def save_difference(path: Path, new: LoadedNetwork, base: str, card: Mapping[str
 
 
 def save_adapted(
-    path: Path, state: Mapping[str, Tensor], network: LoadedNetwork, source: Path, adaptation: Mapping[str, Any]
+    path: Path, state: Mapping[str, Tensor], network: LoadedNetwork, source: str, adaptation: Mapping[str, Any]
 ) -> None:
     """Write what ``network`` became when it was adapted to a video, in float32: the very numbers that restored it.
 
     Args:
         state: its tensors by name and, under ``TONE_CURVES``, the curves that go with them, if any.
-        source: the video, which the card names.
+        source: what it was adapted to, for the card.
         adaptation: how it was adapted, for the card; anything JSON can hold.
 
     Raises as :func:`save_network`.
     """
     card = network.card | {
-        "adapted_to": source.name,
+        "adapted_to": source,
         "adapted_from": {"name": network.name, "sha256": network.sha256},
         "adaptation": adaptation,
     }
-    _write(path, encoded(str(path), state, network.network, network.config, card, torch.float32), source)
+    _write(path, encoded(str(path), state, network.network, network.config, card, torch.float32))
 
 
 def encoded(
@@ -94,8 +94,8 @@ def encoded(
     return _serialised(tensors, _description(network, config, card))
 
 
-def _write(path: Path, content: bytes, *inputs: Path) -> None:
-    with OutputFile(path, inputs=inputs, overwrite=True) as output:
+def _write(path: Path, content: bytes) -> None:
+    with OutputFile(path, overwrite=True) as output:
         output.file.write(content)
 
 

@@ -62,7 +62,7 @@ class ToyOptions(Options):
         return self.steps
 
 
-def prepare(network, footage, options, worker):
+def prepare(network, footages, options, worker):
     outcome, pieces = Outcome("toy", losses={"losses": []}, work=f"{options.steps} steps on a frame"), [1]
     module, started = copy.deepcopy(network.module).requires_grad_(True), time.monotonic()
 
@@ -76,7 +76,7 @@ def prepare(network, footage, options, worker):
 
     try:
         with undone_without_memory():
-            frame = unit(next(footage.previews()))[None]
+            frame = unit(next(footages[0].previews()))[None]
             optimiser = torch.optim.Adam(module.parameters(), lr=options.toy_rate)
             update(optimiser, options.steps, losses, trace=outcome.losses["losses"], smaller=smaller)
     except Diverged as error:
@@ -291,7 +291,7 @@ def test_each_part_that_the_table_names_is_adapted_to(
         options = method_options(name, SMALL[name] | {"adapt_per": "frame"})
         placed = worker.place(network, "video", "deblur")
         first, second = shot(0)[:2]
-        both, alone = (prepare(placed, VideoFootage(clips["one"]), options, worker) for _ in range(2))
+        both, alone = (prepare(placed, [VideoFootage(clips["one"])], options, worker) for _ in range(2))
         both([first])
         assert torch.equal(both([second]), alone([second])) and both.outcome.facts["adaptations"] == 2
     for unit in per[1:]:
@@ -305,7 +305,7 @@ def test_a_prepared_method_is_a_restorer_with_a_state(
 ) -> None:
     placed = worker.place(network, "video", "deblur")
     before = {key: value.clone() for key, value in placed.module.state_dict().items()}
-    prepared = prepare(placed, VideoFootage(clips["one"]), method_options(name, SMALL.get(name, {})), worker)
+    prepared = prepare(placed, [VideoFootage(clips["one"])], method_options(name, SMALL.get(name, {})), worker)
     assert prepared.window == 1 and (prepared.outcome is None) == (name == "none")
     restored = prepared([shot(0)[0]])
     assert restored.shape == (3, 128, 128) and restored.dtype == torch.float32

@@ -364,7 +364,7 @@ def test_an_adaptation_to_a_video_that_fails_is_said_and_not_saved(
     frame, source = picture(64, 80), write_clip(tmp_path / "in.mkv", 3)
     for rate, judge, word in ((1e-4, Breaks(), "nan"), (0.5, reblur.module, "broken")):
         tuner = adapter(deblur, replace(reblur, module=judge), replace(OPTIONS, rate=rate, tta_frames=2))
-        restorer = adapted_to_all(tuner, VideoFootage(source), SILENT)
+        restorer = adapted_to_all(tuner, [VideoFootage(source)], SILENT)
         assert not restorer.outcome.kept and word in restorer.outcome.line()
         assert torch.equal(restorer([frame]), Restorer(deblur.module, deblur.spec, CPU)([frame]))
 
@@ -378,7 +378,7 @@ def test_a_network_of_several_frames_adapts_its_single_frame_part(reblur: Loaded
     fusion = alone.adapter.module.get_submodule("fusion")
     assert same(weights(fusion), weights(network.module.get_submodule("fusion")))
     footage = VideoFootage(write_clip(tmp_path / "in.mkv"))
-    together = adapted_to_all(adapter(network, reblur, replace(OPTIONS, tta_frames=3)), footage, SILENT)
+    together = adapted_to_all(adapter(network, reblur, replace(OPTIONS, tta_frames=3)), [footage], SILENT)
     assert together.outcome.kept and together(frames).shape == frames[0].shape
 
 
@@ -390,12 +390,12 @@ def test_of_several_scales_all_weights_adapt(name: str, reblur: LoadedNetwork, t
     network = replace(loaded(randomised(NETWORKS[name].build(**config), 5, 0.2), name), config=config)
     source, saved = write_clip(tmp_path / "in.mkv"), tmp_path / "adapted.safetensors"
     tuner = adapter(network, reblur, replace(OPTIONS, rate=1e-3, tta_frames=3))
-    together = adapted_to_all(tuner, VideoFootage(source), SILENT)
+    together = adapted_to_all(tuner, [VideoFootage(source)], SILENT)
     before, after = network.module.state_dict(), together.module.state_dict()
     assert before.keys() == after.keys()
     for key, value in before.items():
         assert torch.equal(after[key], value) == key.startswith("fusion."), key
-    save_adapted(saved, together.state(), network, source, {})
+    save_adapted(saved, together.state(), network, source.name, {})
     frames = [picture(64, 80, seed) for seed in range(together.window)]
     found = load_network(saved, role="deblur")
     again, plain = (PreparedNetwork(Placed(other, other.module, CPU), "off") for other in (found, network))

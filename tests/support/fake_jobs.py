@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 FIELDS = {
-    "VideoJob": ["source", "destination", "options", "method", "compute"],
+    "VideoJob": ["source", "destination", "options", "method", "compute", "together"],
     "ImageJob": ["source", "destination", "options", "tta", "compute"],
     "SynthJob": ["source", "destination", "options"],
 }

@@ -310,12 +310,12 @@ def test_adapted_weights_are_the_very_numbers(tmp_path, saved):
     state = {k: v + 1e-6 * torch.randn(v.shape) for k, v in base.module.state_dict().items()}
     curves = torch.randn(3, 9)
     path = tmp_path / "adapted.safetensors"
-    save.save_adapted(path, state | {load.TONE_CURVES: curves}, base, tmp_path / "clip.mp4", {"steps": 3})
+    save.save_adapted(path, state | {load.TONE_CURVES: curves}, base, "clip.mp4", {"steps": 3})
     found = load_network(path, role="critic")
     assert all(torch.equal(value, state[key]) for key, value in found.module.state_dict().items())
     assert torch.equal(found.tone_curves, curves) and base.tone_curves is None
     assert found.card["adapted_to"] == "clip.mp4" and found.card["adapted_from"]["sha256"] == base.sha256
-    save.save_adapted(path, state, base, tmp_path / "clip.mp4", {})
+    save.save_adapted(path, state, base, "clip.mp4", {})
     assert load_network(path, role="critic").tone_curves is None
     for curves in (torch.zeros(3), torch.zeros(2, 9), torch.zeros(3, 9).half(), torch.full((3, 9), float("nan"))):
         refused(forged(tmp_path / "x.safetensors", state | {load.TONE_CURVES: curves}), "tone.curves")

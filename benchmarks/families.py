@@ -101,7 +101,7 @@ def trial(
     adapted, outcomes = network, []
     for options in VARIANTS[variant]:
         Watched.seen, started = None, time.monotonic()
-        prepared = prepare(adapted, footage, options, worker)
+        prepared = prepare(adapted, [footage], options, worker)
         seconds += time.monotonic() - started
         assert isinstance(prepared, PreparedNetwork) and prepared.outcome is not None
         outcomes.append(prepared.outcome)

@@ -31,9 +31,8 @@ from benchmarks.results import FOLDER, Table
 from deblurcli.adaptation.flow_estimate import Flow, flow_of
 from deblurcli.adaptation.reblur_loss import FRAMES, ReblurLoss, restored_in_a_row
 from deblurcli.adaptation.reblurring_flow import FlowReblurring
-from deblurcli.adaptation.survey import HELD_OUT, Survey, survey
-from deblurcli.console import Reporter
-from deblurcli.methods.reblur2deblur import USUAL, adapt, moment_of
+from deblurcli.media.footage import PictureFootage
+from deblurcli.methods.reblur2deblur import moment_of, prepare
 from deblurcli.networks import NETWORKS
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.reblur2deblur import Reblur2DeblurOptions
@@ -144,20 +143,8 @@ def filmed(photos: Sequence[Tensor], count: int, frames: int) -> dict[str, tuple
     return found
 
 
-def looked_at(network: Placed, blurred: Frames, options: Reblur2DeblurOptions) -> Survey:
-    patches, moment = options.patches + HELD_OUT, moment_of(network.spec)
-    return survey(blurred, patches=patches, size=options.patch_size, seed=options.seed, moment=moment, usual=USUAL)
-
-
-def grouped(surveys: Sequence[Survey], learnt: int) -> Survey:
-    """Several clips as one video: of each ``learnt`` patches to learn from, then those to judge by."""
-    patches = [p for found in surveys for p in found.patches[:learnt]]
-    patches += [p for found in surveys for p in found.patches[learnt:]]
-    return replace(surveys[0], patches=patches)
-
-
 def measured(
-    network: Placed, flow: Flow, options: Reblur2DeblurOptions, clips: dict[str, tuple[Frames, Frames]], state: Path
+    network: Placed, worker: Worker, options: Reblur2DeblurOptions, clips: dict[str, tuple[Frames, Frames]], state: Path
 ) -> dict[tuple[str, str], float]:
     """PSNR by clip and variant; "" is the unadapted network. What is not in ``state`` is measured and added to it."""
     done: dict[tuple[str, str], float] = {}
@@ -174,22 +161,22 @@ def measured(
         with state.open("a", encoding="utf-8") as file:
             print(json.dumps(base | {"clip": clip, "variant": variant, "psnr": found}), file=file, flush=True)
 
-    def adapted(found: Survey, **changes: Any) -> nn.Module:
-        module, outcome = adapt(network, found, flow, replace(options, **changes), Reporter.silent())
-        if not outcome.kept:
-            print(f"undone: {outcome.reason}", file=sys.stderr)
-        return module
+    def adapted(*names: str, **changes: Any) -> nn.Module:
+        footages = [PictureFootage(clips[name][0], name) for name in names]
+        prepared = prepare(network, footages, replace(options, patches=options.patches * len(names), **changes), worker)
+        assert prepared.outcome is not None
+        if not prepared.outcome.kept:
+            print(f"undone: {prepared.outcome.reason}", file=sys.stderr)
+        return prepared.module
 
-    surveys = {clip: looked_at(network, blurred, options) for clip, (blurred, _) in clips.items()}
-    for clip, found in surveys.items():
+    for clip in clips:
         if (clip, "") not in done:
             score(clip, "", network.module)
         for variant, changes in VARIANTS.items():
             if (clip, variant) not in done:
-                score(clip, variant, adapted(found, **changes))
+                score(clip, variant, adapted(clip, **changes))
     if missing := [clip for clip in clips if (clip, GROUP) not in done]:
-        together = grouped(list(surveys.values()), options.patches)
-        module = adapted(together, patches=options.patches * len(clips))
+        module = adapted(*clips)
         for clip in missing:
             score(clip, GROUP, module)
     return done
@@ -197,9 +184,15 @@ def measured(
 
 def tables(worker: Worker, args: argparse.Namespace) -> list[Table]:
     clips = filmed(pictures(args.data, None, "judged"), args.clips, args.frames)
-    flow = flow_of(args.flow, worker)
     options = Reblur2DeblurOptions(
-        guard="off", initial="own", steps=args.steps, batch=args.batch, crop=args.crop, patches=6, patch_size=128
+        flow=args.flow,
+        guard="off",
+        initial="own",
+        steps=args.steps,
+        batch=args.batch,
+        crop=args.crop,
+        patches=6,
+        patch_size=128,
     )
     gains = {"network": "", "variant": "", "PSNR (dB)": ".2f", "gain (dB)": "+.3f", "gain of DBN in the paper": "+.3f"}
     models, frames = Table("models of blur (table 3)", gains), Table("frames (table 5)", gains)
@@ -212,7 +205,7 @@ def tables(worker: Worker, args: argparse.Namespace) -> list[Table]:
         network = worker.place(str(chosen), "video", "deblur")
         card = network.loaded.card
         name = f"{network.network}, trained for {card['minutes']:.0f} minutes" if chosen == args.dbn else network.name
-        found[name] = measured(network, flow, options, clips, args.state)
+        found[name] = measured(network, worker, options, clips, args.state)
     for name, scores in found.items():
         for table, variants in ((models, ("convolution", "warps")), (frames, ("2 frames", "warps"))):
             before = fmean(scores[clip, ""] for clip in clips)

@@ -113,7 +113,7 @@ def _of_field(owner: Any, field: Field[Any]) -> inspect.Parameter:
     kind, optional = kinds(owner)[field.name]
     default = inspect.Parameter.empty if field.default is MISSING else field.default
     if kind == tuple[Path, ...]:
-        kind = list[Path]
+        kind = list[str]  # a path cannot be empty
     elif get_origin(kind) is tuple:
         kind, default = str, _default(field)
     words = about.choices or (tuple(METHODS) if about.complete == "methods" else ())

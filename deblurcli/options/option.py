@@ -159,7 +159,7 @@ def _typed(name: str, kind: Any, value: Any) -> Any:
     words, taken, convert = _TYPES[kind]
     fits = isinstance(value, taken) and (kind is bool or not isinstance(value, bool))
     if fits and isinstance(value, (list, tuple)):
-        fits = all(isinstance(part, _TYPES[get_args(kind)[0]][1]) for part in value)
+        fits = all(isinstance(part, _TYPES[get_args(kind)[0]][1]) and part != "" for part in value)
     require(fits, f"{name} {value!r} is not {words}", f"give {words}")
     return convert(value)
 

@@ -34,7 +34,7 @@ CUT = -1.0
 PLACES = 4
 """Random places in a frame, of which a clip is cut out of the one that moves most."""
 HELD_OUT_SHARE = 8
-"""Of so many clips of a video the last one is kept for validation, where no video is."""
+"""One clip of a video in so many, the last ones, is kept for validation where no video is."""
 
 
 @dataclass(frozen=True)

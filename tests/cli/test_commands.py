@@ -171,8 +171,8 @@ def test_training_stages_and_their_networks_exist():
 
     assert set(STAGES) == set(stages.STAGES)
     roles = {stage: NETWORKS[kind.network].role for stage, kind in STAGES.items()}
-    deblurring = dict.fromkeys(("deblur", "joint", "meta", "fusion"), "deblur")
-    assert roles == deblurring | {"module": "reblur-image", "reblur": "reblur"}
+    deblurring = dict.fromkeys(("deblur", "hybrid", "joint", "meta", "fusion"), "deblur")
+    assert roles == deblurring | {"module": "reblur-image", "reblur": "reblur", "flow": "flow"}
 
 
 # Exit codes and messages

@@ -26,6 +26,7 @@ BENCHMARKS = {
     "fusion": "what the video network gains from steps along the motion, more frames and other blocks in equal time",
     "reblur_capacity": "PSNR of deblurring and reblurring with networks of four sizes",
     "reblur_losses": "what each loss adds to the reblurring network in equal time",
+    "flow_error": "how far flow estimates are off on sharp and blurred frames, by length of the motion",
     "niqe_model": "no figures: estimates the package's NIQE model of sharp photos",
     "frames": "no figures: hashes that tell whether two checkouts give the same frames, weights and pictures",
 }

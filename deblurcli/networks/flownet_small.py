@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deblurcli.networks.alignment import warp
 from deblurcli.networks.blocks import check_clip
-from deblurcli.networks.pwc_net import correlation, warp
 
-WIDTHS = (32, 64, 96, 128, 128)
-"""Channels of the features at levels 1 to 5 (1: half the resolution, 5: a 32nd)."""
+WIDTHS = (32, 64, 96, 128)
+"""Channels of the features at levels 1 to 4 (1: half the resolution, 4: a 16th)."""
 FINEST = 2
 """The level of the last estimate, a quarter of the resolution."""
 REFINEMENTS = 2
@@ -38,6 +38,49 @@ GREY = 0.45
 """Subtracted from the pictures."""
 
 
+BLOCK = 16
+"""Columns that are compared at once."""
+
+
+def correlation(first: Tensor, second: Tensor, radius: int = RADIUS) -> Tensor:
+    """How alike the features of a pixel and of those around it in the other picture are, whose border repeats.
+
+    The products of whole blocks of columns with their surroundings are one matrix product, of which the diagonals are
+    kept: several times as fast on a CPU as one displacement after the other.
+
+    Args:
+        first, second: N x C x H x W, float32.
+
+    Returns:
+        N x (2 * radius + 1)^2 x H x W: the sum over the channels of the products, by displacement, row by row from top
+        left.
+    """
+    n, channels, h, w = first.shape
+    side, missing = 2 * radius + 1, -w % BLOCK
+    reach = BLOCK + 2 * radius
+    ours = F.pad(first, (0, missing)).permute(0, 2, 3, 1).reshape(-1, BLOCK, channels)
+    theirs = F.pad(second, (radius, radius + missing, radius, radius), mode="replicate")
+    theirs = theirs.unfold(3, reach, BLOCK).unfold(2, side, 1)  # N x C x H x blocks x reach x side
+    theirs = theirs.permute(0, 2, 3, 1, 5, 4).reshape(len(ours), channels, side * reach)
+    with torch.autocast(first.device.type, enabled=False):
+        products = torch.bmm(ours, theirs)
+    shape, strides = (len(ours), side, BLOCK, side), (BLOCK * side * reach, reach, side * reach + 1, 1)
+    kept = products.as_strided(shape, strides).reshape(n, h, -1, side, BLOCK, side)
+    return kept.permute(0, 3, 5, 1, 2, 4).reshape(n, side * side, h, w + missing)[..., :w]
+
+
+def distinct(features: Tensor) -> Tensor:
+    """Features without what all pixels of both pictures have in common, of length 1 at each pixel; float32.
+
+    Args:
+        features: 2 N x C x H x W, of N first pictures and of N second ones.
+    """
+    features = features.float().unflatten(0, (2, -1))
+    centred = features - features.mean((0, 3, 4), keepdim=True)
+    spread = centred.square().mean((0, 3, 4), keepdim=True).add(1e-6).sqrt()
+    return F.normalize(centred / spread, dim=2).flatten(0, 1)
+
+
 def conv(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
     """A convolution of 3 x 3 pixels and its rectifier."""
     layer = nn.Conv2d(inputs, outputs, 3, stride, padding=dilation, dilation=dilation)
@@ -45,7 +88,7 @@ def conv(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Se
 
 
 class Pyramid(nn.Module):
-    """The features of pictures at levels ``FINEST`` and up, those to compare before those to see; sides in 32nds."""
+    """The features of pictures at levels ``FINEST`` and up, those to compare before those to see; sides in 16ths."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,8 +113,7 @@ class Decoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        displacements = (2 * RADIUS + 1) ** 2
-        seen = displacements + 2 * MATCHED + CONTEXT + HIDDEN + 4
+        seen = (2 * RADIUS + 1) ** 2 + 2 * MATCHED + CONTEXT + HIDDEN + 4
         self.sharpness = nn.Parameter(torch.tensor(math.log(SHARPNESS)))
         self.mix = nn.Sequential(nn.Conv2d(seen, 96, 1), nn.LeakyReLU(0.1, inplace=True))
         self.body = nn.Sequential(conv(96, 96), conv(96, 96, dilation=2), conv(96, HIDDEN, dilation=4))
@@ -81,7 +123,9 @@ class Decoder(nn.Module):
         nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
         side = torch.arange(-RADIUS, RADIUS + 1.0)
         y, x = torch.meshgrid(side, side, indexing="ij")
-        self.register_buffer("displacements", torch.stack([x.flatten(), y.flatten()]), persistent=False)
+        displacements = torch.stack([x.flatten(), y.flatten()])
+        self.register_buffer("displacements", displacements, persistent=False)
+        self.nearness = nn.Parameter(-displacements.square().sum(0) / 2)
 
     def forward(
         self, first: tuple[Tensor, Tensor], second: Tensor, flow: Tensor, hidden: Tensor
@@ -92,10 +136,10 @@ class Decoder(nn.Module):
             first: features of the first picture, to compare and to see.
             second: features of the second picture, to compare.
         """
-        matched, context = F.normalize(first[0].float(), dim=1), first[1]
-        moved = warp(F.normalize(second.float(), dim=1), flow)
-        alike = MATCHED * correlation(matched, moved, RADIUS)
-        weights = (self.sharpness.exp() * alike).softmax(1)
+        matched, context = first
+        moved = warp(second, flow)
+        alike = correlation(matched, moved)
+        weights = (self.sharpness.exp() * alike + self.nearness[:, None, None]).softmax(1)
         found = torch.einsum("nkhw,ck->nchw", weights, self.displacements)
         x = torch.cat([alike, matched, matched - moved, context, hidden, flow / RADIUS, found / RADIUS], 1)
         hidden = self.out(self.body(self.mix(x)))
@@ -106,7 +150,7 @@ class FlowNetSmall(nn.Module):
     """Two pictures in, the flow between them out: where the pixels of the first lie in the second.
 
     Input: N x 2 x 3 x H x W, RGB in [0, 1], of any size: their last rows and columns are repeated up to multiples of
-    32 inside. Output: N x 2 x H x W in pixels, x first, float32; the loss takes the predictions (:meth:`outputs`). The
+    16 inside. Output: N x 2 x H x W in pixels, x first, float32; the loss takes the predictions (:meth:`outputs`). The
     flow is differentiable in both pictures, and is compared, warped along and added up in float32 under autocast as
     well. Raises ValueError for any other input shape.
     """
@@ -121,7 +165,7 @@ class FlowNetSmall(nn.Module):
         return self.outputs(pair)[0]
 
     def outputs(self, pair: Tensor) -> list[Tensor]:
-        """The flow at full size, twice at 1/4, and at 1/8, 1/16 and 1/32 of it, in pixels of the full one."""
+        """The flow at full size, twice at 1/4, and at 1/8 and 1/16 of it, in pixels of the full one."""
         check_clip(pair, 2)
         h, w = pair.shape[-2:]
         pictures = torch.cat(pair.unbind(1)) - GREY
@@ -131,9 +175,9 @@ class FlowNetSmall(nn.Module):
         flows: list[Tensor] = []
         for level in range(len(WIDTHS), FINEST - 1, -1):
             matched, context = features[level - FINEST]
-            first, second = matched.chunk(2)
+            first, second = distinct(matched).chunk(2)
             if flow is None or hidden is None:
-                flow = first.new_zeros(len(first), 2, *first.shape[-2:], dtype=torch.float32)
+                flow = first.new_zeros(len(first), 2, *first.shape[-2:])
                 hidden = first.new_zeros(len(first), HIDDEN, *first.shape[-2:])
             else:
                 flow = 2 * F.interpolate(flow, scale_factor=2, mode="bilinear")

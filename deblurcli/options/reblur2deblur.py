@@ -141,9 +141,12 @@ class Reblur2DeblurOptions(SurveyOptions):
             f"--flow-rate with --flow {self.flow}, which is no network",
             "leave one of them out",
         )
-        for name, value in RECIPES[self.recipe].items():
+        usual = dict(RECIPES[self.recipe])
+        if usual["flow_rate"]:
+            usual["flow_rate"] = 0.0 if self.flow in CONSTANT_FLOWS else self.rate
+        for name, value in usual.items():
             if getattr(self, name) is None:
-                object.__setattr__(self, name, self.rate if name == "flow_rate" and value else value)
+                object.__setattr__(self, name, value)
         for flag, given, words in (("--tau", self.tau, "auto"), ("--reblur-gamma", self.reblur_gamma, "auto or off")):
             number = _number(given)
             fits = given in words.split(" or ") or (number is not None and 0 < number <= MOST)

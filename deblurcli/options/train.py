@@ -191,10 +191,11 @@ class FlowTraining(TrainOptions):
     """Train an optical-flow network on scenes whose motion is known exactly, sharp and blurred."""
 
     network: str = _network("flownet-small")
-    batch: int = option(8, "Pairs of crops of the first size per iteration.", least=1)
+    batch: int = option(4, "Pairs of crops of the first size per iteration.", least=1)
     crops: tuple[int, ...] = option(
         (160, 192), "Crop sizes in pixels, from the first to the last part of training.", metavar="SIZES"
     )
+    rate: float = option(0.02, "Largest learning rate.", "Method", metavar="RATE")
     ring: int = option(768, "Prepared pairs kept in memory.", least=MIN_RING)
 
 

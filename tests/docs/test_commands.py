@@ -14,14 +14,13 @@ import typer
 from documents import DOCUMENTS, ROOT, command_lines, name_of, text_of
 
 from deblurcli.cli.app import app
+from deblurcli.methods import METHODS
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.image import ImageOptions
-from deblurcli.options.meta import MetaOptions
 from deblurcli.options.metrics import MetricsOptions
 from deblurcli.options.option import spelling
 from deblurcli.options.synth import SynthOptions
 from deblurcli.options.train import STAGES
-from deblurcli.options.tta import TtaOptions
 from deblurcli.options.video import VideoOptions
 
 LINES = sorted({line for path in DOCUMENTS for line in command_lines(path)})
@@ -92,7 +91,8 @@ def test_every_option_is_described_in_a_document(name, command):
 
 def defaults() -> dict[str, set[float]]:
     """The numbers that are defaults of the options of each spelling, whoever has them."""
-    kinds = [ComputeOptions, ImageOptions, MetaOptions, MetricsOptions, SynthOptions, TtaOptions, VideoOptions]
+    methods = [entry.options for entry in METHODS.values()]
+    kinds = [ComputeOptions, ImageOptions, MetricsOptions, SynthOptions, VideoOptions, *methods]
     found: dict[str, set[float]] = {}
     for field in (field for kind in [*kinds, *STAGES.values()] for field in fields(kind)):
         if isinstance(field.default, int | float) and not isinstance(field.default, bool):

@@ -17,7 +17,7 @@ from deblurcli.train.optimiser import Muon
 from deblurcli.train.recipe import Recipe, Setting, crops, trainee
 from deblurcli.train.validation import END_POINT_ERROR, compared, validator
 
-HELD_OUT = 96
+HELD_OUT = 40
 """Pairs to score by."""
 
 
@@ -35,7 +35,7 @@ def flow_recipe(options: FlowTraining, setting: Setting) -> Recipe:
     def scored(net: nn.Module, frames: Tensor, flow: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
         return compared(net(frames), flow.new_zeros(flow.shape), flow, END_POINT_ERROR)
 
-    material, ring, pairs = crops(options, setting, source, HELD_OUT, every=4, precise=True, turn=turned_flow)
+    material, ring, pairs = crops(options, setting, source, HELD_OUT, every=8, first=32, precise=True, turn=turned_flow)
     return Recipe(
         start,
         optimiser=Muon(start.module, options.rate),

@@ -48,9 +48,9 @@ VARIANTS: dict[str, tuple[Any, ...]] = {
     "network": (MetaOptions(reblurring="network"),),
     "no identity pairs": (MetaOptions(identity=0.0),),
     "a quarter replayed": (MetaOptions(replay=0.25),),
-    "80 updates": (MetaOptions(steps=80),),
+    "80 updates": (MetaOptions(steps="80"),),
     "fusion too": (MetaOptions(part="fusion"),),
-    "0.1.0": (MetaOptions(reblurring="camera", guard="agreement", rate=1.5e-5, identity=0.0, crop=256, steps=80),),
+    "0.1.0": (MetaOptions(reblurring="camera", guard="agreement", rate=1.5e-5, identity=0.0, crop=256, steps="80"),),
     "reblur2deblur": (Reblur2DeblurOptions(),),
     "meta, then reblur2deblur": (MetaOptions(), Reblur2DeblurOptions(initial="own")),
 }

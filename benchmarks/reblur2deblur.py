@@ -214,10 +214,10 @@ def tables(worker: Worker, args: argparse.Namespace) -> list[Table]:
                 words = "3 frames" if table is frames and variant == "warps" else variant
                 paper = PAPER_GAINS[variant] if name.startswith("dbn") else None
                 table.add(name, words, after, after - before, paper)
-        rows = [(clip, *(scores[clip, variant] for variant in ("", "warps", GROUP))) for clip in clips]
-        for row in rows:
-            group.add(name, *row)
-        group.add(name, "mean", *(fmean(column) for column in list(zip(*rows, strict=True))[1:]))
+        columns = [[scores[clip, variant] for clip in clips] for variant in ("", "warps", GROUP)]
+        for clip, *row in zip(clips, *columns, strict=True):
+            group.add(name, clip, *row)
+        group.add(name, "mean", *map(fmean, columns))
     return [models, frames, group]
 
 

@@ -46,7 +46,7 @@ def seen_in_each(
         except InputError as error:
             if not found and number == len(footages) - 1:
                 raise
-            console.warn(f"{footage.name} is not adapted to: {error}")
+            console.warn(f"not adapted to: {error}")
     return found
 
 

@@ -153,7 +153,7 @@ class VideoJob:
             try:
                 footage = VideoFootage(path, strict=self.options.strict)
             except InputError as error:
-                worker.console.warn(f"{path.name} is not adapted to: {error}")
+                worker.console.warn(f"not adapted to: {error}")
             else:
                 footage.name = path.name if called[path.name] == 1 else str(path)
                 footages.append(footage)

@@ -7,7 +7,8 @@ The state dict has the names and shapes of the network inside CDVD-TSP (CVPR 202
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +28,7 @@ RADIUS = 4
 """Largest displacement that features are compared at, in pixels of their level."""
 FLOW_UNIT = 20.0
 """Pixels of motion that count as 1 inside the network."""
+FIRST_LAYER = "moduleNetwork.moduleExtractor.moduleOne.0"
 MULTIPLE = 2 ** len(NUMBERS)
 VISIBLE = 0.999
 """Share of the four pixels that a sample is mixed from that must lie inside the picture."""
@@ -196,3 +198,37 @@ class PWCNet(nn.Module):
         resized = [2 * side for side in first[0].shape[-2:]]
         flow = FLOW_UNIT * F.interpolate(self.moduleNetwork.flows(first, second)[-1], size, mode="bilinear")
         return flow * flow.new_tensor([w / resized[1], h / resized[0]])[:, None, None]
+
+
+def is_published(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether tensors have the names of PWC-Net alone: its authors' (NVlabs), or those of its best known conversion."""
+    return "moduleExtractor.moduleOne.0.weight" in tensors or "conv1aa.0.weight" in tensors
+
+
+def from_published(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Published weights, which are for blue before red, under this file's names and for RGB. Unknown names stay."""
+    found = {}
+    for key, value in tensors.items():
+        layer, _, kind = key.rpartition(".")
+        if layer == "deconv2":  # enlarges the last flow, which nobody looks at
+            continue
+        name = f"moduleNetwork.{_own_name(layer)}.{kind}"
+        found[name] = value.flip(1) if name == f"{FIRST_LAYER}.weight" and value.dim() == 4 else value
+    return found
+
+
+def _own_name(layer: str) -> str:
+    """What a layer of the authors' is called here, within the network; a layer of the conversion has the same name."""
+    if pieces := re.fullmatch(r"conv([1-6])(a|aa|b)\.0", layer):
+        level, order = int(pieces[1]), ("aa", "a", "b") if pieces[1] == "6" else ("a", "aa", "b")
+        return f"moduleExtractor.module{NUMBERS[level - 1]}.{2 * order.index(pieces[2])}"
+    if pieces := re.fullmatch(r"conv([2-6])_([0-4])\.0", layer):
+        return f"module{NUMBERS[int(pieces[1]) - 1]}.module{NUMBERS[int(pieces[2])]}.0"
+    if pieces := re.fullmatch(r"predict_flow([2-6])", layer):
+        return f"module{NUMBERS[int(pieces[1]) - 1]}.moduleSix.0"
+    if pieces := re.fullmatch(r"(deconv|upfeat)([3-6])", layer):  # stored with the level above
+        part = "moduleUpflow" if pieces[1] == "deconv" else "moduleUpfeat"
+        return f"module{NUMBERS[int(pieces[2]) - 2]}.{part}"
+    if pieces := re.fullmatch(r"dc_conv([1-7])(\.0)?", layer):
+        return f"moduleRefiner.moduleMain.{2 * (int(pieces[1]) - 1)}"
+    return layer

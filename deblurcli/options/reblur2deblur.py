@@ -45,9 +45,7 @@ class Reblur2DeblurOptions(SurveyOptions):
     """
 
     steps: int = option(200, "Updates.", "Method", least=0)
-    rate: float = learning_rate(
-        1e-4, "Adam rate of the deblurring network, halved after 15, 25 and 50 % of the updates.", "Method"
-    )
+    rate: float = learning_rate(1e-4, "Adam rate of the deblurring network.", "Method")
     batch: int = option(2, "Moments of the video per update, and as many supervised pairs.", least=1)
     crop: int = option(
         128, "Side of the piece that an update learns from, a multiple of 32.", least=MIN_PATCH, metavar="PIXELS"

@@ -185,5 +185,20 @@ def test_a_short_video_has_as_many_usual_moments_as_it_can(count: int, kept: int
     assert all(moment.dtype == torch.float32 and moment.max() <= 1 for p in found.patches for moment in p.usual)
 
 
+def test_usual_moments_are_as_long_and_as_many_as_asked_for() -> None:
+    frames = numbered(12)
+    usual, more = (
+        survey(frames, patches=6, size=32, seed=3),
+        survey(frames, patches=6, size=32, seed=3, moment=7, usual=4),
+    )
+    for patch, as_before in zip(more.patches, usual.patches, strict=True):
+        moments = numbers_of(patch, frames[0])
+        assert len(moments) == 4 and patch.moments == 6
+        assert all(moment == list(range(moment[3] - 3, moment[3] + 4)) for moment in moments)
+        assert patch.window is not None and as_before.window is not None and torch.equal(patch.window, as_before.window)
+    assert not any(patch.usual for patch in survey(frames[:6], patches=2, size=32, seed=3, moment=7).patches)
+    assert [len(p.usual) for p in survey(frames[:7], patches=2, size=32, seed=3, moment=7).patches] == [1, 1]
+
+
 def test_the_pixels_of_a_frame_are_known() -> None:
     assert survey(clip(5), patches=2, size=64, seed=1).pixels == 96 * 128

@@ -16,6 +16,7 @@ from fake_jobs import FIELDS, result
 import deblurcli
 from deblurcli import errors
 from deblurcli.cli.app import run
+from deblurcli.cli.video import Together
 from deblurcli.errors import EXIT_CODES
 from deblurcli.methods import METHODS
 from deblurcli.options.compute import ComputeOptions
@@ -46,7 +47,7 @@ OF_METHODS = [entry.options for entry in METHODS.values()]
 @pytest.mark.parametrize(
     ("name", "kinds", "without"),
     [
-        ("video", (VideoOptions, *OF_METHODS, ComputeOptions), set()),
+        ("video", (VideoOptions, Together, *OF_METHODS, ComputeOptions), set()),
         ("image", (ImageOptions, TtaOptions, ComputeOptions), {"steps", "tta_frames", "adapt_per"}),
         ("synth", (SynthOptions,), set()),
         *((f"train {stage}", (kind, ComputeOptions), {"tile"}) for stage, kind in STAGES.items()),
@@ -71,8 +72,9 @@ def test_options_are_the_fields(name, kinds, without):
 
 def test_the_help_of_a_method_s_option_says_whose_it_is():
     ours = options_of_command("video")
-    assert ours["patches"].help == "meta: Sharpest patches of the video to look for. Default: 12."
-    assert ours["rate"].help.startswith("meta, tta: ") and ours["rate"].help.endswith("8e-6 (tta).")
+    assert ours["patches"].help == "meta, reblur2deblur: Sharpest patches of the video to look for. Default: 12."
+    assert ours["rate"].help.startswith("meta, tta, reblur2deblur: ")
+    assert ours["rate"].help.endswith("8e-6 (tta), 1e-4 (reblur2deblur).")
     assert ours["adapt_per"].metavar == "video|shot|frame"
     assert "Default: 5." in ours["steps"].help and "divided" not in ours["tta_frames"].help
 

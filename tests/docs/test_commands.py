@@ -95,8 +95,10 @@ def defaults() -> dict[str, set[float]]:
     kinds = [ComputeOptions, ImageOptions, MetricsOptions, SynthOptions, VideoOptions, *methods]
     found: dict[str, set[float]] = {}
     for field in (field for kind in [*kinds, *STAGES.values()] for field in fields(kind)):
-        if isinstance(field.default, int | float) and not isinstance(field.default, bool):
-            found.setdefault(spelling(field.name, field.metadata["option"]), set()).add(float(field.default))
+        about = field.metadata["option"]
+        usual = float(about.usual) if re.fullmatch(r"[\d.]+(e-\d+)?", about.usual) else field.default
+        if isinstance(usual, int | float) and not isinstance(usual, bool):
+            found.setdefault(spelling(field.name, about), set()).add(float(usual))
     return found
 
 

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from deblurcli.errors import WeightsError
-from deblurcli.networks import NETWORKS, critic, lpips
+from deblurcli.networks import NETWORKS, critic, lpips, pwc_net
 from deblurcli.weights.formats import tensorflow, torch7
 
 SUFFIXES = {".safetensors", ".pth", ".pt", ".pkl", ".ckpt", ".tar", ".t7", ".index"}
@@ -151,6 +151,8 @@ def joined(where: str, parts: Mapping[str, dict[str, Tensor]]) -> dict[str, Tens
     """
     if len(parts) == 1:
         (only,) = parts.values()
+        if pwc_net.is_published(only):
+            return pwc_net.from_published(only)
         return critic.from_imagenet(only) if critic.is_imagenet(only) else only
     first, last = sorted(parts.values(), key=len, reverse=True)[:: len(parts) - 1]
     if len(parts) == 2 and any(key.startswith("features.") for key in first) and "lin0.model.1.weight" in last:

@@ -15,6 +15,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from math import isnan, nan
 from pathlib import Path
 from statistics import fmean
@@ -27,36 +28,33 @@ from benchmarks.cameras import HALVES, Clip, Frames, clips
 from benchmarks.results import FOLDER, Table
 from deblurcli import metrics
 from deblurcli.adaptation.guard import Guard
-from deblurcli.adaptation.survey import HELD_OUT, survey
-from deblurcli.console import Reporter
+from deblurcli.adaptation.outcome import PreparedNetwork
+from deblurcli.media.footage import PictureFootage
 from deblurcli.media.images import read_image
 from deblurcli.media.shots import windows
-from deblurcli.methods import meta
+from deblurcli.methods import meta, prepare, reblur2deblur
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.meta import MetaOptions
+from deblurcli.options.reblur2deblur import Reblur2DeblurOptions
 from deblurcli.restore.tiles import Restorer
 from deblurcli.restore.worker import Placed, Worker
 from deblurcli.train.data import is_held_out
 from deblurcli.version import __version__
 
-VARIANTS: dict[str, dict[str, Any]] = {
-    "default": {},
-    "own weights": {"initial": "own"},
-    "camera": {"reblurring": "camera"},
-    "network": {"reblurring": "network"},
-    "no identity pairs": {"identity": 0.0},
-    "a quarter replayed": {"replay": 0.25},
-    "80 updates": {"steps": 80},
-    "fusion too": {"part": "fusion"},
-    "0.1.0": {
-        "reblurring": "camera",
-        "guard": "agreement",
-        "rate": 1.5e-5,
-        "identity": 0.0,
-        "crop": 256,
-        "steps": 80,
-    },
+VARIANTS: dict[str, tuple[Any, ...]] = {
+    "default": (MetaOptions(),),
+    "own weights": (MetaOptions(initial="own"),),
+    "camera": (MetaOptions(reblurring="camera"),),
+    "network": (MetaOptions(reblurring="network"),),
+    "no identity pairs": (MetaOptions(identity=0.0),),
+    "a quarter replayed": (MetaOptions(replay=0.25),),
+    "80 updates": (MetaOptions(steps="80"),),
+    "fusion too": (MetaOptions(part="fusion"),),
+    "0.1.0": (MetaOptions(reblurring="camera", guard="agreement", rate=1.5e-5, identity=0.0, crop=256, steps="80"),),
+    "reblur2deblur": (Reblur2DeblurOptions(),),
+    "meta, then reblur2deblur": (MetaOptions(), Reblur2DeblurOptions(initial="own")),
 }
+"""The options of one method, or of several, of which each starts from the network that the one before adapted."""
 SMALLEST = 500
 """Height, in pixels, of the pictures that are filmed, at least."""
 
@@ -83,12 +81,14 @@ def pictures(data: Path, more: Path | None, half: str) -> list[Tensor]:
     return kept[sorted(HALVES).index(half) :: 2]
 
 
-def psnr(network: Placed, module: nn.Module, blurred: Frames, sharp: Frames) -> float:
+def psnr(
+    network: Placed, module: nn.Module, blurred: Frames, sharp: Frames, runs: int = RUNS, length: int = RUN
+) -> float:
     """Mean over some runs of frames, evenly spread: neighbours share work."""
     restorer = Restorer(module, network.spec, network.device)
     found = windows([frame / 255 for frame in blurred], restorer.window, lambda _: False)
-    first = [(2 * run + 1) * len(sharp) // (2 * RUNS) - RUN // 2 for run in range(RUNS)]
-    scored = {frame for start in first for frame in range(start, start + RUN)}
+    first = [(2 * run + 1) * len(sharp) // (2 * runs) - length // 2 for run in range(runs)]
+    scored = {frame for start in first for frame in range(start, start + length)}
     pairs = enumerate(zip(found, sharp, strict=True))
     return fmean(metrics.psnr(restorer(window), s / 255) for at, ((_, window), s) in pairs if at in scored)
 
@@ -97,22 +97,24 @@ def trial(
     network: Placed, worker: Worker, variant: str, blurred: Frames, sharp: Frames, before: float
 ) -> dict[str, Any]:
     """Adapt to a clip; what came of it. ``before``: PSNR of the unadapted network."""
-    options = MetaOptions(**VARIANTS[variant])
-    started = time.monotonic()
-    found = survey(blurred, patches=options.patches + HELD_OUT, size=options.patch_size, seed=options.seed)
-    others = {"initial": meta.initial_weights(network, options, worker)}
-    if options.learnt:
-        others |= {role: worker.place("default", "meta", role) for role in ("reblur", "critic")}
-    modules = {role: placed.module for role, placed in others.items() if placed is not None}
-    Watched.seen = None
-    adapted, outcome = meta.adapt(network, found, options, Reporter.silent(), **modules)
-    seconds = time.monotonic() - started
-    facts = outcome.facts
+    footage, seconds, expected = PictureFootage(blurred), 0.0, 0.0
+    adapted, outcomes = network, []
+    for options in VARIANTS[variant]:
+        Watched.seen, started = None, time.monotonic()
+        prepared = prepare(adapted, [footage], options, worker)
+        seconds += time.monotonic() - started
+        assert isinstance(prepared, PreparedNetwork) and prepared.outcome is not None
+        outcomes.append(prepared.outcome)
+        if prepared.outcome.kept:
+            adapted = replace(adapted, module=prepared.module)
+        if Watched.seen is not None and options is not VARIANTS[variant][-1]:
+            expected += Watched.seen.best if prepared.outcome.kept else 0.0
+    kept, facts = any(outcome.kept for outcome in outcomes), outcomes[-1].facts
     result = {
         "unadapted": before,
-        "gain": psnr(network, adapted, blurred, sharp) - before if outcome.kept else 0.0,
-        "kept": outcome.kept,
-        "reason": outcome.reason,
+        "gain": psnr(network, adapted.module, blurred, sharp) - before if kept else 0.0,
+        "kept": kept,
+        "reason": outcomes[-1].reason,
         "expected": None,
         "unguarded": None,
         "seconds": seconds,
@@ -122,8 +124,9 @@ def trial(
         seen = Watched.seen
         ended = seen.network
         ended.load_state_dict(seen.weights if seen.best > 0 else seen.latest)
-        result["expected"] = seen.best if seen.best > 0 else seen.looks[-1][1]
-        result["unguarded"] = result["gain"] if outcome.kept else psnr(network, ended, blurred, sharp) - before
+        result["expected"] = expected + (seen.best if seen.best > 0 else seen.looks[-1][1])
+        last = outcomes[-1].kept
+        result["unguarded"] = result["gain"] if last else psnr(network, ended, blurred, sharp) - before
     return result
 
 
@@ -143,6 +146,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shake", type=Path, help="a program that makes shaky clips; without it there are none of its")
     parser.add_argument("--network", default="default")
     parser.add_argument("--part", default="1/1", help="I/N: every N-th clip from the I-th, for several processes")
+    parser.add_argument("--title", help="what the titles of the tables begin with; the half where not given")
     parser.add_argument("--state", type=Path, default=FOLDER / "families.jsonl", help="what is done so far")
 
 
@@ -155,7 +159,7 @@ def done(state: Path) -> Iterator[dict[str, Any]]:
 
 
 def run(args: argparse.Namespace) -> list[Table]:
-    meta.Guard = Watched  # type: ignore[misc]
+    meta.Guard = reblur2deblur.Guard = Watched  # type: ignore[misc]
     worker = Worker(ComputeOptions())
     network = worker.place(args.network, "video", "deblur")
     first, step = map(int, args.part.split("/"))
@@ -178,29 +182,29 @@ def run(args: argparse.Namespace) -> list[Table]:
             row = {"version": __version__, **key, **trial(network, worker, variant, blurred, sharp, before)}
             with args.state.open("a", encoding="utf-8") as file:
                 print(json.dumps(row), file=file, flush=True)
-    return tables(args.half, list(done(args.state))) if first == step else []
+    rows = [row for row in done(args.state) if row["half"] == args.half]
+    return tables(args.title or args.half, rows) if first == step else []
 
 
-def tables(half: str, rows: list[dict[str, Any]]) -> list[Table]:
+def tables(title: str, rows: list[dict[str, Any]]) -> list[Table]:
     """Every clip, and the means by family, for each variant."""
-    rows = [row for row in rows if row["half"] == half]
     variants = [name for name in VARIANTS if any(row["variant"] == name for row in rows)]
     by_clip: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for row in rows:
         by_clip.setdefault((row["family"], row["kind"]), {})[row["variant"]] = row
     gains = dict.fromkeys(variants, "+.2f")
-    clips_table = Table(f"{half}: gain (dB)", {"family": "", "clip": "", "unadapted (dB)": ".2f"} | gains)
+    clips_table = Table(f"{title}: gain (dB)", {"family": "", "clip": "", "unadapted (dB)": ".2f"} | gains)
     for (family, kind), found in by_clip.items():
         cells = [found[name]["gain"] if name in found else None for name in variants]
         clips_table.add(family, kind, next(iter(found.values()))["unadapted"], *cells)
-    families = Table(f"{half}: mean gain by family (dB)", {"family": "", "clips": "d"} | gains)
+    families = Table(f"{title}: mean gain by family (dB)", {"family": "", "clips": "d"} | gains)
     for family in dict.fromkeys(name for name, _ in by_clip):
         members = [found for (name, _), found in by_clip.items() if name == family]
         families.add(family, len(members), *(_mean(members, name, "gain") for name in variants))
     families.add("all", len(by_clip), *(_mean(list(by_clip.values()), name, "gain") for name in variants))
     columns = {"variant": "", "clips": "d", "mean (dB)": "+.3f", "least (dB)": "+.3f", "without verdict (dB)": "+.3f"}
     columns |= {"rank correlation": ".2f", "kept": "d", "gains thrown away": "d", "losses kept": "d", "time (s)": ".0f"}
-    verdicts = Table(f"{half}: verdicts", columns)
+    verdicts = Table(f"{title}: verdicts", columns)
     for name in variants:
         mine = [found[name] for found in by_clip.values() if name in found]
         judged = [row for row in mine if row["expected"] is not None]

@@ -12,7 +12,7 @@ not given.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -280,9 +280,11 @@ def train_network(
     reblur_start: FilePath | None = None,
     inner_steps: int | None = None, inner_rate: float | None = None, outer_steps: int | None = None,
     unadapted_weight: float | None = None, adapt_anew: bool | None = None,
+    videos: FilePath | Sequence[FilePath] | None = None, clips: int | None = None, flow: FilePath | None = None,
+    tau: float | None = None, reblur_gamma: float | None = None,
     device: str = "auto", dtype: str = "auto", offline: bool = False, console: Reporter | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Run one training stage: ``deblur``, ``joint``, ``module``, ``meta``, ``fusion`` or ``reblur``.
+    """Run one training stage: ``deblur``, ``hybrid``, ``joint``, ``module``, ``meta``, ``fusion`` or ``reblur``.
 
     Args:
         stage: which network is trained, and how (:mod:`deblurcli.train.stages`).

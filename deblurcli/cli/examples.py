@@ -51,6 +51,9 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         _HOUR,
         ("Going on from weights", "deblur train deblur --data photos/ --out run/ --from nafnet-w32 --minutes 60"),
     ],
+    "deblur train hybrid": [
+        ("Footage of your camera", "deblur train hybrid --data photos/ --videos clips/ --out run/ --minutes 60"),
+    ],
     "deblur train joint": [
         ("Less reblurring loss", "deblur train joint --data photos/ --out run/ --minutes 9 --reblur-weight 0.5"),
     ],

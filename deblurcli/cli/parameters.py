@@ -112,7 +112,9 @@ def _of_field(owner: Any, field: Field[Any]) -> inspect.Parameter:
     about: Option = field.metadata["option"]
     kind, optional = kinds(owner)[field.name]
     default = inspect.Parameter.empty if field.default is MISSING else field.default
-    if get_origin(kind) is tuple:
+    if kind == tuple[Path, ...]:
+        kind = list[str]  # a path cannot be empty
+    elif get_origin(kind) is tuple:
         kind, default = str, _default(field)
     words = about.choices or (tuple(METHODS) if about.complete == "methods" else ())
     placeholder = "NAME|FILE" if about.complete == "weights" else {int: "N", float: "N", Path: "FILE"}.get(kind, "TEXT")
@@ -134,7 +136,7 @@ def _of_field(owner: Any, field: Field[Any]) -> inspect.Parameter:
 
 def _sizes(owner: Any, field: Field[Any], value: Any) -> Any:
     """Numbers with commas between them, where the field takes several."""
-    if get_origin(kinds(owner)[field.name][0]) is not tuple:
+    if kinds(owner)[field.name][0] != tuple[int, ...]:
         return value
     try:
         return tuple(int(part) for part in value.split(","))

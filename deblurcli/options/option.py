@@ -12,7 +12,7 @@ from functools import cache
 from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from deblurcli.errors import UsageError
 
@@ -120,7 +120,7 @@ def kinds(owner: Any) -> dict[str, tuple[type, bool]]:
 class Options:
     """The base of options classes: types, choices and ranges of every field are checked, and UsageError raised.
 
-    A path may be given as text, and text as a path.
+    A path may be given as text, text as a path, and one path where several may be.
     """
 
     def __post_init__(self) -> None:
@@ -139,22 +139,27 @@ class Options:
             _bound(name, about, value)
 
 
+def _paths(given: Any) -> tuple[Path, ...]:
+    return tuple(map(Path, [given] if isinstance(given, (str, Path)) else given))
+
+
 _TYPES: dict[Any, tuple[str, Any, Callable[[Any], Any]]] = {
     bool: ("True or False", bool, bool),
     int: ("a whole number", Integral, int),
     float: ("a number", Real, float),
     str: ("text", (str, Path), os.fspath),
     Path: ("a path", (str, Path), Path),
-    tuple: ("a list of whole numbers", (list, tuple), tuple),
+    tuple[int, ...]: ("a list of whole numbers", (list, tuple), tuple),
+    tuple[Path, ...]: ("a path or a list of paths", (str, Path, list, tuple), _paths),
 }
 """In words, what is taken for it, and the conversion."""
 
 
 def _typed(name: str, kind: Any, value: Any) -> Any:
-    words, taken, convert = _TYPES[get_origin(kind) or kind]
+    words, taken, convert = _TYPES[kind]
     fits = isinstance(value, taken) and (kind is bool or not isinstance(value, bool))
-    if fits and convert is tuple:
-        fits = all(isinstance(part, Integral) for part in value)
+    if fits and isinstance(value, (list, tuple)):
+        fits = all(isinstance(part, _TYPES[get_args(kind)[0]][1]) and part != "" for part in value)
     require(fits, f"{name} {value!r} is not {words}", f"give {words}")
     return convert(value)
 

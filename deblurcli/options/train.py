@@ -84,6 +84,32 @@ class DeblurTraining(TrainOptions):
 
 
 @dataclass(frozen=True)
+class HybridTraining(DeblurTraining):
+    """Train a deblurring network on made blur and on blurred videos, whose restored frames must explain them."""
+
+    videos: tuple[Path, ...] = option(
+        (), "Blurred videos to learn from, or folders of them; may be repeated.", "Result", metavar="FILE|FOLDER"
+    )
+    reblur_weight: float = _weight(0.1, "Weight of the reblurring error on the videos.")
+    clips: int = option(2, "Clips of the videos for each --batch of crops.", least=1)
+    flow: str = weights("default", "Optical flow: dis, dense, or weights of a flow network.", "Method")
+    tau: float = option(
+        0.5, "Half of the videos' exposure in frame intervals; 1 in the paper.", "Method", above=0, most=2
+    )
+    reblur_gamma: float = option(
+        2.2,
+        "Exponent of the videos' response; 1 averages display values, as in the paper.",
+        "Method",
+        least=1,
+        most=4,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(bool(self.videos), "there are no videos to learn from", "give --videos with files or folders")
+
+
+@dataclass(frozen=True)
 class JointTraining(TrainOptions):
     """Train a deblurring network and the reblurring module that finds the blur it leaves, each by the other."""
 
@@ -180,6 +206,7 @@ def _blocks_of_new(option: str, blocks: int | None, flag: str, start: str | None
 
 STAGES: dict[str, type[TrainOptions]] = {
     "deblur": DeblurTraining,
+    "hybrid": HybridTraining,
     "joint": JointTraining,
     "module": ModuleTraining,
     "meta": MetaTraining,

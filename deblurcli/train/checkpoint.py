@@ -26,9 +26,15 @@ def settings(options: TrainOptions) -> dict[str, Any]:
     values: dict[str, Any] = {"stage": next(stage for stage, kind in STAGES.items() if kind is type(options))}
     for each in fields(options):
         if each.name not in FREE:
-            value = getattr(options, each.name)
-            values[each.name] = str(value.absolute()) if isinstance(value, Path) else value
-    return json.loads(json.dumps(values))
+            values[each.name] = _plain(getattr(options, each.name))
+    return values
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it; paths are absolute."""
+    if isinstance(value, Path):
+        return str(value.absolute())
+    return list(map(_plain, value)) if isinstance(value, tuple) else value
 
 
 def refuse_changes(facts: dict[str, Any], options: TrainOptions) -> None:

@@ -154,14 +154,27 @@ def test_train_passes_its_options(jobs, folder, capsys):
     assert capsys.readouterr().out.strip() == str(Path("run", f"{options.network}.safetensors"))
 
 
+def test_an_option_with_several_paths_is_repeated(jobs, folder, capsys):
+    calls = []
+    jobs.train = lambda *given: calls.append(given) or {}
+    line = "train hybrid --data photos --out run --iterations 5 --videos a.mp4 --videos blurred"
+    assert run(line.split()) == 0
+    assert calls[0][1].videos == (Path("a.mp4"), Path("blurred"))
+    assert STAGES["hybrid"](data="d", out="o", iterations=1, videos="a.mp4").videos == (Path("a.mp4"),)
+    for wrong in ([*line.split()[:-1], ""], line.split()[:-4]):
+        assert run(wrong) == 2
+        assert "--videos" in capsys.readouterr().err
+    assert len(calls) == 1
+
+
 def test_training_stages_and_their_networks_exist():
     from deblurcli.networks import NETWORKS
     from deblurcli.train import stages
 
     assert set(STAGES) == set(stages.STAGES)
     roles = {stage: NETWORKS[kind.network].role for stage, kind in STAGES.items()}
-    deblurring = dict.fromkeys(("deblur", "joint", "meta", "fusion"), "deblur")
-    assert roles == deblurring | {"module": "reblur-image", "reblur": "reblur"}
+    deblurring = dict.fromkeys(("deblur", "hybrid", "joint", "meta", "fusion"), "deblur")
+    assert roles == deblurring | {"module": "reblur-image", "reblur": "reblur", "flow": "flow"}
 
 
 # Exit codes and messages
@@ -245,7 +258,7 @@ def test_an_interrupt_is_130(jobs, folder, capsys):
         ("train deblur --data d --out o --minutes 1 --crops big", "--crops big is not a list of sizes"),
         (
             "train all --data d --out o --minutes 1",
-            "all is unknown; give one of deblur, joint, module, meta, fusion, reblur",
+            "all is unknown; give one of deblur, hybrid, joint, module, meta, fusion, reblur, flow",
         ),
         ("weights", "see deblur weights --help"),
     ],

@@ -8,6 +8,7 @@ from deblurcli.train.recipe import Recipe
 from deblurcli.train.stages.deblur import deblur_recipe
 from deblurcli.train.stages.flow import flow_recipe
 from deblurcli.train.stages.fusion import fusion_recipe
+from deblurcli.train.stages.hybrid import hybrid_recipe
 from deblurcli.train.stages.joint import joint_recipe
 from deblurcli.train.stages.meta import meta_recipe
 from deblurcli.train.stages.module import module_recipe
@@ -15,6 +16,7 @@ from deblurcli.train.stages.reblur import reblur_recipe
 
 STAGES: dict[str, Callable[..., Recipe]] = {
     "deblur": deblur_recipe,
+    "hybrid": hybrid_recipe,
     "joint": joint_recipe,
     "module": module_recipe,
     "meta": meta_recipe,

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
-from deblurcli.networks.spec import outputs
+from deblurcli.networks.spec import NetworkSpec, outputs
 from deblurcli.options.train import DeblurTraining, JointTraining
 from deblurcli.synth.paths import BlurRange
 from deblurcli.train.data import Material, Source, centred, clips, stills
 from deblurcli.train.optimiser import Muon
 from deblurcli.train.recipe import Recipe, Setting, chosen_loss, crops, trainee
 from deblurcli.train.validation import Scored, compared, validator
+
+
+def blurred_pairs(material: Material, spec: NetworkSpec, size: int, where: torch.device) -> Source:
+    """What a network learns from: blurred pictures, or clips if it takes several frames, and the sharp picture."""
+    if spec.window == 1:
+        return stills(material, size, BlurRange(), where)
+    return centred(clips(material, spec.window, size, BlurRange(), where))
 
 
 def deblur_recipe(
@@ -33,13 +41,10 @@ def deblur_recipe(
         WeightsError: ``--from`` names no usable weights.
     """
     start = trainee(setting, options, "deblur")
-    spec, where = start.spec, start.device.where
-    criterion, ranges, largest = chosen_loss(options, spec), BlurRange(), max(options.crops)
+    spec, criterion = start.spec, chosen_loss(options, start.spec)
 
     def source(of: Material) -> Source:
-        if spec.window == 1:
-            return stills(of, largest, ranges, where)
-        return centred(clips(of, spec.window, largest, ranges, where))
+        return blurred_pairs(of, spec, max(options.crops), start.device.where)
 
     def usual(net: nn.Module, blurred: Tensor, sharp: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
         return compared(net(blurred), blurred if spec.window == 1 else blurred[:, spec.window // 2], sharp)

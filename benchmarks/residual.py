@@ -142,7 +142,7 @@ def explained(moments: list[Observation], exposure: Exposure) -> float:
 
 def explained_straight(moments: list[Observation], exposure: Exposure) -> float:
     """The same by the paper's two segments."""
-    reblurring, found = FlowReblurring(tau=exposure.tau, response=response_of(exposure.exponent)), []
+    reblurring, found = FlowReblurring("warp", exposure.tau, response=response_of(exposure.exponent)), []
     for moment in moments:
         reblurred = reblurring(moment.restored[None], moment.after[None], moment.before[None])[0]
         found.append(moment.decibels((255 * (reblurred - moment.observed)).square().mean(0)))

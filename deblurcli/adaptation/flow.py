@@ -23,7 +23,7 @@ from torch import Tensor
 
 from deblurcli.adaptation.guard import Diverged
 from deblurcli.adaptation.noise import captured, sensor_of
-from deblurcli.adaptation.reblurring_flow import FlowReblurring
+from deblurcli.adaptation.reblurring_flow import expose_flow
 from deblurcli.adaptation.survey import WINDOW, SupportPatch
 from deblurcli.networks.alignment import warp
 from deblurcli.synth.exposure import views_along
@@ -127,8 +127,7 @@ class FlowBlur:
         def exposed(clean: Tensor) -> Tensor:
             exponent = self.response.gamma * float(np.exp(UNSURE * rng.standard_normal()))
             response = Response(exponent, self.response.boost).to(picture.device)
-            exposure = FlowReblurring(tau=self.share / 2, views=count // 2)
-            return response.display(exposure.exposed(response.linear(clean), -forward, -backward))
+            return response.display(expose_flow(response.linear(clean), forward, backward, self.share, count))
 
         return *captured(picture, exposed, self.sensor, rng, noisy=noisy), math.ceil(length / 2)
 
@@ -227,8 +226,7 @@ def _exposed(moments: list[Moment], share: float, response: Response) -> Tensor:
     response = response.to(moments[0].sharp.device)
     light = warp(response.linear(torch.stack([m.sharp for m in moments])), torch.stack([m.aligned for m in moments]))
     forward, backward = torch.stack([m.forward for m in moments]), torch.stack([m.backward for m in moments])
-    exposure = FlowReblurring(tau=share / 2, views=FIT_SAMPLES // 2)
-    return response.display(exposure.exposed(light, -forward, -backward))
+    return response.display(expose_flow(light, forward, backward, share, FIT_SAMPLES))
 
 
 def _exposure(moments: list[Moment]) -> tuple[float, float]:

@@ -30,7 +30,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from deblurcli.networks.alignment import warp
-from deblurcli.synth.exposure import expose, expose_flow
+from deblurcli.synth.exposure import expose
 from deblurcli.synth.light import Response
 
 RADIUS = 16
@@ -85,8 +85,7 @@ class FlowReblurring:
             return convolved(light, self.tau * after, self.tau * before)
         if self.model == "warp":
             return warped(light, self.tau * after, self.tau * before, self.views)
-        count = self.views or views_along(self.tau * after, self.tau * before)
-        return expose_flow(light, -after, -before, 2 * self.tau, 2 * count + 1)
+        return along_curve(light, after, before, self.tau, self.views)
 
 
 def warped(light: Tensor, after: Tensor, before: Tensor, views: int | None = None) -> Tensor:
@@ -111,6 +110,57 @@ def warped(light: Tensor, after: Tensor, before: Tensor, views: int | None = Non
                 yield weight * warp(light, segment * (number / count))
 
     return expose(seen(), 2 * count)[0]
+
+
+def along_curve(light: Tensor, after: Tensor, before: Tensor, tau: float, views: int | None = None) -> Tensor:
+    """The mean of warps along the curve of second order through each pixel's places in three frames.
+
+    Args:
+        light: N x C x H x W.
+        after, before: where the pixels of the next and of the previous frame lie in this one, N x 2 x H x W pixels.
+        tau: half of the exposure in frame intervals.
+        views: warps on each side of the middle; by the length of the blur where None.
+
+    Returns:
+        N x C x H x W; the border repeats.
+    """
+    count = views or views_along(tau * after, tau * before)
+    # The trapezoidal rule: the ends count half, and the middle is an end of both halves.
+    sides = (
+        view_both_ways(light, after, before, tau * number / count) / (2 if number == count else 1)
+        for number in range(1, count + 1)
+    )
+    return sum(sides, light) / (2 * count)
+
+
+def view_both_ways(light: Tensor, after: Tensor, before: Tensor, time: float) -> Tensor:
+    """The sum of what is seen some time after and before a frame (N x C x H x W), in frame intervals.
+
+    Every pixel sees along a curve of second order through its places in the three frames (``after``, ``before``: N x 2
+    x H x W pixels): at even speed, or evenly faster or slower.
+    """
+    speed, bend = time * (after - before) / 2, time * time * (after + before) / 2
+    return warp(light, bend + speed) + warp(light, bend - speed)
+
+
+def expose_flow(light: Tensor, forward: Tensor, backward: Tensor, share: float, count: int) -> Tensor:
+    """The exposure of pictures in which every pixel moves along a curve of second order, with views of equal weight.
+
+    The meta method's exposures are fitted and drawn with it. The path is the one that a point takes from where the
+    frame before shows it to where the frame after does, at even speed or evenly faster or slower: what Reblur2Deblur
+    (Chen et al., ICCP 2018, eq. 6) takes as two straight lines.
+
+    Args:
+        light: N x 3 x H x W linear light, as it is in the middle of the exposure.
+        forward, backward: where the pixels lie in the frame after and in the frame before, N x 2 x H x W pixels, x
+            first.
+        share: the exposure in frame intervals.
+        count: views that are averaged.
+    """
+    speed, bend = (forward - backward) / 2, (forward + backward) / 2
+    times = torch.linspace(-share / 2, share / 2, count).tolist()
+    # What a pixel sees at a time lies where the motion up to then has come from.
+    return expose((warp(light, -(time * speed + time * time * bend)) for time in times), count)[0]
 
 
 def views_along(after: Tensor, before: Tensor) -> int:

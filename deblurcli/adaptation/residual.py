@@ -28,8 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deblurcli.adaptation.flow import MIN_SPEED, MOVING, flow_between
-from deblurcli.adaptation.reblurring_flow import Flow, views_along, visible
-from deblurcli.networks.alignment import warp
+from deblurcli.adaptation.reblurring_flow import Flow, FlowReblurring, view_both_ways, visible
 from deblurcli.synth.light import Response
 
 TAU_STEP, TAU_STEPS = 0.05, 14
@@ -68,28 +67,13 @@ class Exposure:
         """
         if not self.tau:
             return picture  # not rounded by any response
-        response, ways = response_of(self.exponent), (after[None], before[None])
-        light = response.linear(picture[None])
-        count = views or views_along(*(self.tau * way for way in ways))
-        steps = (view_both_ways(light, *ways, self.tau * number / count) for number in range(1, count))
-        # The trapezoidal rule: the ends count half, and the middle is an end of both.
-        total = sum(steps, light + view_both_ways(light, *ways, self.tau) / 2)
-        return response.display(total / (2 * count))[0]
+        reblurring = FlowReblurring(tau=self.tau, response=response_of(self.exponent), views=views)
+        return reblurring(picture[None], after[None], before[None])[0]
 
 
 def response_of(exponent: float) -> Response:
     """The response of a camera whose display values are a power of the light."""
     return Response(torch.tensor([exponent]), torch.zeros(1))
-
-
-def view_both_ways(light: Tensor, after: Tensor, before: Tensor, time: float) -> Tensor:
-    """The sum of what is seen some time after and before a frame (N x 3 x H x W), in frame intervals.
-
-    Every pixel sees along a curve of second order through its places in the three frames (``after``, ``before``: N x 2
-    x H x W pixels): at even speed, or evenly faster or slower.
-    """
-    speed, bend = time * (after - before) / 2, time * time * (after + before) / 2
-    return warp(light, bend + speed) + warp(light, bend - speed)
 
 
 def dis_flow(first: Tensor, second: Tensor) -> Tensor:

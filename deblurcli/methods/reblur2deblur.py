@@ -251,6 +251,7 @@ class _Adaptation:
             gamma = options.given_gamma or (GAMMA if blur is None else float(blur.response.gamma))
             response = Response(torch.tensor([gamma]), torch.zeros(1)).to(self.device.where)
             facts["gamma"] = round(gamma, 2)
+        assert options.reblur_model is not None  # the recipe's, where none was given
         model = FlowReblurring(options.reblur_model, tau, response)
         edge = 0 if options.papers else EDGE
         return ReblurLoss(model, self.flow, options.reblur_frames, edge, masked=not options.papers)

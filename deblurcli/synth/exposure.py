@@ -12,8 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deblurcli.networks.alignment import warp
-
 SAMPLES_PER_PIXEL, MAX_SAMPLES = 0.6, 41
 """Views that are averaged to blur a picture: by the length of the path, and at most."""
 
@@ -88,22 +86,3 @@ def view_from(picture: Tensor, pose: Tensor, size: tuple[int, int], uneven: Tens
     v = sin * xx + cos * yy + dy * uneven
     grid = torch.stack([u * (2 / picture.shape[-1]), v * (2 / picture.shape[-2])], -1)
     return F.grid_sample(picture, grid, mode="bilinear", padding_mode=outside, align_corners=False)
-
-
-def expose_flow(light: Tensor, forward: Tensor, backward: Tensor, share: float, count: int) -> Tensor:
-    """The exposure of pictures in which every pixel moves along its own path, a curve of second order.
-
-    The path is the one that a point takes from where the frame before shows it to where the frame after does, at even
-    speed or evenly faster or slower: what Reblur2Deblur (Chen et al., ICCP 2018, eq. 6) takes as two straight lines.
-
-    Args:
-        light: N x 3 x H x W linear light, as it is in the middle of the exposure.
-        forward, backward: where the pixels lie in the frame after and in the frame before, N x 2 x H x W pixels, x
-            first.
-        share: the exposure in frame intervals.
-        count: views that are averaged.
-    """
-    speed, bend = (forward - backward) / 2, (forward + backward) / 2
-    times = torch.linspace(-share / 2, share / 2, count).tolist()
-    # What a pixel sees at a time lies where the motion up to then has come from.
-    return expose((warp(light, -(time * speed + time * time * bend)) for time in times), count)[0]

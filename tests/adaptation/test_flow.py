@@ -15,8 +15,9 @@ from torch import Tensor
 
 from deblurcli.adaptation.flow import SHARES, FlowBlur, fit_flow
 from deblurcli.adaptation.guard import Diverged
+from deblurcli.adaptation.reblurring_flow import expose_flow
 from deblurcli.adaptation.survey import survey
-from deblurcli.synth.exposure import expose_flow, expose_paths
+from deblurcli.synth.exposure import expose_paths
 from deblurcli.synth.light import Response, Sensor
 
 ONE = torch.ones(1)

@@ -75,7 +75,7 @@ EDGE = 8
 """Pixels at each edge of a piece that do not count: the flow is not known there."""
 EXAMPLES = 8
 """Pairs by which the supervised loss is scaled."""
-JUDGED, JUDGED_SIDE = 8, 192
+JUDGED, JUDGED_SIDE = 8, 128
 """Moments whose residual is told, at most, and the side of their pieces in pixels."""
 
 
@@ -220,11 +220,11 @@ class _Adaptation:
             guard = Guard(result, torch.no_grad()(self.strata.gain), unadapted, MIN_GAIN["strata"])
         source, examples = self.sources(blur, supervised)
         self.outcome.facts["supervised"] = str(source)
-        before = self.residual(self.network.module, reblurring)
+        residual = self.outcome.facts["residual"]
+        residual["before"] = round(self.residual(self.network.module, reblurring), 2)
         self.learn(adapted, result, reblurring, source, self.criterion(examples), guard)
         self.settle(result, guard)
-        after = self.residual(result, reblurring)
-        self.outcome.facts["residual"] = {"before": round(before, 2), "after": round(after, 2)}
+        residual["after"] = round(self.residual(result, reblurring), 2)
         return result
 
     def restored_alone(self, window: Tensor) -> Tensor:

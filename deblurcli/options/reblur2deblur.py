@@ -35,6 +35,8 @@ RECIPES: dict[str, dict[str, Any]] = {
 :class:`Reblur2DeblurOptions`."""
 MOST = 4
 """Largest tau, in frame intervals, and largest exponent."""
+MAX_CROP = 384
+"""Pixels: the photos of the package are little larger."""
 CONSTANT_FLOWS = ("dis", "dense")
 """Flows that are no networks."""
 
@@ -50,7 +52,11 @@ class Reblur2DeblurOptions(SurveyOptions):
     rate: float = learning_rate(1e-4, "Adam rate of the deblurring network.", "Method")
     batch: int = option(2, "Moments of the video per update, and as many supervised pairs.", least=1)
     crop: int = option(
-        128, "Side of the piece that an update learns from, a multiple of 32.", least=MIN_PATCH, metavar="PIXELS"
+        128,
+        "Side of the piece that an update learns from, a multiple of 32.",
+        least=MIN_PATCH,
+        most=MAX_CROP,
+        metavar="PIXELS",
     )
     reblur_weight: float = option(0.1, "Weight of the self-supervised loss; the supervised one has 1.", least=0)
     reblur_model: str | None = option(

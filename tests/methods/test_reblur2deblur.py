@@ -291,6 +291,7 @@ def test_the_paper_s_recipe_counts_every_pixel_and_keeps_the_last_weights(
         ({"tau": "off"}, r"--tau off is out of range; give auto, or"),
         ({"reblur_gamma": "nan"}, r"--reblur-gamma nan is out of range; give auto or off, or a number"),
         ({"reblur_frames": 4}, r"--reblur-frames 4 is unknown; give 2 or 3"),
+        ({"crop": 416}, r"--crop is out of range; give 64 to 384"),
         ({"crop": 100}, r"--crop 100 does not fit the networks; give a multiple of 32"),
         (
             {"flow": "dis", "flow_rate": 1e-4},

@@ -325,6 +325,8 @@ class Explanation:
 
     def scores(self) -> dict[str, float]:
         """By the names that ``deblur metrics`` gives them."""
-        mean, exposure = self.residual.mean(), self.residual.exposure
-        found = {} if mean is None else {"reblur": mean.restored, "reblur_input": mean.input}
-        return found | {"tau": exposure.tau, "gamma": exposure.exponent, "moving": self.residual.moving}
+        mean, exposure, moving = self.residual.mean(), self.residual.exposure, {"moving": self.residual.moving}
+        if mean is None:
+            return moving
+        found = {"reblur": mean.restored, "reblur_input": mean.input}
+        return found | {"tau": exposure.tau, "gamma": exposure.exponent} | moving

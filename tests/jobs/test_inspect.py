@@ -223,11 +223,15 @@ def restored(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def explained(clip: Path, restored: Path) -> Inspection:
+    return api.inspect(clip, restored=restored, device="cpu", **QUICK)
+
+
 def test_what_a_restored_version_explains_is_told(
-    clip: Path, restored: Path, capsys: pytest.CaptureFixture[str]
+    clip: Path, restored: Path, found: Inspection, explained: Inspection
 ) -> None:
-    assert run(["inspect", str(clip), "--restored", str(restored), "--format", "json", "-q", *WORDS]) == 0
-    told = json.loads(capsys.readouterr().out)["residual"]
+    told = explained.facts()["residual"]
     measured = api.measure(restored, reblur=clip, per_frame=True)
     assert told["restored"] == pytest.approx(measured["reblur"], abs=1e-3)
     assert [told[name] for name in ("tau", "gamma")] == [measured[name] for name in ("tau", "gamma")]
@@ -235,14 +239,14 @@ def test_what_a_restored_version_explains_is_told(
     assert {row["frame"]: row["restored"] for row in told["frames"]} == pytest.approx(moving)
     # Neither the ends of the video nor those of its shots.
     assert moving and not {0, CUT - 1, CUT, 14} & set(moving)
-    found = api.inspect(clip, restored=restored, device="cpu", **QUICK)
-    assert f"{told['restored']:.2f} dB" in rows(found.lines())["residual"]
-    assert "residual" not in api.inspect(clip, device="cpu", **QUICK).facts()
+    assert f"{told['restored']:.2f} dB" in rows(explained.lines())["residual"]
+    json.dumps(explained.facts())
+    assert "residual" not in found.facts() and "residual" not in rows(found.lines())
 
 
 @matplotlib
-def test_the_picture_shows_what_is_missed(clip: Path, restored: Path, found: Inspection, tmp_path: Path) -> None:
-    api.inspect(clip, tmp_path / "more.png", restored=restored, device="cpu", **QUICK)
+def test_the_picture_shows_what_is_missed(found: Inspection, explained: Inspection, tmp_path: Path) -> None:
+    write_image(tmp_path / "more.png", drawn(explained))
     write_image(tmp_path / "less.png", drawn(found))
     more, less = reds(tmp_path / "more.png"), reds(tmp_path / "less.png")
     assert more[1] == less[1] and more[0] > less[0] + 300

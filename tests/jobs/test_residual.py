@@ -84,6 +84,13 @@ def test_frames_that_stand_still_have_no_score(clips: Path, capsys: pytest.Captu
     assert found["reblur"] == pytest.approx(np.mean([float(row["reblur"]) for row in rows if row["reblur"]]))
 
 
+def test_a_video_without_motion_has_no_score(tmp_path: Path) -> None:
+    still = [torch.rand(3, 64, 80, generator=torch.Generator().manual_seed(3))] * 3
+    source = write_clip(tmp_path / "in.mkv", still)
+    found = api.measure(source, reblur=source)
+    assert found["moving"] == 0 and not {"reblur", "reblur_input", "tau", "gamma"} & set(found)
+
+
 def test_with_a_reference_and_in_folders_by_name(clips: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["metrics", *(str(clips / of) for of in ("half", "sharp")), "--reblur", str(clips / "in"), *WORDS]
     assert run([*words, "--format", "json", "-q"]) == 0

@@ -259,7 +259,7 @@ def train_network(
     unadapted_weight: float | None = None, adapt_anew: bool | None = None,
     device: str = "auto", dtype: str = "auto", offline: bool = False, console: Reporter | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Run one training stage: ``deblur``, ``joint``, ``module``, ``meta``, ``fusion`` or ``reblur``.
+    """Run one training stage: ``deblur``, ``joint``, ``module``, ``meta``, ``fusion``, ``reblur`` or ``flow``.
 
     Args:
         stage: which network is trained, and how (:mod:`deblurcli.train.stages`).

@@ -67,5 +67,8 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("For the default of images", "deblur train fusion --data photos/ --out runs/fusion --minutes 90")
     ],
     "deblur train reblur": [_LIKE],
+    "deblur train flow": [
+        ("Going on from the bundled weights", "deblur train flow --data photos/ --out run/ --from default --minutes 60")
+    ],
     "deblur doctor": [("What will be used on this machine", "deblur doctor")],
 }

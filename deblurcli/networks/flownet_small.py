@@ -105,7 +105,7 @@ class Pyramid(nn.Module):
             x = level(x)
             features.append(x)
         projected = zip(self.projections, features[FINEST - 1 :], strict=True)
-        return [tuple(project(x).split((MATCHED, CONTEXT), 1)) for project, x in projected]  # type: ignore[misc]
+        return [tuple(project(x).split((MATCHED, CONTEXT), 1)) for project, x in projected]
 
 
 class Decoder(nn.Module):
@@ -119,8 +119,8 @@ class Decoder(nn.Module):
         self.body = nn.Sequential(conv(96, 96), conv(96, 96, dilation=2), conv(96, HIDDEN, dilation=4))
         self.out = conv(HIDDEN, HIDDEN)
         self.tail = nn.Conv2d(HIDDEN, 2, 3, padding=1)
-        nn.init.zeros_(self.tail.weight)
-        nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
+        for parameter in self.tail.parameters():
+            nn.init.zeros_(parameter)
         side = torch.arange(-RADIUS, RADIUS + 1.0)
         y, x = torch.meshgrid(side, side, indexing="ij")
         displacements = torch.stack([x.flatten(), y.flatten()])

@@ -75,7 +75,8 @@ class Motions:
 
     @staticmethod
     def draw(count: int, rng: np.random.Generator) -> Motions:
-        ways = np.exp(rng.uniform(*np.log(MOTIONS), count)) * (rng.random(count) >= STILL)
+        shortest, longest = np.log(MOTIONS).tolist()
+        ways = np.exp(rng.uniform(shortest, longest, count)) * (rng.random(count) >= STILL)
         return Motions(ways, rng.uniform(*OPENINGS, count))
 
     def paths(self, samples: int, ranges: BlurRange, rng: np.random.Generator) -> Tensor:

@@ -284,7 +284,8 @@ def train_network(
     tau: float | None = None, reblur_gamma: float | None = None,
     device: str = "auto", dtype: str = "auto", offline: bool = False, console: Reporter | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Run one training stage: ``deblur``, ``hybrid``, ``joint``, ``module``, ``meta``, ``fusion``, ``reblur`` or ``flow``.
+    """Run one training stage: ``deblur``, ``hybrid``, ``joint``, ``module``, ``meta``, ``fusion``, ``reblur``,
+    ``flow``.
 
     Args:
         stage: which network is trained, and how (:mod:`deblurcli.train.stages`).

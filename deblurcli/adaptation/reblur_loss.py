@@ -7,6 +7,7 @@ added to a supervised loss.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -27,7 +28,10 @@ class ReblurLoss:
 
     reblurring: FlowReblurring
     flow: Flow
-    """Differentiable or not: what it tells of the pictures teaches the network that restored them, if it is."""
+    through_flow: bool = False
+    """What a differentiable flow sees teaches the network that restored the pictures as well, as in the paper.
+    Otherwise the neighbours only tell the flow, and are restored without gradients: an update takes two thirds of the
+    time, and the network cannot lower the loss by results that only look as if they moved otherwise."""
     frames: int = FRAMES
     """3; or 2, the paper's mode for two frames, which takes the motion as even."""
     edge: int = 8
@@ -55,8 +59,9 @@ class ReblurLoss:
     def explained(self, restored: Tensor) -> tuple[Tensor, Tensor]:
         """The input as the restored frames explain it, N x 3 x H x W, and which pixels of it count, N x 1 x H x W."""
         before, middle, after = restored.unbind(1)
-        forth = self.flow(after, middle)
-        back = -forth if self.frames == 2 else self.flow(before, middle)
+        with nullcontext() if self.through_flow else torch.no_grad():
+            forth = self.flow(after, middle)
+            back = -forth if self.frames == 2 else self.flow(before, middle)
         reblurred = self.reblurring(middle, forth, back)
         counted = torch.ones_like(reblurred[:, :1])
         if self.masked:
@@ -72,21 +77,33 @@ class ReblurLoss:
         return reblurred, counted
 
 
-def restored_in_a_row(module: nn.Module, spec: NetworkSpec, clips: Tensor, device: Device) -> Tensor:
+def restored_in_a_row(
+    module: nn.Module, spec: NetworkSpec, clips: Tensor, device: Device, *, only_middle: bool = False
+) -> Tensor:
     """Consecutive frames, each restored from the window around it by the part of a network that adapts.
 
     Args:
         clips: N x T x 3 x H x W in [0, 1]; T is the number of frames wanted plus the network's window less 1.
+        only_middle: gradients go through the middle frame alone.
 
     Returns:
         N x (T - window + 1) x 3 x H x W in [0, 1], float32.
     """
     window = 1 if spec.alone else spec.window
     wanted = clips.shape[1] - window + 1
-    if window == 1:
-        inputs = clips.flatten(0, 1)
-    else:
-        inputs = torch.stack([clips[:, at : at + window] for at in range(wanted)], 1).flatten(0, 1)
-    with device.autocast():
-        found = module.get_submodule(spec.alone)(inputs)
-    return found.float().clamp(0, 1).unflatten(0, (len(clips), wanted))
+    windows = torch.stack([clips[:, at : at + window] for at in range(wanted)], 1)
+
+    def restored(chosen: Tensor) -> Tensor:
+        inputs = chosen.flatten(0, 1) if window > 1 else chosen.flatten(0, 2)
+        with device.autocast():
+            found = module.get_submodule(spec.alone)(inputs)
+        return found.float().clamp(0, 1).unflatten(0, chosen.shape[:2])
+
+    if not only_middle:
+        return restored(windows)
+    middle = wanted // 2
+    with torch.no_grad():
+        before, after = restored(windows[:, [*range(middle), *range(middle + 1, wanted)]]).split(middle, 1)
+    # Within an autocast, weights that were cast without gradients would be taken again with them.
+    torch.clear_autocast_cache()
+    return torch.cat([before, restored(windows[:, middle : middle + 1]), after], 1)

@@ -13,7 +13,8 @@ What differs from the paper, unless ``recipe = paper``:
   in :mod:`deblurcli.methods.meta`.
 - The supervised loss is the network's own, scaled to be as steep as the paper's mean squared error.
 - What another frame hides, what comes from outside of the piece, and what is hardly blurred, does not count.
-- The flow network stays as it is (``flow_rate``).
+- The flow network stays as it is (``flow_rate``), and what it sees teaches the deblurring network nothing.
+- 100 updates instead of 200.
 - It starts from meta-learned weights where some are registered for the network, the moving average of the weights is
   the result, and a guard undoes what does not pay.
 
@@ -253,8 +254,8 @@ class _Adaptation:
             facts["gamma"] = round(gamma, 2)
         assert options.reblur_model is not None  # the recipe's, where none was given
         model = FlowReblurring(options.reblur_model, tau, response)
-        edge = 0 if options.papers else EDGE
-        return ReblurLoss(model, self.flow, options.reblur_frames, edge, masked=not options.papers)
+        through_flow, edge = options.papers or bool(options.flow_rate), 0 if options.papers else EDGE
+        return ReblurLoss(model, self.flow, through_flow, options.reblur_frames, edge, masked=not options.papers)
 
     def sources(self, blur: FlowBlur | None, given: Supervised) -> tuple[Supervised, Supervised]:
         """The supervised pairs to learn from, and the same without those that only keep what is sharp."""
@@ -297,10 +298,10 @@ class _Adaptation:
         rates = [group["lr"] for group in optimiser.param_groups]
         for parameter in moving:
             parameter.requires_grad_(True)
-        shown = shuffled(len(self.moments), options.steps * options.batch, self.rng)
+        shown = shuffled(len(self.moments), options.updates * options.batch, self.rng)
 
         def losses(step: int) -> Iterator[Tensor]:
-            halvings = sum(step >= share * options.steps for share in HALVED_AFTER)
+            halvings = sum(step >= share * options.updates for share in HALVED_AFTER)
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * 0.5**halvings
             for values in trace.values():  # of a try for which memory did not suffice
@@ -315,7 +316,7 @@ class _Adaptation:
 
         update(
             optimiser,
-            options.steps,
+            options.updates,
             losses,
             console=self.console,
             smaller=self.smaller,
@@ -365,8 +366,8 @@ class _Adaptation:
         outcome, facts = self.outcome, self.outcome.facts
         if guard is None or self.strata is None:
             require_finite_weights(adapted, "deblurring")
-            facts["best_step"], outcome.reason = self.options.steps, "without a guard"
-        elif self.options.steps:
+            facts["best_step"], outcome.reason = self.options.updates, "without a guard"
+        elif self.options.updates:
             worth_it = guard.settle()
             facts |= guard.facts() | {"strata": self.strata.facts(guard.best)}
             if not worth_it:

@@ -11,6 +11,7 @@ from deblurcli.options.survey import MIN_PATCH, PATCH_GRID, SurveyOptions
 
 RECIPES: dict[str, dict[str, Any]] = {
     "ours": {
+        "steps": 100,
         "tau": "auto",
         "reblur_gamma": "auto",
         "supervised_loss": "own",
@@ -21,6 +22,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "initial": "auto",
     },
     "paper": {
+        "steps": 200,
         "tau": "1",
         "reblur_gamma": "off",
         "supervised_loss": "mse",
@@ -48,7 +50,7 @@ class Reblur2DeblurOptions(SurveyOptions):
     In the paper ``reblur_weight`` is alpha, and tau the exposure.
     """
 
-    steps: int = option(200, "Updates.", "Method", least=0)
+    steps: int | None = option(None, "Updates.", "Method", least=0, usual="100; 200 with --recipe paper")
     rate: float = learning_rate(1e-4, "Adam rate of the deblurring network.", "Method")
     batch: int = option(2, "Moments of the video per update, and as many supervised pairs.", least=1)
     crop: int = option(
@@ -165,7 +167,7 @@ class Reblur2DeblurOptions(SurveyOptions):
     @property
     def updates(self) -> int:
         """Updates of an adaptation."""
-        return self.steps
+        return self.steps or 0
 
     @property
     def papers(self) -> bool:

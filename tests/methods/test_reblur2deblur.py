@@ -34,6 +34,9 @@ from deblurcli.restore.worker import Worker
 
 CPU = pick_device("cpu", "fp32")
 DIS = Flow("dis")
+PAPERS = Reblur2DeblurOptions(
+    patches=4, patch_size=96, crop=64, steps=2, rate=1e-3, reblur_weight=1.0, reblur_model="warp", recipe="paper"
+)
 OPTIONS = Reblur2DeblurOptions(patches=4, patch_size=96, crop=64, steps=2, rate=1e-3, guard="off", flow="dis")
 
 
@@ -110,7 +113,8 @@ def test_both_losses_are_followed_and_the_given_network_stays(found: Survey) -> 
     assert not adapted.training and not any(p.requires_grad for p in adapted.parameters())
     losses = done.losses["supervised_losses"], done.losses["reblur_losses"]
     assert [len(values) for values in losses] == [3, 3]
-    assert all(math.isfinite(value) and value > 0 for values in losses for value in values)
+    assert all(math.isfinite(value) and value >= 0 for values in losses for value in values)
+    assert min(losses[0]) > 0  # random results show no motion that has to be explained
     again, redone = run(module, found, replace(OPTIONS, steps=3))
     other, _ = run(module, found, replace(OPTIONS, steps=3, seed=44))
     assert same(weights(adapted), weights(again)) and done.losses == redone.losses
@@ -121,6 +125,7 @@ def test_the_reblurring_loss_alone_sharpens_until_the_video_is_explained(found: 
     options = replace(OPTIONS, supervised_share=1.0, supervised_loss="mse", steps=40, rate=0.03, reblur_weight=1.0)
     adapted, done = run(Sharpens(), found, options, supervised=Nothing())
     assert float(adapted.amount) > 0.1 and done.losses["supervised_losses"] == [0.0] * 40
+    assert max(done.losses["reblur_losses"]) > 1e-5
     assert done.facts["residual"]["after"] > done.facts["residual"]["before"] + 0.2
     still, _ = run(Sharpens(), found, replace(options, reblur_weight=0.0), supervised=Nothing())
     assert float(still.amount) == 0
@@ -146,7 +151,7 @@ def test_the_true_exposure_explains_more_than_the_paper_s(found: Survey, turning
     assert residuals[0] > residuals[1] + 1
 
 
-@pytest.mark.parametrize(("model", "count"), [("warp", 2), ("conv", 3), ("conv", 2)])
+@pytest.mark.parametrize(("model", "count"), [("curve", 2), ("warp", 3), ("conv", 3), ("conv", 2)])
 def test_other_models_of_blur_and_two_frames(model: str, count: int, found: Survey) -> None:
     options = replace(OPTIONS, supervised_share=1.0, supervised_loss="mse", steps=4, reblur_weight=1.0, batch=1)
     usual, _ = run(Sharpens(), found, options, supervised=Nothing())
@@ -162,7 +167,8 @@ def test_a_flow_network_learns_along_only_if_asked_to(found: Survey, monkeypatch
     before = weights(flow.module)
     known = Flow.tuned
     monkeypatch.setattr(Flow, "tuned", lambda self, module: tuned.append(module) or known(self, module))
-    options = replace(OPTIONS, supervised_share=1.0, supervised_loss="mse", reblur_weight=1.0, flow="default")
+    # Of the paper's recipe, in which everything counts: these guesses lead nowhere.
+    options = replace(PAPERS, flow_rate=0.0)
     fixed, _ = run(Sharpens(), found, options, flow=flow, supervised=Nothing())
     assert not tuned and same(weights(flow.module), before)
     run(Sharpens(), found, replace(options, flow_rate=1e-3), flow=flow, supervised=Nothing())
@@ -259,8 +265,9 @@ def test_rates_are_halved_after_shares_of_the_updates(found: Survey, monkeypatch
 
 def test_the_paper_s_recipe_and_what_is_given_besides() -> None:
     ours, paper = Reblur2DeblurOptions(), Reblur2DeblurOptions(recipe="paper")
-    assert (ours.steps, ours.rate, ours.reblur_weight, ours.reblur_frames) == (200, 1e-4, 0.1, 3)
-    assert (ours.tau, ours.reblur_gamma, ours.flow_rate) == ("auto", "auto", 0)
+    assert (ours.steps, ours.rate, ours.reblur_weight, ours.reblur_frames) == (100, 1e-4, 0.1, 3)
+    assert (ours.tau, ours.reblur_gamma, ours.flow_rate, ours.reblur_model) == ("auto", "auto", 0, "curve")
+    assert (paper.steps, paper.reblur_model) == (200, "conv")
     assert (ours.guard, ours.initial, ours.supervised_loss) == ("strata", "auto", "own")
     assert (paper.tau, paper.reblur_gamma, paper.supervised_loss, paper.supervised_share) == ("1", "off", "mse", 1)
     assert (paper.flow_rate, paper.guard, paper.initial, paper.papers) == (1e-4, "off", "own", True)

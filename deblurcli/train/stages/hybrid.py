@@ -105,7 +105,7 @@ def hybrid_recipe(options: HybridTraining, setting: Setting) -> Recipe:
         if not options.reblur_weight:
             return total
         clips, observed = ring.seen
-        restored = restored_in_a_row(net, spec, clips, device)
+        restored = restored_in_a_row(net, spec, clips, device, only_middle=True)
         return total + options.reblur_weight / scale * unexplained(restored, observed)
 
     recipe = deblur_recipe(options, setting, loss)

@@ -41,7 +41,7 @@ class Measure:
     mean: Callable[[Tensor, Tensor], float]
     """(result, target) -> its mean over a batch."""
     name: str
-    """Of the network's score, and ``nothing`` of doing nothing."""
+    """What the network's score is called in log and card; ``nothing``, what that of doing nothing is."""
     nothing: str
     words: str
     unit: str

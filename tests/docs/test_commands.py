@@ -96,7 +96,9 @@ def defaults() -> dict[str, set[float]]:
     found: dict[str, set[float]] = {}
     for field in (field for kind in [*kinds, *STAGES.values()] for field in fields(kind)):
         about = field.metadata["option"]
-        usual = float(about.usual) if re.fullmatch(r"[\d.]+(e-\d+)?", about.usual) else field.default
+        # "100; 200 with --recipe paper": the first is the default.
+        told = re.match(r"[\d.]+(e-\d+)?(?=;|$)", about.usual)
+        usual = float(told[0]) if told else field.default
         if isinstance(usual, int | float) and not isinstance(usual, bool):
             found.setdefault(spelling(field.name, about), set()).add(float(usual))
     return found

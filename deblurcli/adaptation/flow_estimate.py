@@ -87,8 +87,6 @@ def flow_of(chosen: str, worker: Worker) -> Flow:
         WeightsError: the weights are not those of a flow network, or not usable.
         OfflineError: they would have to be fetched, but cannot be.
     """
-    if chosen == "default" and "flow" not in registry.installed().sets:
-        chosen = "dis"
     if chosen in WITHOUT_WEIGHTS:
         return Flow(chosen)
     known = registry.installed().weights

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from scenes import scene
@@ -15,6 +16,8 @@ from deblurcli.errors import UsageError, WeightsError
 from deblurcli.networks import NETWORKS
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.restore.worker import Worker
+from deblurcli.synth.flow_pairs import render_pairs
+from deblurcli.synth.scenes import Scenes
 from deblurcli.weights.save import save_network
 
 
@@ -67,6 +70,31 @@ def test_a_network_is_differentiable_in_pictures_and_as_a_copy_in_its_weights(we
     assert (tuned.name, tuned.sha256) == (flow.name, flow.sha256)
     tuned(*moved()).square().mean().backward()
     assert all(p.grad is not None for p in own.parameters()) and flow_of(str(weights), worker).module is flow.module
+
+
+def test_the_default_is_the_bundled_network(worker: Worker) -> None:
+    flow = flow_of("default", worker)
+    assert flow.name == "flownet-small" and flow.differentiable
+    found = flow(*moved())[..., 24:-24, 24:-24].mean((0, 2, 3))
+    assert (found - torch.tensor([3.0, -2.0])).abs().max() < 0.2
+    first, _ = moved()
+    assert flow(first, first)[..., 16:-16, 16:-16].abs().mean() < 0.15
+    flat = torch.full((1, 3, 64, 64), 0.3)
+    assert flow(flat, flat).abs().max() < 1
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("blur", "most"), [(0.0, 0.5), (1.0, 0.5)])
+def test_the_default_follows_sharp_and_blurred_frames(blur: float, most: float, worker: Worker) -> None:
+    """Unlike pictures at other places, and the same motion: the error is a share of that of no motion."""
+    background = torch.stack([scene(seed, 208, 208) for seed in range(6)])
+    scenes = Scenes(background, torch.zeros(6, 4, 208, 208), np.zeros(6, bool))
+    pairs = render_pairs(scenes, 112, np.random.default_rng(3))
+    frames = pairs.seen(torch.full((6, 2), blur), np.random.default_rng(1))
+    found = flow_of("default", worker)(frames[:, 0], frames[:, 1])
+    inside = (..., slice(32, -32), slice(32, -32))
+    error, nothing = ((flow - pairs.flow)[inside].norm(dim=1).mean() for flow in (found, torch.zeros(6, 2, 112, 112)))
+    assert nothing > 1 and error < most * nothing
 
 
 @pytest.mark.parametrize("size", [(MIN_SIDE, MIN_SIDE), (33, 70)])

@@ -213,6 +213,7 @@ def test_metrics_refuse_what_cannot_be_compared(tmp_path: Path) -> None:
 
 def test_the_bundled_networks_are_what_their_cards_say() -> None:
     roles = {"plain-unet": "deblur", "video-unet": "deblur", "videoadapt-small": "reblur", "patch-critic": "critic"}
+    roles["flownet-small"] = "flow"
     for name, role in roles.items():
         loaded = load_network(name, role=role)  # type: ignore[arg-type]
         for fact in ("data", "licence", "command", "seed", "minutes", "iterations"):

@@ -11,7 +11,9 @@ from deblurcli.options.survey import MIN_PATCH, PATCH_GRID, SurveyOptions
 
 RECIPES: dict[str, dict[str, Any]] = {
     "ours": {
-        "steps": 100,
+        "steps": 60,
+        "rate": 3e-5,
+        "flow": "dis",
         "tau": "auto",
         "reblur_gamma": "auto",
         "supervised_loss": "own",
@@ -23,6 +25,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
     "paper": {
         "steps": 200,
+        "rate": 1e-4,
+        "flow": "default",
         "tau": "1",
         "reblur_gamma": "off",
         "supervised_loss": "mse",
@@ -50,15 +54,12 @@ class Reblur2DeblurOptions(SurveyOptions):
     In the paper ``reblur_weight`` is alpha, and tau the exposure.
     """
 
-    steps: int | None = option(None, "Updates.", "Method", least=0, usual="100; 200 with --recipe paper")
-    rate: float = learning_rate(1e-4, "Adam rate of the deblurring network.", "Method")
-    batch: int = option(2, "Moments of the video per update, and as many supervised pairs.", least=1)
-    crop: int = option(
-        128,
-        "Side of the piece that an update learns from, a multiple of 32.",
-        least=MIN_PATCH,
-        most=MAX_CROP,
-        metavar="PIXELS",
+    steps: int | None = option(None, "Updates.", "Method", least=0, usual="60; 200 with --recipe paper")
+    rate: float | None = learning_rate(
+        None,
+        "Adam rate of the deblurring network, halved after 15, 25 and 50 % of the updates.",
+        "Method",
+        usual="3e-5; 1e-4 with --recipe paper",
     )
     reblur_weight: float = option(0.1, "Weight of the self-supervised loss; the supervised one has 1.", least=0)
     reblur_model: str | None = option(
@@ -82,12 +83,12 @@ class Reblur2DeblurOptions(SurveyOptions):
         usual="auto; off with --recipe paper",
     )
     reblur_frames: int = option(3, "Restored frames that explain one of the video: 3, or 2 for even motion.")
-    flow: str = weights(
-        "default",
-        "Flow between the restored frames: dis, dense, or a flow network's weights.",
+    flow: str | None = weights(
+        None,
+        "Flow between the restored frames: dis, dense, or a flow network's weights (default: the bundled one's).",
         "Advanced",
         metavar="default|dis|dense|NAME|FILE",
-        usual="bundled",
+        usual="dis; default with --recipe paper or --flow-rate",
     )
     flow_rate: float | None = learning_rate(
         None, "Adam rate of the flow network; 0: it stays.", usual="0; --rate with --recipe paper"
@@ -154,8 +155,12 @@ class Reblur2DeblurOptions(SurveyOptions):
             "leave one of them out",
         )
         usual = dict(RECIPES[self.recipe])
-        if usual["flow_rate"]:
-            usual["flow_rate"] = 0.0 if self.flow in CONSTANT_FLOWS else self.rate
+        if self.rate is not None:
+            usual["flow_rate"] = usual["flow_rate"] and self.rate
+        if self.flow in CONSTANT_FLOWS:
+            usual["flow_rate"] = 0.0
+        elif self.flow_rate:
+            usual["flow"] = "default"
         for name, value in usual.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)

@@ -265,9 +265,10 @@ def test_rates_are_halved_after_shares_of_the_updates(found: Survey, monkeypatch
 
 def test_the_paper_s_recipe_and_what_is_given_besides() -> None:
     ours, paper = Reblur2DeblurOptions(), Reblur2DeblurOptions(recipe="paper")
-    assert (ours.steps, ours.rate, ours.reblur_weight, ours.reblur_frames) == (100, 1e-4, 0.1, 3)
+    assert (ours.steps, ours.rate, ours.reblur_weight, ours.reblur_frames) == (60, 3e-5, 0.1, 3)
     assert (ours.tau, ours.reblur_gamma, ours.flow_rate, ours.reblur_model) == ("auto", "auto", 0, "curve")
-    assert (paper.steps, paper.reblur_model) == (200, "conv")
+    assert (paper.steps, paper.rate, paper.reblur_model, paper.flow) == (200, 1e-4, "conv", "default")
+    assert ours.flow == "dis" and Reblur2DeblurOptions(flow_rate=1e-5).flow == "default"
     assert (ours.guard, ours.initial, ours.supervised_loss) == ("strata", "auto", "own")
     assert (paper.tau, paper.reblur_gamma, paper.supervised_loss, paper.supervised_share) == ("1", "off", "mse", 1)
     assert (paper.flow_rate, paper.guard, paper.initial, paper.papers) == (1e-4, "off", "own", True)

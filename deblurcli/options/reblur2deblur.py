@@ -57,9 +57,17 @@ class Reblur2DeblurOptions(SurveyOptions):
     steps: int | None = option(None, "Updates.", "Method", least=0, usual="60; 200 with --recipe paper")
     rate: float | None = learning_rate(
         None,
-        "Adam rate of the deblurring network, halved after 15, 25 and 50 % of the updates.",
+        "Adam rate of the deblurring network.",
         "Method",
         usual="3e-5; 1e-4 with --recipe paper",
+    )
+    batch: int = option(2, "Moments of the video per update, and as many supervised pairs.", least=1)
+    crop: int = option(
+        128,
+        "Side of the piece that an update learns from, a multiple of 32.",
+        least=MIN_PATCH,
+        most=MAX_CROP,
+        metavar="PIXELS",
     )
     reblur_weight: float = option(0.1, "Weight of the self-supervised loss; the supervised one has 1.", least=0)
     reblur_model: str | None = option(

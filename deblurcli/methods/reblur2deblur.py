@@ -92,7 +92,7 @@ def prepare(
         OfflineError: weights would have to be fetched, but cannot be, or must not.
     """
     console, supervised = worker.console, supervised_of(options.supervised)
-    initial, flow = initial_weights(network, options, worker), flow_of(options.flow, worker)
+    initial, flow = initial_weights(network, options, worker), flow_of(str(options.flow), worker)
     started = time.monotonic()
     found = surveyed(footages, options, console, moment=moment_of(network.spec), usual=USUAL)
     looked = time.monotonic()

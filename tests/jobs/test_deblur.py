@@ -218,6 +218,7 @@ def test_the_bundled_networks_are_what_their_cards_say() -> None:
         loaded = load_network(name, role=role)  # type: ignore[arg-type]
         for fact in ("data", "licence", "command", "seed", "minutes", "iterations"):
             assert loaded.card[fact] not in ("", None, 0), (name, fact)
+        assert " /" not in str(loaded.card["command"]), "a path of the machine that trained it"
         assert all(torch.isfinite(p).all() for p in loaded.module.parameters())
 
 

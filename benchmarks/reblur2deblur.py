@@ -49,9 +49,11 @@ PAPER_GAINS = {"convolution": 0.627, "warps": 0.626, "2 frames": 0.096}
 CLIPS = (("length", "8"), ("length", "16"), ("response", "gamma 3.2"), ("frame rate", "open a quarter"))
 """Family and kind of the clips of the half that nothing was tuned by."""
 SIZE = (320, 192)
+MODELS = ("convolution", "warps", "warps along a curve")
 VARIANTS: dict[str, dict[str, Any]] = {
     "convolution": {"reblur_model": "conv"},
     "warps": {},
+    "warps along a curve": {"reblur_model": "curve"},
     "2 frames": {"reblur_frames": 2},
 }
 GROUP = "group"
@@ -188,6 +190,7 @@ def tables(worker: Worker, args: argparse.Namespace) -> list[Table]:
         flow=args.flow,
         guard="off",
         initial="own",
+        reblur_model="warp",
         steps=args.steps,
         batch=args.batch,
         crop=args.crop,
@@ -207,12 +210,15 @@ def tables(worker: Worker, args: argparse.Namespace) -> list[Table]:
         name = f"{network.network}, trained for {card['minutes']:.0f} minutes" if chosen == args.dbn else network.name
         found[name] = measured(network, worker, options, clips, args.state)
     for name, scores in found.items():
-        for table, variants in ((models, ("convolution", "warps")), (frames, ("2 frames", "warps"))):
+        for table, variants in (
+            (models, ("convolution", "warps", "warps along a curve")),
+            (frames, ("2 frames", "warps")),
+        ):
             before = fmean(scores[clip, ""] for clip in clips)
             for variant in variants:
                 after = fmean(scores[clip, variant] for clip in clips)
                 words = "3 frames" if table is frames and variant == "warps" else variant
-                paper = PAPER_GAINS[variant] if name.startswith("dbn") else None
+                paper = PAPER_GAINS.get(variant) if name.startswith("dbn") else None
                 table.add(name, words, after, after - before, paper)
         columns = [[scores[clip, variant] for clip in clips] for variant in ("", "warps", GROUP)]
         for clip, *row in zip(clips, *columns, strict=True):

@@ -58,18 +58,20 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 GROUP = "group"
 MEMORY = """
-import os, resource, sys, torch
+import re, sys, torch
 from deblurcli.adaptation.reblurring_flow import FlowReblurring
 torch.manual_seed(1)
 reblurring = FlowReblurring(sys.argv[1], tau=1.0)
+def peak():
+    with open("/proc/self/status") as file:
+        return int(re.search(r"VmHWM:\\s+(\\d+)", file.read())[1]) / 1024
 def update(count, side):
     flows = (8 * torch.randn(count, 2, side, side, requires_grad=True) for _ in range(2))
     reblurring(torch.rand(count, 3, side, side, requires_grad=True), *flows).square().mean().backward()
 update(1, 16)
-with open("/proc/self/statm") as file:
-    before = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+before = peak()
 update(int(sys.argv[2]), int(sys.argv[3]))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before)
+print(peak() - before)
 """
 
 

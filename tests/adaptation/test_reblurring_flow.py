@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -123,6 +126,21 @@ def test_a_curve_explains_what_speeds_up_where_two_segments_do_not() -> None:
         for model in ("curve", "warp")
     )
     assert curve > 40 and curve > segments + 6
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells the peak of a process")
+@pytest.mark.parametrize("model", ["conv", "warp", "curve"])
+def test_ten_patches_fit_in_a_gigabyte(model: str) -> None:
+    program = f"""
+import re, torch
+from pathlib import Path
+from deblurcli.adaptation.reblurring_flow import FlowReblurring
+ways = (8 * torch.randn(10, 2, 128, 128, requires_grad=True) for _ in range(2))
+FlowReblurring({model!r}, tau=1.0)(torch.rand(10, 3, 128, 128, requires_grad=True), *ways).mean().backward()
+print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert int(done.stdout) * 1024 < 1e9
 
 
 def test_what_another_thing_hides_is_found() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -121,11 +122,10 @@ class Decoder(nn.Module):
         self.tail = nn.Conv2d(HIDDEN, 2, 3, padding=1)
         for parameter in self.tail.parameters():
             nn.init.zeros_(parameter)
-        side = torch.arange(-RADIUS, RADIUS + 1.0)
-        y, x = torch.meshgrid(side, side, indexing="ij")
-        displacements = torch.stack([x.flatten(), y.flatten()])
-        self.register_buffer("displacements", displacements, persistent=False)
-        self.nearness = nn.Parameter(-displacements.square().sum(0) / 2)
+        # Not by torch: some of its operations without memory load its compiler.
+        y, x = np.mgrid[-RADIUS : RADIUS + 1, -RADIUS : RADIUS + 1].reshape(2, -1).astype(np.float32)
+        self.register_buffer("displacements", torch.from_numpy(np.stack([x, y])), persistent=False)
+        self.nearness = nn.Parameter(torch.from_numpy(-(x * x + y * y) / 2))
 
     def forward(
         self, first: tuple[Tensor, Tensor], second: Tensor, flow: Tensor, hidden: Tensor

@@ -74,7 +74,7 @@ def test_the_help_of_a_method_s_option_says_whose_it_is():
     ours = options_of_command("video")
     assert ours["patches"].help == "meta, reblur2deblur: Sharpest patches of the video to look for. Default: 12."
     assert ours["rate"].help.startswith("meta, tta, reblur2deblur: ")
-    assert ours["rate"].help.endswith("8e-6 (tta), 0.0001 (reblur2deblur).")
+    assert ours["rate"].help.endswith("8e-6 (tta), 3e-5; 1e-4 with --recipe paper (reblur2deblur).")
     assert ours["adapt_per"].metavar == "video|shot|frame"
     assert "Default: 5." in ours["steps"].help and "divided" not in ours["tta_frames"].help
 

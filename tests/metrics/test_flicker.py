@@ -14,7 +14,7 @@ from torch import Tensor
 
 from deblurcli import api
 from deblurcli.cli.app import run
-from deblurcli.jobs import measure as quality
+from deblurcli.jobs import measure, side_by_side
 from deblurcli.media.images import Image, write_image
 from deblurcli.metrics import warping_errors
 
@@ -79,7 +79,8 @@ def test_small_pictures(size: tuple[int, int]) -> None:
 def videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Tensor]]:
     """Pictures by file name, instead of files."""
     found: dict[str, list[Tensor]] = {}
-    monkeypatch.setattr(quality, "_pictures", lambda path, damage: iter(found[path.name]))
+    for module in (measure, side_by_side):
+        monkeypatch.setattr(module, "pictures", lambda path, damage: iter(found[path.name]))
     return found
 
 

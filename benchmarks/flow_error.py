@@ -18,6 +18,7 @@ from torch import Tensor
 
 from benchmarks.results import Table
 from deblurcli.adaptation.flow_estimate import Flow, flow_of
+from deblurcli.adaptation.reblurring_flow import inside
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.restore.worker import Worker
 from deblurcli.synth.flow_pairs import RANGES, FlowPairs, render_pairs
@@ -45,17 +46,10 @@ def estimated(flow: Flow, frames: Tensor) -> tuple[Tensor, float]:
     return torch.cat(found), min(seconds)
 
 
-def shown(flow: Tensor) -> Tensor:
-    """Which pixels of the first frame the second one has room for: N x H x W bool, from N x 2 x H x W."""
-    h, w = flow.shape[-2:]
-    x, y = flow[:, 0] + torch.arange(w), flow[:, 1] + torch.arange(h)[:, None]
-    return (x >= 0) & (x <= w - 1) & (y >= 0) & (y <= h - 1)
-
-
 def errors(found: Tensor, pairs: Sequence[FlowPairs]) -> list[float]:
     """Mean end-point errors: of everything, and by length of the true motion."""
     true = torch.cat([p.flow for p in pairs])
-    apart, length, seen = (found - true).norm(dim=1), true.norm(dim=1), shown(true)
+    apart, length, seen = (found - true).norm(dim=1), true.norm(dim=1), inside(true)[:, 0]
     within = [seen & (length >= low) & (length < high) for low, high in LENGTHS.values()]
     return [float(apart[mask].mean()) for mask in (seen, *within)]
 

@@ -34,13 +34,13 @@ from benchmarks.cameras import HALVES, Clip, make
 from benchmarks.families import pictures
 from benchmarks.results import FOLDER, Table
 from deblurcli import metrics
+from deblurcli.adaptation.flow_estimate import search_flow
 from deblurcli.adaptation.reblurring_flow import FlowReblurring
 from deblurcli.adaptation.residual import (
     Exposure,
     ExposureSearch,
     Observation,
     Observations,
-    dis_flow,
     response_of,
 )
 from deblurcli.metrics.self_shift import self_shift_score
@@ -131,7 +131,7 @@ def observed(seen: list[Tensor]) -> list[Observation]:
 def along_restored(moment: Observation, frames: list[Tensor]) -> Observation:
     """The same with the flow between the restored frames before, at and after the moment."""
     before, middle, after = frames
-    there, back = dis_flow(torch.stack([after, before]), torch.stack([middle, middle]))
+    there, back = search_flow(torch.stack([after, before]), torch.stack([middle, middle]))
     return replace(moment, after=there, before=back)
 
 

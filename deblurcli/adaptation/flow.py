@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from deblurcli.adaptation.flow_estimate import search_flow
 from deblurcli.adaptation.guard import Diverged
 from deblurcli.adaptation.noise import captured, sensor_of
 from deblurcli.adaptation.reblurring_flow import expose_flow
@@ -28,7 +29,6 @@ from deblurcli.adaptation.survey import WINDOW, SupportPatch
 from deblurcli.networks.alignment import warp
 from deblurcli.synth.exposure import views_along
 from deblurcli.synth.light import Response, Sensor
-from deblurcli.synth.motion import optical_flow
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5)
 """Exposures in frame intervals that are tried. Above 1 as in footage averaged from a higher rate."""
@@ -196,8 +196,7 @@ def _flow(first: Tensor, second: Tensor) -> Tensor:
 
 def flow_between(first: Tensor, second: Tensor) -> Tensor:
     """Where the pixels of one picture (3 x S x S in [0, 1]) lie in another: 2 x S x S pixels, x first."""
-    one, two = ((picture * 255).round().byte().cpu() for picture in (first, second))
-    return optical_flow(one, two).to(first.device)
+    return search_flow(first[None], second[None])[0]
 
 
 def _moments(turn: Tensor, restored: Tensor) -> list[Moment]:

@@ -99,7 +99,7 @@ def warped(light: Tensor, after: Tensor, before: Tensor, views: int | None = Non
     Returns:
         N x C x H x W; the border repeats.
     """
-    count = views or views_along(after, before)
+    count = views or warps_along(after, before)
 
     def seen() -> Iterator[Tensor]:
         # The trapezoidal rule: the ends count half, and the middle is an end of both.
@@ -124,7 +124,7 @@ def along_curve(light: Tensor, after: Tensor, before: Tensor, tau: float, views:
     Returns:
         N x C x H x W; the border repeats.
     """
-    count = views or views_along(tau * after, tau * before)
+    count = views or warps_along(tau * after, tau * before)
     # The trapezoidal rule: the ends count half, and the middle is an end of both halves.
     sides = (
         view_both_ways(light, after, before, tau * number / count) / (2 if number == count else 1)
@@ -163,7 +163,7 @@ def expose_flow(light: Tensor, forward: Tensor, backward: Tensor, share: float, 
     return expose((warp(light, -(time * speed + time * time * bend)) for time in times), count)[0]
 
 
-def views_along(after: Tensor, before: Tensor) -> int:
+def warps_along(after: Tensor, before: Tensor) -> int:
     """How many warps to average along segments (N x 2 x H x W pixels each)."""
     with torch.no_grad():
         lengths = torch.stack([after, before]).norm(dim=2)
@@ -190,8 +190,8 @@ def convolved(light: Tensor, after: Tensor, before: Tensor) -> Tensor:
     with torch.no_grad():
         found = segments.abs().amax() if segments.numel() else segments.new_zeros(())
         # A number that is none goes through the whole table.
-        reach = min(RADIUS, math.ceil(float(found))) if torch.isfinite(found) else RADIUS
-    padded = F.pad(light, [max(reach, 1)] * 4, mode="replicate")
+        reach = max(1, min(RADIUS, math.ceil(float(found)))) if torch.isfinite(found) else RADIUS
+    padded, table = F.pad(light, [reach] * 4, mode="replicate"), kernel_table(reach).to(light)
     height, width = light.shape[-2:]
     rows = max(1, BAND // width)
     results = []
@@ -199,19 +199,20 @@ def convolved(light: Tensor, after: Tensor, before: Tensor) -> Tensor:
         bands = []
         for top in range(0, height, rows):
             bottom = min(top + rows, height)
-            piece = padded[index, :, top : bottom + 2 * max(reach, 1)]
+            piece = padded[index, :, top : bottom + 2 * reach]
             ends = segments[index, :, :, top:bottom]
-            bands.append(checkpoint(_band, piece, ends, max(reach, 1), use_reentrant=False))
+            bands.append(checkpoint(_band, piece, ends, table, reach, use_reentrant=False))
         results.append(torch.cat(bands, 1))
     return torch.stack(results)
 
 
-def _band(piece: Tensor, ends: Tensor, reach: int) -> Tensor:
+def _band(piece: Tensor, ends: Tensor, table: Tensor, reach: int) -> Tensor:
     """Some rows of one picture, convolved along segments.
 
     Args:
         piece: C x (h + 2 reach) x (w + 2 reach).
         ends: of two segments, 2 x 2 x h x w pixels, at most ``reach`` long in each direction.
+        table: :func:`kernel_table` of ``reach``.
 
     Returns:
         C x h x w.
@@ -225,7 +226,6 @@ def _band(piece: Tensor, ends: Tensor, reach: int) -> Tensor:
     # The four neighbours in the table of each of the two segments' ends (equation 9).
     entries = torch.stack([first, first + 1, first + side, first + side + 1], -1)
     shares = torch.stack([(1 - right) * (1 - down), right * (1 - down), (1 - right) * down, right * down], -1) / 2
-    table = kernel_table(reach).to(piece)
     entries, shares = (part.transpose(0, 1).reshape(h * w, 8) for part in (entries, shares))
     kernels = F.embedding_bag(entries, table, per_sample_weights=shares.to(table.dtype), mode="sum")
     found: Tensor = _PerPixelConvolution.apply(piece, kernels.t().reshape(-1, h, w), reach)

@@ -27,7 +27,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deblurcli.adaptation.flow import MIN_SPEED, MOVING, flow_between
+from deblurcli.adaptation.flow import MIN_SPEED, MOVING
+from deblurcli.adaptation.flow_estimate import search_flow
 from deblurcli.adaptation.reblurring_flow import Flow, FlowReblurring, view_both_ways, visible
 from deblurcli.synth.light import Response
 
@@ -74,11 +75,6 @@ class Exposure:
 def response_of(exponent: float) -> Response:
     """The response of a camera whose display values are a power of the light."""
     return Response(torch.tensor([exponent]), torch.zeros(1))
-
-
-def dis_flow(first: Tensor, second: Tensor) -> Tensor:
-    """Where the pixels of some pictures lie in others, by :func:`deblurcli.synth.motion.optical_flow`; a ``Flow``."""
-    return torch.stack([flow_between(one, two) for one, two in zip(first, second, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -130,7 +126,7 @@ class Observations:
     Two frames are in memory, and the flow between them, which serves two moments.
     """
 
-    def __init__(self, flow: Flow = dis_flow) -> None:
+    def __init__(self, flow: Flow = search_flow) -> None:
         self._flow = flow
         self._last: tuple[Tensor, Tensor] | None = None
         self._between: Tensor | None = None
@@ -154,7 +150,7 @@ class Observations:
         return Observation(*last, later[1], earlier[0], counted, speed)
 
 
-def observation(restored: Tensor, around: Sequence[Tensor], flow: Flow = dis_flow) -> Observation | None:
+def observation(restored: Tensor, around: Sequence[Tensor], flow: Flow = search_flow) -> Observation | None:
     """The middle one of three frames of the input, 3 x H x W in [0, 1] each, and its restoration. None: too small."""
     taken = Observations(flow)
     return [taken.add(restored, frame) for frame in around][-1]
@@ -250,7 +246,7 @@ class Residual:
     Two frames, a flow and two maps are in memory, whatever the length of the video.
     """
 
-    def __init__(self, exposure: Exposure, flow: Flow = dis_flow) -> None:
+    def __init__(self, exposure: Exposure, flow: Flow = search_flow) -> None:
         self.exposure = exposure
         self.frames = 0
         """Frames with two neighbours in their shot."""

@@ -17,6 +17,7 @@ from deblurcli.losses import LOSSES
 from deblurcli.networks import NetworkSpec
 from deblurcli.networks.spec import outputs, padded
 from deblurcli.options.meta import MetaOptions
+from deblurcli.options.survey import MIN_PATCH, PATCH_GRID
 
 Reblur = Callable[[Tensor, Tensor, np.random.Generator], tuple[Tensor, Tensor, int]]
 """A window (1 x 5 x 3 x S x S) and its pseudo-sharp centre (1 x 3 x S x S) to a pseudo pair: the blurred centre, the
@@ -152,6 +153,12 @@ def centre_crop(pictures: Tensor, side: int) -> Tensor:
     """The middle of some pictures (... x S x S), ``side`` pixels wide and high; themselves where that is S."""
     start = (pictures.shape[-1] - side) // 2
     return pictures[..., start : start + side, start : start + side] if start > 0 else pictures
+
+
+def halved(side: int) -> int:
+    """Half the side of a piece, in pixels, that networks take; 0 where it would be too small to learn from."""
+    half = side // 2 // PATCH_GRID * PATCH_GRID
+    return half if half >= MIN_PATCH else 0
 
 
 def cut_at(pictures: Tensor, y: int, x: int, side: int) -> Tensor:

@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from deblurcli.adaptation.flow import FlowBlur, Moment, flow_between
+from deblurcli.adaptation.guard import Diverged, Guard, require_finite_weights
+from deblurcli.adaptation.outcome import Outcome
 from deblurcli.adaptation.pairs import centre_crop, restore_clips, restored_alone
 from deblurcli.adaptation.survey import WINDOW, SupportPatch
 from deblurcli.device import Device
@@ -206,6 +208,27 @@ class Strata:
             {"from_pixels": BOUNDS[stratum], "pieces": len(of_it), "gain": round(sum(of_it) / len(of_it), 3)}
             for stratum, of_it in _strata(gains, lengths).items()
         ]
+
+
+def settle(outcome: Outcome, adapted: nn.Module, steps: int, guard: Guard | None, strata: Strata | None) -> None:
+    """Give the adapted network its best weights, and say so in the outcome.
+
+    Args:
+        steps: of the adaptation; without any, nothing is judged.
+        guard: of ``adapted``; without one, the weights are kept as they are.
+        strata: what the guard goes by, where it is they.
+
+    Raises:
+        Diverged: the weights are not worth keeping, or not finite.
+    """
+    if guard is None:
+        require_finite_weights(adapted, "deblurring")
+        outcome.facts["best_step"], outcome.reason = steps, "without a guard"
+    elif steps:
+        worth_it = guard.settle()
+        outcome.facts |= guard.facts() | {"strata": strata.facts(guard.best) if strata is not None else {}}
+        if not worth_it:
+            raise Diverged(guard.refusal())
 
 
 def _strata(gains: Tensor, lengths: list[float]) -> dict[int, list[float]]:

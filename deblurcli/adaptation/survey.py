@@ -147,9 +147,9 @@ def survey(
     """Score the same random locations in every frame and keep the sharpest crop of each with its neighbours in time.
 
     Memory holds five frames, or ``moment`` if that is more, and for each location 12 crops and those of the usual
-    moments, whatever the length. Windows never cross a cut. As in
-    the paper, the first and the last two frames of a shot are no candidates for the sharpest, since their windows
-    repeat a frame; they are only where every shot is shorter than five frames.
+    moments, whatever the length. Windows never cross a cut. As in the paper, the first and the last two frames of a
+    shot are no candidates for the sharpest, since their windows repeat a frame; they are only where every shot is
+    shorter than five frames.
 
     Args:
         pictures: the frames in order, 3 x H x W in [0, 1], or in bytes, which is faster.

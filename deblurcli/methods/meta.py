@@ -43,7 +43,7 @@ from deblurcli.adaptation.budget import LEAST_UPDATES, affordable
 from deblurcli.adaptation.camera import Alignment, Camera, align, camera_of
 from deblurcli.adaptation.flow import FlowBlur, fit_flow
 from deblurcli.adaptation.group import surveyed
-from deblurcli.adaptation.guard import MIN_GAIN, Diverged, Guard, require_finite_weights
+from deblurcli.adaptation.guard import MIN_GAIN, Diverged, Guard
 from deblurcli.adaptation.initial import initial_weights
 from deblurcli.adaptation.outcome import Outcome, PreparedNetwork
 from deblurcli.adaptation.pairs import (
@@ -51,6 +51,7 @@ from deblurcli.adaptation.pairs import (
     centre_crop,
     deblur_loss,
     draw_pair,
+    halved,
     patch_weights,
     pseudo_sharp,
     restore_clips,
@@ -59,13 +60,12 @@ from deblurcli.adaptation.pairs import (
     trainable,
 )
 from deblurcli.adaptation.reblurring_network import learn_to_reblur
-from deblurcli.adaptation.strata import Strata, strata_of
+from deblurcli.adaptation.strata import Strata, settle, strata_of
 from deblurcli.adaptation.survey import WINDOW, SupportPatch, Survey
 from deblurcli.adaptation.update import adaptation_device, set_dropout, undone_without_memory, update
 from deblurcli.console import Reporter
 from deblurcli.media.footage import Footage
 from deblurcli.options.meta import MetaOptions
-from deblurcli.options.survey import MIN_PATCH, PATCH_GRID
 from deblurcli.restore.worker import Placed, Worker
 
 USUAL_CROP = 192
@@ -225,7 +225,7 @@ class _Adaptation:
         for parameter in moving:
             parameter.requires_grad_(True)
         self.update_deblurring(adapted, averaged, optimiser, make_pair, guard)
-        self.settle(averaged, guard)
+        settle(self.outcome, averaged, self.steps, guard, self.strata)
         return averaged
 
     def restored_alone(self, window: Tensor) -> Tensor:
@@ -352,20 +352,7 @@ class _Adaptation:
 
     def smaller(self) -> bool:
         """Halve the side of the patches that are learnt from; False where it would be too small."""
-        half = self.side // 2 // PATCH_GRID * PATCH_GRID
-        if half < MIN_PATCH:
-            return False
-        self.outcome.facts["reduced_patch_size"] = self.side = half
-        return True
-
-    def settle(self, adapted: nn.Module, guard: Guard | None) -> None:
-        """Keep the best weights, and say so, or raise Diverged where they are not worth it."""
-        outcome, facts = self.outcome, self.outcome.facts
-        if guard is None:
-            require_finite_weights(adapted, "deblurring")
-            facts["best_step"], outcome.reason = self.steps, "without a guard"
-        elif self.steps:
-            worth_it = guard.settle()
-            facts |= guard.facts() | {"strata": self.strata.facts(guard.best) if self.strata is not None else {}}
-            if not worth_it:
-                raise Diverged(guard.refusal())
+        half = halved(self.side)
+        if half:
+            self.outcome.facts["reduced_patch_size"] = self.side = half
+        return bool(half)

@@ -46,14 +46,14 @@ from deblurcli.adaptation.balance import Balanced, Criterion
 from deblurcli.adaptation.flow import FlowBlur, fit_flow
 from deblurcli.adaptation.flow_estimate import Flow, flow_of
 from deblurcli.adaptation.group import surveyed
-from deblurcli.adaptation.guard import MIN_GAIN, Diverged, Guard, require_finite_weights
+from deblurcli.adaptation.guard import MIN_GAIN, Diverged, Guard
 from deblurcli.adaptation.initial import initial_weights
 from deblurcli.adaptation.outcome import Outcome, PreparedNetwork
 from deblurcli.adaptation.own_pairs import Mixed, OwnPairs, batch_of
-from deblurcli.adaptation.pairs import centre_crop, cut_at, deblur_loss, restored_alone, shuffled, trainable
+from deblurcli.adaptation.pairs import centre_crop, cut_at, deblur_loss, halved, restored_alone, shuffled, trainable
 from deblurcli.adaptation.reblur_loss import FRAMES, ReblurLoss, restored_in_a_row
 from deblurcli.adaptation.reblurring_flow import FlowReblurring
-from deblurcli.adaptation.strata import Strata, strata_of
+from deblurcli.adaptation.strata import Strata, settle, strata_of
 from deblurcli.adaptation.supervised import Supervised, supervised_of
 from deblurcli.adaptation.survey import Survey
 from deblurcli.adaptation.update import adaptation_device, set_dropout, undone_without_memory, update
@@ -62,7 +62,6 @@ from deblurcli.losses import LOSSES, mse
 from deblurcli.media.footage import Footage
 from deblurcli.networks.spec import NetworkSpec
 from deblurcli.options.reblur2deblur import Reblur2DeblurOptions
-from deblurcli.options.survey import MIN_PATCH, PATCH_GRID
 from deblurcli.restore.worker import Placed, Worker
 from deblurcli.synth.light import Response
 
@@ -224,7 +223,7 @@ class _Adaptation:
         residual = self.outcome.facts["residual"]
         residual["before"] = round(self.residual(self.network.module, reblurring), 2)
         self.learn(adapted, result, reblurring, source, self.criterion(examples), guard)
-        self.settle(result, guard)
+        settle(self.outcome, result, options.updates, guard, self.strata)
         residual["after"] = round(self.residual(result, reblurring), 2)
         return result
 
@@ -355,20 +354,7 @@ class _Adaptation:
 
     def smaller(self) -> bool:
         """Halve the side of the pieces that are learnt from; False where it would be too small."""
-        half = self.side // 2 // PATCH_GRID * PATCH_GRID
-        if half < MIN_PATCH:
-            return False
-        self.outcome.facts["reduced_crop"] = self.side = half
-        return True
-
-    def settle(self, adapted: nn.Module, guard: Guard | None) -> None:
-        """Keep the best weights, and say so, or raise Diverged where they are not worth it."""
-        outcome, facts = self.outcome, self.outcome.facts
-        if guard is None or self.strata is None:
-            require_finite_weights(adapted, "deblurring")
-            facts["best_step"], outcome.reason = self.options.updates, "without a guard"
-        elif self.options.updates:
-            worth_it = guard.settle()
-            facts |= guard.facts() | {"strata": self.strata.facts(guard.best)}
-            if not worth_it:
-                raise Diverged(guard.refusal())
+        half = halved(self.side)
+        if half:
+            self.outcome.facts["reduced_crop"] = self.side = half
+        return bool(half)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -13,28 +12,18 @@ import numpy as np
 import pytest
 import torch
 from clips import make_clip, read_planes
+from end_to_end import write_video
 from moving import frames
-from torch import Tensor
 
 from deblurcli import api
 from deblurcli.cli.app import run
 from deblurcli.errors import DeblurError
-from deblurcli.files import OutputFile
-from deblurcli.media.clips import ClipWriter
 from deblurcli.media.images import read_image
 from deblurcli.methods import METHODS
 from deblurcli.reports.residual_map import COLOURS, UNKNOWN, coloured
 
 TRUE = {"tau": 0.3, "reblur_gamma": 2.2}
 WORDS = ["--tau", "0.3", "--reblur-gamma", "2.2"]
-
-
-def write_clip(path: Path, pictures: list[Tensor]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with OutputFile(path) as output, ClipWriter(output, Fraction(25)) as writer:
-        for picture in pictures:
-            writer.write(picture)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +36,8 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
             blurred, sharp = [blurred[0]] * 3 + blurred[:4], [blurred[0]] * 3 + sharp[:4]
         half = [(one + other) / 2 for one, other in zip(blurred, sharp, strict=True)]
         for of, pictures in (("in", blurred), ("sharp", sharp), ("half", half)):
-            write_clip(folder / of / f"{name}.mkv", pictures)
+            (folder / of).mkdir(exist_ok=True)
+            write_video(folder / of / f"{name}.mkv", pictures)
     return folder
 
 
@@ -86,7 +76,7 @@ def test_frames_that_stand_still_have_no_score(clips: Path, capsys: pytest.Captu
 
 def test_a_video_without_motion_has_no_score(tmp_path: Path) -> None:
     still = [torch.rand(3, 64, 80, generator=torch.Generator().manual_seed(3))] * 3
-    source = write_clip(tmp_path / "in.mkv", still)
+    source = write_video(tmp_path / "in.mkv", still)
     found = api.measure(source, reblur=source)
     assert found["moving"] == 0 and not {"reblur", "reblur_input", "tau", "gamma"} & set(found)
 
@@ -130,7 +120,7 @@ def test_what_is_refused(
 ) -> None:
     monkeypatch.chdir(clips)
     if not Path("short.mkv").exists():
-        write_clip(Path("short.mkv"), frames((6,) * 5, 0.6, 2.2, 0.0)[0])
+        write_video(Path("short.mkv"), frames((6,) * 5, 0.6, 2.2, 0.0)[0])
         make_clip(Path("small.mkv"), frames=6)
         cv2.imwrite("photo.png", np.zeros((160, 160, 3), np.uint8))
     assert run(["metrics", *arguments]) == code
@@ -147,7 +137,7 @@ RESTORING = {"method": "none", "codec": "ffv1", "dtype": "fp32"}
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A piece of the blurred frames: 4 of 80 x 96."""
     blurred, _ = frames((6,) * 5, 0.6, 2.2, 0.0)
-    return write_clip(tmp_path_factory.mktemp("small") / "in.mkv", [frame[:, :80, :96] for frame in blurred])
+    return write_video(tmp_path_factory.mktemp("small") / "in.mkv", [frame[:, :80, :96] for frame in blurred])
 
 
 def test_the_map_of_a_restored_video_is_drawn_and_told(small: Path, tmp_path: Path) -> None:
@@ -188,7 +178,7 @@ def test_every_method_has_it(small: Path, tmp_path: Path) -> None:
 
 def test_a_video_without_motion_has_nothing_to_explain(tmp_path: Path) -> None:
     still = [torch.rand(3, 64, 80, generator=torch.Generator().manual_seed(3))] * 4
-    source = write_clip(tmp_path / "in.mkv", still)
+    source = write_video(tmp_path / "in.mkv", still)
     result = api.deblur_video(source, tmp_path / "out.mkv", save_residual=tmp_path / "map.png", **RESTORING)
     assert result.facts["residual"]["restored"] is None and "no frame moves" in " ".join(result.lines)
     assert (read_image(tmp_path / "map.png").samples == UNKNOWN).all()

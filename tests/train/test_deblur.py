@@ -18,6 +18,7 @@ import processes
 import pytest
 import torch
 from clips import make_clip
+from stopping import Stop, StopsAt
 from torch import Tensor, nn
 
 from deblurcli import api
@@ -245,17 +246,9 @@ def test_a_stopped_run_resumes_to_the_same_weights(folder: Path, tmp_path: Path)
     whole = api.train_network("deblur", **options(folder, tmp_path / "whole", iterations=4, device="cpu", dtype="fp32"))
     assert whole["iteration"] == 4
 
-    class Stop(Exception):
-        pass
-
-    class StopsAt(Reporter):
-        def progress(self, task: str, done: float, total: float | None, **facts: object) -> None:
-            if facts.get("iteration") == 2:
-                raise Stop
-
     parts = options(folder, tmp_path / "parts", iterations=4, device="cpu", dtype="fp32")
     with pytest.raises(Stop):
-        api.train_network("deblur", console=StopsAt(quiet=True), **parts)
+        api.train_network("deblur", console=StopsAt(2), **parts)
     api.train_network("deblur", **parts)
     one, two = (load_network(tmp_path / run / "plain-unet.safetensors", role="deblur") for run in ("whole", "parts"))
     for (name, a), b in zip(one.module.state_dict().items(), two.module.state_dict().values(), strict=True):

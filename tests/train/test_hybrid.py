@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 from clips import make_clip
+from end_to_end import write_video
 from joint_stage import options as common
 from joint_stage import shrink
 from moving import frames
 from small_networks import same, weights
+from stopping import Stop, StopsAt
 from torch import Tensor
-from videos import write_video
 
 from deblurcli import api
 from deblurcli.adaptation.balance import steepness
@@ -144,17 +145,9 @@ def test_without_weight_the_videos_teach_nothing(folder: Path, tmp_path: Path) -
 
 
 def test_a_stopped_run_resumes_to_the_same_weights(folder: Path, tmp_path: Path) -> None:
-    class Stop(Exception):
-        pass
-
-    class StopsAt(Reporter):
-        def progress(self, task: str, done: float, total: float | None, **facts: object) -> None:
-            if facts.get("iteration") == 2:
-                raise Stop
-
     api.train_network("hybrid", **options(folder, tmp_path / "whole", iterations=4))
     with pytest.raises(Stop):
-        api.train_network("hybrid", console=StopsAt(quiet=True), **options(folder, tmp_path / "parts", iterations=4))
+        api.train_network("hybrid", console=StopsAt(2), **options(folder, tmp_path / "parts", iterations=4))
     changed = options(folder, tmp_path / "parts", iterations=4, tau=0.4)
     with pytest.raises(UsageError, match=r"holds another run: --tau 0.5 \(now 0.4\)"):
         api.train_network("hybrid", **changed)

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 from joint_stage import options, prepared, shrink, train_together
+from stopping import Stop, StopsAt
 from torch import Tensor, nn
 
 from deblurcli import api
-from deblurcli.console import Reporter
 from deblurcli.device import Device
 from deblurcli.errors import DeblurError, UsageError, WeightsError
 from deblurcli.losses import l1, l1_fft
@@ -168,17 +168,9 @@ def test_a_stopped_run_resumes_to_the_same_weights(data: Path, tmp_path: Path) -
     def keywords(run: str) -> dict[str, object]:
         return options(data, tmp_path / run, iterations=4, adversarial_weight=0.001)
 
-    class Stop(Exception):
-        pass
-
-    class StopsAt(Reporter):
-        def progress(self, task: str, done: float, total: float | None, **facts: object) -> None:
-            if facts.get("iteration") == 2:
-                raise Stop
-
     api.train_network("joint", **keywords("whole"))
     with pytest.raises(Stop):
-        api.train_network("joint", console=StopsAt(quiet=True), **keywords("parts"))
+        api.train_network("joint", console=StopsAt(2), **keywords("parts"))
     api.train_network("joint", **keywords("parts"))
     for network in ("plain-unet", joint.REBLURRING, "patch-critic"):
         assert same(of(tmp_path / "whole", network).module, of(tmp_path / "parts", network).module), network

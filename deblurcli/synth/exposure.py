@@ -34,9 +34,10 @@ def expose(views: Iterable[Tensor], count: int, shares: Tensor | None = None) ->
     """
     total: Tensor | float = 0.0
     part: Tensor | float = 0.0
+    wanted = [False] * count if shares is None else (shares != 0).any(0).tolist()
     for number, view in enumerate(views):
         total = total + view
-        if shares is not None and shares[:, number].any():
+        if shares is not None and wanted[number]:
             part = part + view * shares[:, number, None, None, None]
     whole = torch.as_tensor(total) / count
     return whole, whole if shares is None else torch.as_tensor(part)

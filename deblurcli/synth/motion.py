@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from deblurcli.networks.alignment import warp
 from deblurcli.synth.exposure import expose
+from deblurcli.synth.film import Film
 from deblurcli.synth.lens import draw_softness, soften
-from deblurcli.synth.light import Response, Sensor
+from deblurcli.synth.light import Response
 from deblurcli.synth.paths import BlurRange
 
 PIXELS_PER_SAMPLE = 1.5
@@ -29,6 +33,18 @@ def optical_flow(first: Tensor, second: Tensor) -> Tensor:
     return torch.from_numpy(search.calc(grey[0], grey[1], None)).permute(2, 0, 1)
 
 
+def flows_along(frames: Tensor) -> Tensor:
+    """The flow from each of T frames (T x 3 x H x W uint8) to the next, and back: T - 1 x 2 x 2 x H x W pixels."""
+    pairs = pairwise(frames)
+    return torch.stack([torch.stack([optical_flow(one, other), optical_flow(other, one)]) for one, other in pairs])
+
+
+def all_flows(moments: list[Tensor]) -> list[Tensor]:
+    """:func:`flows_along` each moment, by several threads, in half precision."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda moment: flows_along(moment).half(), moments))
+
+
 def between(first: Tensor, second: Tensor, forward: Tensor, backward: Tensor, times: Tensor) -> Tensor:
     """The pictures at the given times between two frames (0: the first, 1: the second), in the frames' own light.
 
@@ -45,7 +61,7 @@ def between(first: Tensor, second: Tensor, forward: Tensor, backward: Tensor, ti
 
 
 def expose_motion(
-    triple: Tensor, shutter: float, response: Response, softness: Tensor | None = None
+    triple: Tensor, shutter: float, response: Response, softness: Tensor | None = None, flows: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """The exposure around the middle one of three frames, and that frame.
 
@@ -54,60 +70,77 @@ def expose_motion(
         shutter: exposure in frame intervals, above 0 and at most 2.
         response: response of one scene.
         softness: standard deviation of its lens's blur in pixels.
+        flows: as :func:`flows_along` the frames; found here if not given.
 
     Returns:
-        blurred, sharp: 3 x H x W display values in [0, 1].
+        blurred, sharp: 3 x H x W linear light.
     """
     light = response.linear(triple.float() / 255)
     if softness is not None:
         light = soften(light, softness.expand(3))
-    flows = [(optical_flow(triple[1], triple[n]), optical_flow(triple[n], triple[1])) for n in (0, 2)]
-    longest = max(float(there.norm(dim=0).quantile(0.98)) for there, _ in flows) * shutter / 2
+    before, after = (flows_along(triple) if flows is None else flows).float()
+    ways = (before[1], before[0]), (after[0], after[1])
+    longest = max(float(there.norm(dim=0).quantile(0.98)) for there, _ in ways) * shutter / 2
     count = int(np.clip(longest / PIXELS_PER_SAMPLE, 3, MAX_SAMPLES))
     # Evenly spaced from the middle frame, which both halves of the exposure share.
-    times = torch.arange(1, count + 1) * (shutter / 2 / count)
+    times = torch.arange(1, count + 1, device=light.device) * (shutter / 2 / count)
     halves = [
         between(light[1], neighbour, there, back, times).sum(0)
-        for neighbour, (there, back) in zip((light[0], light[2]), flows, strict=True)
+        for neighbour, (there, back) in zip((light[0], light[2]), ways, strict=True)
     ]
     mean, _ = expose([light[1], *halves], 1 + 2 * count)
-    blurred, sharp = response.display(torch.stack([mean, light[1]]))
-    return blurred, sharp
+    return mean, light[1]
 
 
 def motion_clips(
-    moments: list[Tensor], count: int, frames: int, size: int, rng: np.random.Generator, ranges: BlurRange
+    moments: list[Tensor],
+    count: int,
+    frames: int,
+    size: int,
+    rng: np.random.Generator,
+    ranges: BlurRange,
+    flows: list[Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Blurred and sharp crops of ``frames`` consecutive frames, from random moments of videos.
 
     Args:
         moments: T x 3 x H x W uint8 consecutive frames, T odd and at least ``frames`` + 2, H and W at least ``size``;
             the frames in their middle are taken.
+        flows: :func:`all_flows` of them on their device; found in the pieces that are drawn if not given.
 
     Returns:
         blurred, sharp: each count x frames x 3 x size x size in [0, 1].
     """
     blurred, sharp = [], []
-    response, softness = Response.draw(count, rng), draw_softness(count, ranges, rng)
-    sensor = Sensor.draw(count, ranges, rng)
+    device = moments[0].device
+    response, softness = Response.draw(count, rng).to(device), draw_softness(count, ranges, rng)
+    film = Film.draw(count, ranges, rng)
     for index in range(count):
-        moment = moments[rng.integers(len(moments))]
+        chosen = int(rng.integers(len(moments)))
+        moment = moments[chosen]
         h, w = moment.shape[-2:]
         # With a margin, from where motion may come in.
         side = min(h, w, size + 64)
         y, x = int(rng.integers(h - side + 1)), int(rng.integers(w - side + 1))
-        piece = moment[:, :, y : y + side, x : x + side]
+        inside = (..., slice(y, y + side), slice(x, x + side))
+        piece, flow = moment[inside], None if flows is None else flows[chosen][inside]
         if rng.random() < 0.5:
-            piece = piece.transpose(-1, -2)
+            piece, flow = piece.transpose(-1, -2), None if flow is None else flow.transpose(-1, -2).flip(2)
         shutter = float(rng.uniform(0.3, 1.6))
         first = (len(moment) - frames) // 2
         exposures = [
-            expose_motion(piece[at - 1 : at + 2].contiguous(), shutter, response[index], softness[index])
+            expose_motion(
+                piece[at - 1 : at + 2].contiguous(),
+                shutter,
+                response[index],
+                softness[index],
+                None if flow is None else flow[at - 1 : at + 1],
+            )
             for at in range(first, first + frames)
         ]
         edge = (side - size) // 2
         inside = (..., slice(edge, edge + size), slice(edge, edge + size))
         blurred.append(torch.stack([exposed[inside] for exposed, _ in exposures]))
         sharp.append(torch.stack([middle[inside] for _, middle in exposures]))
-    captured = [sensor.capture(frame, rng) for frame in torch.stack(blurred).unbind(1)]
-    return torch.stack(captured, 1), torch.stack(sharp)
+    captured = [film.capture(frame, response, rng) for frame in torch.stack(blurred).unbind(1)]
+    return torch.stack(captured, 1), torch.stack([response.display(frame) for frame in torch.stack(sharp).unbind(1)], 1)

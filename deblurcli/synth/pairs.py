@@ -94,5 +94,6 @@ def integrated(
     response, sensor = camera(rng, gamma, noise)
     codes = ((picture * 255).round().byte() for picture in pictures)
     for (before, middle), (_, after) in pairwise(pairwise(codes)):
-        blurred, sharp = expose_motion(torch.stack([before, middle, after]), opening, response)
+        mean, moment = expose_motion(torch.stack([before, middle, after]), opening, response)
+        blurred, sharp = response.display(torch.stack([mean, moment]))
         yield sensor.capture(blurred[None], rng)[0], sharp

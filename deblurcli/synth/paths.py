@@ -45,6 +45,10 @@ class BlurRange:
     """Share of scenes with sensor noise."""
     noise: float = 0.03
     """Largest standard deviation of the noise at full scale, after the camera's response."""
+    raw: float = 0.5
+    """Share of the noisy scenes whose noise arises in linear light, before the camera's response."""
+    night: float = 0.12
+    """Share of scenes that are dark, with lamps."""
     compressed: float = 0.3
     """Share of scenes with block-transform compression."""
 

@@ -11,8 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deblurcli.synth.exposure import expose, view_from
+from deblurcli.synth.film import Film
+from deblurcli.synth.lamps import with_lamps
 from deblurcli.synth.lens import draw_softness, soften
-from deblurcli.synth.light import Response, Sensor
+from deblurcli.synth.light import Response
 from deblurcli.synth.paths import BlurRange, camera_paths, path_lengths
 
 
@@ -124,13 +126,14 @@ def render_clip(
     response = Response.draw(count, rng).to(device)
     uneven = unevenness(count, (size, size), ranges, rng).to(device)
     light, layer, layered = in_light(scenes, response, draw_softness(count, ranges, rng))
+    light = with_lamps(light, response, ranges, rng)
 
     finite = torch.from_numpy(rng.uniform(0, ranges.finite, count).astype(np.float32))
     blurred, sharp = [], []
     for frame in range(frames):
         paths = camera[:, frame], moving[:, frame]
         mean, middle = expose_scenes(light, layer, layered, *paths, (size, size), uneven, finite)
-        blurred.append(response.display(mean))
+        blurred.append(mean)
         sharp.append(response.display(middle))
-    sensor = Sensor.draw(count, ranges, rng)
-    return torch.stack([sensor.capture(frame, rng) for frame in blurred], 1), torch.stack(sharp, 1)
+    film = Film.draw(count, ranges, rng)
+    return torch.stack([film.capture(frame, response, rng) for frame in blurred], 1), torch.stack(sharp, 1)

@@ -21,7 +21,7 @@ from deblurcli.files import OutputFile
 from deblurcli.media.images import read_pictures
 from deblurcli.synth.flow_pairs import RANGES as FLOW_RANGES
 from deblurcli.synth.flow_pairs import draw_blur, render_pairs
-from deblurcli.synth.motion import motion_clips
+from deblurcli.synth.motion import all_flows, motion_clips
 from deblurcli.synth.paths import BlurRange
 from deblurcli.synth.patterns import patterns
 from deblurcli.synth.scenes import Scenes, render_clip
@@ -77,6 +77,12 @@ class Material:
         return tuple(  # type: ignore[return-value]
             Material(*(part(t, held_out) for t in (self.photos, self.cutouts, self.moments)))
             for held_out in (False, True)
+        )
+
+    def on(self, device: torch.device) -> Material:
+        """The material on a device, where scenes are drawn from it."""
+        return Material(
+            *({k: t.to(device) for k, t in kind.items()} for kind in (self.photos, self.cutouts, self.moments))
         )
 
     def __str__(self) -> str:
@@ -178,34 +184,35 @@ def draw_scenes(
     photos, cutouts = list(material.photos.values()), list(material.cutouts.values())
     background = torch.stack([draw_background(photos, side, rng) for _ in range(count)])
     layered = (rng.random(count) < ranges.layered) & bool(cutouts)
-    empty = torch.zeros(4, side, side)
+    empty = torch.zeros(4, side, side, device=background.device)
     layer = torch.stack([draw_layer(cutouts, side, rng) if has else empty for has in layered])
     return Scenes(background.to(device), layer.to(device), layered)
 
 
 def stills(material: Material, size: int, ranges: BlurRange, device: torch.device) -> Source:
     """Single-frame pairs: (count, rng) -> blurred, sharp, each count x 3 x size x size."""
-    moments = [t for t in material.moments.values() if min(t.shape[-2:]) >= size]
+    drawn = clips(material, 1, size, ranges, device, MARGIN)
 
     def draw(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        if moments and rng.random() < REAL_MOTION_SHARE:
-            blurred, sharp = motion_clips(moments, count, 1, size, rng, ranges)
-        else:
-            blurred, sharp = render_clip(draw_scenes(material, count, size, ranges, rng, device), 1, size, rng, ranges)
-        return blurred[:, 0].to(device), sharp[:, 0].to(device)
+        blurred, sharp = drawn(count, rng)
+        return blurred[:, 0], sharp[:, 0]
 
     return draw
 
 
-def clips(material: Material, frames: int, size: int, ranges: BlurRange, device: torch.device) -> Source:
+def clips(
+    material: Material, frames: int, size: int, ranges: BlurRange, device: torch.device, margin: int = CLIP_MARGIN
+) -> Source:
     """For networks that see neighbours: (count, rng) -> blurred, sharp, each count x frames x 3 x size x size."""
     moments = [t for t in material.moments.values() if min(t.shape[-2:]) >= size and len(t) >= frames + 2]
+    # A processor that trains has no time for the flow of whole frames; beside a card it has little else to do.
+    flows = None if device.type == "cpu" else [flow.to(device) for flow in all_flows(moments)]
+    material, moments = material.on(device), [moment.to(device) for moment in moments]
 
     def draw(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         if moments and rng.random() < REAL_MOTION_SHARE:
-            blurred, sharp = motion_clips(moments, count, frames, size, rng, ranges)
-            return blurred.to(device), sharp.to(device)
-        scenes = draw_scenes(material, count, size, ranges, rng, device, CLIP_MARGIN)
+            return motion_clips(moments, count, frames, size, rng, ranges, flows)
+        scenes = draw_scenes(material, count, size, ranges, rng, device, margin)
         return render_clip(scenes, frames, size, rng, ranges)
 
     return draw
@@ -223,6 +230,7 @@ def centred(draw: Source) -> Source:
 
 def reblur_clips(material: Material, size: int, ranges: BlurRange, device: torch.device, frames: int = 5) -> Source:
     """Pairs for the reblurring network: (count, rng) -> blurred centre, sharp window (count x 5 x 3 x ...)."""
+    material = material.on(device)
 
     def draw(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         scenes = draw_scenes(material, count, size, ranges, rng, device)
@@ -234,6 +242,7 @@ def reblur_clips(material: Material, size: int, ranges: BlurRange, device: torch
 
 def flow_pairs(material: Material, size: int, device: torch.device) -> Source:
     """For flow networks: (count, rng) -> frames (count x 2 x 3 x size x size), flow from the first to the second."""
+    material = material.on(device)
 
     def draw(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         scenes = draw_scenes(material, count, size, FLOW_RANGES, rng, device)

@@ -106,13 +106,13 @@ class Run:
         for optimiser in self.optimisers.values():
             if isinstance(optimiser, Muon):  # the rate of a critic is constant
                 optimiser.set_rate(share)
-        recipe.ring.advance(iteration)
         count, size = crop_plan(self.progress, self.options.batch, self.options.crops)
         blurred, sharp = recipe.ring.batch(iteration, count, size, device.where)
         with device.autocast():
             loss = recipe.loss(self.module, blurred, sharp)
         recipe.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        recipe.ring.advance(iteration + 1)  # while a graphics card is busy with the gradients
         self.peers.average_gradients(self.module)
         step_if_finite(recipe.optimiser, self.module)
         update_average(self.average, self.module, iteration)

@@ -76,31 +76,47 @@ class Muon(torch.optim.Optimizer):
             (self._orthogonal if group["orthogonal"] else self._adam)(group, parameters)
 
     def _orthogonal(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
+        gradients = _gradients(parameters)
+        averages = [_kept(self.state[p], "momentum", p) for p in parameters]
+        torch._foreach_lerp_(averages, gradients, 1 - group["momentum"])
+        directions = torch._foreach_lerp(gradients, averages, group["momentum"])  # Nesterov's look ahead
         by_shape: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}
-        for p in parameters:
-            assert p.grad is not None
-            average = self.state[p].setdefault("momentum", torch.zeros_like(p))
-            average.lerp_(p.grad, 1 - group["momentum"])
-            direction = p.grad.lerp(average, group["momentum"]).flatten(1)  # Nesterov's look ahead
-            by_shape.setdefault(tuple(direction.shape), []).append((p, direction))
+        for p, direction in zip(parameters, directions, strict=True):
+            flat = direction.flatten(1)
+            by_shape.setdefault(tuple(flat.shape), []).append((p, flat))
+        torch._foreach_mul_(parameters, 1 - group["lr"] * group["decay"])
         for shape, entries in by_shape.items():
             updates = orthogonalised(torch.stack([d for _, d in entries]))
             rate = group["lr"] * math.sqrt(max(1.0, shape[0] / shape[1]))
-            for (p, _), update in zip(entries, updates, strict=True):
-                p.mul_(1 - group["lr"] * group["decay"]).sub_(update.to(p.dtype).reshape(p.shape), alpha=rate)
+            shaped = [update.to(p.dtype).reshape(p.shape) for (p, _), update in zip(entries, updates, strict=True)]
+            torch._foreach_sub_([p for p, _ in entries], shaped, alpha=rate)
 
     def _adam(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
+        by_age: dict[float, list[Tensor]] = {}
         for p in parameters:
-            assert p.grad is not None
-            state = self.state[p]
-            if not state:
-                state |= {"step": torch.zeros(()), "first": torch.zeros_like(p), "second": torch.zeros_like(p)}
-            state["step"] += 1
-            n = float(state["step"])
-            state["first"].lerp_(p.grad, 0.1)
-            state["second"].lerp_(p.grad.square(), 0.01)
-            scale = state["second"].div(1 - 0.99**n).sqrt_().add_(1e-8)
-            p.addcdiv_(state["first"], scale, value=-group["lr"] / (1 - 0.9**n))
+            _kept(self.state[p], "step", torch.zeros(())).add_(1)
+            by_age.setdefault(float(self.state[p]["step"]), []).append(p)
+        for n, alike in by_age.items():
+            gradients = _gradients(alike)
+            first, second = ([_kept(self.state[p], name, p) for p in alike] for name in ("first", "second"))
+            torch._foreach_lerp_(first, gradients, 0.1)
+            torch._foreach_lerp_(second, torch._foreach_mul(gradients, gradients), 0.01)
+            scale = torch._foreach_div(second, 1 - 0.99**n)
+            torch._foreach_sqrt_(scale)
+            torch._foreach_add_(scale, 1e-8)
+            torch._foreach_addcdiv_(alike, first, scale, value=-group["lr"] / (1 - 0.9**n))
+
+
+def _gradients(parameters: list[Tensor]) -> list[Tensor]:
+    return [p.grad for p in parameters if p.grad is not None]
+
+
+def _kept(state: dict[str, Any], name: str, like: Tensor) -> Tensor:
+    """What an optimiser keeps under this name for a parameter; zeros at first."""
+    if name not in state:
+        state[name] = torch.zeros_like(like)
+    found: Tensor = state[name]
+    return found
 
 
 def step_if_finite(optimiser: torch.optim.Optimizer, module: nn.Module, longest: float = 1.0) -> None:

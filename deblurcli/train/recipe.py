@@ -29,6 +29,10 @@ COMMANDS: dict[str, str] = {"deblur": "image", "reblur": "meta", "reblur-image":
 """The registry's set of weights in which ``--from default`` is looked up, by the role of the network."""
 
 
+MIN_GROUP, CROPS_PER_PAIR = 6, 16
+"""On a graphics card: pairs made at a time, at least, and how many crops are trained on for each."""
+
+
 @dataclass(frozen=True)
 class Setting:
     """Where a stage trains: on this worker, together with these processes."""
@@ -136,7 +140,11 @@ def crops(
     Raises InputError: no usable training pictures.
     """
     material, kept = load_material(options.data).split()
-    made = CropRing(source(material), capacity=options.ring, seed=setting.peers.seed(options.seed), **ring)
+    where = setting.worker.device.where
+    if where.type != "cpu":  # the batches are larger, and pairs are cheaper in larger groups
+        ring |= {"every": 1, "group": max(MIN_GROUP, options.batch // CROPS_PER_PAIR)}
+    seed = setting.peers.seed(options.seed)
+    made = CropRing(source(material), capacity=options.ring, seed=seed, where=where, **ring)
     return material, made, source(kept)(held_out, np.random.default_rng(VALIDATION_SEED))
 
 

@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 
 from deblurcli.train.data import Source, turned
+from deblurcli.train.side import Side
+
+CPU = torch.device("cpu")
 
 
 class Ring(Protocol):
@@ -34,6 +37,7 @@ class CropRing:
         precise: keep pairs to a tenth of a code value, in twice the memory, instead of rounding them to 8 bits.
         tries: random crops to draw for each one that is taken, the one whose pair differs most.
         turn: turns the target of a pair along with its picture, by one of the 8 symmetries of the square.
+        where: the device that ``draw`` draws on, where the pairs stay.
     """
 
     def __init__(
@@ -48,16 +52,18 @@ class CropRing:
         precise: bool = False,
         tries: int = 1,
         turn: Callable[[Tensor, int], Tensor] = turned,
+        where: torch.device = CPU,
     ) -> None:
         self.draw, self.group, self.every, self.seed = draw, group, every, seed
-        self.precise, self.tries, self.turn = precise, tries, turn
+        self.precise, self.tries, self.turn, self.side = precise, tries, turn, Side(where)
         self.slots, self.first = max(capacity // group, 1), min(first, capacity // group)
         self.made = 0
         self.pairs: dict[int, tuple[Tensor, Tensor]] = {}
 
     def _make(self, index: int) -> None:
-        blurred, sharp = self.draw(self.group, np.random.default_rng([self.seed, 1, index]))
-        self.pairs[index % self.slots] = (self._kept(blurred), self._kept(sharp))
+        with self.side.work():
+            blurred, sharp = self.draw(self.group, np.random.default_rng([self.seed, 1, index]))
+            self.pairs[index % self.slots] = (self._kept(blurred), self._kept(sharp))
 
     def _kept(self, pictures: Tensor) -> Tensor:
         return pictures.half() if self.precise else (pictures.clamp(0, 1) * 255).round().to(torch.uint8)
@@ -82,6 +88,7 @@ class CropRing:
                 pieces.append(crop)
         whole = 1 if self.precise else 255
         blurred, sharp = (torch.stack(pieces).to(device).float().div_(whole) for pieces in chosen)
+        self.side.taken()
         return blurred, sharp
 
     def _crop(self, size: int, rng: np.random.Generator) -> list[Tensor]:

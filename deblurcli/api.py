@@ -34,6 +34,7 @@ from deblurcli.jobs.synth import SynthJob
 from deblurcli.jobs.train import run, stage_options
 from deblurcli.jobs.video import VideoJob
 from deblurcli.methods import METHODS, method_options, prepared_for
+from deblurcli.options.blur2blur import Blur2BlurOptions
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.image import ImageOptions
 from deblurcli.options.metrics import MetricsOptions
@@ -64,7 +65,8 @@ def _given(known: Iterable[type[Any]], keywords: Mapping[str, Any]) -> dict[str,
 def deblur_video(
     source: FilePath, destination: FilePath, *, adapt_together: Iterable[FilePath] = (),
     method: str = "meta", network: FilePath = "default", save_adapted: FilePath | None = None,
-    save_residual: FilePath | None = None,
+    save_residual: FilePath | None = None, save_translated: FilePath | None = None,
+    save_translator: FilePath | None = None,
     codec: str | None = None, crf: float | None = None, preset: str | None = None,
     overwrite: bool = False, skip_existing: bool = False, strict: bool = False,
     steps: int | str | None = None, rate: float | None = None, adapt_per: str | None = None, seed: int | None = None,
@@ -78,7 +80,8 @@ def deblur_video(
     reblur_weight: float | None = None, reblur_model: str | None = None, reblur_frames: int | None = None,
     tau: str | float | None = None, reblur_gamma: str | float | None = None, flow: FilePath | None = None,
     flow_rate: float | None = None, supervised: FilePath | None = None, supervised_share: float | None = None,
-    supervised_loss: str | None = None,
+    supervised_loss: str | None = None, translator: FilePath | None = None, then: str | None = None,
+    minutes: float | None = None,
     device: str = "auto", dtype: str = "auto", tile: str | int = "auto", offline: bool = False,
     worker: Worker | None = None, console: Reporter | None = None,
 ) -> Result:  # fmt: skip
@@ -89,7 +92,7 @@ def deblur_video(
         destination: the file to write; it appears only when it is complete.
         adapt_together: other videos that are adapted to together with this one. Calls with one ``worker`` for the
             videos of a group, in any order, adapt once.
-        method: ``meta``, ``reblur2deblur``, ``tta`` or ``none``; the keywords from ``steps`` to ``supervised_loss``
+        method: ``meta``, ``reblur2deblur``, ``tta``, ``blur2blur`` or ``none``; the keywords from ``steps`` to ``minutes``
             are options of methods.
 
     Returns:
@@ -111,7 +114,7 @@ def deblur_video(
 
 def deblur_image(
     source: FilePath, destination: FilePath, *,
-    network: FilePath = "default", tta_steps: int | None = None,
+    network: FilePath = "default", translator: FilePath | None = None, tta_steps: int | None = None,
     rate: float | None = None, tta_pixels: int | None = None, tta_reblur: FilePath | None = None,
     overwrite: bool = False, skip_existing: bool = False, strict: bool = False,
     device: str = "auto", dtype: str = "auto", tile: str | int = "auto", offline: bool = False,
@@ -121,6 +124,7 @@ def deblur_image(
 
     Args:
         source, destination: image files; the output appears only when it is complete.
+        translator: gives the image blur that the network knows before it restores it.
         tta_steps: updates of the network on the image before it restores it; ``rate``, ``tta_pixels`` and
             ``tta_reblur`` are options of these.
 
@@ -166,7 +170,8 @@ def adapt(
     reblur_weight: float | None = None, reblur_model: str | None = None, reblur_frames: int | None = None,
     tau: str | float | None = None, reblur_gamma: str | float | None = None, flow: FilePath | None = None,
     flow_rate: float | None = None, supervised: FilePath | None = None, supervised_share: float | None = None,
-    supervised_loss: str | None = None,
+    supervised_loss: str | None = None, translator: FilePath | None = None, then: str | None = None,
+    minutes: float | None = None,
     device: str = "auto", dtype: str = "auto", tile: str | int = "auto", offline: bool = False,
     worker: Worker | None = None, console: Reporter | None = None,
 ) -> Network:  # fmt: skip
@@ -185,6 +190,8 @@ def adapt(
     options = method_options(method, _given((entry.options for entry in METHODS.values()), keywords))
     if prepared_for(options) == "shot":
         raise UsageError("adapt_per='shot' needs a video file", "adapt to the frames of each shot by themselves")
+    if isinstance(options, Blur2BlurOptions) and options.translator is None and options.then != "none":
+        raise UsageError(f"then={options.then!r} needs the frames twice", "give translator=FILE, or use deblur_video")
     worker = worker or Worker(_pick(ComputeOptions, keywords), console)
     return adapted(pictures, worker.place(str(network), "video", "deblur"), options, worker)
 

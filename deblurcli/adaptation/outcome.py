@@ -34,13 +34,17 @@ class Outcome:
     """What else the record holds: anything JSON can."""
     weights: dict[str, str] = field(default_factory=dict)
     """Name and sha256 of the weights used besides the network's own."""
+    words: tuple[str, str] = ("adapted", "adaptation undone")
+    """How the line begins where it was kept, and where it was undone."""
+    then: Outcome | None = None
+    """What was done afterwards by another method, if anything."""
 
     def line(self) -> str:
         """One line for people."""
-        work = f"{self.work} in {self.seconds:.1f} s"
+        work, (done, undone) = f"{self.work} in {self.seconds:.1f} s", self.words
         if not self.kept:
-            return f"adaptation undone after {work}: {self.reason}"
-        return "; ".join(part for part in (f"adapted: {work}", self.gain) if part)
+            return f"{undone} after {work}: {self.reason}"
+        return "; ".join(part for part in (f"{done}: {work}", self.gain) if part)
 
     def record(self) -> dict[str, Any]:
         """Everything for machines."""

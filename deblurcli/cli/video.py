@@ -58,10 +58,13 @@ def video(
         missing = (source for source, out in planned.pairs if not (options.skip_existing and out.exists()))
         group = sorted(missing)
         require_together(method, len(group))
-    elif options.save_adapted is not None and len(planned.pairs) > 1:
-        raise UsageError("--save-adapted with several videos", "give one video, or --adapt-together")
-    if options.save_residual is not None and len(planned.pairs) > 1:
-        raise UsageError("--save-residual with several videos", "give one video")
+    elif len(planned.pairs) > 1:
+        for flag, path in (("--save-adapted", options.save_adapted), ("--save-translator", options.save_translator)):
+            if path is not None:
+                raise UsageError(f"{flag} with several videos", "give one video, or --adapt-together")
+    for flag, path in (("--save-residual", options.save_residual), ("--save-translated", options.save_translated)):
+        if path is not None and len(planned.pairs) > 1:
+            raise UsageError(f"{flag} with several videos", "give one video")
     from deblurcli.jobs.video import VideoJob
     from deblurcli.restore.worker import Worker
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from deblurcli.adaptation.outcome import Outcome, Prepared
+from deblurcli.adaptation.translated_frames import PreparedBehind
 from deblurcli.errors import InputError, UsageError
 from deblurcli.files import check_destination
 from deblurcli.media.footage import PictureFootage
@@ -155,9 +156,13 @@ class Network:
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the weights as they restore, in float32, for ``load`` and ``--network``.
 
-        Raises UsageError where the name does not end in .safetensors or exists, OutputError where it cannot be written.
+        Raises UsageError where the name does not end in .safetensors or exists, or a translator comes before the
+        network, OutputError where it cannot be written.
         """
         path = Path(path)
+        if isinstance(self._prepared, PreparedBehind):
+            cure = "keep the translator of a video with deblur_video(save_translator=FILE)"
+            raise UsageError("one file holds one network, and here a translator comes before it", cure)
         if path.suffix != ".safetensors":
             raise UsageError(f"{path} is not a name of weights", "let it end in .safetensors")
         check_destination(path, overwrite=overwrite)

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from deblurcli.adaptation.translated_frames import PreparedBehind, Translator, translation_by
 from deblurcli.errors import InputError
 from deblurcli.files import check_destination
 from deblurcli.jobs.result import Result
@@ -53,9 +54,11 @@ class ImageJob:
         check_destination(self.destination, [self.source], options.overwrite)
         form = require_form(pages, self.destination.name)
         network = worker.place(options.network, "image", "deblur")
+        translating = None if options.translator is None else worker.place(options.translator, "image", "translate")
         result = Result(self.destination, facts=network.record())
         started = time.monotonic()
-        restored = [self._restored(page, network, worker, result) for page in (pages if form in SEVERAL else pages[:1])]
+        chosen = pages if form in SEVERAL else pages[:1]
+        restored = [self._restored(page, network, translating, worker, result) for page in chosen]
         written = write_pages(self.destination, restored, overwrite=options.overwrite, source=self.source)
         result.differences = [*written, *dict.fromkeys(result.differences)]
         height, width = pages[0].samples.shape[:2]
@@ -63,13 +66,19 @@ class ImageJob:
         result.lines.append(f"restored {count}{width}x{height} in {time.monotonic() - started:.1f} s")
         return result
 
-    def _restored(self, page: Image, network: Placed, worker: Worker, result: Result) -> Image:
+    def _restored(
+        self, page: Image, network: Placed, translating: Placed | None, worker: Worker, result: Result
+    ) -> Image:
         """One page restored; ``result`` gets what is to be said of it."""
         method: NoneOptions | TtaOptions = NoneOptions()
         if self.options.tta_steps:
             method = replace(self.tta, steps=self.options.tta_steps, adapt_per="frame")
         picture = page.rgb()
         prepared = prepare(network, [PictureFootage([picture], self.source.name)], method, worker)
+        if translating is not None:
+            outcome = translation_by(translating, "the picture")
+            outcome.then = prepared.outcome
+            prepared = PreparedBehind(Translator.placed(translating, worker.tile), prepared, outcome)
         change, broken = restore_frame(prepared, [picture] * prepared.window)
         if broken:
             result.differences.append("the result came out broken; the input was written instead")

@@ -11,11 +11,13 @@ from typing import Any
 
 from deblurcli.adaptation.outcome import Outcome, Prepared
 from deblurcli.adaptation.residual import Residual
+from deblurcli.adaptation.translated_frames import PreparedBehind
 from deblurcli.adaptation.update import OUT_OF_MEMORY
 from deblurcli.errors import InputError, UsageError
 from deblurcli.files import OutputFile, check_destination
 from deblurcli.jobs.residual import exposure_before
 from deblurcli.jobs.result import Result
+from deblurcli.jobs.translation import TranslatedVideo, require_translation, save_translator, tell_translation
 from deblurcli.media.footage import Footage, VideoFootage, shots
 from deblurcli.media.images import encoded
 from deblurcli.media.reader import VideoReader
@@ -69,6 +71,9 @@ class VideoJob:
             self._require_savable(options.save_adapted)
         if options.save_residual is not None:
             self._require_drawable(options.save_residual)
+        if not (self.together and worker.has(self._group())):
+            inputs = [self.source, *self.together, Path(options.network)]
+            require_translation(options, self.method, inputs, self.destination)
         network = worker.place(options.network, "video", "deblur")
         outcomes: list[Outcome] = []
         with ExitStack() as open_files:
@@ -77,6 +82,9 @@ class VideoJob:
                 console.warn(f"{self.source.name} is interlaced; deinterlace it first for a good result")
             # Before the output, so that it gets its name after it, and not without it.
             picture = open_files.enter_context(self._picture(options.save_residual)) if options.save_residual else None
+            translated = None
+            if options.save_translated is not None:
+                translated = open_files.enter_context(TranslatedVideo(self.source, options.save_translated, options))
             # The output is opened before the first frame is looked at: what cannot be written is known at once.
             writer = open_files.enter_context(
                 VideoWriter(
@@ -94,14 +102,16 @@ class VideoJob:
             if picture is not None:
                 residual = Residual(exposure_before(network, self.source, worker.tile, strict=options.strict))
             spans = open_files.enter_context(closing(self._spans(VideoFootage(self.source, strict=options.strict))))
+            prepared = self._prepared(network, spans, worker, outcomes)
             done = restore_video(
                 reader.items(),
                 writer.write,
-                self._prepared(network, spans, worker, outcomes),
+                prepared if translated is None else translated.noting(prepared),
                 console,
                 per_shot=self.per_shot,
                 total=reader.info.expected_frames,
                 watch=None if residual is None else residual.add,
+                beside=None if translated is None else translated.write,
             )
             if picture is not None and residual is not None:
                 picture.file.write(encoded(coloured(residual.map()), picture.destination.name)[0])
@@ -112,6 +122,7 @@ class VideoJob:
                 result.lines.append(f"adapted weights: {options.save_adapted}")
             elif options.save_adapted is not None:
                 result.differences.append(f"the adaptation was undone, {options.save_adapted} was not written")
+            tell_translation(result, outcome, options)
         _tell_run(result, done, reader, writer)
         if residual is not None:
             result.lines.append(f"residual: {residual.line()}")
@@ -168,7 +179,8 @@ class VideoJob:
     def _group(self) -> Hashable:
         """What an adaptation to several videos depends on: equal for the jobs that share it."""
         files = [state_of(path) for path in (*self.together, Path(self.options.network))]
-        return (*files, self.method, self.options.strict, self.options.save_adapted)
+        options = self.options
+        return (*files, self.method, options.strict, options.save_adapted, options.save_translator)
 
     def _prepared_together(self, network: Placed, worker: Worker) -> Prepared:
         """The method prepared for all the videos. One that cannot be read is named and left out."""
@@ -196,6 +208,9 @@ class VideoJob:
             adaptation = {"method": outcome.method, "options": asdict(self.method)}
             adaptation |= {"camera": outcome.facts["camera"]} if "camera" in outcome.facts else {}
             save_adapted(path, prepared.state(), network.loaded, source, adaptation)
+        path = self.options.save_translator
+        if isinstance(prepared, PreparedBehind) and path is not None and prepared.translator is not None:
+            save_translator(path, prepared, source)
         return prepared
 
 
@@ -207,6 +222,8 @@ def tell_outcome(result: Result, outcome: Outcome) -> None:
     said = "memory ran out while adapting; the unadapted network was used"
     if outcome.reason == OUT_OF_MEMORY and said not in result.differences:
         result.differences.append(said)
+    if outcome.then is not None:
+        tell_outcome(result, outcome.then)
 
 
 def _tell_run(result: Result, done: Restoration, reader: VideoReader, writer: VideoWriter) -> None:

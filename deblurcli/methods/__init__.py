@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deblurcli.errors import UsageError
+from deblurcli.options.blur2blur import Blur2BlurOptions
 from deblurcli.options.meta import MetaOptions
 from deblurcli.options.none import NoneOptions
 from deblurcli.options.option import own_options
@@ -40,6 +41,7 @@ METHODS = {
     "meta": Entry("meta", MetaOptions, per=("video", "shot"), shared="patches"),
     "tta": Entry("tta", TtaOptions, per=("video", "frame"), shared="tta_frames"),
     "reblur2deblur": Entry("reblur2deblur", Reblur2DeblurOptions, per=("video", "shot"), shared="patches"),
+    "blur2blur": Entry("blur2blur", Blur2BlurOptions, shared="patches"),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from deblurcli.options.blur2blur import require_translator, translator_option
 from deblurcli.options.option import option, weights
 from deblurcli.options.output import OutputOptions
 
@@ -15,6 +16,11 @@ class ImageOptions(OutputOptions):
     network: str = weights(
         "default", "Weights: a name of `deblur weights list`, or a file.", usual="bundled, for images"
     )
+    translator: str | None = translator_option("none")
     tta_steps: int | None = option(
         None, "Test-time adaptation: updates on each image; 0 leaves it unadapted.", "Method", least=0, usual="0"
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_translator(self.translator)

@@ -19,7 +19,8 @@ class VideoOptions(OutputOptions):
     method: str = option(
         "meta",
         "How to adapt: meta (to the video's blur, from its sharpest moments), reblur2deblur (until the results, blurred"
-        " again, look like the video), tta (by a reblurring loss) or none.",
+        " again, look like the video), tta (by a reblurring loss), blur2blur (the frames get blur that the network knows)"
+        " or none.",
         "Method",
         complete="methods",
     )
@@ -31,6 +32,14 @@ class VideoOptions(OutputOptions):
     )
     save_residual: Path | None = option(
         None, "Draw where the restored video fails to explain its input (.png), and tell how well it does.", "Output"
+    )
+    save_translated: Path | None = option(
+        None, "With --method blur2blur: write the translated frames, a video of pictures alone.", "Output"
+    )
+    save_translator: Path | None = option(
+        None,
+        "With --method blur2blur: write the translator learnt from the video (.safetensors), for --translator.",
+        "Output",
     )
     codec: str | None = option(
         None, "Encoder.", "Output", metavar="ENCODER", complete=ENCODERS, usual="the input's codec"

@@ -68,6 +68,7 @@ def restore_video(
     per_shot: bool = False,
     total: int | None = None,
     watch: Callable[[Tensor, Tensor, bool], object] | None = None,
+    beside: Callable[[Frame, Tensor], object] | None = None,
 ) -> Restoration:
     """Restore every frame among ``items`` (frames and packets in file order) and hand all of them to ``write``.
 
@@ -81,6 +82,7 @@ def restore_video(
             the next shot begins.
         total: expected number of frames, for progress.
         watch: is shown every frame, restored and as it was (3 x H x W in [0, 1]), and told whether it begins a shot.
+        beside: is given every frame after it was restored, and its picture, the tensor that the restorer was given.
     """
     following = iter(restorers)
     restorer = next(following)
@@ -124,6 +126,8 @@ def restore_video(
             done.replaced += broken
             if watch is not None:
                 watch((picture + change).clamp(0, 1), picture, cut)
+            if beside is not None:
+                beside(frame, picture)
             restored.put((frame, None if broken else change))
             rate = done.frames / (time.monotonic() - started)
             console.progress("restoring", done.frames, total, fps=round(rate, 2))

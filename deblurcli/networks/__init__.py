@@ -98,6 +98,9 @@ NETWORKS: dict[str, NetworkSpec] = {
     "reblurring-module": NetworkSpec(
         ReblurringModule, "reblur-image", overlap=24, loss="l1", bytes_per_pixel=800, config={"blocks": 2}
     ),
+    "blur-translator": replace(
+        _MIMO, role="translate", loss="l1", bytes_per_pixel=450, config={"blocks": 2, "dropout": 0.0, "width": 16}
+    ),
     "pwc-net": _FLOW,
     "flownet-s": replace(_FLOW, build=FlowNetS, bytes_per_pixel=320, config={"batch_norm": False}),
     "flownet-small": replace(_FLOW, build=FlowNetSmall, loss="robust_epe", bytes_per_pixel=400),

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Role = Literal["deblur", "reblur", "reblur-image", "flow", "critic", "metric"]
+Role = Literal["deblur", "reblur", "reblur-image", "translate", "flow", "critic", "metric"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class NetworkSpec:
 
     role: Role
     """``deblur``: blurred frames to the sharp centre frame. ``reblur``: sharp frames to the blurred centre frame.
-    ``reblur-image``: a deblurred frame to the same with its remaining blur made strong again. ``flow``: two frames
+    ``reblur-image``: a deblurred frame to the same with its remaining blur made strong again. ``translate``: a frame
+    with one camera's blur to the same with the blur that another network knows. ``flow``: two frames
     (N x 2 x 3 x H x W) to where the pixels of the first lie in the second (N x 2 x H x W in pixels, x first).
     ``critic``: a picture to a map of scores. ``metric``: two batches of pictures to a distance for each pair."""
 

@@ -92,8 +92,8 @@ def deblur_video(
         destination: the file to write; it appears only when it is complete.
         adapt_together: other videos that are adapted to together with this one. Calls with one ``worker`` for the
             videos of a group, in any order, adapt once.
-        method: ``meta``, ``reblur2deblur``, ``tta``, ``blur2blur`` or ``none``; the keywords from ``steps`` to ``minutes``
-            are options of methods.
+        method: ``meta``, ``reblur2deblur``, ``tta``, ``blur2blur`` or ``none``; the keywords from ``steps`` to
+            ``minutes`` are options of methods.
 
     Returns:
         the destination, what differs from the source besides the pixels, and what was done, in lines and facts.
@@ -237,7 +237,7 @@ def measure(
 def inspect(
     source: FilePath, destination: FilePath | None = None, *, patches: int = SurveyOptions.patches,
     patch_size: int = SurveyOptions.patch_size, seed: int = SurveyOptions.seed,
-    restored: FilePath | None = None, overwrite: bool = False,
+    restored: FilePath | None = None, translator: FilePath | None = None, overwrite: bool = False,
     device: str = "auto", worker: Worker | None = None, console: Reporter | None = None,
 ) -> Inspection:  # fmt: skip
     """Look through a video as the meta method does before it adapts: what is found, what would be used.
@@ -246,14 +246,16 @@ def inspect(
         source: a video.
         destination: a PNG to draw it into; it appears only when it is complete.
         restored: what was made of the video: how well it explains the video is found and drawn, too.
+        translator: of the camera's blur: what it makes of the blurriest patches is found and drawn, too.
 
     Raises:
-        UsageError, InputError, OutputError, DeviceError: see :mod:`deblurcli.errors`.
+        UsageError, InputError, OutputError, WeightsError, DeviceError: see :mod:`deblurcli.errors`.
     """
     keywords = locals()
     picture = None if destination is None else Path(destination)
     made = None if restored is None else Path(restored)
-    job = InspectJob(Path(source), picture, _pick(SurveyOptions, keywords), overwrite, made)
+    translating = None if translator is None else str(translator)
+    job = InspectJob(Path(source), picture, _pick(SurveyOptions, keywords), overwrite, made, translating)
     return job.run(worker or Worker(_pick(ComputeOptions, keywords), console))
 
 

@@ -42,7 +42,7 @@ def names(*kinds: Any) -> set[str]:
         (api.adapt, names(ComputeOptions, *METHOD_OPTIONS) | {"method", "network"}),
         (api.load, names(ComputeOptions) | {"network"}),
         (api.measure, names(MetricsOptions)),
-        (api.inspect, names(SurveyOptions) | {"overwrite", "device"}),
+        (api.inspect, names(SurveyOptions) | {"translator", "overwrite", "device"}),
         (api.make_pairs, names(SynthOptions)),
         (api.train_network, names(*STAGES.values()) | {"device", "dtype", "offline"}),
     ],

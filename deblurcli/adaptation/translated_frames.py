@@ -22,7 +22,6 @@ from deblurcli.restore.pipeline import restore_frame
 from deblurcli.restore.tiles import Restorer
 from deblurcli.restore.worker import Placed
 
-
 WORDS = ("translated", "translation undone")
 """How the line of a translation begins where it was kept, and where it was undone."""
 

@@ -15,6 +15,7 @@ from deblurcli.cli.session import Session
 from deblurcli.console import printable
 from deblurcli.errors import UsageError
 from deblurcli.jobs.plan import require_usable
+from deblurcli.options.blur2blur import translator_option
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.option import Options, option
 from deblurcli.options.survey import SurveyOptions
@@ -33,6 +34,7 @@ class Shown(Options):
         "Result",
         metavar="FILE",
     )
+    translator: str | None = translator_option("none")
     form: str = option(
         "table", "A table to read, or one JSON object.", "Result", choices=("table", "json"), flags=("--format",)
     )
@@ -59,9 +61,12 @@ def inspect(
     --restored tells how well a restored version of the video explains it: blurred again along the motion, as
     `deblur metrics --reblur` does, under the exposure that fits best.
 
+    --translator tells what a translator of the camera's blur makes of the blurriest crops, and what the default network
+    of images then restores: the scores of the input, translated and restored.
+
     -o also draws it: sharpness over time with the cuts and the chosen frames, and for up to eight patches the blurriest
-    crop, the sharpest one and this one as the fitted camera would blur it; with
-    --restored how well each frame is explained, and where it is not. It needs the extra `plot`.
+    crop, the sharpest one and this one as the fitted camera would blur it; with --translator the input, translated and
+    restored; with --restored how well each frame is explained, and where it is not. It needs the extra `plot`.
     """
     empty = {"the input": source, "-o": shown.output, "--restored": shown.restored}
     for name, value in empty.items():
@@ -76,7 +81,9 @@ def inspect(
     restored = None if shown.restored is None else Path(shown.restored)
     if restored is not None:
         require_usable(restored, "video")
-    found = InspectJob(Path(source), picture, options, shown.overwrite, restored).run(Worker(compute, console))
+    found = InspectJob(Path(source), picture, options, shown.overwrite, restored, shown.translator).run(
+        Worker(compute, console)
+    )
     written = {} if picture is None else {"picture": str(picture)}
     console.event("summary", source=source, destination=picture, differences=[], frames=found.survey.frames)
     if shown.form == "json":

@@ -13,17 +13,20 @@ from torch import Tensor
 
 from deblurcli.adaptation.camera import fit_camera
 from deblurcli.adaptation.guard import Diverged
+from deblurcli.adaptation.outcome import PreparedNetwork
 from deblurcli.adaptation.residual import Explanation
-from deblurcli.adaptation.survey import HELD_OUT, survey
+from deblurcli.adaptation.survey import HELD_OUT, SupportPatch, survey
+from deblurcli.adaptation.translated_frames import Translator
 from deblurcli.errors import UsageError
 from deblurcli.files import check_destination
 from deblurcli.jobs.residual import explain
 from deblurcli.media.footage import previewed
 from deblurcli.media.images import write_image
 from deblurcli.media.reader import Frame, VideoReader
+from deblurcli.options.blur2blur import require_translator
 from deblurcli.options.survey import SurveyOptions
-from deblurcli.reports.inspection import Inspection, drawn
-from deblurcli.restore.worker import Worker
+from deblurcli.reports.inspection import Inspection, Translated, drawn
+from deblurcli.restore.worker import Placed, Worker
 
 
 @dataclass(frozen=True)
@@ -36,21 +39,28 @@ class InspectJob:
     overwrite: bool = False
     restored: Path | None = None
     """What was made of the video, if it is to be shown how well that explains it."""
+    translator: str | None = None
+    """What is shown at work on the blurriest patches, if anything."""
 
     def run(self, worker: Worker) -> Inspection:
         """Survey the video and fit its camera, as the meta method does before it adapts.
 
         Raises InputError where a video cannot be read, or the restored one is not of its size and length; UsageError
-        where the picture is not a PNG, exists or is the video, or matplotlib is not installed.
+        where the picture is not a PNG, exists or is the video, or matplotlib is not installed; WeightsError where the
+        translator is missing or refused.
         """
         picture = self.destination
         if picture is not None:
             _require_drawing(picture)
+        require_translator(self.translator)
+        translator = None if self.translator is None else worker.place(self.translator, "image", "translate")
         with VideoReader(self.source) as reader:
             if picture is not None:
                 check_destination(picture, [self.source], self.overwrite)
             explained = None if self.restored is None else _explained(self.restored, self.source, worker)
             found = replace(_inspect(reader, self.options, worker), explained=explained)
+        if translator is not None:
+            found = replace(found, translated=_translated(found.support, translator, worker))
         if picture is not None:
             write_image(picture, drawn(found), overwrite=self.overwrite, source=self.source)
         return found
@@ -80,6 +90,19 @@ def _inspect(reader: VideoReader, options: SurveyOptions, worker: Worker) -> Ins
     return Inspection(
         reader.info, found, options, times, end, camera, no_camera, reader.damage.packets, reader.damage.lines()
     )
+
+
+def _translated(patches: list[SupportPatch], translating: Placed, worker: Worker) -> Translated:
+    """The blurriest crops of some patches, translated, then restored by the default network of images."""
+    translator = Translator.placed(translating, worker.tile)
+    network = PreparedNetwork(worker.place("default", "image", "deblur"), worker.tile)
+    found = Translated(translating.name)
+    for count, patch in enumerate(patches):
+        worker.console.progress("translating", count + 1, len(patches))
+        assert patch.blurriest is not None
+        translated = translator.picture(patch.blurriest)
+        found.crops.append((patch.blurriest, translated, network([translated])))
+    return found
 
 
 def _explained(restored: Path, source: Path, worker: Worker) -> Explanation:

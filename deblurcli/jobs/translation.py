@@ -93,7 +93,9 @@ class TranslatedVideo:
         with self._open as opening:
             # Another reader, for the form of the output: its frames are not asked for.
             reader = opening.enter_context(VideoReader(self._source))
-            settings: dict[str, Any] = {name: getattr(options, name) for name in ("codec", "crf", "preset", "overwrite")}
+            settings: dict[str, Any] = {
+                name: getattr(options, name) for name in ("codec", "crf", "preset", "overwrite")
+            }
             self._writer = opening.enter_context(VideoWriter(reader, self._destination, **settings))
             self._open = opening.pop_all()
         return self

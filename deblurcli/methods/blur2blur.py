@@ -1,15 +1,15 @@
 """The method blur2blur: frames get blur that the network knows, by a translator of their camera's blur.
 
-Blur2Blur (Pham et al., CVPR 2024). A translator, trained for the camera beforehand (``deblur train blur2blur``) or learnt
-from the video itself, gives each frame the blur that the deblurring network was trained on; the network then restores
-that. Nobody has to know a sharp version of a blurred frame.
+Blur2Blur (Pham et al., CVPR 2024). A translator, trained for the camera beforehand (``deblur train blur2blur``) or
+learnt from the video itself, gives each frame the blur that the deblurring network was trained on; the network then
+restores that. Nobody has to know a sharp version of a blurred frame.
 
 What differs from the paper:
 
-- Without a translator, a small one is learnt from the video alone: from its blurred pieces, and from its sharp ones with
-  known blur put on. Both come from the same places, where the paper parts scenes. It starts from no change.
+- Without a translator, a small one is learnt from the video alone: from its blurred pieces, and from its sharp ones
+  with known blur put on. Both come from the same places, where the paper parts scenes. It starts from no change.
 - A guard goes by pieces that represent all of the video's blur, as the translator and the network restore them, and
-  settles on the best translator that it has seen, or none (``guard = off``: the last one). The paper has no such choice.
+  settles on the best translator that it has seen, or none (``guard = off``: the last one). The paper has no guard.
 - The moving average of the translator's weights is the result.
 - The network may adapt to the translated frames (``then``); the paper's stays as it is.
 """
@@ -277,7 +277,7 @@ class _Learning:
             self.outcome.losses[f"{name}_losses"].append(value)
 
     def batch(self, share: float) -> tuple[Tensor, Tensor]:
-        """Blurred pieces, of the least blurred ``share`` of them, and sharp ones with known blur: N x 3 x S x S each."""
+        """Blurred pieces, of the least blurred ``share``, and sharp ones with known blur: N x 3 x S x S each."""
         eligible = max(MIN_PIECES, math.ceil(share * len(self.blurred)))
         blurry, sharp = self.drawn(self.blurred[:eligible]), self.drawn(self.sharp)
         return blurry, self.known(sharp, self.rng).clamp(0, 1)

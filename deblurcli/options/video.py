@@ -19,8 +19,8 @@ class VideoOptions(OutputOptions):
     method: str = option(
         "meta",
         "How to adapt: meta (to the video's blur, from its sharpest moments), reblur2deblur (until the results, blurred"
-        " again, look like the video), tta (by a reblurring loss), blur2blur (the frames get blur that the network knows)"
-        " or none.",
+        " again, look like the video), tta (by a reblurring loss), blur2blur (the frames get blur that the network"
+        " knows) or none.",
         "Method",
         complete="methods",
     )

@@ -6,7 +6,7 @@ import logging
 import math
 from array import array
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,32 @@ PLAIN_FACTS = ("codec", "profile", "width", "height", "pix_fmt", "depth", "rotat
 """Facts of a video stream that JSON holds as they are."""
 
 
+@dataclass
+class Translated:
+    """What a translator makes of the blurriest crops of a video."""
+
+    translator: str
+    """Its name."""
+    crops: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
+    """The input, translated, and that restored, for each patch: 3 x S x S in [0, 1]."""
+
+    def scores(self) -> list[dict[str, float]]:
+        """The self-shift scores of each patch's three crops, in dB; lower is sharper."""
+        kinds = ("input", "translated", "restored")
+        return [dict(zip(kinds, map(_score, crops), strict=True)) for crops in self.crops]
+
+    def line(self) -> str:
+        """One line for people: means over the patches."""
+        scores = self.scores()
+        means = {kind: sum(of[kind] for of in scores) / len(scores) for kind in (scores[0] if scores else ())}
+        said = ", ".join(f"{kind} {mean:.1f} dB" for kind, mean in means.items())
+        return f"{self.translator}: blurriest patches, {said or 'none'}; lower is sharper"
+
+
+def _score(crop: Tensor) -> float:
+    return round(float(self_shift_score(crop[None].clone())), 3)
+
+
 @dataclass(frozen=True)
 class Inspection:
     """What was found in a video. Scores are sums over the four shifts, in dB as ``deblur metrics`` gives them."""
@@ -69,6 +95,13 @@ class Inspection:
     """Everything that is wrong with the file, in words."""
     explained: Explanation | None = None
     """What a restored version of it explains, where one was given."""
+    translated: Translated | None = None
+    """What a translator makes of the support set, where one was given."""
+
+    @property
+    def support(self) -> list[SupportPatch]:
+        """The patches to adapt to."""
+        return self.survey.patches[: self.options.patches]
 
     @property
     def scores(self) -> np.ndarray:
@@ -109,25 +142,32 @@ class Inspection:
             ],
             "camera": self.camera.facts() if self.camera else None,
             "no_camera": self.no_camera or None,
-        } | self._residual_facts()
+        } | self._given_facts()
 
     def lines(self, signs: str = BLOCKS) -> list[str]:
         """For people: rows of name and finding. ``signs``: eight characters of growing height."""
         rows = [*self._media(), *self._over_time(signs), ("camera", self._camera())]
         if self.explained is not None:
             rows.append(("residual", self.explained.residual.line()))
+        if self.translated is not None:
+            rows.append(("translator", self.translated.line()))
         rows += self._patches()
         # Names of languages and the like come from the file, which may hold terminal escapes.
         return ["".join(filter(str.isprintable, line)) for line in aligned(rows)]
 
-    def _residual_facts(self) -> dict[str, Any]:
+    def _given_facts(self) -> dict[str, Any]:
+        """What a restored version and a translator show, where they were given."""
+        translation = {}
+        if self.translated is not None:
+            found = {"translator": self.translated.translator, "patches": self.translated.scores()}
+            translation = {"translation": found}
         if self.explained is None:
-            return {}
+            return translation
         frames = [
             {"frame": number} | {name: value if math.isfinite(value) else None for name, value in asdict(found).items()}
             for number, found in self.explained.frames.items()
         ]
-        return {"residual": self.explained.residual.facts() | {"frames": frames}}
+        return {"residual": self.explained.residual.facts() | {"frames": frames}} | translation
 
     def _time(self, frame: int) -> float:
         return round(self.times[frame], 6)
@@ -242,7 +282,7 @@ def drawn(inspection: Inspection) -> Image:
 def _draw_curve(inspection: Inspection, axes: Any) -> None:
     """The score of each frame over time, sharp at the top."""
     found, scores, times = inspection.survey, inspection.scores, np.asarray(inspection.times)
-    support = found.patches[: inspection.options.patches]
+    support = inspection.support
     parts = np.array_split(np.arange(len(scores)), min(len(scores), MAX_POINTS))
     axes.plot([times[p].mean() for p in parts], [scores[p].mean() for p in parts], linewidth=1, color="0.35")
     for label, frames, marker in (
@@ -285,7 +325,7 @@ def _draw_residual(inspection: Inspection, curve: Any, map_axes: Any) -> None:
 
 def _crops(inspection: Inspection) -> list[tuple[str, list[tuple[Tensor, str]]]]:
     """Rows of the picture: their names, and crops (3 x S x S) with titles."""
-    patches = _spread(inspection.survey.patches[: inspection.options.patches])
+    patches = _spread(inspection.support)
     sharp = [patch.window[WINDOW // 2] for _, patch in patches if patch.window is not None]
 
     def said(frame: int, score: float) -> str:
@@ -304,6 +344,10 @@ def _crops(inspection: Inspection) -> list[tuple[str, list[tuple[Tensor, str]]]]
         rng = np.random.default_rng(inspection.options.seed)
         blurred = [camera.blur(crop[None].to(camera.paths.device), rng)[0].cpu() for crop in sharp]
         rows.append(("pseudo-blurred", [(crop[0], f"{float(self_shift_score(crop)):.1f} dB") for crop in blurred]))
+    if translated := inspection.translated:
+        shown = [translated.crops[number - 1] for number, _ in patches]
+        for at, name in enumerate(("input", "translated", "restored")):
+            rows.append((name, [(crops[at], f"{_score(crops[at]):.1f} dB") for crops in shown]))
     return rows
 
 

@@ -22,6 +22,7 @@ from torch import Tensor
 import deblurcli
 from deblurcli import api
 from deblurcli.adaptation.survey import HELD_OUT, Survey, survey
+from deblurcli.adaptation.translation import RECIPES, TRANSLATOR, new_generator
 from deblurcli.cli.app import app, run
 from deblurcli.files import OutputFile
 from deblurcli.media.clips import ClipWriter
@@ -29,6 +30,7 @@ from deblurcli.media.images import write_image
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.survey import SurveyOptions
 from deblurcli.reports.inspection import BLOCKS, LETTERS, Inspection, drawn, spark
+from deblurcli.weights.save import save_network
 
 SHARP, CUT = 5, 9
 QUICK = {"patches": 3, "patch_size": 64, "seed": 2}
@@ -266,6 +268,55 @@ def test_a_restored_version_that_does_not_fit_is_refused(
         if said != "is a folder":
             assert said in err
         assert printed == "" and err.startswith("deblur: ") and err.count("\n") == 1
+
+
+# What a translator makes of it
+
+
+@pytest.fixture(scope="module")
+def translator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A translator that changes nothing."""
+    path = tmp_path_factory.mktemp("weights") / "mycamera.safetensors"
+    module, config = new_generator(RECIPES["ours"], 1, width=8, blocks=1)
+    save_network(path, module, network=TRANSLATOR, config=config, card={})
+    return path
+
+
+def test_what_a_translator_makes_of_the_blurriest_patches_is_told(
+    clip: Path, found: Inspection, translator: Path, tmp_path: Path
+) -> None:
+    """Behind one that changes nothing, the default network of images makes them sharper."""
+    inspection = api.inspect(clip, translator=translator, device="cpu", **QUICK)
+    told = inspection.facts()["translation"]
+    assert told["translator"] == "mycamera" and len(told["patches"]) == QUICK["patches"]
+    for scores, patch in zip(told["patches"], found.survey.patches, strict=False):
+        assert scores["input"] == scores["translated"] == pytest.approx(patch.blurriest_score, abs=0.01)
+        assert scores["restored"] < scores["input"]
+    mean = sum(scores["input"] for scores in told["patches"]) / QUICK["patches"]
+    line = f"mycamera: blurriest patches, input {mean:.1f} dB, translated {mean:.1f} dB, restored "
+    assert rows(inspection.lines())["translator"].startswith(line)
+    assert "translation" not in found.facts() and "translator" not in rows(found.lines())
+
+
+@matplotlib
+def test_the_picture_shows_input_translated_and_restored(clip: Path, translator: Path, tmp_path: Path) -> None:
+    sizes = []
+    for name, more in (("plain", {}), ("more", {"translator": translator})):
+        api.inspect(clip, tmp_path / f"{name}.png", device="cpu", **QUICK, **more)
+        sizes.append(cv2.imread(str(tmp_path / f"{name}.png")).shape)
+    (plain, _, _), (more, _, _) = sizes
+    assert more - plain == pytest.approx(3 * 1.95 * 165, abs=3), "three rows"
+
+
+def test_a_translator_that_is_none_is_refused(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for translator, code, said in (
+        ("plain-unet", 6, "a translate network is needed here"),
+        (str(tmp_path / "gone.safetensors"), 6, "gone.safetensors"),
+        ("", 2, "--translator is empty"),
+    ):
+        assert run(["inspect", str(clip), "--translator", translator, *WORDS]) == code
+        printed, err = capsys.readouterr()
+        assert said in err and printed == "" and err.startswith("deblur: ") and err.count("\n") == 1
 
 
 # The picture

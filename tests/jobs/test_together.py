@@ -210,4 +210,5 @@ def test_python_callers_name_the_others(
 def test_methods_prepare_for_what_can_be_read(videos: list[Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         api.deblur_video(tmp_path / "gone.mkv", tmp_path / "o.mkv", adapt_together=[videos[0]])
-    assert [name for name, entry in methods.METHODS.items() if entry.shared] == ["meta", "tta", "reblur2deblur"]
+    sharing = [name for name, entry in methods.METHODS.items() if entry.shared]
+    assert sharing == ["meta", "tta", "reblur2deblur", "blur2blur"]

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from deblurcli import methods
 from deblurcli.adaptation import camera, update
+from deblurcli.adaptation.translation import Translation
 from deblurcli.adaptation.update import OUT_OF_MEMORY
 from deblurcli.errors import UsageError
 from deblurcli.files import OutputFile
@@ -89,11 +90,16 @@ SMALL: dict[str, dict[str, Any]] = {
     "meta": {"patches": 2, "patch_size": 128, "steps": 2, "rate": 1e-3, "guard": "off"},
     "tta": {"steps": 2, "rate": 1e-3, "tta_frames": 2},
     "reblur2deblur": {"patches": 2, "patch_size": 128, "steps": 2, "rate": 1e-3, "guard": "off", "flow": "dis"},
+    "blur2blur": {"patches": 2, "patch_size": 128, "steps": 2, "rate": 1e-3, "guard": "off", "batch": 2},
 }
 """Options that make a method quick here; without any, its defaults."""
 
 NAMES = (*METHODS, "toy")
 ADAPTING = tuple(name for name in NAMES if name != "none")
+STEPS = {"blur2blur": (Translation, "step")}
+"""Where a method takes a step, if it is not the shared inner loop."""
+SAVES = {"blur2blur": "save_translator"}
+"""What a method saves, if it is not the adapted network."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -199,10 +205,11 @@ def test_equal_runs_give_equal_frames_and_say_what_they_did(name: str, run: Run,
     losses = [values for key, values in record.items() if key.endswith("losses")]
     assert {len(values) for values in losses if values} == {SMALL.get(name, {"steps": 2})["steps"]}
     json.dumps(result.facts)
-    assert any(line.startswith("adapted: ") for line in result.lines) and not any("\n" in line for line in result.lines)
+    began = ("adapted: ", "translated: ")
+    assert any(line.startswith(began) for line in result.lines) and not any("\n" in line for line in result.lines)
 
 
-@pytest.mark.parametrize("name", ADAPTING)
+@pytest.mark.parametrize("name", [name for name in ADAPTING if name not in SAVES])
 def test_what_is_saved_restores_the_same_frames(name: str, run: Run, tmp_path: Path) -> None:
     saved = tmp_path / "adapted.safetensors"
     result, frames = run(name, save_adapted=saved)
@@ -214,7 +221,7 @@ def test_what_is_saved_restores_the_same_frames(name: str, run: Run, tmp_path: P
 def without_memory(message: str) -> Callable[..., None]:
     """A stand-in for the gradients of a loss."""
 
-    def fails(loss: Tensor) -> None:
+    def fails(loss: Tensor, **_: Any) -> None:
         raise RuntimeError(message)
 
     return fails
@@ -224,9 +231,10 @@ def without_memory(message: str) -> Callable[..., None]:
 def test_memory_that_runs_out_once_is_survived_with_smaller_pieces(
     name: str, run: Run, plain: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tried, gradients = [], update._summed_gradients
+    owner, step = STEPS.get(name, (update, "_summed_gradients"))
+    tried, gradients = [], getattr(owner, step)
 
-    def fails_first(*args: Any) -> float | None:
+    def fails_first(*args: Any) -> Any:
         tried.append(1)
         if len(tried) > 1:
             return gradients(*args)
@@ -234,7 +242,7 @@ def test_memory_that_runs_out_once_is_survived_with_smaller_pieces(
             patched.setattr(Tensor, "backward", without_memory("could not create a primitive"))
             return gradients(*args)
 
-    monkeypatch.setattr(update, "_summed_gradients", fails_first)
+    monkeypatch.setattr(owner, step, fails_first)
     result, frames = run(name)
     (record,) = result.facts["adaptations"]
     assert record["kept"] and result.differences == [] and not torch.equal(frames, plain)
@@ -247,7 +255,7 @@ def test_an_adaptation_without_memory_is_undone_said_and_not_saved(
 ) -> None:
     monkeypatch.setattr(Tensor, "backward", without_memory("CUDA out of memory"))
     saved = tmp_path / "adapted.safetensors"
-    result, frames = run(name, save_adapted=saved)
+    result, frames = run(name, **{SAVES.get(name, "save_adapted"): saved})
     (record,) = result.facts["adaptations"]
     assert not record["kept"] and record["reason"] == OUT_OF_MEMORY and torch.equal(frames, plain)
     assert not saved.exists() and any("memory ran out" in said for said in result.differences)
@@ -271,7 +279,7 @@ def test_numbers_that_are_not_finite_are_undone(
     result, frames = run(name)
     (record,) = result.facts["adaptations"]
     assert broken and not record["kept"] and "nan" in record["reason"] and torch.equal(frames, plain)
-    assert any(line.startswith("adaptation undone") for line in result.lines)
+    assert any(line.startswith(("adaptation undone", "translation undone")) for line in result.lines)
 
 
 @pytest.mark.parametrize("name", ADAPTING)

@@ -20,6 +20,7 @@ METHODS = {
     "meta": META,
     "reblur2deblur": REBLUR,
     "tta": ["--method", "tta", "--steps", "2"],
+    "blur2blur": ["--method", "blur2blur", "--steps", "2", "--guard", "off", "--patches", "4"],
 }
 
 

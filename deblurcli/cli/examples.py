@@ -14,6 +14,10 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("Adapt the networks to a video and restore it", "deblur video in.mp4 -o out.mp4"),
         ("Adapt until the result explains the input", "deblur video in.mp4 -o out.mp4 --method reblur2deblur"),
         ("Sharpen the result by test-time adaptation", "deblur video in.mp4 -o out.mp4 --method tta"),
+        (
+            "Make a camera's blur one that the network knows",
+            "deblur video in.mp4 -o out.mp4 --method blur2blur --translator mycamera.safetensors",
+        ),
         ("Without adapting, faster", "deblur video in.mp4 -o out.mp4 --method none"),
         ("All videos of a folder, going on where an earlier run ended", "deblur video clips/ -o out/ --skip-existing"),
     ],
@@ -40,6 +44,10 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("What is found in a video", "deblur inspect in.mp4"),
         ("The same as a picture", "deblur inspect in.mp4 -o report.png"),
         ("For a program", "deblur inspect in.mp4 --format json"),
+        (
+            "What a translator of the camera's blur does",
+            "deblur inspect in.mp4 --translator mycamera.safetensors -o report.png",
+        ),
     ],
     "deblur synth": [
         ("Pairs from a folder of sharp photos", "deblur synth photos/ -o pairs/"),

@@ -16,7 +16,7 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("Sharpen the result by test-time adaptation", "deblur video in.mp4 -o out.mp4 --method tta"),
         (
             "Make a camera's blur one that the network knows",
-            "deblur video in.mp4 -o out.mp4 --method blur2blur --translator mycamera.safetensors",
+            "deblur video in.mp4 -o out.mp4 --method blur2blur --translator a.safetensors",
         ),
         ("Without adapting, faster", "deblur video in.mp4 -o out.mp4 --method none"),
         ("All videos of a folder, going on where an earlier run ended", "deblur video clips/ -o out/ --skip-existing"),
@@ -46,7 +46,7 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("For a program", "deblur inspect in.mp4 --format json"),
         (
             "What a translator of the camera's blur does",
-            "deblur inspect in.mp4 --translator mycamera.safetensors -o report.png",
+            "deblur inspect in.mp4 --translator a.safetensors -o report.png",
         ),
     ],
     "deblur synth": [

@@ -271,7 +271,8 @@ def make_pairs(
 
 def train_network(
     stage: str, data: FilePath | Sequence[FilePath], out: FilePath, *, network: str | None = None,
-    start: FilePath | None = None, minutes: float | None = None, iterations: int | None = None, batch: int | None = None,
+    start: FilePath | None = None, minutes: float | None = None, iterations: int | None = None,
+    batch: int | None = None,
     crops: tuple[int, ...] | None = None, rate: float | None = None, seed: int | None = None,
     save_every: float | None = None, ring: int | None = None,
     loss: str | None = None, blocks: int | None = None, reblur_weight: float | None = None,

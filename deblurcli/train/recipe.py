@@ -74,8 +74,8 @@ class Recipe:
     """(module, blurred, sharp) -> the scalar to minimise; companions take their own steps inside."""
     validate: Callable[[nn.Module], Scores]
     """module -> its scores on held-out material."""
-    material: Material | str
-    """The training pictures, for the card of the weights."""
+    material: Any
+    """The training pictures, a :class:`Material` or words, for the card of the weights."""
     origins: dict[str, str] = field(default_factory=dict)
     """Other networks that the stage starts or learns from, by what the card calls them."""
     companions: dict[str, Companion] = field(default_factory=dict)

@@ -279,8 +279,9 @@ def make_pairs(
 
 
 def train_network(
-    stage: str, data: FilePath, out: FilePath, *, network: str | None = None, start: FilePath | None = None,
-    minutes: float | None = None, iterations: int | None = None, batch: int | None = None,
+    stage: str, data: FilePath | Sequence[FilePath], out: FilePath, *, network: str | None = None,
+    start: FilePath | None = None, minutes: float | None = None, iterations: int | None = None,
+    batch: int | None = None,
     crops: tuple[int, ...] | None = None, rate: float | None = None, seed: int | None = None,
     save_every: float | None = None, ring: int | None = None,
     loss: str | None = None, blocks: int | None = None, reblur_weight: float | None = None,
@@ -291,14 +292,16 @@ def train_network(
     unadapted_weight: float | None = None, adapt_anew: bool | None = None,
     videos: FilePath | Sequence[FilePath] | None = None, clips: int | None = None, flow: FilePath | None = None,
     tau: float | None = None, reblur_gamma: float | None = None,
+    blurry: FilePath | Sequence[FilePath] | None = None, known: FilePath | None = None, recipe: str | None = None,
+    width: int | None = None,
     device: str = "auto", dtype: str = "auto", offline: bool = False, console: Reporter | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Run one training stage: ``deblur``, ``hybrid``, ``joint``, ``module``, ``meta``, ``fusion``, ``reblur``,
-    ``flow``.
+    ``flow``, ``blur2blur``.
 
     Args:
         stage: which network is trained, and how (:mod:`deblurcli.train.stages`).
-        data: a folder of sharp pictures.
+        data: a folder of sharp pictures; for ``blur2blur`` files and folders of the camera's sharp frames.
         out: a folder for weights, state and log; a run that was interrupted goes on.
         minutes, iterations: the budget, one of the two; iterations make the run reproducible.
 
@@ -308,7 +311,7 @@ def train_network(
     Raises:
         UsageError, InputError, OutputError, WeightsError, DeviceError: see :mod:`deblurcli.errors`.
     """
-    keywords = locals() | {"data": Path(data), "out": Path(out)}
+    keywords = locals()
     options = stage_options(stage, _given(STAGES.values(), keywords))
     return run(stage, options, _pick(ComputeOptions, keywords), console, f"deblurcli.train_network({stage!r}, ...)")
 

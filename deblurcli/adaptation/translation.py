@@ -205,9 +205,7 @@ class Translation:
         The losses: ``critic``, and of the generator ``adversarial`` and ``reconstruction``. No step is taken along
         gradients that are not finite; the losses then tell.
         """
-        for optimiser in (self.optimiser, self.critic_optimiser):
-            for group in optimiser.param_groups:
-                group["lr"] = self.rate * self.recipe.rate_share(progress)
+        self.pace(progress)
         with self.device.autocast():
             pictures = self.pictures(blurry)
             judged = self.critic_loss(blurry, known, pictures, self.steps)
@@ -217,6 +215,14 @@ class Translation:
         descend(self.optimiser, self.generator, torch.stack(list(losses.values())).sum())
         self.steps += 1
         return {"critic": float(judged.detach())} | {name: float(loss.detach()) for name, loss in losses.items()}
+
+    def pace(self, progress: float) -> float:
+        """Set the rates of this progress (0 to 1); returns the share of the peak rate."""
+        share = self.recipe.rate_share(progress)
+        for optimiser in (self.optimiser, self.critic_optimiser):
+            for group in optimiser.param_groups:
+                group["lr"] = share * self.rate
+        return share
 
     def pictures(self, blurry: Tensor) -> list[Tensor]:
         """What the generator makes of N x 3 x H x W at each of its scales, coarse to fine."""

@@ -78,5 +78,11 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
     "deblur train flow": [
         ("Going on from the bundled weights", "deblur train flow --data photos/ --out run/ --from default --minutes 60")
     ],
+    "deblur train blur2blur": [
+        (
+            "A translator for your camera",
+            "deblur train blur2blur --blurry shaken/ --sharp still/ --out runs/mycamera --minutes 60",
+        ),
+    ],
     "deblur doctor": [("What will be used on this machine", "deblur doctor")],
 }

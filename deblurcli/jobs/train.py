@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -72,7 +73,8 @@ def run(
 def _require_folders(options: TrainOptions) -> None:
     """Raise InputError or OutputError where the folders of a run cannot be."""
     try:
-        options.data.stat()
+        if isinstance(options.data, Path):  # several are looked for, patterns among them, when they are read
+            options.data.stat()
     except OSError as error:
         raise InputError(f"{options.data} cannot be read: {reason(error)}", "check --data") from error
     try:

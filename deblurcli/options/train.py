@@ -15,6 +15,11 @@ MIN_RING = 6
 """Crops: the largest group that a stage makes at a time."""
 
 
+TRANSLATION_RECIPES = ("ours", "paper", "authors")
+MIN_UNPAIRED_CROP = 128
+"""Pixels: the critic sees a quarter of the side, 32 at least."""
+
+
 def _network(default: str) -> Any:
     return option(default, "Network to train.", "Network and device", metavar="NAME")
 
@@ -199,6 +204,62 @@ class FlowTraining(TrainOptions):
     ring: int = option(768, "Prepared pairs kept in memory.", least=MIN_RING)
 
 
+@dataclass(frozen=True)
+class Blur2BlurTraining(TrainOptions):
+    """Train a translator from the blur of your camera to blur that a deblurring network knows, from unpaired frames."""
+
+    data: tuple[Path, ...] = option(  # type: ignore[assignment]
+        help="Sharp pictures and videos of the camera, or folders of them; may be repeated.",
+        panel="Result",
+        metavar="FILE|FOLDER",
+        flags=("--sharp",),
+    )
+    blurry: tuple[Path, ...] = option(
+        (), "Its blurred pictures and videos, or folders of them; may be repeated.", "Result", metavar="FILE|FOLDER"
+    )
+    known: str = option(
+        "synth",
+        "Known blur: synth (put on the sharp frames), or blurred pictures of a camera that the network knows.",
+        "Method",
+        metavar="synth|FOLDER",
+    )
+    recipe: str = option("ours", "Losses, sizes and schedule.", "Method", choices=TRANSLATION_RECIPES)
+    network: str = _network("blur-translator")
+    width: int | None = option(
+        None,
+        "Channels of a new translator, a multiple of 4.",
+        "Network and device",
+        least=8,
+        most=128,
+        usual="16; 32 of other recipes",
+    )
+    blocks: int | None = _blocks("Residual blocks of a new translator.", 64, "2; 8 of other recipes")
+    perceptual: str = weights(
+        "auto", "Network whose features keep the content: auto (lpips-vgg where it is fetched), NAME or FILE.", "Method"
+    )
+    deblurring: str | None = weights(
+        None, "Network that restores frames for log and samples.", "Method", usual="the default of `deblur image`"
+    )
+    batch: int = option(4, "Crops of each kind per iteration.", least=1)
+    crops: tuple[int, ...] = option(
+        (128,), "Crop sizes in pixels, from the first to the last part of training.", metavar="SIZES"
+    )
+    rate: float = option(2e-4, "Largest learning rate.", "Method", metavar="RATE")
+    ring: int = option(384, "Prepared crops with known blur kept in memory.", least=MIN_RING)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(bool(self.blurry), "there are no blurred frames to learn from", "give --blurry with files or folders")
+        require(bool(self.data), "there are no sharp frames to learn from", "give --sharp with files or folders")
+        require(min(self.crops) >= MIN_UNPAIRED_CROP, "--crops are too small for the critic", "give at least 128")
+        require(self.width is None or self.width % 4 == 0, f"--width {self.width} is no multiple of 4", "give one")
+        require(
+            self.start != "default", "there are no default weights of a translator", "leave --from out, or give a file"
+        )
+        _blocks_of_new("--blocks", self.blocks, "--from", self.start)
+        _blocks_of_new("--width", self.width, "--from", self.start)
+
+
 def _blocks_of_new(option: str, blocks: int | None, flag: str, start: str | None) -> None:
     cure = "give one: weights have their own number of blocks"
     require(blocks is None or start is None, f"{option} and {flag} exclude each other", cure)
@@ -213,5 +274,6 @@ STAGES: dict[str, type[TrainOptions]] = {
     "fusion": FusionTraining,
     "reblur": ReblurTraining,
     "flow": FlowTraining,
+    "blur2blur": Blur2BlurTraining,
 }
 """The options of each training stage."""

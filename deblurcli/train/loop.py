@@ -89,7 +89,11 @@ class Run:
 
     def _require_room(self) -> None:
         """Raise UsageError where a new run would replace a file, other than the log of a run that ended at once."""
-        names = ["curve.png", *(f"{name}.safetensors" for name in (self.options.network, *self.recipe.companions))]
+        names = [
+            "curve.png",
+            *self.recipe.files,
+            *(f"{name}.safetensors" for name in (self.options.network, *self.recipe.companions)),
+        ]
         found = next((path for name in names if (path := self.options.out / name).exists()), None)
         if found is None and self.log.exists():
             own = self.log.read_bytes().startswith(",".join(LOG_FIELDS).encode())
@@ -102,7 +106,8 @@ class Run:
         recipe, device, iteration = self.recipe, self.recipe.trainee.device, self.facts["iteration"]
         # A budget of minutes is as many iterations as it has been worth so far.
         total = self.options.iterations or (iteration / self.progress if self.progress else math.inf)
-        share = rate_at(self.progress, iteration, 1.0, warmup_length(total))
+        pace = recipe.pace or (lambda progress: rate_at(progress, iteration, 1.0, warmup_length(total)))
+        share = pace(self.progress)
         for optimiser in self.optimisers.values():
             if isinstance(optimiser, Muon):  # the rate of a critic is constant
                 optimiser.set_rate(share)

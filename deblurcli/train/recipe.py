@@ -25,7 +25,13 @@ from deblurcli.train.ring import CropRing, Ring
 from deblurcli.train.validation import PSNR, VALIDATION_SEED, Measure, Scores
 from deblurcli.weights.registry import suggestion
 
-COMMANDS: dict[str, str] = {"deblur": "image", "reblur": "meta", "reblur-image": "tta", "flow": "flow"}
+COMMANDS: dict[str, str] = {
+    "deblur": "image",
+    "reblur": "meta",
+    "reblur-image": "tta",
+    "flow": "flow",
+    "translate": "image",
+}
 """The registry's set of weights in which ``--from default`` is looked up, by the role of the network."""
 
 
@@ -68,14 +74,18 @@ class Recipe:
     """(module, blurred, sharp) -> the scalar to minimise; companions take their own steps inside."""
     validate: Callable[[nn.Module], Scores]
     """module -> its scores on held-out material."""
-    material: Material
-    """The training pictures, for the card of the weights."""
+    material: Any
+    """The training pictures, a :class:`Material` or words, for the card of the weights."""
     origins: dict[str, str] = field(default_factory=dict)
     """Other networks that the stage starts or learns from, by what the card calls them."""
     companions: dict[str, Companion] = field(default_factory=dict)
     """Networks trained along inside ``loss``, by their names in the table of networks."""
     measure: Measure = PSNR
     """What ``validate`` scores by."""
+    pace: Callable[[float], float] | None = None
+    """progress (0 to 1) -> the share of the peak rate; it sets the rates itself. Without it, see :func:`rate_at`."""
+    files: tuple[str, ...] = ()
+    """Other files that are written to the run folder."""
 
 
 def chosen_spec(options: TrainOptions, role: Role) -> NetworkSpec:

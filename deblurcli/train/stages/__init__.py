@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from deblurcli.train.recipe import Recipe
+from deblurcli.train.stages.blur2blur import blur2blur_recipe
 from deblurcli.train.stages.deblur import deblur_recipe
 from deblurcli.train.stages.flow import flow_recipe
 from deblurcli.train.stages.fusion import fusion_recipe
@@ -23,5 +24,6 @@ STAGES: dict[str, Callable[..., Recipe]] = {
     "fusion": fusion_recipe,
     "reblur": reblur_recipe,
     "flow": flow_recipe,
+    "blur2blur": blur2blur_recipe,
 }
 """(options of the stage, setting) -> its recipe."""

@@ -1,0 +1,213 @@
+"""Frames of one camera, blurred ones and sharp ones that belong to nothing: what Blur2Blur learns from.
+
+Source: Blur2Blur (CVPR 2024), section 4.1: the least blurred frames come first, and scenes of both kinds are disjoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deblurcli.adaptation.known_blur import KnownBlur
+from deblurcli.adaptation.samples import evenly
+from deblurcli.console import Reporter
+from deblurcli.errors import InputError
+from deblurcli.media.images import read_image
+from deblurcli.media.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand
+from deblurcli.media.reader import VideoReader
+from deblurcli.metrics.self_shift import self_shift_score
+from deblurcli.train.blurred_clips import pixels
+from deblurcli.train.data import Source, turned
+from deblurcli.train.ring import CropRing
+
+MAX_FRAMES = 900
+"""Frames of a video that are looked at."""
+FRAMES_PER_VIDEO, MAX_KEPT = 90, 720
+"""Frames that are kept, evenly over the time, of a video and of all files together."""
+MAX_SIDE = 512
+"""Largest sides, in pixels, of the piece that is kept of a frame."""
+MIN_FRAMES = 2
+"""Frames of each kind: one to learn from and one to validate by."""
+BLURRED_SHARE = 0.6
+"""Share of the scenes that give the blurred frames, where the same files are to give both."""
+HELD_OUT_INTERVAL, MAX_HELD_OUT = 8, 8
+"""One blurred frame in so many is kept for validation, and at most so many."""
+
+
+@dataclass(frozen=True)
+class CameraFrame:
+    """A piece of a frame."""
+
+    scene: Path
+    """The video, or the folder of the picture."""
+    pixels: Tensor
+    """3 x H x W uint8, at most ``MAX_SIDE`` pixels wide and high."""
+    score: float
+    """Self-shift score in dB, lower is sharper."""
+
+
+def read_frames(inputs: Sequence[Path], size: int, kind: str, console: Reporter) -> list[CameraFrame]:
+    """Frames of videos and pictures, in the order of their paths; frames of any sizes go together.
+
+    Args:
+        inputs: files, folders and patterns.
+        size: least side of a frame in pixels; smaller ones are left out, with a warning.
+        kind: "blurry" or "sharp", as the option is called.
+
+    Raises InputError: a file cannot be read, a folder has none, or fewer than ``MIN_FRAMES`` frames are left.
+    """
+    paths = expand(inputs, IMAGE_SUFFIXES | VIDEO_SUFFIXES)
+    if empty := next((path for path in paths if path.is_dir()), None):
+        raise InputError(f"{empty} holds no videos or pictures", f"give others to --{kind}")
+    found: list[CameraFrame] = []
+    small: list[str] = []
+    for number, path in enumerate(paths):
+        console.progress(f"reading {kind} frames", number, len(paths))
+        for frame in _frames_of(path):
+            height, width = frame.shape[-2:]
+            if min(height, width) >= size:
+                scene = path if path.suffix.lower() in VIDEO_SUFFIXES else path.parent
+                found.append(_kept(scene, frame, f"{path.name} {len(found)}"))
+            elif path.name not in small:
+                small.append(path.name)
+                console.warn(f"{path.name} has {width}x{height} pixels, too few for crops of {size}: it is left out")
+    if len(found) < MIN_FRAMES:
+        count = "one frame" if found else "no frame"
+        cure = "give smaller --crops, or larger frames" if small else f"give at least {MIN_FRAMES} to --{kind}"
+        raise InputError(f"there is {count} of {size}x{size} pixels or more to learn from in --{kind}", cure)
+    return evenly(found, MAX_KEPT, lambda frame: frame)
+
+
+def camera_frames(
+    blurry: Sequence[Path], sharp: Sequence[Path], size: int, console: Reporter
+) -> tuple[list[CameraFrame], list[CameraFrame]]:
+    """Blurred and sharp frames of a camera.
+
+    Where the same files are to give both, the first ``BLURRED_SHARE`` of the scenes (videos, or folders of pictures)
+    give the blurred frames, and the sharper half of the frames of the others are the sharp ones.
+
+    Raises InputError: as :func:`read_frames`, or a file is given for both and others are not.
+    """
+    one, other = (
+        {path.absolute() for path in expand(paths, IMAGE_SUFFIXES | VIDEO_SUFFIXES)} for paths in (blurry, sharp)
+    )
+    if one & other and one != other:
+        raise InputError(f"{min(one & other)} is in --blurry and in --sharp", "give it to one of them")
+    if one != other:
+        found = read_frames(blurry, size, "blurry", console), read_frames(sharp, size, "sharp", console)
+    else:
+        found = _divided(read_frames(blurry, size, "blurry", console))
+        console.note(
+            f"--blurry and --sharp are the same: {len(found[0])} frames are blurry, {len(found[1])} sharp ones"
+        )
+    middle = [float(np.median([frame.score for frame in frames])) for frames in found]
+    if middle[1] >= middle[0]:
+        console.warn("the sharp frames are no sharper than the blurry ones, by their self-shift scores")
+    return found
+
+
+def _divided(frames: list[CameraFrame]) -> tuple[list[CameraFrame], list[CameraFrame]]:
+    scenes = list(dict.fromkeys(frame.scene for frame in frames))
+    if len(scenes) < 2:
+        raise InputError(
+            f"--blurry and --sharp are both {scenes[0]}, one scene", "give other files to one of them, or more scenes"
+        )
+    first = scenes[: min(max(1, round(BLURRED_SHARE * len(scenes))), len(scenes) - 1)]
+    others = sorted((frame for frame in frames if frame.scene not in first), key=lambda frame: frame.score)
+    return [frame for frame in frames if frame.scene in first], others[: max(1, len(others) // 2)]
+
+
+def _frames_of(path: Path) -> list[Tensor]:
+    """Frames of a video, evenly over its time, or a picture: 3 x H x W uint8. Raises InputError."""
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return [(read_image(path).rgb() * 255).round().byte()]
+    with VideoReader(path) as reader:
+        return evenly(islice(reader.frames(), MAX_FRAMES), FRAMES_PER_VIDEO, pixels)
+
+
+def _kept(scene: Path, frame: Tensor, name: str) -> CameraFrame:
+    """A piece of the frame, at a place that hangs on its name alone, and its score."""
+    rng = np.random.default_rng(crc32(name.encode()))
+    piece = _piece(frame, (min(frame.shape[-2], MAX_SIDE), min(frame.shape[-1], MAX_SIDE)), rng).clone()
+    return CameraFrame(scene, piece, float(self_shift_score(piece[None].float() / 255)))
+
+
+def _piece(frame: Tensor, size: tuple[int, int], rng: np.random.Generator) -> Tensor:
+    y, x = (int(rng.integers(have - want + 1)) for have, want in zip(frame.shape[-2:], size, strict=True))
+    return frame[..., y : y + size[0], x : x + size[1]]
+
+
+def by_blur(frames: Sequence[CameraFrame]) -> list[CameraFrame]:
+    """The frames from the least to the most blurred of their scenes: scores of different scenes do not compare."""
+    places: dict[Path, list[float]] = {}
+    for frame in frames:
+        places.setdefault(frame.scene, []).append(frame.score)
+
+    def rank(frame: CameraFrame) -> float:
+        scores = places[frame.scene]
+        return sum(score < frame.score for score in scores) / len(scores)
+
+    return sorted(frames, key=rank)
+
+
+def held_out(frames: Sequence[CameraFrame]) -> tuple[list[CameraFrame], list[CameraFrame]]:
+    """Frames to learn from, and some to validate by, evenly over all."""
+    count = min(MAX_HELD_OUT, max(1, len(frames) // HELD_OUT_INTERVAL))
+    kept = set(evenly(range(len(frames)), count, int))
+    parts: tuple[list[CameraFrame], list[CameraFrame]] = ([], [])
+    for number, frame in enumerate(frames):
+        parts[number in kept].append(frame)
+    return parts
+
+
+def pieces(frames: Sequence[CameraFrame], count: int, size: int, rng: np.random.Generator) -> Tensor:
+    """Random pieces of random frames, turned at random: count x 3 x size x size, float in [0, 1]."""
+    found = []
+    for _ in range(count):
+        frame = frames[int(rng.integers(len(frames)))]
+        found.append(turned(_piece(frame.pixels, (size, size), rng), int(rng.integers(8))))
+    return torch.stack(found).float().div_(255)
+
+
+def known_source(frames: Sequence[CameraFrame], size: int, blur: KnownBlur, where: torch.device) -> Source:
+    """A source of pictures with known blur and the sharp ones: (count, rng) -> count x 3 x size x size each."""
+
+    def draw(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        sharp = pieces(frames, count, size, rng).to(where)
+        return blur(sharp, rng), sharp
+
+    return draw
+
+
+class UnpairedRing:
+    """Blurred pieces of the camera's frames, and pictures with known blur, which have nothing to do with each other.
+
+    Args:
+        blurry: frames to learn from.
+        known: prepared pictures with known blur.
+        seed: every draw is a function of it and of the iteration.
+    """
+
+    def __init__(self, blurry: Sequence[CameraFrame], known: CropRing, seed: int) -> None:
+        self.blurry, self.known, self.seed = by_blur(blurry), known, seed
+        self.share, self.iteration = 1.0, 0
+        """The share of the frames, from the least blurred on, that batches are drawn from; and the last iteration."""
+
+    def advance(self, iteration: int, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Bring the pictures with known blur to their state at ``iteration``."""
+        self.known.advance(iteration, progress)
+
+    def batch(self, iteration: int, count: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """``count`` pieces of each: N x 3 x size x size, float in [0, 1]."""
+        self.iteration = iteration
+        seen = self.blurry[: max(1, round(self.share * len(self.blurry)))]
+        blurry = pieces(seen, count, size, np.random.default_rng([self.seed, 3, iteration]))
+        known, _ = self.known.batch(iteration, count, size, device)
+        return blurry.to(device), known

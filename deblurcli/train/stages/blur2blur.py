@@ -1,0 +1,191 @@
+"""The stage of Blur2Blur: a translator from the blur of a camera to blur that a deblurring network knows, unpaired.
+
+See :mod:`deblurcli.adaptation.translation` for the method, its source and what differs from the paper. Known blur is
+synthesised on the camera's own sharp frames, or other pictures stand for it as they are. Crops are turned and mirrored;
+their colours are left as they are.
+
+Nobody has seen the blurred frames sharp, so that no score tells how good a translator is. The log has how sharp the
+restored frames are with and without translation (self-shift score, lower is sharper), and how much the translation has
+changed the pictures; the samples show what these numbers do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deblurcli.adaptation.content_features import ContentFeatures, content_features
+from deblurcli.adaptation.known_blur import KnownBlur, synthetic_blur
+from deblurcli.adaptation.translation import CRITIC, RECIPES, Translation, new_critic, new_generator, translated
+from deblurcli.errors import UsageError
+from deblurcli.media.images import Image, write_image
+from deblurcli.metrics.self_shift import self_shift_score
+from deblurcli.networks import NETWORKS
+from deblurcli.options.train import Blur2BlurTraining
+from deblurcli.restore.worker import Placed, Worker
+from deblurcli.train.camera_frames import (
+    CameraFrame,
+    UnpairedRing,
+    camera_frames,
+    held_out,
+    known_source,
+    pieces,
+    read_frames,
+)
+from deblurcli.train.companion import Companion
+from deblurcli.train.recipe import Recipe, Setting, Trainee, chosen_spec, started, training_device
+from deblurcli.train.ring import CropRing
+from deblurcli.train.validation import VALIDATION_SEED, Measure, Scores, mean_psnr
+from deblurcli.weights import registry, store
+from deblurcli.weights.load import is_name, opened
+
+SAMPLES = "samples.png"
+"""A row for each of some held-out crops: as it is, translated, restored from that, and restored without translation."""
+MAX_SAMPLES = 4
+SYNTH, AUTO = "synth", "auto"
+VGG16 = "lpips-vgg"
+"""What ``auto`` compares by where it has been fetched: half a gigabyte, which nobody asked for otherwise."""
+
+
+def mean_self_shift(pictures: Tensor, other: Tensor | None = None) -> float:
+    """Mean over pictures (N x 3 x H x W in [0, 1]) and directions of the self-shift score in dB."""
+    return float(self_shift_score(pictures.float()).mean() / 4)
+
+
+SHARPNESS = Measure(
+    mean_self_shift,
+    "validation_self_shift",
+    "validation_input_self_shift",
+    "self-shift score of restored frames, lower is sharper,",
+    "dB",
+    "untranslated",
+)
+
+
+def blur2blur_recipe(options: Blur2BlurTraining, setting: Setting) -> Recipe:
+    """Train a translator and its critic, to one file each.
+
+    Raises:
+        InputError: no usable frames.
+        UsageError: the network, ``--from`` or ``--perceptual`` do not fit the stage.
+        WeightsError, OfflineError: weights to start from, to compare by or to restore with are missing.
+    """
+    spec, worker, recipe = chosen_spec(options, "translate"), setting.worker, RECIPES[options.recipe]
+    device, size, seed = training_device(spec, worker.device), max(options.crops), setting.peers.seed(options.seed)
+    blurry, sharp = camera_frames(options.blurry, options.data, size, worker.console)
+    learnt, kept = held_out(blurry)
+    if options.start:
+        start = started(setting, options.network, options.start, options.seed)
+    else:
+        generator, config = new_generator(recipe, options.seed, options.width, options.blocks)
+        start = Trainee(spec, device.place(generator), config, "random weights", device)
+    judge = device.place(new_critic(recipe, options.seed))
+    features = chosen_features(options.perceptual, worker)
+    restorer = worker.place(options.deblurring or "default", "image", "deblur")
+    if restorer.spec.window > 1:
+        raise UsageError(f"{restorer.name} takes {restorer.spec.window} frames", "give a network of one frame")
+    translation = Translation(start.module, judge, recipe, features, device, rate=options.rate, seed=seed)
+    critic = Companion(judge, translation.critic_optimiser, {"channels": recipe.critic_channels})
+
+    frames, blur = chosen_known(options.known, sharp, size, worker)
+    source, every = known_source(frames, size, blur, device.where), 4 if device.where.type == "cpu" else 1
+    ring = UnpairedRing(
+        learnt, CropRing(source, capacity=options.ring, every=every, seed=seed, group=4, first=24), seed
+    )
+
+    def loss(net: nn.Module, blurry: Tensor, known: Tensor) -> Tensor:
+        pictures = translation.pictures(blurry)
+        critic.step(translation.critic_loss(blurry, known, pictures, ring.iteration), setting.peers)
+        return torch.stack(list(translation.generator_losses(blurry, pictures).values())).sum()
+
+    def pace(progress: float) -> float:
+        ring.share = recipe.share_at(progress)
+        return translation.pace(progress)
+
+    return Recipe(
+        start,
+        optimiser=translation.optimiser,
+        ring=ring,
+        loss=loss,
+        validate=validator(kept, size, restorer, start, options.out),
+        material=f"{len(blurry)} blurred and {len(sharp)} sharp frames, unpaired",
+        origins={
+            "recipe": options.recipe,
+            "known_blur": options.known,
+            "features": features.name,
+            "deblurring": restorer.loaded.origin,
+        },
+        companions={CRITIC: critic},
+        measure=SHARPNESS,
+        pace=pace,
+        files=(SAMPLES,),
+    )
+
+
+def chosen_known(
+    known: str, sharp: Sequence[CameraFrame], size: int, worker: Worker
+) -> tuple[Sequence[CameraFrame], KnownBlur]:
+    """The frames that show known blur, and how it is put on them, by ``--known``. Raises as :func:`read_frames`."""
+    if known == SYNTH:
+        return sharp, synthetic_blur
+    # A blur kernel extractor would give `sharp` with its own blur here.
+    return read_frames([Path(known)], size, "known", worker.console), lambda pictures, rng: pictures
+
+
+def chosen_features(perceptual: str, worker: Worker) -> ContentFeatures:
+    """The features of the reconstruction loss, by ``--perceptual``.
+
+    Raises:
+        UsageError: its layers are not known here.
+        WeightsError, OfflineError: no such weights.
+    """
+    if perceptual == AUTO:
+        here = store.listing()
+        fetched = any(row.entry.name == VGG16 and row.state == "cached" for row in here)
+        placed = worker.place(VGG16, "image", "metric") if fetched else worker.place("default", "image", "deblur")
+    else:
+        named = is_name(perceptual)
+        network = registry.find(perceptual).network if named else opened([Path(perceptual)]).network
+        placed = worker.place(perceptual, "image", NETWORKS[network].role)
+    features = content_features(placed.name, placed.module)
+    if features is None:
+        raise UsageError(f"--perceptual {perceptual} has no features to compare by", "give lpips-vgg or plain-unet")
+    return features
+
+
+def validator(
+    frames: Sequence[CameraFrame], size: int, restorer: Placed, start: Trainee, out: Path
+) -> Callable[[nn.Module], Scores]:
+    """A function that scores a translator on held-out frames, and writes the samples."""
+    inputs = pieces(frames, max(len(frames), 2), size, np.random.default_rng(VALIDATION_SEED))
+
+    @torch.no_grad()
+    def restored(pictures: Tensor) -> Tensor:
+        with restorer.device.autocast():
+            batch = pictures.to(restorer.device.where).contiguous(memory_format=torch.channels_last)
+            return torch.cat([restorer.module(part).float().clamp(0, 1).cpu() for part in batch.split(2)])
+
+    untranslated = restored(inputs)
+
+    def validate(module: nn.Module) -> Scores:
+        known = torch.cat([translated(module, part, start.device).cpu() for part in inputs.split(2)])
+        results = restored(known)
+        write_samples(out / SAMPLES, inputs, known, results, untranslated)
+        return {
+            SHARPNESS.name: mean_self_shift(results),
+            SHARPNESS.nothing: mean_self_shift(untranslated),
+            "validation_change_psnr": mean_psnr(known, inputs),
+        }
+
+    return validate
+
+
+def write_samples(path: Path, *columns: Tensor) -> None:
+    """Write pictures (N x 3 x H x W in [0, 1] each) as a grid, one column for each kind. Raises OutputError."""
+    shown = [torch.cat(list(column[:MAX_SAMPLES]), 1) for column in columns]
+    grid = (torch.cat(shown, 2) * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
+    write_image(path, Image(grid), overwrite=True)

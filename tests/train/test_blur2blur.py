@@ -1,0 +1,157 @@
+"""Training a translator of blur: frames of a camera, curriculum, exact resumption, samples, what is refused."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from joint_stage import shrink
+from small_networks import same, weights
+from stopping import Stop, StopsAt
+from torch import Tensor
+
+from deblurcli import api
+from deblurcli.adaptation.translation import RECIPES
+from deblurcli.console import Reporter
+from deblurcli.errors import InputError, UsageError, WeightsError
+from deblurcli.media.images import Image, read_image, write_image
+from deblurcli.options.train import TRANSLATION_RECIPES, Blur2BlurTraining
+from deblurcli.restore.worker import Worker
+from deblurcli.train.camera_frames import CameraFrame, by_blur, camera_frames, held_out, read_frames
+from deblurcli.train.stages import blur2blur
+from deblurcli.weights.load import load_network
+
+SILENT = Reporter.silent()
+
+
+def picture(seed: int, cell: int, side: int = 144) -> np.ndarray:
+    """Random squares of ``cell`` pixels, larger ones look more blurred; side x side x 3."""
+    cells = np.random.default_rng(seed).integers(0, 256, (-(-side // cell), -(-side // cell), 3), dtype=np.uint8)
+    return np.kron(cells, np.ones((cell, cell, 1), dtype=np.uint8))[:side, :side]
+
+
+def folder_of(path: Path, cells: list[int], side: int = 144) -> Path:
+    path.mkdir(parents=True)
+    for number, cell in enumerate(cells):
+        write_image(path / f"{number}.png", Image(picture(number, cell, side)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    top = tmp_path_factory.mktemp("camera")
+    folder_of(top / "blurry", [24, 12, 18])
+    folder_of(top / "sharp", [2, 3])
+    return top
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    shrink(monkeypatch)
+    from deblurcli.networks.plain_unet import PlainUNet
+
+    module = PlainUNet(width=8, deep_width=8, blocks=(1, 1, 1))
+    place = Worker.place
+
+    def placed(self: Worker, chosen: str, command: str, role: str) -> object:
+        from small_networks import placed
+
+        return placed(module.eval(), "plain-unet") if role == "deblur" else place(self, chosen, command, role)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Worker, "place", placed)
+
+
+def options(footage: Path, out: Path, **changes: object) -> dict[str, object]:
+    return {
+        "data": footage / "sharp", "blurry": footage / "blurry", "out": out, "batch": 1, "ring": 6, "width": 8,
+        "blocks": 1, "iterations": 2, "save_every": 1e9, "device": "cpu", "dtype": "fp32",
+    } | changes  # fmt: skip
+
+
+def trained(out: Path) -> list[Tensor]:
+    return weights(load_network(out / "blur-translator.safetensors", role="translate").module)
+
+
+def test_a_stopped_run_resumes_to_the_same_weights_and_tells_what_it_did(footage: Path, tmp_path: Path) -> None:
+    api.train_network("blur2blur", **options(footage, tmp_path / "whole"))  # type: ignore[arg-type]
+    with pytest.raises(Stop):
+        api.train_network("blur2blur", console=StopsAt(1), **options(footage, tmp_path / "parts"))  # type: ignore[arg-type]
+    api.train_network("blur2blur", **options(footage, tmp_path / "parts"))  # type: ignore[arg-type]
+    assert same(trained(tmp_path / "whole"), trained(tmp_path / "parts"))
+
+    loaded = load_network(tmp_path / "whole" / "blur-translator.safetensors", role="translate")
+    assert loaded.config == {"blocks": 1, "dropout": 0.0, "width": 8}
+    assert loaded.card["data"] == "3 blurred and 2 sharp frames, unpaired"
+    assert loaded.card["recipe"] == "ours" and loaded.card["known_blur"] == "synth"
+    assert loaded.card["features"] == "plain-unet"
+    assert load_network(tmp_path / "whole" / "patch-critic.safetensors", role="critic").config == {"channels": 32}
+    with (tmp_path / "whole" / "log.csv").open() as log:
+        first = next(iter(csv.DictReader(log)))
+    # A new translator changes nothing.
+    assert first["validation_self_shift"] == first["validation_input_self_shift"]
+    assert float(first["validation_change_psnr"]) == 40
+    assert read_image(tmp_path / "whole" / "samples.png").samples.shape == (2 * 128, 4 * 128, 3)
+    with pytest.raises(WeightsError, match="a deblur network is needed"):
+        load_network(tmp_path / "whole" / "blur-translator.safetensors", role="deblur")
+
+
+def test_the_least_blurred_frames_come_first(footage: Path) -> None:
+    frames = read_frames([footage / "blurry"], 128, "blurry", SILENT)
+    assert len(frames) == 3 and all(frame.pixels.shape == (3, 144, 144) for frame in frames)
+    assert [by_blur(frames).index(frame) for frame in frames] == [2, 0, 1]  # cells of 24, 12 and 18 pixels
+    learnt, kept = held_out(frames)
+    assert len(kept) == 1 and len(learnt) == 2 and not any(frame is kept[0] for frame in learnt)
+    low, high = (CameraFrame(Path("b"), torch.zeros(3, 8, 8, dtype=torch.uint8), score) for score in (900.0, 901.0))
+    assert by_blur([*frames, high, low])[1].score in (900.0, frames[1].score)  # a scene of its own counts by itself
+
+
+def test_frames_of_several_sizes_go_together(footage: Path, tmp_path: Path) -> None:
+    folder_of(tmp_path / "large", [3], side=600)
+    frames = read_frames([footage / "sharp", tmp_path / "large"], 128, "sharp", SILENT)
+    assert sorted(frame.pixels.shape[-1] for frame in frames) == [144, 144, 512]
+
+
+def test_the_same_files_for_both_are_divided_by_scene(tmp_path: Path) -> None:
+    for scene in "abcde":
+        folder_of(tmp_path / scene, [8, 16])
+    every = [tmp_path / scene for scene in "abcde"]
+    blurry, sharp = camera_frames(every, every, 128, SILENT)
+    assert {frame.scene.name for frame in blurry} == set("abc") and len(blurry) == 6
+    assert {frame.scene.name for frame in sharp} <= set("de") and len(sharp) == 2
+    with pytest.raises(InputError, match="one scene; give other files"):
+        camera_frames(every[:1], every[:1], 128, SILENT)
+    with pytest.raises(InputError, match="is in --blurry and in --sharp"):
+        camera_frames(every[:2], every[1:], 128, SILENT)
+
+
+def test_bad_input_is_one_clear_line(footage: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    folder_of(tmp_path / "one", [4])
+    folder_of(tmp_path / "small", [4, 4], side=100)
+    cases = [
+        ({"blurry": tmp_path / "empty"}, "empty holds no videos or pictures; give others to --blurry"),
+        ({"data": tmp_path / "empty"}, "empty holds no videos or pictures; give others to --sharp"),
+        ({"blurry": tmp_path / "one"}, "one frame .* --blurry; give at least 2 to --blurry"),
+        ({"data": tmp_path / "small"}, "no frame of 128x128 .* --sharp; give smaller --crops"),
+    ]
+    for changes, words in cases:
+        with pytest.raises(InputError, match=words):
+            api.train_network("blur2blur", **options(footage, tmp_path / "out", **changes))  # type: ignore[arg-type]
+    refused = [
+        ({"blurry": ()}, "no blurred frames"),
+        ({"data": ()}, "no sharp frames"),
+        ({"crops": (96,)}, "at least 128"),
+        ({"width": 10}, "no multiple of 4"),
+        ({"start": "default"}, "no default weights"),
+    ]
+    for changes, words in refused:
+        with pytest.raises(UsageError, match=words):
+            api.train_network("blur2blur", **options(footage, tmp_path / "out", **changes))  # type: ignore[arg-type]
+
+
+def test_recipes_of_the_options_are_those_of_the_translation() -> None:
+    assert tuple(RECIPES) == TRANSLATION_RECIPES
+    assert Blur2BlurTraining.known == blur2blur.SYNTH and Blur2BlurTraining.perceptual == blur2blur.AUTO

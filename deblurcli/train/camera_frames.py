@@ -41,7 +41,7 @@ HELD_OUT_INTERVAL, MAX_HELD_OUT = 8, 8
 """One blurred frame in so many is kept for validation, and at most so many."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CameraFrame:
     """A piece of a frame."""
 

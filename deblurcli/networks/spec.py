@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch.nn.functional as F
@@ -34,6 +34,10 @@ class NetworkSpec:
     """The module has two methods that make up ``forward``: ``encode(frame: N x 3 x H x W) -> tuple[Tensor, ...]``,
     everything that depends on one frame alone, and ``fuse(encoded: those of a window) -> N x 3 x H x W``. A frame is
     then encoded once for all windows that it is part of."""
+
+    scales: bool = False
+    """The module has a method ``at_scales(more)``: itself, looking at as many coarser scales more, with the same
+    weights. Large pictures take more (:func:`more_scales`)."""
 
     alone: str = ""
     """Name of the submodule, if any, that restores each frame by itself before those of a window are joined. Only it
@@ -71,6 +75,25 @@ class NetworkSpec:
     def step(self) -> int:
         """Grid on which tiles start, in pixels."""
         return self.stride or self.multiple_of
+
+    def with_scales(self, more: int) -> NetworkSpec:
+        """These facts where the module looks at more coarser scales: each doubles how far it sees, and its grid."""
+        grown = {name: getattr(self, name) << more for name in ("multiple_of", "overlap")}
+        return replace(self, stride=self.step << more, **grown)
+
+
+SIDE = 720
+"""Height or width in pixels, the smaller one, of the pictures that networks are made for."""
+MOST_SCALES = 3
+"""Coarser scales that a large picture may have more."""
+
+
+def more_scales(height: int, width: int) -> int:
+    """How many coarser scales a picture of so many pixels needs more than one of ``SIDE``.
+
+    What blurs a picture of twice the size blurs it twice as far.
+    """
+    return min(max(round(math.log2(min(height, width) / SIDE)), 0), MOST_SCALES)
 
 
 def outputs(network: nn.Module, x: Tensor) -> Tensor | list[Tensor]:

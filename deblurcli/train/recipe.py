@@ -19,7 +19,8 @@ from deblurcli.networks.spec import NetworkSpec, Role
 from deblurcli.options.train import DeblurTraining, JointTraining, TrainOptions
 from deblurcli.restore.worker import Placed, Worker
 from deblurcli.train.companion import Companion
-from deblurcli.train.data import Material, Source, load_material
+from deblurcli.train.data import Source
+from deblurcli.train.material import Material, load_material
 from deblurcli.train.parallel import Peers
 from deblurcli.train.ring import CropRing, Ring
 from deblurcli.train.validation import PSNR, VALIDATION_SEED, Measure, Scores

@@ -22,7 +22,8 @@ from deblurcli.adaptation.outcome import Outcome
 from deblurcli.adaptation.pairs import pseudo_sharp, trainable
 from deblurcli.adaptation.reblurring_network import real_sample
 from deblurcli.adaptation.replay import replay_blur
-from deblurcli.adaptation.survey import SupportPatch, Survey, survey
+from deblurcli.adaptation.support import SupportPatch
+from deblurcli.adaptation.survey import Survey, survey
 from deblurcli.console import Reporter
 from deblurcli.device import pick_device
 from deblurcli.errors import OfflineError, UsageError

@@ -17,7 +17,7 @@ from parity import FOLDER, case, distance
 from deblurcli.cli.app import run
 from deblurcli.errors import WeightsError
 from deblurcli.media.images import read_image
-from deblurcli.metrics import psnr
+from deblurcli.metrics.fidelity import psnr
 from deblurcli.networks import NETWORKS
 from deblurcli.networks.dmphn import DMPHN
 from deblurcli.weights.formats import official

@@ -51,6 +51,7 @@ DMPHN_FILES = tuple(f"{part}_lv{level}" for part in ("encoder", "decoder") for l
 VARIANTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("deblurgan", {"dropout": False}),
     ("flownet-s", {"batch_norm": True}),
+    ("kernel-extractor", {"variational": True}),
     *(("residual-unet", {"blocks": blocks}) for blocks in (4, 16, 32)),
     *(("reblurring-module", {"blocks": blocks}) for blocks in (1, 3, 4)),
 )

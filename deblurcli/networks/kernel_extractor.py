@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deblurcli.networks.blocks import Residual, ResBlock, chain
+from deblurcli.networks.blocks import ResBlock, Residual, chain
 
 FRONT_BLOCKS, KERNEL_BLOCKS, BACK_BLOCKS = 10, 4, 20
 """Residual blocks of the features, of the extractor F and behind the adapter."""
@@ -22,7 +23,7 @@ WIDEST = 8
 
 
 class KernelExtractor(nn.Module):
-    """F finds the code of the blur between two pictures of one scene; ``adapt`` puts a code's blur on any sharp picture.
+    """F finds the code of the blur between two pictures of a scene; ``adapt`` puts a code's blur on any sharp picture.
 
     Args:
         width: channels at the full resolution.
@@ -73,8 +74,14 @@ class KernelExtractor(nn.Module):
         return sharp + change.to(torch.promote_types(sharp.dtype, torch.float32))
 
     def forward(self, sharp: Tensor, blurred: Tensor) -> Tensor:
-        """The sharp pictures with the blur found in ``blurred``, without a draw: what comes back of it."""
+        """``blurred`` again, made of ``sharp`` and of the mean code of the blur between them."""
         return self.adapt(sharp, self.extract(sharp, blurred)[0])
+
+
+def drawn(mean: Tensor, deviation: Tensor, rng: np.random.Generator) -> Tensor:
+    """A code from the normal distribution that F has found; the mean itself where the deviation is 0."""
+    noise = torch.from_numpy(rng.standard_normal(tuple(mean.shape), dtype=np.float32))
+    return mean + deviation * noise.to(mean.device)
 
 
 class Adapter(nn.Module):

@@ -17,7 +17,7 @@ from deblurcli.networks.blocks import ResBlock, Residual, chain
 FRONT_BLOCKS, KERNEL_BLOCKS, BACK_BLOCKS = 10, 4, 20
 """Residual blocks of the features, of the extractor F and behind the adapter."""
 HALVINGS = 5
-"""Of F and of the adapter, behind the two of the features."""
+"""Levels of F and of the adapter; the features have halved the sides twice before."""
 WIDEST = 8
 """Channels of a blur code in widths; twice that with a standard deviation."""
 

@@ -282,10 +282,11 @@ def train_network(
     unadapted_weight: float | None = None, adapt_anew: bool | None = None,
     videos: FilePath | Sequence[FilePath] | None = None, clips: int | None = None, flow: FilePath | None = None,
     tau: float | None = None, reblur_gamma: float | None = None,
+    variational: bool | None = None,
     device: str = "auto", dtype: str = "auto", offline: bool = False, console: Reporter | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Run one training stage: ``deblur``, ``hybrid``, ``joint``, ``module``, ``meta``, ``fusion``, ``reblur``,
-    ``flow``.
+    ``flow``, ``kernel``.
 
     Args:
         stage: which network is trained, and how (:mod:`deblurcli.train.stages`).

@@ -70,5 +70,8 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
     "deblur train flow": [
         ("Going on from the bundled weights", "deblur train flow --data photos/ --out run/ --from default --minutes 60")
     ],
+    "deblur train kernel": [
+        ("Of the blur that the deblurring networks know", "deblur train kernel --data photos/ --out run/ --minutes 60")
+    ],
     "deblur doctor": [("What will be used on this machine", "deblur doctor")],
 }

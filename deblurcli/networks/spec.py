@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Role = Literal["deblur", "reblur", "reblur-image", "flow", "critic", "metric"]
+Role = Literal["deblur", "reblur", "reblur-image", "flow", "critic", "metric", "kernel"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,9 @@ class NetworkSpec:
     """``deblur``: blurred frames to the sharp centre frame. ``reblur``: sharp frames to the blurred centre frame.
     ``reblur-image``: a deblurred frame to the same with its remaining blur made strong again. ``flow``: two frames
     (N x 2 x 3 x H x W) to where the pixels of the first lie in the second (N x 2 x H x W in pixels, x first).
-    ``critic``: a picture to a map of scores. ``metric``: two batches of pictures to a distance for each pair."""
+    ``critic``: a picture to a map of scores. ``metric``: two batches of pictures to a distance for each pair.
+    ``kernel``: a sharp and a blurred picture of one scene to a code of the blur (``extract``), and a sharp picture and
+    a code to the picture with that blur (``adapt``)."""
 
     window: int = 1
     """Frames in: odd, but two for flow. 1: input N x 3 x H x W. More: N x T x 3 x H x W, whose centre frame is

@@ -26,8 +26,9 @@ from deblurcli.train.ring import CropRing, Ring
 from deblurcli.train.validation import PSNR, VALIDATION_SEED, Measure, Scores
 from deblurcli.weights.registry import suggestion
 
-COMMANDS: dict[str, str] = {"deblur": "image", "reblur": "meta", "reblur-image": "tta", "flow": "flow"}
-"""The registry's set of weights in which ``--from default`` is looked up, by the role of the network."""
+COMMANDS: dict[str, str] = {"deblur": "image", "reblur": "meta", "reblur-image": "tta", "flow": "flow", "kernel": ""}
+"""The registry's set of weights in which ``--from default`` is looked up, by the role of the network; empty where no
+such network is bundled, and ``default`` is refused."""
 
 
 MIN_GROUP, CROPS_PER_PAIR = 6, 16
@@ -111,8 +112,13 @@ def trainee(setting: Setting, options: TrainOptions, role: Role) -> Trainee:
     return started(setting, options.network, options.start, options.seed, blocks)
 
 
-def started(setting: Setting, network: str, start: str | None, seed: int, blocks: int | None = None) -> Trainee:
-    """A network of the table, new or with the weights ``start``; raises as :func:`trainee`."""
+def started(
+    setting: Setting, network: str, start: str | None, seed: int, blocks: int | None = None, **config: Any
+) -> Trainee:
+    """A network of the table, new or with the weights ``start``; raises as :func:`trainee`.
+
+    A new one is built with ``config`` in place of its own.
+    """
     spec = NETWORKS[network]
     device = training_device(spec, setting.worker.device)
     if start:
@@ -120,7 +126,7 @@ def started(setting: Setting, network: str, start: str | None, seed: int, blocks
         if placed.network != network:
             raise UsageError(f"{start} holds a {placed.network}", f"give --network {placed.network}")
         return continued(placed, device)
-    config = dict(spec.config or {})
+    config = {**(spec.config or {}), **config}
     if blocks is not None:
         if not isinstance(config.get("blocks"), int):
             raise UsageError(f"{network} has no number of blocks to choose", "leave --blocks out")

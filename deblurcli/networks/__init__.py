@@ -32,7 +32,7 @@ from deblurcli.networks.videoadapt import VideoAdapt
 
 _BASE = {"width": 128, "deep_width": 192, "blocks": [1, 6, 4], "fold": 4, "scales": 4}
 _FUSION = {"frames": 3, "steps": [0.5, 1.0], "width": 128, "deep_width": 96, "blocks": [0, 3, 1], "base": _BASE}
-_PLAIN = NetworkSpec(PlainUNet, "deblur", multiple_of=8, stride=64, min_size=16, overlap=96, config=_BASE, scales=True)
+_PLAIN = NetworkSpec(PlainUNet, "deblur", multiple_of=8, stride=64, min_size=16, overlap=160, config=_BASE, scales=True)
 _VIDEOADAPT = NetworkSpec(
     VideoAdapt, "reblur", window=5, multiple_of=32, min_size=32, tileable=False, loss="charbonnier"
 )

@@ -79,9 +79,11 @@ class NetworkSpec:
         return self.stride or self.multiple_of
 
     def with_scales(self, more: int) -> NetworkSpec:
-        """These facts where the module looks at more coarser scales: each doubles how far it sees, and its grid."""
-        grown = {name: getattr(self, name) << more for name in ("multiple_of", "overlap")}
-        return replace(self, stride=self.step << more, **grown)
+        """These facts where the module looks at more coarser scales: each doubles its grid.
+
+        Tiles overlap as before: what a coarser scale adds is smooth, and blended.
+        """
+        return replace(self, multiple_of=self.multiple_of << more, stride=self.step << more)
 
 
 SIDE = 720

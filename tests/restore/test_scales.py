@@ -52,7 +52,7 @@ def test_more_scales_share_the_weights() -> None:
 def test_the_facts_grow_with_the_scales() -> None:
     spec = NETWORKS["plain-unet"]
     grown = spec.with_scales(2)
-    assert (grown.multiple_of, grown.step, grown.overlap) == (4 * spec.multiple_of, 4 * spec.step, 4 * spec.overlap)
+    assert (grown.multiple_of, grown.step, grown.overlap) == (4 * spec.multiple_of, 4 * spec.step, spec.overlap)
 
 
 def blurred(picture: Tensor, length: float) -> Tensor:

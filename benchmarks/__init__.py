@@ -19,6 +19,7 @@ BENCHMARKS = {
     "families": "what each variant of the methods gains on clips of many kinds, and whether its guard knows",
     "reblur2deblur": "Reblur2Deblur in small: models of blur, frames, one clip or all, and what an update costs",
     "speed": "seconds per frame at 1280x720 of networks and of the whole program, fp32 against the default precision",
+    "gpu": "a graphics card beside the processor: agreement, frames a second, adapting",
     "memory": "peak memory of deblur video on a short and on a long clip",
     "adaptation_cost": "the survey against decoding alone, adapting against restoring",
     "authors": "our implementations of published networks against the authors', same weights, in turn",

@@ -7,6 +7,7 @@ import importlib
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from benchmarks import BENCHMARKS, document, results
@@ -21,6 +22,11 @@ def parser_of(name: str, module: Any) -> argparse.ArgumentParser:
     )
     module.add_arguments(parser)
     return parser
+
+
+def told(word: str) -> str:
+    """A word of the command as it is stored: of a path into one machine's folders its last name alone."""
+    return Path(word).name if Path(word).is_absolute() else word
 
 
 def main(words: Sequence[str]) -> int:
@@ -38,7 +44,7 @@ def main(words: Sequence[str]) -> int:
         return 2
     module = importlib.import_module(f"benchmarks.{name}")
     if tables := module.run(parser_of(name, module).parse_args(arguments)):
-        print(results.write(name, tables, f"python -m benchmarks {shlex.join(words)}"), file=sys.stderr)
+        print(results.write(name, tables, f"python -m benchmarks {shlex.join(map(told, words))}"), file=sys.stderr)
     return 0
 
 

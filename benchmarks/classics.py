@@ -17,8 +17,8 @@ import torch
 
 from benchmarks.results import Table
 from benchmarks.stills import pairs
-from deblurcli import metrics
 from deblurcli.media.images import read_image
+from deblurcli.metrics.fidelity import psnr, ssim
 
 
 def unsharp(picture: np.ndarray, radius: float, amount: float) -> np.ndarray:
@@ -40,8 +40,8 @@ def wiener(spectrum: np.ndarray, shape: tuple[int, int], length: float, angle: f
 def best(candidates: list[np.ndarray], reference: torch.Tensor) -> tuple[float, float]:
     """PSNR and SSIM of the candidate with the highest PSNR."""
     tensors = [torch.from_numpy(np.ascontiguousarray(c)).permute(2, 0, 1).float().clamp(0, 1) for c in candidates]
-    found = max(tensors, key=lambda t: metrics.psnr(t, reference))
-    return metrics.psnr(found, reference), metrics.ssim(found, reference)
+    found = max(tensors, key=lambda t: psnr(t, reference))
+    return psnr(found, reference), ssim(found, reference)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

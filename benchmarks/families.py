@@ -26,19 +26,19 @@ from torch import Tensor, nn
 
 from benchmarks.cameras import HALVES, Clip, Frames, clips
 from benchmarks.results import FOLDER, Table
-from deblurcli import metrics
 from deblurcli.adaptation.guard import Guard
 from deblurcli.adaptation.outcome import PreparedNetwork
 from deblurcli.media.footage import PictureFootage
 from deblurcli.media.images import read_image
 from deblurcli.media.shots import windows
 from deblurcli.methods import meta, prepare, reblur2deblur
+from deblurcli.metrics import fidelity
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.meta import MetaOptions
 from deblurcli.options.reblur2deblur import Reblur2DeblurOptions
 from deblurcli.restore.tiles import Restorer
 from deblurcli.restore.worker import Placed, Worker
-from deblurcli.train.data import is_held_out
+from deblurcli.train.material import is_held_out
 from deblurcli.version import __version__
 
 VARIANTS: dict[str, tuple[Any, ...]] = {
@@ -90,7 +90,7 @@ def psnr(
     first = [(2 * run + 1) * len(sharp) // (2 * runs) - length // 2 for run in range(runs)]
     scored = {frame for start in first for frame in range(start, start + length)}
     pairs = enumerate(zip(found, sharp, strict=True))
-    return fmean(metrics.psnr(restorer(window), s / 255) for at, ((_, window), s) in pairs if at in scored)
+    return fmean(fidelity.psnr(restorer(window), s / 255) for at, ((_, window), s) in pairs if at in scored)
 
 
 def trial(

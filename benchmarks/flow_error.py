@@ -22,7 +22,8 @@ from deblurcli.adaptation.reblurring_flow import inside
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.restore.worker import Worker
 from deblurcli.synth.flow_pairs import RANGES, FlowPairs, render_pairs
-from deblurcli.train.data import draw_scenes, load_material
+from deblurcli.train.data import draw_scenes
+from deblurcli.train.material import load_material
 
 PAIRS, GROUP, SIDE, SEED = 72, 6, 256, 79
 BLUR = {"sharp": 0.0, "a third of the blur": 1 / 3, "blurred": 1.0}

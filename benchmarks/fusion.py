@@ -22,7 +22,8 @@ from deblurcli.device import pick_device
 from deblurcli.losses import l1_fft
 from deblurcli.networks.video_unet import VideoUNet
 from deblurcli.synth.paths import BlurRange
-from deblurcli.train.data import Material, Source, centred, clips, load_material
+from deblurcli.train.data import Source, centred, clips
+from deblurcli.train.material import Material, load_material
 from deblurcli.train.optimiser import Muon, rate_at
 from deblurcli.train.ring import CropRing
 from deblurcli.train.stages.fusion import fuse, prepared_clips

@@ -18,7 +18,7 @@ from deblurcli.errors import DeblurError
 from deblurcli.files import OutputFile
 from deblurcli.media.clips import ClipWriter
 from deblurcli.media.reader import VideoReader
-from deblurcli.train.data import is_held_out
+from deblurcli.train.material import is_held_out
 
 BLURS = (6, 10, 16, 24)
 """Mean lengths of the paths in an exposure, in pixels, of the photos in turn."""

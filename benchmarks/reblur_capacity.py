@@ -27,11 +27,12 @@ from benchmarks.results import Table
 from benchmarks.shapes import CROPS, HELD_OUT_CROPS, HELD_OUT_SIZE, SEED, SIZE, Trial, train
 from deblurcli.device import Device, pick_device
 from deblurcli.losses import l1
-from deblurcli.metrics import psnr
+from deblurcli.metrics.fidelity import psnr
 from deblurcli.networks.plain_unet import PlainUNet
 from deblurcli.networks.reblurring import ReblurringModule
 from deblurcli.synth.paths import BlurRange
-from deblurcli.train.data import Material, load_material, stills
+from deblurcli.train.data import stills
+from deblurcli.train.material import Material, load_material
 from deblurcli.train.ring import CropRing
 from deblurcli.train.validation import VALIDATION_SEED
 from deblurcli.weights.load import load_network

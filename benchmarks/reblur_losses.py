@@ -25,7 +25,8 @@ from deblurcli.adaptation.camera import KNOTS
 from deblurcli.api import train_network
 from deblurcli.synth.exposure import expose_paths
 from deblurcli.synth.paths import BlurRange
-from deblurcli.train.data import load_material, reblur_clips
+from deblurcli.train.data import reblur_clips
+from deblurcli.train.material import load_material
 from deblurcli.train.validation import mean_psnr
 from deblurcli.weights.load import load_network
 

@@ -33,7 +33,6 @@ from torch import Tensor
 from benchmarks.cameras import HALVES, Clip, make
 from benchmarks.families import pictures
 from benchmarks.results import FOLDER, Table
-from deblurcli import metrics
 from deblurcli.adaptation.flow_estimate import search_flow
 from deblurcli.adaptation.reblurring_flow import FlowReblurring
 from deblurcli.adaptation.residual import (
@@ -43,6 +42,8 @@ from deblurcli.adaptation.residual import (
     Observations,
     response_of,
 )
+from deblurcli.metrics.fidelity import psnr
+from deblurcli.metrics.naturalness import niqe
 from deblurcli.metrics.self_shift import self_shift_score
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.restore.tiles import Restorer
@@ -190,12 +191,12 @@ def trial(clip: Clip, blurred: list[Tensor], sharp: list[Tensor], networks: dict
         mine, middles = of(name), frames[1::RUN]
         moved = [along_restored(moment, frames[RUN * run :][:RUN]) for run, moment in enumerate(mine)]
         rows[name] = {
-            "psnr": fmean(metrics.psnr(*pair) for pair in zip(middles, true[1::RUN], strict=True)),
+            "psnr": fmean(psnr(*pair) for pair in zip(middles, true[1::RUN], strict=True)),
             "residual": explained(mine, common),
             "residual, true exposure": explained(mine, right),
             "residual, along two segments": explained_straight(mine, common),
             "residual, along the restored flow": explained(moved, common),
-            "NIQE": fmean(metrics.niqe(frame) for frame in middles),
+            "NIQE": fmean(niqe(frame) for frame in middles),
             "self-shift": float(self_shift_score(torch.stack(middles)).mean()),
         }
     return {"exposure": [common.tau, common.exponent], "restorations": rows}

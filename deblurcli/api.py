@@ -293,11 +293,11 @@ def train_network(
     videos: FilePath | Sequence[FilePath] | None = None, clips: int | None = None, flow: FilePath | None = None,
     tau: float | None = None, reblur_gamma: float | None = None,
     blurry: FilePath | Sequence[FilePath] | None = None, known: FilePath | None = None, recipe: str | None = None,
-    width: int | None = None,
+    width: int | None = None, variational: bool | None = None,
     device: str = "auto", dtype: str = "auto", offline: bool = False, console: Reporter | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Run one training stage: ``deblur``, ``hybrid``, ``joint``, ``module``, ``meta``, ``fusion``, ``reblur``,
-    ``flow``, ``blur2blur``.
+    ``flow``, ``kernel``, ``blur2blur``.
 
     Args:
         stage: which network is trained, and how (:mod:`deblurcli.train.stages`).

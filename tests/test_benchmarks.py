@@ -53,6 +53,12 @@ def test_unknown_names_are_refused() -> None:
     assert run.returncode == 2 and "there is no benchmark qualty" in run.stderr and "quality" in run.stderr
 
 
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_stored_commands_name_no_folder_of_one_machine(path: Path) -> None:
+    commands = [table["command"] for table in json.loads(path.read_text())["tables"].values()]
+    assert commands and not [word for command in commands for word in command.split() if word.startswith("/")]
+
+
 def test_the_document_is_up_to_date() -> None:
     code = """
         from benchmarks import document

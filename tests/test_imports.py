@@ -59,10 +59,12 @@ LAZY: dict[str, set[str]] = {
     "cli/video.py": {"deblurcli.jobs.video", "deblurcli.media.encoders", "deblurcli.restore.worker"},
     "cli/weights.py": {f"deblurcli.weights.{name}" for name in ("describe", "pull", "registry", "store")},
     "media/reader.py": {"deblurcli.media.colour"},
+    "train/material.py": {"deblurcli.train.folder"},
+    "train/stages/hybrid.py": {"deblurcli.train.blurred_clips"},
 }
 """Modules that import others of the package inside a function, and which. Each keeps `deblur --help` and completion
 fast: what does the work is imported by the command that needs it. Opening a video needs no torch, seeing it in RGB
-does."""
+does. Training on packed material opens no media."""
 
 module = pytest.mark.parametrize("path", MODULES, ids=NAMES)
 TREES = {dotted(path): parse(path) for path in MODULES}
@@ -126,6 +128,13 @@ LATE = {
 @pytest.mark.parametrize("library", LATE)
 def test_what_few_need_is_loaded_late(library: str) -> None:
     assert [name for name in TREES if library in loaded_at_once(name, TREES)] == []
+
+
+def test_training_on_packed_material_needs_torch_numpy_and_safetensors_alone() -> None:
+    """A machine with a graphics card may have no more; blur is softened by kornia, which is loaded late."""
+    loaded = {name for name in loaded_at_once("deblurcli.jobs.train", TREES) if not own(name)}
+    third = {"av", "cv2", "pyvips", "kornia", "huggingface_hub", "matplotlib", "typer", "rich", "PIL"}
+    assert {"torch", "numpy", "safetensors"} <= loaded and not loaded & third
 
 
 def test_the_rules_can_fail() -> None:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from deblurcli.adaptation.guard import Diverged, require_finite
 from deblurcli.adaptation.noise import captured, sensor_of
-from deblurcli.adaptation.survey import WINDOW, SupportPatch
+from deblurcli.adaptation.support import WINDOW, SupportPatch
 from deblurcli.metrics.self_shift import self_shift_score
 from deblurcli.networks.alignment import dense_flow
 from deblurcli.synth.exposure import expose_paths, view_at, views_along

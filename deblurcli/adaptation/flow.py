@@ -25,7 +25,7 @@ from deblurcli.adaptation.flow_estimate import search_flow
 from deblurcli.adaptation.guard import Diverged
 from deblurcli.adaptation.noise import captured, sensor_of
 from deblurcli.adaptation.reblurring_flow import expose_flow
-from deblurcli.adaptation.survey import WINDOW, SupportPatch
+from deblurcli.adaptation.support import WINDOW, SupportPatch
 from deblurcli.networks.alignment import warp
 from deblurcli.synth.exposure import views_along
 from deblurcli.synth.light import Response, Sensor

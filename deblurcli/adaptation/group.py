@@ -13,7 +13,8 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from deblurcli.adaptation.survey import HELD_OUT, MOMENT, USUAL, SupportPatch, Survey, counted, survey
+from deblurcli.adaptation.support import MOMENT, USUAL, SupportPatch
+from deblurcli.adaptation.survey import HELD_OUT, Survey, counted, survey
 from deblurcli.console import Reporter
 from deblurcli.errors import InputError
 from deblurcli.media.footage import Footage

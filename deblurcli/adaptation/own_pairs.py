@@ -11,7 +11,7 @@ from torch import Tensor
 from deblurcli.adaptation.flow import FlowBlur
 from deblurcli.adaptation.pairs import draw_pair, network_input
 from deblurcli.adaptation.supervised import Supervised
-from deblurcli.adaptation.survey import SupportPatch
+from deblurcli.adaptation.support import SupportPatch
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from deblurcli.adaptation.replay import replay_blur
-from deblurcli.adaptation.survey import WINDOW, SupportPatch
+from deblurcli.adaptation.support import WINDOW, SupportPatch
 from deblurcli.device import Device
 from deblurcli.losses import LOSSES
 from deblurcli.networks import NetworkSpec

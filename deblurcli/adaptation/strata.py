@@ -22,7 +22,7 @@ from deblurcli.adaptation.flow import FlowBlur, Moment, flow_between
 from deblurcli.adaptation.guard import Diverged, Guard, require_finite_weights
 from deblurcli.adaptation.outcome import Outcome
 from deblurcli.adaptation.pairs import centre_crop, restore_clips, restored_alone
-from deblurcli.adaptation.survey import WINDOW, SupportPatch
+from deblurcli.adaptation.support import WINDOW, SupportPatch
 from deblurcli.device import Device
 from deblurcli.networks.alignment import warp
 from deblurcli.restore.worker import Placed

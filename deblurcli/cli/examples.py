@@ -84,5 +84,8 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
             "deblur train blur2blur --blurry shaken/ --sharp still/ --out runs/mycamera --minutes 60",
         ),
     ],
+    "deblur train kernel": [
+        ("Of the blur that the deblurring networks know", "deblur train kernel --data photos/ --out run/ --minutes 60")
+    ],
     "deblur doctor": [("What will be used on this machine", "deblur doctor")],
 }

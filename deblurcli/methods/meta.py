@@ -61,7 +61,8 @@ from deblurcli.adaptation.pairs import (
 )
 from deblurcli.adaptation.reblurring_network import learn_to_reblur
 from deblurcli.adaptation.strata import Strata, settle, strata_of
-from deblurcli.adaptation.survey import WINDOW, SupportPatch, Survey
+from deblurcli.adaptation.support import WINDOW, SupportPatch
+from deblurcli.adaptation.survey import Survey
 from deblurcli.adaptation.update import adaptation_device, set_dropout, undone_without_memory, update
 from deblurcli.console import Reporter
 from deblurcli.media.footage import Footage

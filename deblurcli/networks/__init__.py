@@ -15,6 +15,7 @@ from deblurcli.networks.deblurgan import DeblurGAN
 from deblurcli.networks.dmphn import DMPHN
 from deblurcli.networks.flownet_s import FlowNetS
 from deblurcli.networks.flownet_small import FlowNetSmall
+from deblurcli.networks.kernel_extractor import KernelExtractor
 from deblurcli.networks.lpips import LPIPS
 from deblurcli.networks.mimo_unet import MIMOUNet
 from deblurcli.networks.mprnet import MPRNet
@@ -31,7 +32,7 @@ from deblurcli.networks.videoadapt import VideoAdapt
 
 _BASE = {"width": 128, "deep_width": 192, "blocks": [1, 6, 4], "fold": 4, "scales": 4}
 _FUSION = {"frames": 3, "steps": [0.5, 1.0], "width": 128, "deep_width": 96, "blocks": [0, 3, 1], "base": _BASE}
-_PLAIN = NetworkSpec(PlainUNet, "deblur", multiple_of=8, stride=64, min_size=16, overlap=96, config=_BASE)
+_PLAIN = NetworkSpec(PlainUNet, "deblur", multiple_of=8, stride=64, min_size=16, overlap=160, config=_BASE, scales=True)
 _VIDEOADAPT = NetworkSpec(
     VideoAdapt, "reblur", window=5, multiple_of=32, min_size=32, tileable=False, loss="charbonnier"
 )
@@ -44,6 +45,9 @@ _DEBLURGAN = {"blocks": 9, "dropout": True}
 _L1 = NetworkSpec(DMPHN, "deblur", multiple_of=4, min_size=4, overlap=48, loss="l1")
 _FLOW = NetworkSpec(PWCNet, "flow", window=2, overlap=64, loss="multiscale_epe", bytes_per_pixel=310)
 _CRITIC = NetworkSpec(PatchCritic, "critic", min_size=32, tileable=False)
+_KERNEL = NetworkSpec(
+    KernelExtractor, "kernel", multiple_of=128, min_size=256, overlap=0, tileable=False, loss="charbonnier"
+)
 _LPIPS = NetworkSpec(LPIPS, "metric", tileable=False, dtypes=("fp32",))
 
 NETWORKS: dict[str, NetworkSpec] = {
@@ -106,6 +110,8 @@ NETWORKS: dict[str, NetworkSpec] = {
     "flownet-small": replace(_FLOW, build=FlowNetSmall, loss="robust_epe", bytes_per_pixel=400),
     "patch-critic": _CRITIC,
     "vgg19-critic": replace(_CRITIC, build=VGGCritic),
+    "kernel-extractor": replace(_KERNEL, config={"width": 64, "variational": False}),
+    "kernel-extractor-small": replace(_KERNEL, config={"width": 16, "variational": False}),
     "lpips-alex": replace(_LPIPS, min_size=31, config={"trunk": "alex"}),
     "lpips-vgg": replace(_LPIPS, min_size=16, config={"trunk": "vgg"}),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -96,6 +98,15 @@ class PlainUNet(Trunk):
         several = scales > 1
         super().__init__(3 * (1 + several) * fold**2, width, deep_width, blocks, fold, planes=3 + several)
         self.scales = scales
+
+    def at_scales(self, more: int) -> PlainUNet:
+        """The same network, weights included, that looks at so many coarser scales more, unless it has one alone.
+
+        H and W are then multiples of 2 ** ``more`` times as much.
+        """
+        found = copy.copy(self)
+        found.scales = self.scales + more * (self.scales > 1)
+        return found
 
     def forward(self, x: Tensor) -> Tensor:
         pictures = [x]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Role = Literal["deblur", "reblur", "reblur-image", "translate", "flow", "critic", "metric"]
+Role = Literal["deblur", "reblur", "reblur-image", "translate", "flow", "critic", "metric", "kernel"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,9 @@ class NetworkSpec:
     ``reblur-image``: a deblurred frame to the same with its remaining blur made strong again. ``translate``: a frame
     with one camera's blur to the same with the blur that another network knows. ``flow``: two frames
     (N x 2 x 3 x H x W) to where the pixels of the first lie in the second (N x 2 x H x W in pixels, x first).
-    ``critic``: a picture to a map of scores. ``metric``: two batches of pictures to a distance for each pair."""
+    ``critic``: a picture to a map of scores. ``metric``: two batches of pictures to a distance for each pair.
+    ``kernel``: a sharp and a blurred picture of one scene to a code of the blur (``extract``), and a sharp picture and
+    a code to the picture with that blur (``adapt``)."""
 
     window: int = 1
     """Frames in: odd, but two for flow. 1: input N x 3 x H x W. More: N x T x 3 x H x W, whose centre frame is
@@ -35,6 +37,10 @@ class NetworkSpec:
     """The module has two methods that make up ``forward``: ``encode(frame: N x 3 x H x W) -> tuple[Tensor, ...]``,
     everything that depends on one frame alone, and ``fuse(encoded: those of a window) -> N x 3 x H x W``. A frame is
     then encoded once for all windows that it is part of."""
+
+    scales: bool = False
+    """The module has a method ``at_scales(more)``: itself, looking at as many coarser scales more, with the same
+    weights. Large pictures take more (:func:`more_scales`)."""
 
     alone: str = ""
     """Name of the submodule, if any, that restores each frame by itself before those of a window are joined. Only it
@@ -72,6 +78,27 @@ class NetworkSpec:
     def step(self) -> int:
         """Grid on which tiles start, in pixels."""
         return self.stride or self.multiple_of
+
+    def with_scales(self, more: int) -> NetworkSpec:
+        """These facts where the module looks at more coarser scales: each doubles its grid.
+
+        Tiles overlap as before: what a coarser scale adds is smooth, and blended.
+        """
+        return replace(self, multiple_of=self.multiple_of << more, stride=self.step << more)
+
+
+SIDE = 720
+"""Height or width in pixels, the smaller one, of the pictures that networks are made for."""
+MOST_SCALES = 3
+"""Coarser scales that a large picture may have more."""
+
+
+def more_scales(height: int, width: int) -> int:
+    """How many coarser scales a picture of so many pixels needs more than one of ``SIDE``.
+
+    What blurs a picture of twice the size blurs it twice as far.
+    """
+    return min(max(round(math.log2(min(height, width) / SIDE)), 0), MOST_SCALES)
 
 
 def outputs(network: nn.Module, x: Tensor) -> Tensor | list[Tensor]:

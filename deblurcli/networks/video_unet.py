@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -56,6 +58,12 @@ class VideoUNet(nn.Module):
         pictures = 2 + (frames - 1) + len(steps)
         channels = 3 * pictures * FINEST**2 + 2 * (frames - 1)
         self.fusion = Trunk(channels, width, deep_width, blocks, fold=FINEST, kernel=1)
+
+    def at_scales(self, more: int) -> VideoUNet:
+        """The same network, weights included, whose single-frame part looks at so many coarser scales more."""
+        found = copy.copy(self)
+        found._modules = self._modules | {"base": self.base.at_scales(more)}
+        return found
 
     def encode(self, frame: Tensor) -> Encoded:
         """What one frame, N x 3 x H x W, gives to the windows it is part of."""

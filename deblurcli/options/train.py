@@ -11,6 +11,8 @@ from deblurcli.options.option import Options, learning_rate, option, require, we
 LOSSES = ("own", "l1", "l1_fft", "charbonnier", "psnr")
 MIN_CROP, CROP_GRID = 64, 32
 """Pixels: the least side of a crop, and what it is a multiple of."""
+KERNEL_MIN_CROP, KERNEL_CROP_GRID = 256, 128
+"""The same for kernel extractors."""
 MIN_RING = 6
 """Crops: the largest group that a stage makes at a time."""
 
@@ -260,6 +262,32 @@ class Blur2BlurTraining(TrainOptions):
         _blocks_of_new("--width", self.width, "--from", self.start)
 
 
+@dataclass(frozen=True)
+class KernelTraining(TrainOptions):
+    """Train a blur kernel extractor, which finds the blur between two pictures and puts it on others."""
+
+    network: str = _network("kernel-extractor-small")
+    variational: bool = option(
+        False, "Make a new network that draws its codes of blur, by mean and deviation.", "Method"
+    )
+    batch: int = option(4, "Crops of the first size per iteration.", least=1)
+    crops: tuple[int, ...] = option(
+        (256,), "Crop sizes in pixels, from the first to the last part of training.", metavar="SIZES"
+    )
+    ring: int = option(768, "Prepared crops kept in memory.", least=MIN_RING)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            all(crop >= KERNEL_MIN_CROP and crop % KERNEL_CROP_GRID == 0 for crop in self.crops),
+            f"--crops {','.join(map(str, self.crops))} do not fit a kernel extractor",
+            f"give multiples of {KERNEL_CROP_GRID}, at least {KERNEL_MIN_CROP}",
+        )
+        require(self.start != "default", "no kernel extractor comes with the program", "give --from a file or a name")
+        cure = "give one: weights are of one kind already"
+        require(not (self.variational and self.start), "--variational and --from exclude each other", cure)
+
+
 def _blocks_of_new(option: str, blocks: int | None, flag: str, start: str | None) -> None:
     cure = "give one: weights have their own number of blocks"
     require(blocks is None or start is None, f"{option} and {flag} exclude each other", cure)
@@ -275,5 +303,6 @@ STAGES: dict[str, type[TrainOptions]] = {
     "reblur": ReblurTraining,
     "flow": FlowTraining,
     "blur2blur": Blur2BlurTraining,
+    "kernel": KernelTraining,
 }
 """The options of each training stage."""

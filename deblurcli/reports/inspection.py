@@ -14,7 +14,8 @@ from torch import Tensor
 
 from deblurcli.adaptation.camera import Camera
 from deblurcli.adaptation.residual import Explanation
-from deblurcli.adaptation.survey import WINDOW, SupportPatch, Survey
+from deblurcli.adaptation.support import WINDOW, SupportPatch
+from deblurcli.adaptation.survey import Survey
 from deblurcli.console import aligned
 from deblurcli.media.images import Image
 from deblurcli.media.probe import MediaInfo

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from deblurcli.device import Device
 from deblurcli.errors import DeviceError
 from deblurcli.networks import NetworkSpec
-from deblurcli.networks.spec import padded
+from deblurcli.networks.spec import more_scales, padded
 
 MEMORY_BUDGET = 2 << 30
 """Most bytes that a tile's inference may take, however much is free."""
@@ -73,8 +73,9 @@ class Restorer:
     """A deblurring network as a function on frames of any size.
 
     Tiles are as large as memory allows. When it runs out, their side is halved, the same tile is done again, and the
-    smaller size stays for the frames that follow. A frame's encodings are kept for the next call, since consecutive
-    windows share frames; the module's weights must not change in between.
+    smaller size stays for the frames that follow. Networks of several scales look at more of them in large pictures. A
+    frame's encodings are kept for the next call, since consecutive windows share frames; the module's weights must not
+    change in between.
 
     Args:
         module: the network, in eval mode, on ``device``.
@@ -86,6 +87,7 @@ class Restorer:
         self, module: nn.Module, spec: NetworkSpec, device: Device, tile: str = "auto", *, clamped: bool = True
     ) -> None:
         self.module, self.spec, self.device = module.eval(), spec, device
+        self.usual, self.more = (self.module, spec), 0
         self.range = (0.0, 1.0) if clamped else (-math.inf, math.inf)
         self.side: int | None = None
         if spec.tileable and tile != "off":
@@ -111,6 +113,7 @@ class Restorer:
         Raises:
             DeviceError: out of memory at the smallest tile.
         """
+        self._fit(*frames[0].shape[-2:])
         if self.spec.encodes:
             self.kept = {id(frame): self.kept.get(id(frame), (frame, {})) for frame in frames}
         while True:
@@ -120,6 +123,15 @@ class Restorer:
                 if not is_out_of_memory(error):
                     raise
             self._shrink(max(frames[0].shape[-2:]))
+
+    def _fit(self, height: int, width: int) -> None:
+        """Look at as many scales as pictures of this size need."""
+        module, spec = self.usual
+        more = more_scales(height, width) if spec.scales else 0
+        if more != self.more:
+            self.more, self.kept = more, {}
+            self.module = module.at_scales(more)  # type: ignore[operator]
+            self.spec = spec.with_scales(more)
 
     def _shrink(self, longest: int) -> None:
         smaller = min(self.side or longest, longest) // 2

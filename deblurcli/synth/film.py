@@ -44,12 +44,12 @@ class Film:
     def draw(count: int, ranges: BlurRange, rng: np.random.Generator) -> Film:
         sensor = Sensor.draw(count, ranges, rng)
         raw = (sensor.noise.numpy() > 0) & (rng.random(count) < ranges.raw)
-        shot = rng.uniform(*np.log(SHOT), count)
-        read = READ_SLOPE * shot + READ_OFFSET + READ_SPREAD * rng.standard_normal(count)
-        gains = np.stack([rng.uniform(*GAINS, count), np.ones(count), rng.uniform(*GAINS, count)], 1)
-        values = (raw * np.exp(shot), raw * np.exp(read), gains, rng.random(count) < 0.8)
-        tensors = (torch.from_numpy(v.astype(np.float32)) for v in values)
-        return Film(*tensors, replace(sensor, noise=sensor.noise * torch.from_numpy(~raw)))
+        logarithm = rng.uniform(np.log(SHOT[0]), np.log(SHOT[1]), count)
+        dark = READ_SLOPE * logarithm + READ_OFFSET + READ_SPREAD * rng.standard_normal(count)
+        balance = np.stack([rng.uniform(*GAINS, count), np.ones(count), rng.uniform(*GAINS, count)], 1)
+        values = (raw * np.exp(logarithm), raw * np.exp(dark), balance, rng.random(count) < 0.8)
+        shot, read, gains, mosaic = (torch.from_numpy(v.astype(np.float32)) for v in values)
+        return Film(shot, read, gains, mosaic, replace(sensor, noise=sensor.noise * torch.from_numpy(~raw)))
 
     def capture(self, light: Tensor, response: Response, rng: np.random.Generator) -> Tensor:
         """One exposure of each scene, B x 3 x H x W linear light, as it comes out of the camera, in [0, 1]."""

@@ -19,7 +19,8 @@ from deblurcli.media.inputs import VIDEO_SUFFIXES, expand
 from deblurcli.media.reader import Frame, VideoReader
 from deblurcli.media.shots import CutDetector
 from deblurcli.synth.motion import optical_flow
-from deblurcli.train.data import Source, is_held_out
+from deblurcli.train.data import Source
+from deblurcli.train.material import is_held_out
 
 MAX_FRAMES = 900
 """Frames of a video that are looked at."""

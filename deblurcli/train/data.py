@@ -1,4 +1,4 @@
-"""Training material in memory: sharp photos, cut-outs and video frames, and the scenes drawn from them.
+"""What training learns from: pairs of blurred and sharp pictures, drawn from the material in memory.
 
 Every draw is a function of the seed and a counter, never of the clock or of an earlier draw: a run that stops and
 resumes sees the same crops as one that does not.
@@ -7,34 +7,25 @@ resumes sees the same crops as one that does not.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from zlib import crc32
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save
 from torch import Tensor
 
-from deblurcli.files import OutputFile
-from deblurcli.media.images import read_pictures
 from deblurcli.synth.flow_pairs import RANGES as FLOW_RANGES
 from deblurcli.synth.flow_pairs import draw_blur, render_pairs
 from deblurcli.synth.motion import all_flows, motion_clips
 from deblurcli.synth.paths import BlurRange
-from deblurcli.synth.patterns import patterns
 from deblurcli.synth.scenes import Scenes, render_clip
-from deblurcli.train.moments import detail, read_moments
+from deblurcli.train.detail import detail
+from deblurcli.train.material import Material
 
 MARGIN = 48
 """Pixels around a crop that the camera may wander into before the picture is mirrored."""
 
 CLIP_MARGIN = 80
 """``MARGIN`` where the camera moves on over several frames."""
-
-HELD_OUT_INTERVAL = 16
-"""One photo, cut-out and video in so many is kept for validation."""
 
 REAL_MOTION_SHARE = 0.2
 """Share of the batches whose blur comes from the motion between video frames, if there are any."""
@@ -43,83 +34,8 @@ DETAIL_RANGE = (12.0, 45.0)
 """Detail of pieces of photos to learn from. Below, they are flat or out of focus; above, they are grass and leaves,
 which no network restores and which would fill the batches."""
 
-PHOTOS_PER_PATTERN = 12
-KINDS = ("photo/", "cutout/", "moment/")
-
 Source = Callable[[int, np.random.Generator], tuple[Tensor, Tensor]]
 """(count, rng) -> a batch of blurred and sharp pictures or clips."""
-
-
-def is_held_out(file: str) -> bool:
-    """Whether the file of this name is kept for validation."""
-    return crc32(file.encode()) % HELD_OUT_INTERVAL == 0
-
-
-@dataclass(frozen=True)
-class Material:
-    """Sharp pictures, all uint8.
-
-    ``photos`` are 3 x H x W, by name; ``cutouts`` 4 x H x W (RGB and alpha); ``moments`` 5 x 3 x H x W, consecutive
-    frames of videos whose middle one is sharp, by name.
-    """
-
-    photos: dict[str, Tensor]
-    cutouts: dict[str, Tensor]
-    moments: dict[str, Tensor]
-
-    def split(self) -> tuple[Material, Material]:
-        """Training and validation material, divided by a hash of the names of the files they come from."""
-
-        def part(tensors: dict[str, Tensor], held_out: bool) -> dict[str, Tensor]:
-            chosen = {k: v for k, v in tensors.items() if is_held_out(k.split("#")[0]) == held_out}
-            return chosen or tensors
-
-        return tuple(  # type: ignore[return-value]
-            Material(*(part(t, held_out) for t in (self.photos, self.cutouts, self.moments)))
-            for held_out in (False, True)
-        )
-
-    def on(self, device: torch.device) -> Material:
-        """The material on a device, where scenes are drawn from it."""
-        return Material(
-            *({k: t.to(device) for k, t in kind.items()} for kind in (self.photos, self.cutouts, self.moments))
-        )
-
-    def __str__(self) -> str:
-        kinds = {"photos": self.photos, "cut-outs": self.cutouts, "video moments": self.moments}
-        return ", ".join(f"{len(tensors)} {kind}" for kind, tensors in kinds.items() if tensors)
-
-
-def load_material(folder: Path, seed: int = 0) -> Material:
-    """Read a folder of training material, and add rendered patterns to its photos.
-
-    ``photos/`` (or the folder itself) holds sharp pictures, ``cutouts/`` pictures with alpha, ``videos/`` clips; the
-    last two may be missing. A ``.safetensors`` file made by :func:`pack_material` is read instead where only torch,
-    numpy and safetensors are installed.
-
-    Raises:
-        InputError: no pictures there, or a file that cannot be read.
-    """
-    if folder.suffix == ".safetensors":
-        packed = load_file(folder)
-        kinds = [{k[len(kind) :]: v for k, v in packed.items() if k.startswith(kind)} for kind in KINDS]
-        return Material(*kinds)
-    photos = read_pictures(folder / "photos" if (folder / "photos").is_dir() else folder)
-    cutouts = read_pictures(folder / "cutouts") if (folder / "cutouts").is_dir() else []
-    drawn = patterns(max(1, len(photos) // PHOTOS_PER_PATTERN), seed)
-    return Material(
-        {name: picture[:3] for name, picture in photos} | {f"pattern {i}": p for i, p in enumerate(drawn)},
-        {name: picture for name, picture in cutouts if picture.shape[0] == 4},
-        read_moments(folder / "videos") if (folder / "videos").is_dir() else {},
-    )
-
-
-def pack_material(material: Material, path: Path) -> None:
-    """Write the material as one safetensors file, for machines without an image reader. Raises OutputError."""
-    groups = zip(KINDS, (material.photos, material.cutouts, material.moments), strict=True)
-    content = save({kind + name: t.contiguous() for kind, tensors in groups for name, t in tensors.items()})
-    with OutputFile(path, overwrite=True) as output:
-        output.file.write(content)
 
 
 def _resized(picture: Tensor, height: int, width: int) -> Tensor:

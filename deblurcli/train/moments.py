@@ -11,6 +11,7 @@ from torch import Tensor
 
 from deblurcli.media.inputs import VIDEO_SUFFIXES, expand
 from deblurcli.media.reader import VideoReader
+from deblurcli.train.detail import detail
 
 REDUCTION = 2
 """Factor by which frames are reduced, which removes most blocks and ringing of their compression."""
@@ -24,12 +25,6 @@ MIN_SIDE = 128
 """Smallest width and height of reduced frames, in pixels."""
 CUT_DIFFERENCE = 0.15
 """Mean absolute difference between neighbours, of the full scale, above which there is a cut between them."""
-
-
-def detail(patch: Tensor) -> float:
-    """Mean absolute gradient of a uint8 3 x h x w patch, sampled at every second pixel."""
-    grey = patch[1, ::2, ::2].float()
-    return float((grey[1:] - grey[:-1]).abs().mean() + (grey[:, 1:] - grey[:, :-1]).abs().mean())
 
 
 def read_moments(folder: Path) -> dict[str, Tensor]:

@@ -19,7 +19,8 @@ from deblurcli.networks.spec import NetworkSpec, Role
 from deblurcli.options.train import DeblurTraining, JointTraining, TrainOptions
 from deblurcli.restore.worker import Placed, Worker
 from deblurcli.train.companion import Companion
-from deblurcli.train.data import Material, Source, load_material
+from deblurcli.train.data import Source
+from deblurcli.train.material import Material, load_material
 from deblurcli.train.parallel import Peers
 from deblurcli.train.ring import CropRing, Ring
 from deblurcli.train.validation import PSNR, VALIDATION_SEED, Measure, Scores
@@ -31,8 +32,10 @@ COMMANDS: dict[str, str] = {
     "reblur-image": "tta",
     "flow": "flow",
     "translate": "image",
+    "kernel": "",
 }
-"""The registry's set of weights in which ``--from default`` is looked up, by the role of the network."""
+"""The registry's set of weights in which ``--from default`` is looked up, by the role of the network; empty where no
+such network is bundled, and ``default`` is refused."""
 
 
 MIN_GROUP, CROPS_PER_PAIR = 6, 16
@@ -120,8 +123,13 @@ def trainee(setting: Setting, options: TrainOptions, role: Role) -> Trainee:
     return started(setting, options.network, options.start, options.seed, blocks)
 
 
-def started(setting: Setting, network: str, start: str | None, seed: int, blocks: int | None = None) -> Trainee:
-    """A network of the table, new or with the weights ``start``; raises as :func:`trainee`."""
+def started(
+    setting: Setting, network: str, start: str | None, seed: int, blocks: int | None = None, **config: Any
+) -> Trainee:
+    """A network of the table, new or with the weights ``start``; raises as :func:`trainee`.
+
+    A new one is built with ``config`` in place of its own.
+    """
     spec = NETWORKS[network]
     device = training_device(spec, setting.worker.device)
     if start:
@@ -129,7 +137,7 @@ def started(setting: Setting, network: str, start: str | None, seed: int, blocks
         if placed.network != network:
             raise UsageError(f"{start} holds a {placed.network}", f"give --network {placed.network}")
         return continued(placed, device)
-    config = dict(spec.config or {})
+    config = {**(spec.config or {}), **config}
     if blocks is not None:
         if not isinstance(config.get("blocks"), int):
             raise UsageError(f"{network} has no number of blocks to choose", "leave --blocks out")

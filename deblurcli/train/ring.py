@@ -58,6 +58,8 @@ class CropRing:
         self.precise, self.tries, self.turn, self.side = precise, tries, turn, Side(where)
         self.slots, self.first = max(capacity // group, 1), min(first, capacity // group)
         self.made = 0
+        self.iteration = 0
+        """That of the last batch."""
         self.pairs: dict[int, tuple[Tensor, Tensor]] = {}
 
     def _make(self, index: int) -> None:
@@ -79,7 +81,7 @@ class CropRing:
 
     def batch(self, iteration: int, count: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """``count`` random pairs cropped to ``size`` and turned at random: float, in [0, 1]."""
-        rng = np.random.default_rng([self.seed, 2, iteration])
+        self.iteration, rng = iteration, np.random.default_rng([self.seed, 2, iteration])
         chosen: tuple[list[Tensor], list[Tensor]] = ([], [])
         for _ in range(count):
             found = [self._crop(size, rng) for _ in range(self.tries)]

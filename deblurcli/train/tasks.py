@@ -13,10 +13,11 @@ from torch import Tensor
 
 from deblurcli.adaptation.camera import Camera, fit_camera
 from deblurcli.adaptation.guard import Diverged
-from deblurcli.adaptation.survey import WINDOW, SupportPatch
+from deblurcli.adaptation.support import WINDOW, SupportPatch
 from deblurcli.metrics.self_shift import self_shift_score
 from deblurcli.synth.pairs import MARGIN, shaken
-from deblurcli.train.data import Material, draw_background
+from deblurcli.train.data import draw_background
+from deblurcli.train.material import Material
 
 FRAMES = 12
 """Frames of a task's video."""

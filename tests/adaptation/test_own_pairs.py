@@ -13,7 +13,7 @@ from torch import Tensor
 from deblurcli.adaptation.balance import Balanced, steepness
 from deblurcli.adaptation.flow import fit_flow
 from deblurcli.adaptation.own_pairs import Mixed, OwnPairs, batch_of
-from deblurcli.adaptation.survey import WINDOW
+from deblurcli.adaptation.support import WINDOW
 from deblurcli.losses import LOSSES, l1, mse
 
 CPU = torch.device("cpu")

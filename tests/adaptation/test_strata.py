@@ -27,7 +27,7 @@ from deblurcli.adaptation.strata import (
     pseudo_pieces,
     real_pieces,
 )
-from deblurcli.adaptation.survey import SupportPatch
+from deblurcli.adaptation.support import SupportPatch
 from deblurcli.synth.light import Response, Sensor
 
 TRUTH = 1

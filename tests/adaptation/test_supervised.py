@@ -22,7 +22,7 @@ from deblurcli.errors import InputError
 from deblurcli.files import OutputFile
 from deblurcli.media.clips import ClipWriter
 from deblurcli.media.images import read_image
-from deblurcli.train.data import is_held_out
+from deblurcli.train.material import is_held_out
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")

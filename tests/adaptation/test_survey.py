@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deblurcli.adaptation.survey import USUAL, SupportPatch, draw_corners, survey
+from deblurcli.adaptation.support import USUAL, SupportPatch
+from deblurcli.adaptation.survey import draw_corners, survey
 from deblurcli.metrics.self_shift import self_shift_score
 
 

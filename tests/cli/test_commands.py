@@ -175,7 +175,7 @@ def test_training_stages_and_their_networks_exist():
     assert set(STAGES) == set(stages.STAGES)
     roles = {stage: NETWORKS[kind.network].role for stage, kind in STAGES.items()}
     deblurring = dict.fromkeys(("deblur", "hybrid", "joint", "meta", "fusion"), "deblur")
-    assert roles == deblurring | {"module": "reblur-image", "reblur": "reblur", "flow": "flow"}
+    assert roles == deblurring | {"module": "reblur-image", "reblur": "reblur", "flow": "flow", "kernel": "kernel"}
 
 
 # Exit codes and messages
@@ -259,7 +259,7 @@ def test_an_interrupt_is_130(jobs, folder, capsys):
         ("train deblur --data d --out o --minutes 1 --crops big", "--crops big is not a list of sizes"),
         (
             "train all --data d --out o --minutes 1",
-            "all is unknown; give one of deblur, hybrid, joint, module, meta, fusion, reblur, flow",
+            "all is unknown; give one of deblur, hybrid, joint, module, meta, fusion, reblur, flow, kernel",
         ),
         ("weights", "see deblur weights --help"),
     ],

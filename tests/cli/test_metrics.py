@@ -22,10 +22,12 @@ from scenes import blurred, scene
 from small_networks import random_lpips as random_network
 
 from benchmarks.niqe_model import write_model
-from deblurcli import api, errors, metrics
+from deblurcli import api, errors
 from deblurcli.cli.app import app, run
 from deblurcli.media.images import Image, read_image, write_image
+from deblurcli.metrics import fidelity, naturalness
 from deblurcli.metrics.naturalness import FEATURES, NaturalModel
+from deblurcli.metrics.perceptual import lpips
 from deblurcli.metrics.self_shift import self_shift_score
 from deblurcli.options.metrics import LPIPS_TRUNKS, SSIM_MODES, MetricsOptions
 from deblurcli.weights import registry
@@ -91,7 +93,7 @@ def test_with_a_reference(pictures: Path, capsys: pytest.CaptureFixture[str]) ->
     out, err = capsys.readouterr()
     one, other = (read_image(pictures / folder / "a.png").rgb() for folder in ("out", "sharp"))
     [item] = json.loads(out)["items"]
-    assert item == {"name": "a.png", "psnr": metrics.psnr(one, other), "ssim": metrics.ssim(one, other), "frames": 1}
+    assert item == {"name": "a.png", "psnr": fidelity.psnr(one, other), "ssim": fidelity.ssim(one, other), "frames": 1}
     # Said once, and not at all if it was not wanted or nothing may be said.
     assert err.count("LPIPS is left out") == 1 and "deblur weights pull lpips-alex" in err
     for more in (["--lpips", "off"], ["-q"]):
@@ -103,8 +105,8 @@ def test_with_a_reference(pictures: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_ssim_by_another_convention(pictures: Path, mode: str) -> None:
     one, other = (read_image(pictures / folder / "a.png").rgb() for folder in ("out", "sharp"))
     found = api.measure("out/a.png", "sharp/a.png", ssim_mode=mode)["ssim"]
-    assert found == metrics.ssim(one, other, mode)
-    assert (found == metrics.ssim(one, other)) == (mode == "channel")
+    assert found == fidelity.ssim(one, other, mode)
+    assert (found == fidelity.ssim(one, other)) == (mode == "channel")
 
 
 def test_without_one(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,7 +117,7 @@ def test_without_one(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None
     for item, name in zip(found["items"], "ab", strict=True):
         picture = read_image(pictures / "out" / f"{name}.png").rgb()
         score = float(self_shift_score(picture[None]))
-        assert item == {"name": f"{name}.png", "niqe": metrics.niqe(picture), "self_shift": score, "frames": 1}
+        assert item == {"name": f"{name}.png", "niqe": naturalness.niqe(picture), "self_shift": score, "frames": 1}
     assert found["mean"]["niqe"] == pytest.approx(sum(item["niqe"] for item in found["items"]) / 2)
     sharp = api.measure(pictures / "sharp" / "a.png")
     assert sharp["self_shift"] < found["items"][0]["self_shift"]
@@ -124,12 +126,12 @@ def test_without_one(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None
 def test_niqe_on_request_and_by_other_conventions(pictures: Path, tmp_path: Path) -> None:
     picture = read_image(pictures / "out" / "a.png").rgb()
     assert "niqe" not in api.measure("out/a.png", "sharp/a.png")
-    assert api.measure("out/a.png", "sharp/a.png", niqe=True)["niqe"] == metrics.niqe(picture)
-    assert api.measure("out/a.png", niqe_mode="nafnet")["niqe"] == metrics.niqe(picture, mode="nafnet")
+    assert api.measure("out/a.png", "sharp/a.png", niqe=True)["niqe"] == naturalness.niqe(picture)
+    assert api.measure("out/a.png", niqe_mode="nafnet")["niqe"] == naturalness.niqe(picture, mode="nafnet")
     model = NaturalModel(np.zeros(FEATURES), np.eye(FEATURES))
     write_model(tmp_path / "model.npz", model)
     found = api.measure("out/a.png", "sharp/a.png", niqe_model=tmp_path / "model.npz")
-    assert found["niqe"] == metrics.niqe(picture, model) != metrics.niqe(picture)
+    assert found["niqe"] == naturalness.niqe(picture, model) != naturalness.niqe(picture)
     if STANDARD.is_file():
         assert run(["metrics", "out/a.png", "--niqe-model", str(STANDARD)]) == 0
     assert run(["metrics", "out/a.png", "--niqe-model", "out/a.png"]) == errors.WeightsError.code
@@ -138,7 +140,7 @@ def test_niqe_on_request_and_by_other_conventions(pictures: Path, tmp_path: Path
 def test_lpips_on_request(pictures: Path, perceptual: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, other = (read_image(pictures / folder / "a.png").rgb() for folder in ("out", "sharp"))
     found = api.measure("out/a.png", "sharp/a.png", lpips=str(perceptual))
-    assert found["lpips"] == metrics.lpips(one, other, random_network("alex")) > 0
+    assert found["lpips"] == lpips(one, other, random_network("alex")) > 0
     for trunk in LPIPS_TRUNKS:
         assert run(["metrics", "out/a.png", "sharp/a.png", "--lpips", trunk]) == errors.WeightsError.code
         assert f"lpips-{trunk}" in capsys.readouterr().err

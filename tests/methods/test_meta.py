@@ -22,7 +22,8 @@ from deblurcli.adaptation.outcome import Outcome
 from deblurcli.adaptation.pairs import pseudo_sharp, trainable
 from deblurcli.adaptation.reblurring_network import real_sample
 from deblurcli.adaptation.replay import replay_blur
-from deblurcli.adaptation.survey import SupportPatch, Survey, survey
+from deblurcli.adaptation.support import SupportPatch
+from deblurcli.adaptation.survey import Survey, survey
 from deblurcli.console import Reporter
 from deblurcli.device import pick_device
 from deblurcli.errors import OfflineError, UsageError
@@ -379,8 +380,7 @@ def test_weights_to_adapt_from_may_be_named(tmp_path, monkeypatch) -> None:  # t
     worker = Worker(ComputeOptions(device="cpu", dtype="fp32"))
     single, several = worker.place("plain-unet", "image", "deblur"), worker.place("video-unet", "video", "deblur")
     for network in (single, several):
-        meta_learned = initial_weights(network, MetaOptions(), worker)
-        assert meta_learned is not None and meta_learned.name == "plain-unet-meta", "of both defaults"
+        assert initial_weights(network, MetaOptions(), worker) is None, "none are registered for the defaults"
     found = initial_weights(several, MetaOptions(initial="plain-unet"), worker)
     assert found is not None and found.sha256 == single.sha256, "for its single-frame part"
     path = tmp_path / "small.safetensors"

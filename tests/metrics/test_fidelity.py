@@ -10,8 +10,8 @@ from scenes import scene
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from deblurcli import metrics
 from deblurcli.errors import InputError
+from deblurcli.metrics import fidelity
 from deblurcli.metrics.registration import aligned_fidelity
 from deblurcli.options.metrics import SSIM_MODES
 
@@ -46,30 +46,30 @@ def pair(height: int, width: int, seed: int = 3) -> tuple[np.ndarray, np.ndarray
 )
 def test_the_authors_figures(mode: str, entry: str, tolerance: float) -> None:
     facts, arrays = case("metrics")
-    found = metrics.ssim(picture(arrays["metric_a"]), picture(arrays["metric_b"]), mode)
+    found = fidelity.ssim(picture(arrays["metric_a"]), picture(arrays["metric_b"]), mode)
     assert found == pytest.approx(facts["ssim"][entry], abs=tolerance)
 
 
 def test_the_authors_crops() -> None:
     facts, arrays = case("metrics")
     one, two = (picture(arrays[f"metric_{k}"])[:, 4:-4, 4:-4] for k in "ab")
-    assert metrics.psnr(one, two) == pytest.approx(facts["psnr"]["cdvd_tsp_crop4"], abs=1e-9)
+    assert fidelity.psnr(one, two) == pytest.approx(facts["psnr"]["cdvd_tsp_crop4"], abs=1e-9)
     wanted = facts["ssim"]["cdvd_tsp_crop4_gaussian_channel_mean"]
-    assert metrics.ssim(one, two) == pytest.approx(wanted, abs=1e-12)
+    assert fidelity.ssim(one, two) == pytest.approx(wanted, abs=1e-12)
 
 
 @pytest.mark.parametrize("size", [(11, 11), (12, 40), (61, 47)])
 def test_scikit_image_agrees(size: tuple[int, int]) -> None:
     one, two = pair(*size)
     a, b = picture(one), picture(two)
-    assert metrics.psnr(b, a) == pytest.approx(peak_signal_noise_ratio(one, two, data_range=255), abs=1e-9)
+    assert fidelity.psnr(b, a) == pytest.approx(peak_signal_noise_ratio(one, two, data_range=255), abs=1e-9)
     wanted = structural_similarity(one, two, channel_axis=-1, data_range=255, **GAUSSIAN)
-    assert metrics.ssim(b, a) == pytest.approx(wanted, abs=1e-12)
+    assert fidelity.ssim(b, a) == pytest.approx(wanted, abs=1e-12)
     wanted = structural_similarity(one, two, channel_axis=-1, data_range=255)
-    assert metrics.ssim(b, a, "uniform7") == pytest.approx(wanted, abs=1e-12)
+    assert fidelity.ssim(b, a, "uniform7") == pytest.approx(wanted, abs=1e-12)
     luma = [p @ np.array([65.738, 129.057, 25.064]) / 256 + 16 for p in (one, two)]
     wanted = structural_similarity(*luma, data_range=255, **GAUSSIAN)
-    assert metrics.ssim(b, a, "luma") == pytest.approx(wanted, abs=1e-12)
+    assert fidelity.ssim(b, a, "luma") == pytest.approx(wanted, abs=1e-12)
 
 
 def test_the_volume_is_a_convolution_in_three_dimensions() -> None:
@@ -86,38 +86,38 @@ def test_the_volume_is_a_convolution_in_three_dimensions() -> None:
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     upper = (2 * mu * nu + c1) * (2 * (mean(one * two) - mu * nu) + c2)
     lower = (mu**2 + nu**2 + c1) * (mean(one**2) - mu**2 + mean(two**2) - nu**2 + c2)
-    found = metrics.ssim(one[0, 0] / 255, two[0, 0] / 255, "volume3d")
+    found = fidelity.ssim(one[0, 0] / 255, two[0, 0] / 255, "volume3d")
     assert found == pytest.approx(float((upper / lower).mean()), abs=1e-12)
 
 
 @pytest.mark.parametrize("mode", SSIM_MODES)
 def test_equal_pictures_and_opposite_ones(mode: str) -> None:
     one = picture(pair(30, 30)[0])
-    assert metrics.ssim(one, one, mode) == pytest.approx(1, abs=1e-12)
-    assert metrics.ssim(one, 1 - one, mode) < 0.2
+    assert fidelity.ssim(one, one, mode) == pytest.approx(1, abs=1e-12)
+    assert fidelity.ssim(one, 1 - one, mode) < 0.2
     # Steady where nothing varies, and next to white, where float32 would lose the variance.
     white = torch.ones(3, 20, 20)
-    assert metrics.ssim(white, white, mode) == pytest.approx(1, abs=1e-12)
+    assert fidelity.ssim(white, white, mode) == pytest.approx(1, abs=1e-12)
 
 
 def test_what_no_window_fits_into_has_no_ssim() -> None:
     small = torch.rand(3, 10, 40)
-    assert math.isnan(metrics.ssim(small, small))
-    assert math.isnan(metrics.ssim(small, small, "luma"))
-    assert metrics.ssim(small, small, "uniform7") == pytest.approx(1)
-    assert math.isnan(metrics.ssim(small[:, :6], small[:, :6], "uniform7"))
+    assert math.isnan(fidelity.ssim(small, small))
+    assert math.isnan(fidelity.ssim(small, small, "luma"))
+    assert fidelity.ssim(small, small, "uniform7") == pytest.approx(1)
+    assert math.isnan(fidelity.ssim(small[:, :6], small[:, :6], "uniform7"))
 
 
 def test_values_are_those_of_eight_bits() -> None:
     grey = torch.full((3, 16, 16), 0.5)
-    assert metrics.psnr(grey + 0.4 / 255, grey) == math.inf  # 127.5 and 127.9 are both 128
-    assert metrics.psnr(torch.full_like(grey, 1.7), torch.ones_like(grey)) == math.inf
+    assert fidelity.psnr(grey + 0.4 / 255, grey) == math.inf  # 127.5 and 127.9 are both 128
+    assert fidelity.psnr(torch.full_like(grey, 1.7), torch.ones_like(grey)) == math.inf
 
 
 def test_the_figures_of_the_realblur_protocol() -> None:
     facts, arrays = case("metrics")
     restored, reference = (picture(arrays[f"realblur_{kind}"]) for kind in ("pred", "gt"))
-    assert metrics.psnr(restored, reference) == pytest.approx(facts["realblur"]["unaligned_psnr"], abs=1e-6)
+    assert fidelity.psnr(restored, reference) == pytest.approx(facts["realblur"]["unaligned_psnr"], abs=1e-6)
     psnr, ssim = aligned_fidelity(restored, reference)
     # The alignment depends a little on the version of OpenCV.
     assert psnr == pytest.approx(facts["realblur"]["psnr"], abs=0.01)
@@ -127,7 +127,7 @@ def test_the_figures_of_the_realblur_protocol() -> None:
 def test_alignment_undoes_shift_and_exposure() -> None:
     wide = scene(7, 140, 180)
     sharp, moved = wide[:, 10:130, 10:170], wide[:, 13:133, 8:168] * 0.8
-    assert metrics.psnr(moved, sharp) < 20
+    assert fidelity.psnr(moved, sharp) < 20
     psnr, ssim = aligned_fidelity(moved, sharp)
     assert psnr > 40 and ssim > 0.99
     psnr, ssim = aligned_fidelity(sharp, sharp)

@@ -16,7 +16,7 @@ from deblurcli import api
 from deblurcli.cli.app import run
 from deblurcli.jobs import measure, side_by_side
 from deblurcli.media.images import Image, write_image
-from deblurcli.metrics import warping_errors
+from deblurcli.metrics.flicker import warping_errors
 
 STILL = scene(1, 160, 240)
 

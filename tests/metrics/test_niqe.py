@@ -20,7 +20,6 @@ from torch import Tensor
 
 from benchmarks.niqe_model import pristine_model, write_model
 from deblurcli.errors import InputError, WeightsError
-from deblurcli.metrics import niqe
 from deblurcli.metrics.naturalness import (
     FEATURES,
     NaturalModel,
@@ -28,6 +27,7 @@ from deblurcli.metrics.naturalness import (
     block_features,
     bundled_model,
     halved,
+    niqe,
     read_model,
 )
 

@@ -23,8 +23,8 @@ from parity import case, seeded
 from small_networks import random_lpips as random_network
 from torch import Tensor
 
-from deblurcli import metrics
 from deblurcli.errors import WeightsError
+from deblurcli.metrics import perceptual
 from deblurcli.networks import NETWORKS
 from deblurcli.networks.lpips import LPIPS, from_official
 from deblurcli.weights.load import load_network
@@ -126,8 +126,8 @@ def test_official_files_become_one_network(tmp_path: Path) -> None:
 def test_the_smallest_pictures(trunk: str) -> None:
     smallest, network = NETWORKS[f"lpips-{trunk}"].min_size, random_network(trunk)
     one, other = torch.rand(3, smallest, 40), torch.rand(3, smallest, 40)
-    assert metrics.lpips(one, other, network, smallest) > 0
-    assert math.isnan(metrics.lpips(one[:, 1:], other[:, 1:], network, smallest))
+    assert perceptual.lpips(one, other, network, smallest) > 0
+    assert math.isnan(perceptual.lpips(one[:, 1:], other[:, 1:], network, smallest))
     with pytest.raises(RuntimeError):  # it is the smallest, indeed
         network(one[None, :, 1:], other[None, :, 1:])
 
@@ -135,8 +135,8 @@ def test_the_smallest_pictures(trunk: str) -> None:
 def test_pictures_are_rounded_to_eight_bits() -> None:
     network = random_network("alex")
     picture = (seeded(3, (3, 40, 40)) * 255).round() / 255
-    assert metrics.lpips(picture + 0.4 / 255, picture, network) == 0
-    assert metrics.lpips(picture * 3 - 1, (picture * 3 - 1).clamp(0, 1), network) == 0
+    assert perceptual.lpips(picture + 0.4 / 255, picture, network) == 0
+    assert perceptual.lpips(picture * 3 - 1, (picture * 3 - 1).clamp(0, 1), network) == 0
 
 
 class Arrays(pickle.Unpickler):
@@ -192,7 +192,7 @@ def test_the_authors_examples(official: dict[str, LPIPS], trunk: str, first: flo
     def read(name: str) -> Tensor:
         return torch.from_numpy(cv2.imread(str(Path(EXAMPLES or "", name)))[..., ::-1].copy()).permute(2, 0, 1) / 255
 
-    found = [metrics.lpips(read(f"ex_p{i}.png"), read("ex_ref.png"), official[trunk]) for i in (0, 1)]
+    found = [perceptual.lpips(read(f"ex_p{i}.png"), read("ex_ref.png"), official[trunk]) for i in (0, 1)]
     assert found == pytest.approx([first, second], abs=6e-5)
 
 
@@ -204,5 +204,5 @@ def test_more_blur_is_farther(official: dict[str, LPIPS]) -> None:
     ]
     sharp = torch.from_numpy(photo).permute(2, 0, 1) / 255
     for network in official.values():
-        found = [metrics.lpips(picture, sharp, network) for picture in pictures]
+        found = [perceptual.lpips(picture, sharp, network) for picture in pictures]
         assert 0.05 < found[0] < found[1] < found[2] < 0.9

@@ -10,7 +10,8 @@ import torch
 from scenes import scene
 from torch import Tensor
 
-from deblurcli.adaptation.survey import SupportPatch, survey
+from deblurcli.adaptation.support import SupportPatch
+from deblurcli.adaptation.survey import survey
 from deblurcli.synth.exposure import expose_paths
 from deblurcli.synth.light import Response, Sensor
 

@@ -15,12 +15,12 @@ from deblurcli import api
 from deblurcli.cli.app import run
 from deblurcli.networks.alignment import warp
 from deblurcli.synth.light import SRGB_OFFSET, Response, Sensor, compress
-from deblurcli.synth.motion import between, expose_motion, motion_clips, optical_flow
+from deblurcli.synth.motion import all_flows, between, expose_motion, motion_clips, optical_flow
 from deblurcli.synth.paths import BlurRange, hand_path, motion_path, path_lengths
 from deblurcli.synth.patterns import patterns
 from deblurcli.synth.scenes import Scenes, expose_scenes, render_clip
 
-CLEAN = BlurRange(noisy=0, compressed=0, uneven=0, layered=0, rotation=0, zoom=0, soft=0, offset=0, finite=0)
+CLEAN = BlurRange(noisy=0, night=0, compressed=0, uneven=0, layered=0, rotation=0, zoom=0, soft=0, offset=0, finite=0)
 
 
 def scenes(count: int = 2, side: int = 160, layered: bool = False) -> Scenes:
@@ -221,6 +221,15 @@ def test_crops_of_real_motion_follow_their_seed_and_keep_the_middle() -> None:
     for clip in sharp:
         along = clip if torch.allclose(clip[1, :, :, 3:], clip[0, :, :, :-3]) else clip.transpose(-1, -2)
         assert torch.allclose(along[2, :, :, 3:], along[1, :, :, :-3]), "frames are not in order"
+
+
+def test_crops_with_the_flow_of_whole_frames_are_those_with_the_flow_of_pieces() -> None:
+    moments = [moving_texture(6), moving_texture(2)]
+    found, given = (
+        motion_clips(moments, 6, 1, 64, np.random.default_rng(3), CLEAN, flows) for flows in (None, all_flows(moments))
+    )
+    assert torch.equal(found[1], given[1])
+    assert (found[0] - given[0]).abs().mean() < 0.2 * (found[0] - found[1]).abs().mean()
 
 
 def test_patterns_follow_their_seed_and_have_edges() -> None:

@@ -32,7 +32,8 @@ from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.train import DeblurTraining, TrainOptions
 from deblurcli.restore.worker import Worker
 from deblurcli.train import loop
-from deblurcli.train.data import Material, load_material, pack_material, stills, turned
+from deblurcli.train.data import stills, turned
+from deblurcli.train.material import Material, load_material, pack_material
 from deblurcli.train.moments import read_moments
 from deblurcli.train.optimiser import Muon, orthogonalised, rate_at, warmup_length
 from deblurcli.train.parallel import Peers

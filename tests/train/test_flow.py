@@ -15,7 +15,8 @@ from deblurcli.adaptation.flow_estimate import flow_of
 from deblurcli.errors import UsageError
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.restore.worker import Worker
-from deblurcli.train.data import flow_pairs, load_material
+from deblurcli.train.data import flow_pairs
+from deblurcli.train.material import load_material
 from deblurcli.train.stages import flow
 from deblurcli.train.validation import END_POINT_ERROR, mean_error
 from deblurcli.weights.load import load_network

@@ -30,7 +30,7 @@ from deblurcli.options.train import HybridTraining
 from deblurcli.restore.worker import Worker
 from deblurcli.synth.light import Response
 from deblurcli.train.blurred_clips import Film, blurred_clips, moving_crop, read_films, split
-from deblurcli.train.data import Material, pack_material
+from deblurcli.train.material import Material, pack_material
 from deblurcli.train.parallel import Peers
 from deblurcli.train.recipe import Recipe, Setting
 from deblurcli.train.stages.hybrid import hybrid_recipe
@@ -87,13 +87,14 @@ def test_the_loss_is_that_of_the_pairs_and_a_tenth_of_what_the_clips_leave_unexp
     recipe = prepared(folder, clips=2)
     network = recipe.trainee.module
     recipe.ring.advance(0)
+    many = recipe.ring.batch(1, 32, 64, torch.device("cpu"))
     blurred, sharp = recipe.ring.batch(0, 2, 64, torch.device("cpu"))
     clips, observed = recipe.ring.seen  # type: ignore[attr-defined]
     assert clips.shape == (2, 3, 3, 64, 64) and torch.equal(observed, clips[:, 1]) and blurred.shape == (2, 3, 64, 64)
 
     # A tenth of a loss that is as steep as the network's own; a new network returns its input.
     factor = float(recipe.origins["reblur_factor"])
-    assert 0.5 < factor / (0.1 * steepness(l1_fft, blurred, sharp) / steepness(mse, blurred, sharp)) < 2
+    assert 0.5 < factor / (0.1 * steepness(l1_fft, *many) / steepness(mse, *many)) < 2
     torch.nn.init.normal_(network.tail.weight, 0, 0.02)  # type: ignore[arg-type, union-attr]
     restored = network(clips.flatten(0, 1)).clamp(0, 1).unflatten(0, (2, 3))
     reblurring = FlowReblurring(tau=0.5, response=Response(torch.tensor([2.2]), torch.zeros(1)))

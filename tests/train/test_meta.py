@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deblurcli.adaptation.survey import WINDOW
+from deblurcli.adaptation.support import WINDOW
 from deblurcli.device import pick_device
 from deblurcli.errors import UsageError
 from deblurcli.losses import l1
@@ -19,8 +19,8 @@ from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.train import MetaTraining
 from deblurcli.restore.worker import Worker
 from deblurcli.train import tasks
-from deblurcli.train.data import Material
 from deblurcli.train.loop import train
+from deblurcli.train.material import Material
 from deblurcli.train.parallel import Peers
 from deblurcli.train.recipe import Setting, Trainee
 from deblurcli.train.stages import meta

@@ -17,7 +17,7 @@ from parity import FOLDER, case, distance
 from deblurcli.cli.app import run
 from deblurcli.errors import WeightsError
 from deblurcli.media.images import read_image
-from deblurcli.metrics import psnr
+from deblurcli.metrics.fidelity import psnr
 from deblurcli.networks import NETWORKS
 from deblurcli.networks.dmphn import DMPHN
 from deblurcli.weights.formats import official
@@ -53,6 +53,7 @@ PUBLISHED = {
     "dbn": ("dbn", lambda state: {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}),
     "deblurgan_g": ("deblurgan", with_statistics),
     "flownets": ("flownet-s", lambda s: {"arch": "flownets", "state_dict": s, "div_flow": 20, "best": np.float64(1.9)}),
+    "kernelwizard": ("kernel-extractor", lambda state: state),
     "videoadapt": ("videoadapt", lambda state: {f"module.{key}": value for key, value in state.items()}),
 }
 """Each network's reference, and how its authors wrap its tensors."""
@@ -100,6 +101,14 @@ def test_a_trunk_and_its_heads(network, trunk, tmp_path):
     for order in (parts, parts[::-1]):
         found = opened(order)
         assert found.network == network and found.tensors.keys() == expected.keys()
+
+
+@pytest.mark.parametrize("network", ["", "kernel-extractor"])
+def test_a_variant_is_told_by_its_shapes(network, tmp_path):
+    facts, _ = case("kernelwizard")
+    torch.save(hollow(facts["keys"]) | hollow(facts["keys_wVAE_that_differ"]), tmp_path / "GOPRO_wVAE.pth")
+    found = opened([tmp_path / "GOPRO_wVAE.pth"], network)
+    assert (found.network, found.config) == ("kernel-extractor", {"width": 64, "variational": True})
 
 
 @torch.no_grad()

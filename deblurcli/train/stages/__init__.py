@@ -11,6 +11,7 @@ from deblurcli.train.stages.flow import flow_recipe
 from deblurcli.train.stages.fusion import fusion_recipe
 from deblurcli.train.stages.hybrid import hybrid_recipe
 from deblurcli.train.stages.joint import joint_recipe
+from deblurcli.train.stages.kernel import kernel_recipe
 from deblurcli.train.stages.meta import meta_recipe
 from deblurcli.train.stages.module import module_recipe
 from deblurcli.train.stages.reblur import reblur_recipe
@@ -25,5 +26,6 @@ STAGES: dict[str, Callable[..., Recipe]] = {
     "reblur": reblur_recipe,
     "flow": flow_recipe,
     "blur2blur": blur2blur_recipe,
+    "kernel": kernel_recipe,
 }
 """(options of the stage, setting) -> its recipe."""

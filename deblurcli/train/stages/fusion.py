@@ -12,7 +12,8 @@ from deblurcli.losses import LOSSES
 from deblurcli.networks.spec import NetworkSpec
 from deblurcli.options.train import FusionTraining
 from deblurcli.synth.paths import BlurRange
-from deblurcli.train.data import Material, Source, centred, clips
+from deblurcli.train.data import Source, centred, clips
+from deblurcli.train.material import Material
 from deblurcli.train.optimiser import Muon
 from deblurcli.train.recipe import Recipe, Setting, Trainee, chosen_spec, continued, crops, training_device
 from deblurcli.train.validation import compared, validator

@@ -31,7 +31,6 @@ from deblurcli.adaptation.reblurring_flow import FlowReblurring
 from deblurcli.networks.spec import outputs
 from deblurcli.options.train import HybridTraining
 from deblurcli.synth.light import Response
-from deblurcli.train.blurred_clips import blurred_clips, read_films, split
 from deblurcli.train.recipe import Recipe, Setting, Trainee, chosen_loss, chosen_spec
 from deblurcli.train.ring import CropRing, Ring
 from deblurcli.train.stages.deblur import blurred_pairs, deblur_recipe
@@ -89,6 +88,8 @@ def hybrid_recipe(options: HybridTraining, setting: Setting) -> Recipe:
     spec, largest = chosen_spec(options, "deblur"), max(options.crops)
     flow = flow_of(options.flow, setting.worker)
     frames = FRAMES + (1 if spec.alone else spec.window) - 1
+    from deblurcli.train.blurred_clips import blurred_clips, read_films, split
+
     films = read_films(options.videos, frames, largest, setting.worker.console)
     learnt, held = split(films)
     where = setting.worker.device.where

@@ -30,7 +30,7 @@ from deblurcli.losses import LOSSES
 from deblurcli.networks.spec import NetworkSpec, outputs
 from deblurcli.options.meta import MetaOptions
 from deblurcli.options.train import MetaTraining
-from deblurcli.train.data import load_material
+from deblurcli.train.material import load_material
 from deblurcli.train.optimiser import Muon
 from deblurcli.train.recipe import Recipe, Setting, chosen_spec, trainee
 from deblurcli.train.tasks import SIDE, Task, TaskRing, draw_task

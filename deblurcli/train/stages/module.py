@@ -17,7 +17,8 @@ from deblurcli.device import Device
 from deblurcli.errors import UsageError
 from deblurcli.options.train import ModuleTraining
 from deblurcli.synth.paths import BlurRange
-from deblurcli.train.data import Material, Source, stills
+from deblurcli.train.data import Source, stills
+from deblurcli.train.material import Material
 from deblurcli.train.optimiser import Muon
 from deblurcli.train.recipe import Recipe, Setting, chosen_spec, crops, trainee
 from deblurcli.train.stages.joint import reblurring_loss

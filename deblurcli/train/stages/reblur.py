@@ -14,7 +14,8 @@ from deblurcli.losses import charbonnier
 from deblurcli.options.train import ReblurTraining
 from deblurcli.synth.paths import BlurRange
 from deblurcli.train.companion import CRITIC, adversarial_loss, new_critic
-from deblurcli.train.data import Material, Source, reblur_clips
+from deblurcli.train.data import Source, reblur_clips
+from deblurcli.train.material import Material
 from deblurcli.train.optimiser import Muon
 from deblurcli.train.recipe import Recipe, Setting, crops, trainee
 from deblurcli.train.validation import compared, validator

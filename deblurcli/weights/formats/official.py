@@ -20,6 +20,7 @@ import warnings
 import zipfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ DMPHN_FILES = tuple(f"{part}_lv{level}" for part in ("encoder", "decoder") for l
 VARIANTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("deblurgan", {"dropout": False}),
     ("flownet-s", {"batch_norm": True}),
+    ("kernel-extractor", {"variational": True}),
     *(("residual-unet", {"blocks": blocks}) for blocks in (4, 16, 32)),
     *(("reblurring-module", {"blocks": blocks}) for blocks in (1, 3, 4)),
 )
@@ -202,11 +204,13 @@ def recognise(tensors: Mapping[str, Tensor]) -> tuple[str, dict[str, Any]] | Non
 
 
 def config_for(network: str, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The configuration of ``network`` that has tensors of these names; its own where none has exactly those."""
-    for name, variant in _candidates():
-        if name == network and {k for k in _shapes(name, variant) if not k.endswith(STATISTICS)} <= tensors.keys():
-            return _config(name, variant)
-    return _config(network, -1)
+    """The configuration of ``network`` that has these tensors; where none has, one with their names, or its own."""
+    found = {key: tuple(value.shape) for key, value in tensors.items()}
+    own = [variant for name, variant in _candidates() if name == network]
+    wanted = {v: {k: s for k, s in _shapes(network, v).items() if not k.endswith(STATISTICS)} for v in own}
+    exact = (variant for variant in own if wanted[variant].items() <= found.items())
+    named = (variant for variant in own if wanted[variant].keys() <= found.keys())
+    return _config(network, next(chain(exact, named), -1))
 
 
 def fitted(network: str, config: dict[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -34,7 +34,7 @@ def expose(views: Iterable[Tensor], count: int, shares: Tensor | None = None) ->
     """
     total: Tensor | float = 0.0
     part: Tensor | float = 0.0
-    wanted = [False] * count if shares is None else (shares != 0).any(0).tolist()
+    wanted = [] if shares is None else shares.any(0).tolist()
     for number, view in enumerate(views):
         total = total + view
         if shares is not None and wanted[number]:

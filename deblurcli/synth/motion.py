@@ -122,21 +122,20 @@ def motion_clips(
         # With a margin, from where motion may come in.
         side = min(h, w, size + 64)
         y, x = int(rng.integers(h - side + 1)), int(rng.integers(w - side + 1))
-        inside = (..., slice(y, y + side), slice(x, x + side))
-        piece, flow = moment[inside], None if flows is None else flows[chosen][inside]
-        if rng.random() < 0.5:
-            piece, flow = piece.transpose(-1, -2), None if flow is None else flow.transpose(-1, -2).flip(2)
+        inside, first = (..., slice(y, y + side), slice(x, x + side)), (len(moment) - frames) // 2
+        # One frame more on either side, into which the exposures of the outer ones reach.
+        piece = moment[first - 1 : first + frames + 1][inside]
+        if turn := rng.random() < 0.5:
+            piece = piece.transpose(-1, -2)
+        if flows is None:
+            flow = flows_along(piece)
+        else:
+            flow = flows[chosen][first - 1 : first + frames][inside]
+            flow = flow.transpose(-1, -2).flip(2) if turn else flow
         shutter = float(rng.uniform(0.3, 1.6))
-        first = (len(moment) - frames) // 2
         exposures = [
-            expose_motion(
-                piece[at - 1 : at + 2].contiguous(),
-                shutter,
-                response[index],
-                softness[index],
-                None if flow is None else flow[at - 1 : at + 1],
-            )
-            for at in range(first, first + frames)
+            expose_motion(piece[at : at + 3].contiguous(), shutter, response[index], softness[index], flow[at : at + 2])
+            for at in range(frames)
         ]
         edge = (side - size) // 2
         inside = (..., slice(edge, edge + size), slice(edge, edge + size))

@@ -120,10 +120,11 @@ def clips(
     material: Material, frames: int, size: int, ranges: BlurRange, device: torch.device, margin: int = CLIP_MARGIN
 ) -> Source:
     """For networks that see neighbours: (count, rng) -> blurred, sharp, each count x frames x 3 x size x size."""
-    moments = [t for t in material.moments.values() if min(t.shape[-2:]) >= size and len(t) >= frames + 2]
+    names = [name for name, t in material.moments.items() if min(t.shape[-2:]) >= size and len(t) >= frames + 2]
     # A processor that trains has no time for the flow of whole frames; beside a card it has little else to do.
-    flows = None if device.type == "cpu" else [flow.to(device) for flow in all_flows(moments)]
-    material, moments = material.on(device), [moment.to(device) for moment in moments]
+    found = [] if device.type == "cpu" else all_flows([material.moments[name] for name in names])
+    flows, material = [flow.to(device) for flow in found] or None, material.on(device)
+    moments = [material.moments[name] for name in names]
 
     def draw(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         if moments and rng.random() < REAL_MOTION_SHARE:

@@ -46,6 +46,7 @@ def test_equal_runs_give_equal_frames(source: Path, tmp_path: Path, method: str)
     assert read_planes(tmp_path / "1.mkv") == read_planes(tmp_path / "2.mkv")
 
 
+@pytest.mark.slow  # every method twice
 def test_another_seed_gives_other_frames(source: Path, tmp_path: Path) -> None:
     records = [restored(source, tmp_path / f"{seed}.mkv", *META, "--seed", seed) for seed in ("1", "2")]
     assert [record["adaptations"][0]["options"]["seed"] for record in records] == [1, 2]

@@ -23,7 +23,8 @@ from deblurcli.losses import LOSSES
 from deblurcli.networks.kernel_extractor import drawn
 from deblurcli.options.train import KernelTraining
 from deblurcli.synth.paths import BlurRange
-from deblurcli.train.data import Material, Source, stills
+from deblurcli.train.data import Source, stills
+from deblurcli.train.material import Material
 from deblurcli.train.optimiser import Muon
 from deblurcli.train.recipe import Recipe, Setting, chosen_spec, crops, started
 from deblurcli.train.validation import compared, validator

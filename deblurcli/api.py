@@ -292,7 +292,8 @@ def train_network(
     unadapted_weight: float | None = None, adapt_anew: bool | None = None,
     videos: FilePath | Sequence[FilePath] | None = None, clips: int | None = None, flow: FilePath | None = None,
     tau: float | None = None, reblur_gamma: float | None = None,
-    blurry: FilePath | Sequence[FilePath] | None = None, known: FilePath | None = None, recipe: str | None = None,
+    blurry: FilePath | Sequence[FilePath] | None = None, known: FilePath | None = None,
+    pairs: FilePath | None = None, recipe: str | None = None,
     width: int | None = None, variational: bool | None = None,
     device: str = "auto", dtype: str = "auto", offline: bool = False, console: Reporter | None = None,
 ) -> dict[str, Any]:  # fmt: skip

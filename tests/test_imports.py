@@ -60,6 +60,11 @@ LAZY: dict[str, set[str]] = {
     "cli/weights.py": {f"deblurcli.weights.{name}" for name in ("describe", "pull", "registry", "store")},
     "media/reader.py": {"deblurcli.media.colour"},
     "train/material.py": {"deblurcli.train.folder"},
+    "train/stages/blur2blur.py": {
+        "deblurcli.media.images",
+        "deblurcli.train.camera_frames",
+        "deblurcli.train.kernel_blur",
+    },
     "train/stages/hybrid.py": {"deblurcli.train.blurred_clips"},
 }
 """Modules that import others of the package inside a function, and which. Each keeps `deblur --help` and completion

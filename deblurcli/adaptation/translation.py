@@ -11,13 +11,16 @@ What differs from the paper, by recipe:
   Equation 4 interpolates an unknown blurry picture with its own translation, as printed. The features are those of
   VGG16 where no VGG19 is given.
 - ``authors``: the authors' code. Its gradient penalty is right for one picture a device; here it is for any number.
-- ``ours``: G starts as the identity, from which it need not find its way back to a picture, is an eighth of the size,
-  and scales are averaged, so that it can be trained without a graphics card.
+- ``ours``, so that it can be trained without a graphics card: G starts as the identity, from which it need not find its
+  way back to a picture, is small, and first learns from pairs alone: known blur with the camera's own noise and traces
+  of compression (:mod:`deblurcli.adaptation.frame_noise`), and without. Then the critic joins. It sees the fine details
+  of G's final picture at three sizes, which it tells apart ten times sooner, and its penalty is that of a picture's
+  mean score: the sum of scores is so steep that its penalty is all that the critic learns at first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -27,6 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deblurcli.adaptation.content_features import ContentFeatures
+from deblurcli.adaptation.frame_noise import NoiseBlocks
 from deblurcli.device import Device
 from deblurcli.networks import NETWORKS
 from deblurcli.networks.critic import PatchCritic
@@ -46,7 +50,7 @@ class TranslationRecipe:
     adversarial: Literal["hinge", "log"]
     """Loss of critic and generator: of the authors' code, or of the paper's equation 3."""
     critic_weight: float
-    """Of the adversarial part of the critic's loss, beside the penalty."""
+    """Weight of the adversarial part of the critic's loss, beside the penalty."""
     penalty_weight: float
     """lambda_grad of equation 7."""
     penalty_between: Literal["known", "blurry"]
@@ -66,6 +70,14 @@ class TranslationRecipe:
     """Share of the training at the full rate, before it falls linearly to 0."""
     sharpest: float
     """Share of the blurry pictures, the least blurred ones, that the training begins with."""
+    details: float = 0.0
+    """How many times the critic sees the difference of pictures from their local means; 0: it sees pictures."""
+    fidelity_weight: float = 0.0
+    """Weight of the mean squared change of a picture."""
+    noise_weight: float = 0.0
+    """Weight of the mean absolute error on pairs with and without the camera's noise."""
+    alone: float = 0.0
+    """Share of the training in which there are these pairs alone, with ten times the rate."""
     sharpest_until, all_from = 0.2, 0.5
     """Progress until which the share stays (200k of 1M iterations in the paper), and from which it is 1."""
 
@@ -81,7 +93,9 @@ class TranslationRecipe:
 
 RECIPES: dict[str, TranslationRecipe] = {
     "ours": TranslationRecipe(
-        "hinge", 0.5, 0.005, "known", 0.8, "mean", "identity", 16, 2, 32, constant=0.5, sharpest=0.5
+        *("hinge", 0.5, 1.0, "known", 0.8, "mean", "identity", 8, 1, 16),
+        **{"constant": 0.5, "sharpest": 0.5, "details": 10.0, "fidelity_weight": 300.0},
+        **{"noise_weight": 20.0, "alone": 0.7},
     ),
     # Section 4.1, "Implementation Details", and equations 3 to 7.
     "paper": TranslationRecipe(
@@ -110,10 +124,11 @@ def new_generator(recipe: TranslationRecipe, seed: int, width: int | None = None
 
 
 def new_critic(recipe: TranslationRecipe, seed: int) -> PatchCritic:
-    """A critic of the recipe's width, N(0, 0.02)."""
+    """A critic of the recipe's width, N(0, 0.02); as layers are by themselves where it sees details."""
     torch.manual_seed(seed + 1)
     critic = PatchCritic(channels=recipe.critic_channels)
-    start_normal(critic)
+    if not recipe.details:
+        start_normal(critic)
     return critic
 
 
@@ -138,7 +153,7 @@ def generator_adversarial(kind: str, fake: Tensor) -> Tensor:
     return -fake.float().mean() if kind == "hinge" else F.softplus(-fake.float()).mean()
 
 
-def gradient_penalty(critic: nn.Module, one: Tensor, other: Tensor, mixture: Tensor) -> Tensor:
+def gradient_penalty(critic: Callable[[Tensor], Tensor], one: Tensor, other: Tensor, mixture: Tensor) -> Tensor:
     """Mean over pictures of (length of the gradient of a picture's scores in the picture - 1)^2, equation 4.
 
     Args:
@@ -153,6 +168,11 @@ def gradient_penalty(critic: nn.Module, one: Tensor, other: Tensor, mixture: Ten
         between = (share * one.float() + (1 - share) * other.float()).detach().requires_grad_()
         (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
         return ((slope + 1e-16).flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def fine_details(pictures: Tensor) -> Tensor:
+    """What pictures (N x 3 x H x W) differ by from their means over 3x3 pixels."""
+    return pictures - F.avg_pool2d(F.pad(pictures, (1, 1, 1, 1), mode="reflect"), 3, 1)
 
 
 def at_scales(pictures: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
@@ -174,6 +194,7 @@ class Translation:
         recipe: losses and their weights.
         features: of the reconstruction loss; without them there is none.
         device: where both are, and in which precision they compute.
+        noise: of the camera, for pairs; without it there are none, and the critic is there from the beginning.
         rate: Adam's, of both.
         seed: mixtures for the gradient penalty are drawn from it and the number of the step.
     """
@@ -186,11 +207,15 @@ class Translation:
         features: ContentFeatures | None,
         device: Device,
         *,
+        noise: NoiseBlocks | None = None,
         rate: float = 2e-4,
         seed: int = 0,
     ) -> None:
         self.generator, self.critic, self.recipe, self.features = generator, critic, recipe, features
-        self.device, self.rate, self.seed, self.steps = device, rate, seed, 0
+        self.device, self.noise, self.rate, self.seed, self.steps = device, noise, rate, seed, 0
+        self.paired = noise is not None and recipe.noise_weight > 0
+        self.alone = self.paired and recipe.alone > 0
+        """Whether there are the pairs alone, now."""
         self.optimiser = torch.optim.Adam(generator.parameters(), rate, BETAS)
         self.critic_optimiser = torch.optim.Adam(critic.parameters(), rate, BETAS)
 
@@ -218,7 +243,12 @@ class Translation:
 
     def pace(self, progress: float) -> float:
         """Set the rates of this progress (0 to 1); returns the share of the peak rate."""
-        share = self.recipe.rate_share(progress)
+        recipe, alone = self.recipe, self.recipe.alone
+        self.alone = self.paired and progress < alone
+        if self.alone:
+            share = 10 * max(0.05, min(1.0, 2 * (1 - progress / alone)))
+        else:
+            share = recipe.rate_share((progress - alone) / (1 - alone) if self.paired else progress)
         for optimiser in (self.optimiser, self.critic_optimiser):
             for group in optimiser.param_groups:
                 group["lr"] = share * self.rate
@@ -227,7 +257,24 @@ class Translation:
     def pictures(self, blurry: Tensor) -> list[Tensor]:
         """What the generator makes of N x 3 x H x W at each of its scales, coarse to fine."""
         found = outputs(self.generator, blurry)
-        return [found] if isinstance(found, Tensor) else list(found)
+        pictures = [found] if isinstance(found, Tensor) else list(found)
+        if not self.recipe.details:
+            return pictures
+        last = pictures[-1].float()
+        return [F.avg_pool2d(last, 4), F.avg_pool2d(last, 2), last]
+
+    def score(self, pictures: Tensor) -> Tensor:
+        """The critic's scores of what it sees of pictures."""
+        found: Tensor = self.critic(fine_details(pictures) * self.recipe.details if self.recipe.details else pictures)
+        return found
+
+    def pair_loss(self, known: Tensor, number: int) -> Tensor:
+        """The weighted loss on known blur (N x 3 x S x S) with and without the camera's noise, in step ``number``."""
+        assert self.noise is not None
+        rng = np.random.default_rng([self.seed, 6, number])
+        noise = self.noise.draw(len(known), known.shape[-1], rng).to(known.device)
+        found = self.pictures((known + noise).clamp(0, 1))[-1]
+        return self.recipe.noise_weight * (found.float() - known).abs().mean()
 
     def critic_loss(self, blurry: Tensor, known: Tensor, pictures: Sequence[Tensor], number: int) -> Tensor:
         """The critic's loss (equation 7), averaged over scales, with the penalty at full size.
@@ -238,7 +285,7 @@ class Translation:
         """
         recipe, fakes = self.recipe, [picture.detach() for picture in pictures]
         terms = [
-            critic_adversarial(recipe.adversarial, self.critic(real), self.critic(fake))
+            critic_adversarial(recipe.adversarial, self.score(real), self.score(fake))
             for real, fake in zip(at_scales(known, fakes), fakes, strict=True)
         ]
         total = recipe.critic_weight * torch.stack(terms).mean()
@@ -247,7 +294,9 @@ class Translation:
         real = known if recipe.penalty_between == "known" else blurry
         count = min(len(real), len(fakes[-1]))
         draws = np.random.default_rng([self.seed, 5, number]).random(count, dtype=np.float32)
-        penalty = gradient_penalty(self.critic, real[:count], fakes[-1][:count], torch.from_numpy(draws))
+        # The slope of a sum of scores is so many times steeper than that of their mean.
+        judge = (lambda seen: self.score(seen).flatten(1).mean(1)) if recipe.details else self.critic
+        penalty = gradient_penalty(judge, real[:count], fakes[-1][:count], torch.from_numpy(draws))
         return total + recipe.penalty_weight * penalty
 
     def generator_losses(self, blurry: Tensor, pictures: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -255,10 +304,12 @@ class Translation:
         recipe = self.recipe
         self.critic.requires_grad_(False)
         try:
-            terms = [generator_adversarial(recipe.adversarial, self.critic(picture)) for picture in pictures]
+            terms = [generator_adversarial(recipe.adversarial, self.score(picture)) for picture in pictures]
         finally:
             self.critic.requires_grad_(True)
         losses = {"adversarial": torch.stack(terms).mean()}
+        if recipe.fidelity_weight:
+            losses["fidelity"] = recipe.fidelity_weight * (pictures[-1].float() - blurry).square().mean()
         if self.features and recipe.reconstruction_weight:
             wanted = at_scales(blurry, pictures)
             kept = [self.features.difference(*pair) for pair in zip(pictures, wanted, strict=True)]

@@ -221,9 +221,16 @@ class Blur2BlurTraining(TrainOptions):
     )
     known: str = option(
         "synth",
-        "Known blur: synth (put on the sharp frames), or blurred pictures of a camera that the network knows.",
+        "Known blur: synth (put on the sharp frames), blurred pictures of a camera that the network knows, or a blur"
+        " kernel extractor, NAME or FILE, which puts the blur of --pairs on the sharp frames.",
         "Method",
-        metavar="synth|FOLDER",
+        metavar="synth|FOLDER|WEIGHTS",
+    )
+    pairs: Path | None = option(
+        None,
+        "Pairs that the network knows, a folder with blurred/ and sharp/, for a blur kernel extractor in --known.",
+        "Method",
+        metavar="FOLDER",
     )
     recipe: str = option("ours", "Losses, sizes and schedule.", "Method", choices=TRANSLATION_RECIPES)
     network: str = _network("blur-translator")
@@ -258,6 +265,8 @@ class Blur2BlurTraining(TrainOptions):
         require(
             self.start != "default", "there are no default weights of a translator", "leave --from out, or give a file"
         )
+        cure = "give --known a blur kernel extractor, such as `deblur train kernel` makes"
+        require(self.pairs is None or self.known != "synth", "--pairs is for a blur kernel extractor", cure)
         _blocks_of_new("--blocks", self.blocks, "--from", self.start)
         _blocks_of_new("--width", self.width, "--from", self.start)
 

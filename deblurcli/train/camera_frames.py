@@ -1,21 +1,18 @@
 """Frames of one camera, blurred ones and sharp ones that belong to nothing: what Blur2Blur learns from.
 
-Source: Blur2Blur (CVPR 2024), section 4.1: the least blurred frames come first, and scenes of both kinds are disjoint.
+Source: Blur2Blur (CVPR 2024), section 4.1: scenes of both kinds are disjoint.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from zlib import crc32
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from deblurcli.adaptation.known_blur import KnownBlur
 from deblurcli.adaptation.samples import evenly
 from deblurcli.console import Reporter
 from deblurcli.errors import InputError
@@ -24,8 +21,7 @@ from deblurcli.media.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand
 from deblurcli.media.reader import VideoReader
 from deblurcli.metrics.self_shift import self_shift_score
 from deblurcli.train.blurred_clips import pixels
-from deblurcli.train.data import Source, turned
-from deblurcli.train.ring import CropRing
+from deblurcli.train.unpaired import CameraFrame, piece_of
 
 MAX_FRAMES = 900
 """Frames of a video that are looked at."""
@@ -37,20 +33,6 @@ MIN_FRAMES = 2
 """Frames of each kind: one to learn from and one to validate by."""
 BLURRED_SHARE = 0.6
 """Share of the scenes that give the blurred frames, where the same files are to give both."""
-HELD_OUT_INTERVAL, MAX_HELD_OUT = 8, 8
-"""One blurred frame in so many is kept for validation, and at most so many."""
-
-
-@dataclass(frozen=True, eq=False)
-class CameraFrame:
-    """A piece of a frame."""
-
-    scene: Path
-    """The video, or the folder of the picture."""
-    pixels: Tensor
-    """3 x H x W uint8, at most ``MAX_SIDE`` pixels wide and high."""
-    score: float
-    """Self-shift score in dB, lower is sharper."""
 
 
 def read_frames(inputs: Sequence[Path], size: int, kind: str, console: Reporter) -> list[CameraFrame]:
@@ -135,79 +117,5 @@ def _frames_of(path: Path) -> list[Tensor]:
 def _kept(scene: Path, frame: Tensor, name: str) -> CameraFrame:
     """A piece of the frame, at a place that hangs on its name alone, and its score."""
     rng = np.random.default_rng(crc32(name.encode()))
-    piece = _piece(frame, (min(frame.shape[-2], MAX_SIDE), min(frame.shape[-1], MAX_SIDE)), rng).clone()
+    piece = piece_of(frame, (min(frame.shape[-2], MAX_SIDE), min(frame.shape[-1], MAX_SIDE)), rng).clone()
     return CameraFrame(scene, piece, float(self_shift_score(piece[None].float() / 255)))
-
-
-def _piece(frame: Tensor, size: tuple[int, int], rng: np.random.Generator) -> Tensor:
-    y, x = (int(rng.integers(have - want + 1)) for have, want in zip(frame.shape[-2:], size, strict=True))
-    return frame[..., y : y + size[0], x : x + size[1]]
-
-
-def by_blur(frames: Sequence[CameraFrame]) -> list[CameraFrame]:
-    """The frames from the least to the most blurred of their scenes: scores of different scenes do not compare."""
-    places: dict[Path, list[float]] = {}
-    for frame in frames:
-        places.setdefault(frame.scene, []).append(frame.score)
-
-    def rank(frame: CameraFrame) -> float:
-        scores = places[frame.scene]
-        return sum(score < frame.score for score in scores) / len(scores)
-
-    return sorted(frames, key=rank)
-
-
-def held_out(frames: Sequence[CameraFrame]) -> tuple[list[CameraFrame], list[CameraFrame]]:
-    """Frames to learn from, and some to validate by, evenly over all."""
-    count = min(MAX_HELD_OUT, max(1, len(frames) // HELD_OUT_INTERVAL))
-    kept = set(evenly(range(len(frames)), count, int))
-    parts: tuple[list[CameraFrame], list[CameraFrame]] = ([], [])
-    for number, frame in enumerate(frames):
-        parts[number in kept].append(frame)
-    return parts
-
-
-def pieces(frames: Sequence[CameraFrame], count: int, size: int, rng: np.random.Generator) -> Tensor:
-    """Random pieces of random frames, turned at random: count x 3 x size x size, float in [0, 1]."""
-    found = []
-    for _ in range(count):
-        frame = frames[int(rng.integers(len(frames)))]
-        found.append(turned(_piece(frame.pixels, (size, size), rng), int(rng.integers(8))))
-    return torch.stack(found).float().div_(255)
-
-
-def known_source(frames: Sequence[CameraFrame], size: int, blur: KnownBlur, where: torch.device) -> Source:
-    """A source of pictures with known blur and the sharp ones: (count, rng) -> count x 3 x size x size each."""
-
-    def draw(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        sharp = pieces(frames, count, size, rng).to(where)
-        return blur(sharp, rng), sharp
-
-    return draw
-
-
-class UnpairedRing:
-    """Blurred pieces of the camera's frames, and pictures with known blur, which have nothing to do with each other.
-
-    Args:
-        blurry: frames to learn from.
-        known: prepared pictures with known blur.
-        seed: every draw is a function of it and of the iteration.
-    """
-
-    def __init__(self, blurry: Sequence[CameraFrame], known: CropRing, seed: int) -> None:
-        self.blurry, self.known, self.seed = by_blur(blurry), known, seed
-        self.share, self.iteration = 1.0, 0
-        """The share of the frames, from the least blurred on, that batches are drawn from; and the last iteration."""
-
-    def advance(self, iteration: int, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Bring the pictures with known blur to their state at ``iteration``."""
-        self.known.advance(iteration, progress)
-
-    def batch(self, iteration: int, count: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """``count`` pieces of each: N x 3 x size x size, float in [0, 1]."""
-        self.iteration = iteration
-        seen = self.blurry[: max(1, round(self.share * len(self.blurry)))]
-        blurry = pieces(seen, count, size, np.random.default_rng([self.seed, 3, iteration]))
-        known, _ = self.known.batch(iteration, count, size, device)
-        return blurry.to(device), known

@@ -18,11 +18,15 @@ from deblurcli.adaptation.translation import RECIPES
 from deblurcli.console import Reporter
 from deblurcli.errors import InputError, UsageError, WeightsError
 from deblurcli.media.images import Image, read_image, write_image
+from deblurcli.networks.kernel_extractor import KernelExtractor
+from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.train import TRANSLATION_RECIPES, Blur2BlurTraining
 from deblurcli.restore.worker import Worker
-from deblurcli.train.camera_frames import CameraFrame, by_blur, camera_frames, held_out, read_frames
+from deblurcli.train.camera_frames import camera_frames, read_frames
 from deblurcli.train.stages import blur2blur
+from deblurcli.train.unpaired import CameraFrame, by_blur, held_out, known_source
 from deblurcli.weights.load import load_network
+from deblurcli.weights.save import save_network
 
 SILENT = Reporter.silent()
 
@@ -146,10 +150,38 @@ def test_bad_input_is_one_clear_line(footage: Path, tmp_path: Path) -> None:
         ({"crops": (96,)}, "at least 128"),
         ({"width": 10}, "no multiple of 4"),
         ({"start": "default"}, "no default weights"),
+        ({"pairs": tmp_path}, "--pairs is for a blur kernel extractor; give --known"),
     ]
     for changes, words in refused:
         with pytest.raises(UsageError, match=words):
             api.train_network("blur2blur", **options(footage, tmp_path / "out", **changes))  # type: ignore[arg-type]
+
+
+def test_known_blur_is_that_of_pairs_by_a_kernel_extractor(footage: Path, tmp_path: Path) -> None:
+    """Another blur than the synthetic one, from the same sharp frames."""
+    torch.manual_seed(0)
+    config = {"width": 4, "variational": False}
+    about = {"network": "kernel-extractor-small", "config": config, "card": {}, "dtype": torch.float32}
+    save_network(tmp_path / "kernel.safetensors", KernelExtractor(**config), **about)  # type: ignore[arg-type]
+    for kind in ("blurred", "sharp"):
+        folder_of(tmp_path / "pairs" / kind, [4, 6], side=256)
+    found = [
+        chosen(footage, tmp_path, known=known, pairs=pairs)
+        for known, pairs in (("synth", None), (str(tmp_path / "kernel.safetensors"), tmp_path / "pairs"))
+    ]
+    assert found[0].shape == found[1].shape == (2, 3, 128, 128) and not torch.equal(*found)
+    with pytest.raises(InputError, match="has no pairs"):
+        chosen(footage, tmp_path, known=str(tmp_path / "kernel.safetensors"), pairs=footage)
+
+
+def chosen(footage: Path, out: Path, **changes: object) -> Tensor:
+    """Two pictures of known blur."""
+    chosen = Blur2BlurTraining(
+        data=(footage / "sharp",), blurry=(footage / "blurry",), out=out, iterations=1, **changes
+    )  # type: ignore[arg-type]
+    sharp = read_frames([footage / "sharp"], 128, "sharp", SILENT)
+    frames, blur = blur2blur.chosen_known(chosen, sharp, 128, Worker(ComputeOptions()))
+    return known_source(frames, 128, blur, torch.device("cpu"))(2, np.random.default_rng(0))[0]
 
 
 def test_recipes_of_the_options_are_those_of_the_translation() -> None:

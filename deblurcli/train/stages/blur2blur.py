@@ -19,26 +19,18 @@ import torch
 from torch import Tensor, nn
 
 from deblurcli.adaptation.content_features import ContentFeatures, content_features
+from deblurcli.adaptation.frame_noise import SIDE, NoiseBlocks
 from deblurcli.adaptation.known_blur import KnownBlur, synthetic_blur
 from deblurcli.adaptation.translation import CRITIC, RECIPES, Translation, new_critic, new_generator, translated
 from deblurcli.errors import UsageError
-from deblurcli.media.images import Image, write_image
 from deblurcli.metrics.self_shift import self_shift_score
 from deblurcli.networks import NETWORKS
 from deblurcli.options.train import Blur2BlurTraining
 from deblurcli.restore.worker import Placed, Worker
-from deblurcli.train.camera_frames import (
-    CameraFrame,
-    UnpairedRing,
-    camera_frames,
-    held_out,
-    known_source,
-    pieces,
-    read_frames,
-)
 from deblurcli.train.companion import Companion
 from deblurcli.train.recipe import Recipe, Setting, Trainee, chosen_spec, started, training_device
 from deblurcli.train.ring import CropRing
+from deblurcli.train.unpaired import CameraFrame, UnpairedRing, held_out, known_source, pieces
 from deblurcli.train.validation import VALIDATION_SEED, Measure, Scores, mean_psnr
 from deblurcli.weights import registry, store
 from deblurcli.weights.load import is_name, opened
@@ -46,6 +38,8 @@ from deblurcli.weights.load import is_name, opened
 SAMPLES = "samples.png"
 """A row for each of some held-out crops: as it is, translated, restored from that, and restored without translation."""
 MAX_SAMPLES = 4
+NOISE_PIECES = 600
+"""Pieces of blurred frames, of which the smoothest give the noise."""
 SYNTH, AUTO = "synth", "auto"
 VGG16 = "lpips-vgg"
 """What ``auto`` compares by where it has been fetched: half a gigabyte, which nobody asked for otherwise."""
@@ -76,6 +70,8 @@ def blur2blur_recipe(options: Blur2BlurTraining, setting: Setting) -> Recipe:
     """
     spec, worker, recipe = chosen_spec(options, "translate"), setting.worker, RECIPES[options.recipe]
     device, size, seed = training_device(spec, worker.device), max(options.crops), setting.peers.seed(options.seed)
+    from deblurcli.train.camera_frames import camera_frames
+
     blurry, sharp = camera_frames(options.blurry, options.data, size, worker.console)
     learnt, kept = held_out(blurry)
     if options.start:
@@ -88,19 +84,25 @@ def blur2blur_recipe(options: Blur2BlurTraining, setting: Setting) -> Recipe:
     restorer = worker.place(options.deblurring or "default", "image", "deblur")
     if restorer.spec.window > 1:
         raise UsageError(f"{restorer.name} takes {restorer.spec.window} frames", "give a network of one frame")
-    translation = Translation(start.module, judge, recipe, features, device, rate=options.rate, seed=seed)
+    drawn = pieces(learnt, NOISE_PIECES, SIDE, np.random.default_rng(VALIDATION_SEED))
+    noise = NoiseBlocks(drawn) if recipe.noise_weight else None
+    translation = Translation(start.module, judge, recipe, features, device, noise=noise, rate=options.rate, seed=seed)
     critic = Companion(judge, translation.critic_optimiser, {"channels": recipe.critic_channels})
 
-    frames, blur = chosen_known(options.known, sharp, size, worker)
+    frames, blur = chosen_known(options, sharp, size, worker)
     source, every = known_source(frames, size, blur, device.where), 4 if device.where.type == "cpu" else 1
     ring = UnpairedRing(
         learnt, CropRing(source, capacity=options.ring, every=every, seed=seed, group=4, first=24), seed
     )
 
     def loss(net: nn.Module, blurry: Tensor, known: Tensor) -> Tensor:
+        if translation.alone:
+            return translation.pair_loss(known, ring.iteration)
         pictures = translation.pictures(blurry)
         critic.step(translation.critic_loss(blurry, known, pictures, ring.iteration), setting.peers)
-        return torch.stack(list(translation.generator_losses(blurry, pictures).values())).sum()
+        losses = list(translation.generator_losses(blurry, pictures).values())
+        losses += [translation.pair_loss(known, ring.iteration)] if translation.paired else []
+        return torch.stack(losses).sum()
 
     def pace(progress: float) -> float:
         ring.share = recipe.share_at(progress)
@@ -127,13 +129,25 @@ def blur2blur_recipe(options: Blur2BlurTraining, setting: Setting) -> Recipe:
 
 
 def chosen_known(
-    known: str, sharp: Sequence[CameraFrame], size: int, worker: Worker
+    options: Blur2BlurTraining, sharp: Sequence[CameraFrame], size: int, worker: Worker
 ) -> tuple[Sequence[CameraFrame], KnownBlur]:
-    """The frames that show known blur, and how it is put on them, by ``--known``. Raises as :func:`read_frames`."""
-    if known == SYNTH:
+    """The frames that show known blur, and how it is put on them, by ``--known`` and ``--pairs``.
+
+    Raises:
+        InputError: there are no usable frames, or no pairs.
+        WeightsError, OfflineError: no such kernel extractor.
+    """
+    if options.known == SYNTH:
         return sharp, synthetic_blur
-    # A blur kernel extractor would give `sharp` with its own blur here.
-    return read_frames([Path(known)], size, "known", worker.console), lambda pictures, rng: pictures
+    if options.pairs is not None:
+        from deblurcli.train.kernel_blur import kernel_blur, known_pairs, pair_side
+
+        extractor = worker.place(options.known, "image", "kernel")
+        source = known_pairs(options.pairs, pair_side(extractor.spec, size), extractor.device.where)
+        return sharp, kernel_blur(extractor, source)
+    from deblurcli.train.camera_frames import read_frames
+
+    return read_frames([Path(options.known)], size, "known", worker.console), lambda pictures, rng: pictures
 
 
 def chosen_features(perceptual: str, worker: Worker) -> ContentFeatures:
@@ -186,6 +200,8 @@ def validator(
 
 def write_samples(path: Path, *columns: Tensor) -> None:
     """Write pictures (N x 3 x H x W in [0, 1] each) as a grid, one column for each kind. Raises OutputError."""
+    from deblurcli.media.images import Image, write_image
+
     shown = [torch.cat(list(column[:MAX_SAMPLES]), 1) for column in columns]
     grid = (torch.cat(shown, 2) * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
     write_image(path, Image(grid), overwrite=True)

@@ -17,6 +17,7 @@ BENCHMARKS = {
     "tta": "test-time adaptation on the GoPro stills by number of steps, and its time against a forward pass",
     "neighbours": "the video network against the single-frame one on clips of unseen photos and videos",
     "families": "what each variant of the methods gains on clips of many kinds, and whether its guard knows",
+    "domains": "what a translator of blur gains for cameras that no network was trained for",
     "reblur2deblur": "Reblur2Deblur in small: models of blur, frames, one clip or all, and what an update costs",
     "speed": "seconds per frame at 1280x720 of networks and of the whole program, fp32 against the default precision",
     "gpu": "a graphics card beside the processor: agreement, frames a second, adapting",

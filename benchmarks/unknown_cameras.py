@@ -1,7 +1,7 @@
 """Cameras that no bundled network was trained for: blur, response, noise and compression of other kinds, with truth.
 
-Nothing of :mod:`deblurcli.synth` is used. A view of a picture moves along a smooth path; a camera adds up views, applies
-its response, noise, processing and compression. The truth is the view in the middle with the response and the
+Nothing of :mod:`deblurcli.synth` is used. A view of a picture moves along a smooth path; a camera adds up views,
+applies its response, noise, processing and compression. The truth is the view in the middle with the response and the
 processing that has no chance in it, without noise and compression.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -71,8 +72,8 @@ def in_bytes(process: Callable[[Picture], Picture]) -> Callable[[Frames], Frames
 
 
 def jpeg(picture: Picture, quality: int) -> Picture:
-    done, written = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.imdecode(written, cv2.IMREAD_COLOR)
+    _, written = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(written, cv2.IMREAD_COLOR))
 
 
 def smoothed_and_enlarged(picture: Picture) -> Picture:
@@ -153,7 +154,7 @@ def filmed(camera: UnknownCamera, photo: Tensor, frames: int, seed: int, still: 
         at = (u.astype(np.float32), v.astype(np.float32))
         return cv2.remap(light, *at, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
 
-    def displayed(seen: Picture) -> Picture:
+    def displayed(seen: Any) -> Picture:
         return np.clip(seen, 0, 1).astype(np.float32) ** (1 / camera.gamma)
 
     def in_8_bits(picture: Picture) -> Tensor:

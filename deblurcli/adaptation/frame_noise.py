@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 SIDE, COARSE, FINE = 64, 16, 8
-"""Sides in pixels: of a block, of the cells whose brightness is taken away, and of those by which it counts as smooth."""
+"""Sides in pixels: of a block, of the cells whose brightness is taken away, of those by which it counts as smooth."""
 DARK, BRIGHT = 0.08, 0.92
 """Brightness beyond which noise is cut off."""
 SMOOTHEST, LEAST, MOST = 0.08, 8, 48

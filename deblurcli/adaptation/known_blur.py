@@ -18,8 +18,8 @@ KnownBlur = Callable[[Tensor, np.random.Generator], Tensor]
 MARGIN = 48
 """Pixels of the mirrored picture on each side, into which the camera may wander."""
 RANGES = BlurRange(layered=0.0, night=0.0, still=0.0, noisy=0.0, compressed=0.0)
-"""The blur of the bundled networks' training, of pictures as a whole: footage has its own moving things and lamps. There
-is no noise and no compression, which the networks know as well, but restore less from."""
+"""The blur of the bundled networks' training, of pictures as a whole: footage has its own moving things and lamps.
+There is no noise and no compression, which the networks know as well, but restore less from."""
 
 
 def synthetic_blur(sharp: Tensor, rng: np.random.Generator) -> Tensor:

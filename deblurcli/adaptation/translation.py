@@ -13,14 +13,13 @@ What differs from the paper, by recipe:
 - ``authors``: the authors' code. Its gradient penalty is right for one picture a device; here it is for any number.
 - ``ours``, so that it can be trained without a graphics card: G starts as the identity, from which it need not find its
   way back to a picture, is small, and first learns from pairs alone: known blur with the camera's own noise and traces
-  of compression (:mod:`deblurcli.adaptation.frame_noise`), and without. Then the critic joins. It sees the fine details
-  of G's final picture at three sizes, which it tells apart ten times sooner, and its penalty is that of a picture's
-  mean score: the sum of scores is so steep that its penalty is all that the critic learns at first.
+  of compression (:mod:`deblurcli.adaptation.frame_noise`), and without. Then the critic joins, which alone
+  changes nothing within minutes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -70,10 +69,6 @@ class TranslationRecipe:
     """Share of the training at the full rate, before it falls linearly to 0."""
     sharpest: float
     """Share of the blurry pictures, the least blurred ones, that the training begins with."""
-    details: float = 0.0
-    """How many times the critic sees the difference of pictures from their local means; 0: it sees pictures."""
-    fidelity_weight: float = 0.0
-    """Weight of the mean squared change of a picture."""
     noise_weight: float = 0.0
     """Weight of the mean absolute error on pairs with and without the camera's noise."""
     alone: float = 0.0
@@ -93,9 +88,20 @@ class TranslationRecipe:
 
 RECIPES: dict[str, TranslationRecipe] = {
     "ours": TranslationRecipe(
-        *("hinge", 0.5, 1.0, "known", 0.8, "mean", "identity", 8, 1, 16),
-        **{"constant": 0.5, "sharpest": 0.5, "details": 10.0, "fidelity_weight": 300.0},
-        **{"noise_weight": 20.0, "alone": 0.7},
+        "hinge",
+        0.5,
+        0.005,
+        "known",
+        0.8,
+        "mean",
+        "identity",
+        8,
+        1,
+        16,
+        constant=0.5,
+        sharpest=0.5,
+        noise_weight=20.0,
+        alone=0.8,
     ),
     # Section 4.1, "Implementation Details", and equations 3 to 7.
     "paper": TranslationRecipe(
@@ -124,11 +130,10 @@ def new_generator(recipe: TranslationRecipe, seed: int, width: int | None = None
 
 
 def new_critic(recipe: TranslationRecipe, seed: int) -> PatchCritic:
-    """A critic of the recipe's width, N(0, 0.02); as layers are by themselves where it sees details."""
+    """A critic of the recipe's width, N(0, 0.02)."""
     torch.manual_seed(seed + 1)
     critic = PatchCritic(channels=recipe.critic_channels)
-    if not recipe.details:
-        start_normal(critic)
+    start_normal(critic)
     return critic
 
 
@@ -153,7 +158,7 @@ def generator_adversarial(kind: str, fake: Tensor) -> Tensor:
     return -fake.float().mean() if kind == "hinge" else F.softplus(-fake.float()).mean()
 
 
-def gradient_penalty(critic: Callable[[Tensor], Tensor], one: Tensor, other: Tensor, mixture: Tensor) -> Tensor:
+def gradient_penalty(critic: nn.Module, one: Tensor, other: Tensor, mixture: Tensor) -> Tensor:
     """Mean over pictures of (length of the gradient of a picture's scores in the picture - 1)^2, equation 4.
 
     Args:
@@ -168,11 +173,6 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], one: Tensor, other: Ten
         between = (share * one.float() + (1 - share) * other.float()).detach().requires_grad_()
         (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
         return ((slope + 1e-16).flatten(1).norm(dim=1) - 1).square().mean()
-
-
-def fine_details(pictures: Tensor) -> Tensor:
-    """What pictures (N x 3 x H x W) differ by from their means over 3x3 pixels."""
-    return pictures - F.avg_pool2d(F.pad(pictures, (1, 1, 1, 1), mode="reflect"), 3, 1)
 
 
 def at_scales(pictures: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
@@ -227,19 +227,26 @@ class Translation:
             known: M x 3 x H x W with known blur.
             progress: 0 to 1, for the schedule of the rate.
 
-        The losses: ``critic``, and of the generator ``adversarial`` and ``reconstruction``. No step is taken along
+        The losses: ``critic``, and of the generator ``adversarial``, ``reconstruction`` and ``pairs``, as far as there
+        are such now. No step is taken along
         gradients that are not finite; the losses then tell.
         """
         self.pace(progress)
-        with self.device.autocast():
-            pictures = self.pictures(blurry)
-            judged = self.critic_loss(blurry, known, pictures, self.steps)
-        descend(self.critic_optimiser, self.critic, judged)
-        with self.device.autocast():
-            losses = self.generator_losses(blurry, pictures)
+        found, losses = {}, {}
+        if not self.alone:
+            with self.device.autocast():
+                pictures = self.pictures(blurry)
+                judged = self.critic_loss(blurry, known, pictures, self.steps)
+            descend(self.critic_optimiser, self.critic, judged)
+            found["critic"] = float(judged.detach())
+            with self.device.autocast():
+                losses = self.generator_losses(blurry, pictures)
+        if self.paired:
+            with self.device.autocast():
+                losses["pairs"] = self.pair_loss(known, self.steps)
         descend(self.optimiser, self.generator, torch.stack(list(losses.values())).sum())
         self.steps += 1
-        return {"critic": float(judged.detach())} | {name: float(loss.detach()) for name, loss in losses.items()}
+        return found | {name: float(loss.detach()) for name, loss in losses.items()}
 
     def pace(self, progress: float) -> float:
         """Set the rates of this progress (0 to 1); returns the share of the peak rate."""
@@ -248,7 +255,7 @@ class Translation:
         if self.alone:
             share = 10 * max(0.05, min(1.0, 2 * (1 - progress / alone)))
         else:
-            share = recipe.rate_share((progress - alone) / (1 - alone) if self.paired else progress)
+            share = recipe.rate_share((progress - alone) / max(1 - alone, 1e-6) if self.paired else progress)
         for optimiser in (self.optimiser, self.critic_optimiser):
             for group in optimiser.param_groups:
                 group["lr"] = share * self.rate
@@ -257,16 +264,7 @@ class Translation:
     def pictures(self, blurry: Tensor) -> list[Tensor]:
         """What the generator makes of N x 3 x H x W at each of its scales, coarse to fine."""
         found = outputs(self.generator, blurry)
-        pictures = [found] if isinstance(found, Tensor) else list(found)
-        if not self.recipe.details:
-            return pictures
-        last = pictures[-1].float()
-        return [F.avg_pool2d(last, 4), F.avg_pool2d(last, 2), last]
-
-    def score(self, pictures: Tensor) -> Tensor:
-        """The critic's scores of what it sees of pictures."""
-        found: Tensor = self.critic(fine_details(pictures) * self.recipe.details if self.recipe.details else pictures)
-        return found
+        return [found] if isinstance(found, Tensor) else list(found)
 
     def pair_loss(self, known: Tensor, number: int) -> Tensor:
         """The weighted loss on known blur (N x 3 x S x S) with and without the camera's noise, in step ``number``."""
@@ -285,7 +283,7 @@ class Translation:
         """
         recipe, fakes = self.recipe, [picture.detach() for picture in pictures]
         terms = [
-            critic_adversarial(recipe.adversarial, self.score(real), self.score(fake))
+            critic_adversarial(recipe.adversarial, self.critic(real), self.critic(fake))
             for real, fake in zip(at_scales(known, fakes), fakes, strict=True)
         ]
         total = recipe.critic_weight * torch.stack(terms).mean()
@@ -294,9 +292,7 @@ class Translation:
         real = known if recipe.penalty_between == "known" else blurry
         count = min(len(real), len(fakes[-1]))
         draws = np.random.default_rng([self.seed, 5, number]).random(count, dtype=np.float32)
-        # The slope of a sum of scores is so many times steeper than that of their mean.
-        judge = (lambda seen: self.score(seen).flatten(1).mean(1)) if recipe.details else self.critic
-        penalty = gradient_penalty(judge, real[:count], fakes[-1][:count], torch.from_numpy(draws))
+        penalty = gradient_penalty(self.critic, real[:count], fakes[-1][:count], torch.from_numpy(draws))
         return total + recipe.penalty_weight * penalty
 
     def generator_losses(self, blurry: Tensor, pictures: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -304,12 +300,10 @@ class Translation:
         recipe = self.recipe
         self.critic.requires_grad_(False)
         try:
-            terms = [generator_adversarial(recipe.adversarial, self.score(picture)) for picture in pictures]
+            terms = [generator_adversarial(recipe.adversarial, self.critic(picture)) for picture in pictures]
         finally:
             self.critic.requires_grad_(True)
         losses = {"adversarial": torch.stack(terms).mean()}
-        if recipe.fidelity_weight:
-            losses["fidelity"] = recipe.fidelity_weight * (pictures[-1].float() - blurry).square().mean()
         if self.features and recipe.reconstruction_weight:
             wanted = at_scales(blurry, pictures)
             kept = [self.features.difference(*pair) for pair in zip(pictures, wanted, strict=True)]

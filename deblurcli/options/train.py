@@ -240,9 +240,9 @@ class Blur2BlurTraining(TrainOptions):
         "Network and device",
         least=8,
         most=128,
-        usual="16; 32 of other recipes",
+        usual="8; 32 of other recipes",
     )
-    blocks: int | None = _blocks("Residual blocks of a new translator.", 64, "2; 8 of other recipes")
+    blocks: int | None = _blocks("Residual blocks of a new translator.", 64, "1; 8 of other recipes")
     perceptual: str = weights(
         "auto", "Network whose features keep the content: auto (lpips-vgg where it is fetched), NAME or FILE.", "Method"
     )

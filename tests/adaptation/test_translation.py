@@ -143,7 +143,7 @@ def test_a_new_translator_of_ours_changes_nothing_and_those_of_others_are_drawn(
         torch.equal(one, pictures[..., ::step, ::step])
         for one, step in zip(ours.outputs(pictures), (4, 2, 1), strict=True)
     )
-    assert config == {"blocks": 2, "dropout": 0.0, "width": 16}
+    assert config == {"blocks": 1, "dropout": 0.0, "width": 8}
     drawn, _ = new_generator(RECIPES["paper"], 1, **TINY)
     kernels = torch.cat([p.flatten() for p in drawn.parameters() if p.ndim == 4])
     assert float(kernels.detach().std()) == pytest.approx(0.02, rel=0.05)

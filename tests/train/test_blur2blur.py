@@ -91,7 +91,7 @@ def test_a_stopped_run_resumes_to_the_same_weights_and_tells_what_it_did(footage
     assert loaded.card["data"] == "3 blurred and 2 sharp frames, unpaired"
     assert loaded.card["recipe"] == "ours" and loaded.card["known_blur"] == "synth"
     assert loaded.card["features"] == "plain-unet"
-    assert load_network(tmp_path / "whole" / "patch-critic.safetensors", role="critic").config == {"channels": 32}
+    assert load_network(tmp_path / "whole" / "patch-critic.safetensors", role="critic").config == {"channels": 16}
     with (tmp_path / "whole" / "log.csv").open() as log:
         first = next(iter(csv.DictReader(log)))
     # A new translator changes nothing.

@@ -1,0 +1,72 @@
+"""Noise of a camera: blocks come from where frames show nothing, and pairs with it come first."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deblurcli.adaptation.frame_noise import SIDE, NoiseBlocks
+from deblurcli.adaptation.translation import RECIPES, Translation, new_critic, new_generator
+from deblurcli.device import pick_device
+
+
+def frames() -> Tensor:
+    """Forty pieces with noise of 0.05, of which the first ten show nothing else; one more is too dark."""
+    generator = torch.Generator().manual_seed(0)
+    flat = 0.3 + 0.4 * torch.rand(40, 3, 1, 1, generator=generator).expand(40, 3, SIDE, SIDE)
+    cells = torch.rand(30, 3, 8, 8, generator=generator).repeat_interleave(8, 2).repeat_interleave(8, 3)
+    shown = torch.cat([flat[:10], cells, torch.zeros(1, 3, SIDE, SIDE)])
+    noise = 0.05 * torch.randn(shown.shape, generator=generator)
+    return torch.cat([shown[:40] + noise[:40], shown[40:]])
+
+
+def test_blocks_are_the_noise_of_smooth_pieces() -> None:
+    blocks = NoiseBlocks(frames()).blocks
+    assert blocks.shape == (8, 3, SIDE, SIDE)
+    assert abs(float(blocks.std()) - 0.05) < 0.001 and abs(float(blocks.mean())) < 1e-4
+    assert all(any(torch.allclose(block, found) for found in left(frames()[:10])) for block in blocks)
+
+
+def left(pieces: Tensor) -> list[Tensor]:
+    """Each piece without what the cells of 16 pixels are bright."""
+    cells = torch.nn.functional.avg_pool2d(pieces, 16)
+    smooth = torch.nn.functional.interpolate(cells, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
+    return list(pieces - smooth)
+
+
+def test_drawn_noise_is_put_together_from_blocks_and_depends_on_the_generator_alone() -> None:
+    blocks = NoiseBlocks(frames())
+    one, two = (blocks.draw(6, 100, np.random.default_rng(3)) for _ in range(2))
+    assert one.shape == (6, 3, 100, 100) and torch.equal(one, two)
+    assert not torch.equal(one, blocks.draw(6, 100, np.random.default_rng(4)))
+    strengths = one.flatten(1).std(1) / 0.05
+    assert 0.58 < float(strengths.min()) < float(strengths.max()) < 1.42
+
+
+def test_a_translator_that_learns_from_pairs_alone_removes_the_noise_of_known_blur() -> None:
+    """The blurred pictures are not looked at as long as there are the pairs alone."""
+    recipe, device = replace(RECIPES["ours"], alone=1.0), pick_device("cpu", "fp32")
+    generator, _ = new_generator(recipe, 1)
+    critic = new_critic(recipe, 1)
+    before = [p.clone() for p in critic.parameters()]
+    noise = NoiseBlocks(frames())
+    translation = Translation(generator, critic, recipe, None, device, noise=noise, rate=1e-3)
+    known = torch.full((2, 3, 64, 64), 0.5)
+    losses = [translation.step(torch.full_like(known, torch.nan), known, 0.3)["pairs"] for _ in range(60)]
+    assert sum(losses[-5:]) < 0.75 * sum(losses[:5])
+    assert all(torch.equal(one, other) for one, other in zip(before, critic.parameters(), strict=True))
+
+
+def test_pairs_have_ten_times_the_rate_and_then_the_critic_joins() -> None:
+    recipe, device = RECIPES["ours"], pick_device("cpu", "fp32")
+    generator, _ = new_generator(recipe, 1)
+    critic = new_critic(recipe, 1)
+    translation = Translation(generator, critic, recipe, None, device, noise=NoiseBlocks(frames()))
+    assert translation.pace(0.0) == 10 and translation.alone
+    assert translation.pace(recipe.alone) == 1 and not translation.alone
+    known = torch.full((1, 3, 128, 128), 0.5)
+    assert set(translation.step(known, known, 0.9)) == {"critic", "adversarial", "pairs"}
+    assert Translation(generator, critic, recipe, None, device).pace(0.0) == 1

@@ -1,8 +1,8 @@
 """What the commands do, for Python: every option of the command line is a keyword here, under the same name.
 
 Files: :func:`deblur_video`, :func:`deblur_image`, :func:`measure`, :func:`inspect`, :func:`make_pairs` (``deblur
-synth``) and :func:`train_network` (``deblur train``). Pictures in memory: :func:`load` and :func:`adapt`. Weights:
-:func:`pull_weights`, :func:`import_weights`.
+synth``) and :func:`train_network` (``deblur train``). Datasets: :func:`evaluate`. Pictures in memory: :func:`load` and
+:func:`adapt`. Weights: :func:`pull_weights`, :func:`import_weights`.
 
 All raise the errors of :mod:`deblurcli.errors`, each with its cure. A keyword that is None was not given: the method,
 the stage or the file decides. ``worker`` keeps networks from call to call (:class:`Worker`), and then ``device``,
@@ -26,6 +26,7 @@ from deblurcli.files import kept
 from deblurcli.jobs.arrays import Network, adapted
 from deblurcli.jobs.batch import files_read
 from deblurcli.jobs.doctor import findings
+from deblurcli.jobs.evaluate import EvaluateJob, methods_of
 from deblurcli.jobs.image import ImageJob
 from deblurcli.jobs.inspect import Inspection, InspectJob
 from deblurcli.jobs.measure import Measurement
@@ -35,6 +36,7 @@ from deblurcli.jobs.train import run, stage_options
 from deblurcli.jobs.video import VideoJob
 from deblurcli.methods import METHODS, method_options, prepared_for
 from deblurcli.options.compute import ComputeOptions
+from deblurcli.options.evaluate import EvaluateOptions
 from deblurcli.options.image import ImageOptions
 from deblurcli.options.metrics import MetricsOptions
 from deblurcli.options.survey import SurveyOptions
@@ -225,6 +227,47 @@ def measure(
     measurement = Measurement(_pick(MetricsOptions, locals()), reference is not None)
     paths = [None if path is None else Path(path) for path in (reference, reblur)]
     return measurement(Path(restored), paths[0], console, paths[1])
+
+
+def evaluate(
+    dataset: FilePath, destination: FilePath, layout: str, *, split: str = "test", sharp: FilePath | None = None,
+    network: FilePath | Sequence[FilePath] = ("default",), method: str | Sequence[str] = ("none",),
+    limit: int | None = None, convention: str | None = None, lpips: FilePath = "auto", niqe: bool = False,
+    steps: int | str | None = None, rate: float | None = None, adapt_per: str | None = None, seed: int | None = None,
+    patches: int | None = None, patch_size: int | None = None, batch: int | None = None, reblurring: str | None = None,
+    crop: int | None = None, identity: float | None = None, replay: float | None = None,
+    pseudo_sharp: str | None = None, initial: FilePath | None = None, guard: str | None = None, part: str | None = None,
+    weighting: str | None = None, critic: FilePath | None = None, real_sample: str | None = None,
+    cycle_weight: float | None = None, freeze_deblur_in_cycle: bool | None = None, dropout: bool | None = None,
+    reblur_rate: float | None = None, critic_rate: float | None = None, tta_frames: int | None = None,
+    tta_pixels: int | None = None, tta_reblur: FilePath | None = None, recipe: str | None = None,
+    reblur_weight: float | None = None, reblur_model: str | None = None, reblur_frames: int | None = None,
+    tau: str | float | None = None, reblur_gamma: str | float | None = None, flow: FilePath | None = None,
+    flow_rate: float | None = None, supervised: FilePath | None = None, supervised_share: float | None = None,
+    supervised_loss: str | None = None,
+    device: str = "auto", dtype: str = "auto", tile: str | int = "auto", offline: bool = False,
+    worker: Worker | None = None, console: Reporter | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Restore the videos of a dataset and measure the results beside the published figures, as ``deblur evaluate``.
+
+    Args:
+        dataset: its folder.
+        destination: a folder for the results and the state, with which the same call goes on.
+        layout, split: which pairs (:data:`deblurcli.datasets.layouts.LAYOUTS`), and which part of them.
+        network, method: one or several. The keywords from ``steps`` on count for the methods that have them.
+
+    Returns:
+        what ``scores.json`` holds: ``means`` (a row for each network and method), ``videos``, ``published``,
+        ``failures`` (a line for each video that could not be done) and the facts of the run.
+
+    Raises: as :func:`deblur_video`.
+    """
+    keywords = locals()
+    options = _pick(EvaluateOptions, keywords)
+    given = _given((entry.options for entry in METHODS.values()), keywords)
+    compute = _pick(ComputeOptions, keywords)
+    job = EvaluateJob(Path(dataset), Path(destination), options, methods_of(options.method, given), compute)
+    return job.run(worker or Worker(compute, console)).document()
 
 
 def inspect(

@@ -51,6 +51,7 @@ _WORKER = "deblurcli.restore.worker"
 LAZY: dict[str, set[str]] = {
     "cli/__init__.py": {"deblurcli.cli.app"},
     "cli/doctor.py": {"deblurcli.jobs.doctor"},
+    "cli/evaluate.py": {"deblurcli.jobs.evaluate", "deblurcli.restore.worker"},
     "cli/image.py": {"deblurcli.jobs.image", "deblurcli.restore.worker"},
     "cli/inspect.py": {"deblurcli.jobs.inspect", "deblurcli.reports.inspection", "deblurcli.restore.worker"},
     "cli/metrics.py": {"deblurcli.jobs.measure"},

@@ -36,6 +36,15 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("Every frame, for a spreadsheet", "deblur metrics out.mp4 sharp.mp4 --per-frame --format csv"),
         ("Without an original", "deblur metrics out.mp4"),
     ],
+    "deblur evaluate": [
+        ("What the default reaches on GoPro", "deblur evaluate GOPRO_Large/ --layout gopro -o gopro/"),
+        ("A quick look", "deblur evaluate REDS/ --layout reds -o reds/ --limit 5"),
+        (
+            "A network with and without adapting",
+            "deblur evaluate DVD/ --layout dvd -o dvd/ --network restormer --method none --method meta",
+        ),
+        ("Pairs of your own", "deblur evaluate blurred/ --layout pairs --sharp sharp/ -o mine/"),
+    ],
     "deblur inspect": [
         ("What is found in a video", "deblur inspect in.mp4"),
         ("The same as a picture", "deblur inspect in.mp4 -o report.png"),

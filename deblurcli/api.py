@@ -313,7 +313,8 @@ def make_pairs(
 
 
 def train_network(
-    stage: str, data: FilePath, out: FilePath, *, network: str | None = None, start: FilePath | None = None,
+    stage: str, data: FilePath | None, out: FilePath, *, pairs: FilePath | None = None, layout: str | None = None,
+    network: str | None = None, start: FilePath | None = None,
     minutes: float | None = None, iterations: int | None = None, batch: int | None = None,
     crops: tuple[int, ...] | None = None, rate: float | None = None, seed: int | None = None,
     save_every: float | None = None, ring: int | None = None,
@@ -333,7 +334,7 @@ def train_network(
 
     Args:
         stage: which network is trained, and how (:mod:`deblurcli.train.stages`).
-        data: a folder of sharp pictures.
+        data: a folder of sharp pictures; None with ``pairs`` of a ``layout``, see :func:`evaluate`.
         out: a folder for weights, state and log; a run that was interrupted goes on.
         minutes, iterations: the budget, one of the two; iterations make the run reproducible.
 
@@ -343,7 +344,7 @@ def train_network(
     Raises:
         UsageError, InputError, OutputError, WeightsError, DeviceError: see :mod:`deblurcli.errors`.
     """
-    keywords = locals() | {"data": Path(data), "out": Path(out)}
+    keywords = locals() | {"data": None if data is None else Path(data), "out": Path(out)}
     options = stage_options(stage, _given(STAGES.values(), keywords))
     return run(stage, options, _pick(ComputeOptions, keywords), console, f"deblurcli.train_network({stage!r}, ...)")
 

@@ -62,6 +62,7 @@ LAZY: dict[str, set[str]] = {
     "cli/weights.py": {f"deblurcli.weights.{name}" for name in ("describe", "pull", "registry", "store")},
     "media/reader.py": {"deblurcli.media.colour"},
     "train/material.py": {"deblurcli.train.folder"},
+    "train/recipe.py": {"deblurcli.train.recorded"},
     "train/stages/hybrid.py": {"deblurcli.train.blurred_clips"},
 }
 """Modules that import others of the package inside a function, and which. Each keeps `deblur --help` and completion

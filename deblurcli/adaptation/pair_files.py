@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -36,18 +37,23 @@ class Cache(Generic[Kept]):
 
     def __init__(self, room: int = CACHE_BYTES) -> None:
         self.room, self.bytes = room, 0
+        self._lock = Lock()
         self._held: OrderedDict[object, tuple[Kept, int]] = OrderedDict()
 
     def get(self, key: object, make: Callable[[], Kept], size: Callable[[Kept], int]) -> Kept:
         """What belongs to the key, made where it is not there. ``size``: its bytes."""
-        if key not in self._held:
-            made = make()
-            self._held[key] = made, size(made)
-            self.bytes += size(made)
-        self._held.move_to_end(key)
-        while self.bytes > self.room and len(self._held) > 1:
-            self.bytes -= self._held.popitem(last=False)[1][1]
-        return self._held[key][0]
+        with self._lock:
+            if key in self._held:
+                self._held.move_to_end(key)
+                return self._held[key][0]
+        made = make()  # several threads may, at the same time
+        with self._lock:
+            if key not in self._held:
+                self._held[key] = made, size(made)
+                self.bytes += size(made)
+            while self.bytes > self.room and len(self._held) > 1:
+                self.bytes -= self._held.popitem(last=False)[1][1]
+        return made
 
 
 class Pictures:
@@ -87,6 +93,7 @@ class Pairs:
         self.pairs, self.name = pairs, name
         self.pictures = Pictures()
         self.moments: Cache[list[Moment]] = Cache()
+        self._decoding = Lock()
         self.videos = sum(is_video(blurred) for blurred, _ in pairs)
         self.numbered = {place: blurred for blurred, _ in pairs if (place := _place(blurred)) is not None}
 
@@ -99,7 +106,8 @@ class Pairs:
         """A random piece of a random pair."""
         blurred, sharp = self.pairs[int(rng.integers(len(self.pairs)))]
         if is_video(blurred):
-            moments = self.moments.get((blurred, frames), lambda: self._moments(blurred, sharp, frames), _bytes)
+            with self._decoding:
+                moments = self.moments.get((blurred, frames), lambda: self._moments(blurred, sharp, frames), _bytes)
             near, middle = moments[int(rng.integers(len(moments)))]
         else:
             near, middle = [self.pictures(path) for path in self._around(blurred, frames)], self.pictures(sharp)

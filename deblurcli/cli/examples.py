@@ -40,8 +40,8 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("What the default reaches on GoPro", "deblur evaluate GOPRO_Large/ --layout gopro -o gopro/"),
         ("A quick look", "deblur evaluate REDS/ --layout reds -o reds/ --limit 5"),
         (
-            "A network with and without adapting",
-            "deblur evaluate DVD/ --layout dvd -o dvd/ --network restormer --method none --method meta",
+            "Another network, adapted to each video",
+            "deblur evaluate DVD/ --layout dvd -o out/ --network mprnet --method meta",
         ),
         ("Pairs of your own", "deblur evaluate blurred/ --layout pairs --sharp sharp/ -o mine/"),
     ],
@@ -58,6 +58,7 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
     "deblur train": [_HOUR, _LIKE],
     "deblur train deblur": [
         _HOUR,
+        ("On a dataset", "deblur train deblur --pairs GOPRO/ --layout gopro --out run/ --minutes 600"),
         ("Going on from weights", "deblur train deblur --data photos/ --out run/ --from nafnet-w32 --minutes 60"),
     ],
     "deblur train hybrid": [

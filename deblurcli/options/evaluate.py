@@ -20,7 +20,12 @@ CONVENTION_NAMES = ("package", "meta-transferring", "clean-images", "blur2blur",
 class DatasetOptions(Options):
     """Which pairs of a dataset are read."""
 
-    layout: str = option(help="Where blurred and sharp pictures lie.", panel="Result", choices=LAYOUT_NAMES)
+    layout: str = option(
+        help=f"Where blurred and sharp pictures lie: {', '.join(LAYOUT_NAMES)}.",
+        panel="Result",
+        metavar="NAME",
+        choices=LAYOUT_NAMES,
+    )
     split: str = option(
         "test", "The part of the dataset, as its authors parted it.", "Result", choices=("train", "val", "test", "all")
     )
@@ -44,8 +49,9 @@ class EvaluateOptions(DatasetOptions):
     )
     convention: str | None = option(
         None,
-        "Whose way of measuring: what is cut, aligned, and which SSIM.",
+        f"Whose way of measuring, what is cut, aligned, and which SSIM: {', '.join(CONVENTION_NAMES)}.",
         "Result",
+        metavar="NAME",
         choices=CONVENTION_NAMES,
         usual="the dataset's",
     )

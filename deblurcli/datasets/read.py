@@ -26,17 +26,18 @@ _WORDS = {word: rf"(?P<{word}>[^/]+)" for word in ("split", "clip", "frame")}
 
 
 class _Found(NamedTuple):
-    """A blurred picture that has the path of a layout."""
+    """A blurred picture that has the path of a layout. Texts: a dataset may have a hundred thousand of them."""
 
-    path: Path
-    sharp: Path
+    path: str
+    sharp: str
     """Where its partner should be, with the same suffix."""
-    clip: Path
+    clip: str
     """The folder that has the name of its clip."""
-    root: Path
+    root: str
     inside: str
     """Its path below ``root``."""
-    word: str | None
+    words: dict[str, str]
+    """What the words of the shape stand for."""
 
 
 def clips(top: Path, layout: str, split: str = "test", sharp: Path | None = None) -> Iterator[Clip]:
@@ -90,13 +91,14 @@ def _of_sides(top: Path, layout: Layout, sharp: Path | None) -> Iterator[Clip]:
 
 def _of_shapes(top: Path, layout: Layout, splits: tuple[str, ...], everything: bool) -> Iterator[Clip]:
     top = top.absolute()
-    for folder, pictures in groupby(_found(top, layout), key=lambda each: each.clip):
-        chosen = [
-            each
-            for each in pictures
-            if everything or part_of(layout, each.root, each.inside, folder.name, each.word, splits) in splits
-        ]
-        pairs = [(each.path, partner) for each in chosen if (partner := _partner(each))]
+    for text, pictures in groupby(_found(top, layout), key=lambda each: each.clip):
+        folder = Path(text)
+
+        def chosen(each: _Found, clip: str = folder.name) -> bool:
+            part = part_of(layout, Path(each.root), each.inside, clip, each.words.get("split"), splits)
+            return part in splits
+
+        pairs = [(Path(each.path), _partner(each)) for each in pictures if everything or chosen(each)]
         if pairs:
             name = folder.relative_to(top).as_posix() if top in folder.parents else folder.name
             yield Clip(name, tuple(_ordered(pairs)), layout.sizes_vary)
@@ -104,21 +106,12 @@ def _of_shapes(top: Path, layout: Layout, splits: tuple[str, ...], everything: b
 
 def _found(top: Path, layout: Layout) -> Iterator[_Found]:
     shapes = [(_pattern(blurred), sharp) for blurred, sharp in layout.shapes]
-    for path in _pictures(top):
-        text = path.with_suffix("").as_posix()
+    for text, suffix in _pictures(top):
         for pattern, sharp in shapes:
             if match := pattern.search(text):
-                words, start = match.groupdict(), match.start("shape")
-                partner = text[:start] + sharp.format(**words) + path.suffix
-                inside = path.as_posix()[start:]
-                yield _Found(
-                    path,
-                    Path(partner),
-                    Path(text[: match.end("clip")]),
-                    Path(text[:start] or "."),
-                    inside,
-                    words.get("split"),
-                )
+                words, start, end = match.groupdict(), match.start("shape"), match.end("clip")
+                partner = text[:start] + sharp.format(**words) + suffix
+                yield _Found(text + suffix, partner, text[:end], text[:start] or ".", text[start:] + suffix, words)
                 break
 
 
@@ -132,32 +125,37 @@ def _pattern(shape: str) -> re.Pattern[str]:
     return re.compile(rf"(?:^|/)(?P<shape>{pattern})$")
 
 
-def _pictures(top: Path) -> Iterator[Path]:
-    """The pictures in a folder and in those below it, sorted; each folder once, whatever links lead to it."""
+def _pictures(top: Path) -> Iterator[tuple[str, str]]:
+    """The pictures in a folder and in those below it, sorted: path without the suffix, and suffix.
+
+    Each folder is gone through once, whatever links lead to it.
+    """
     seen: set[tuple[int, int]] = set()
-    waiting = [top]
+    waiting = [top.as_posix()]
     while waiting:
         folder = waiting.pop()
-        state = folder.stat()
+        state = Path(folder).stat()
         if (state.st_dev, state.st_ino) in seen:
             continue
         seen.add((state.st_dev, state.st_ino))
         with os.scandir(folder) as entries:
             visible = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda e: e.name)
         for entry in visible:
-            if not entry.is_dir() and Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
-                yield Path(entry.path)
-        waiting += [Path(entry.path) for entry in reversed(visible) if entry.is_dir()]
+            stem, dot, suffix = entry.name.rpartition(".")
+            if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES and not entry.is_dir():
+                yield f"{folder.rstrip('/')}/{stem}", dot + suffix
+        waiting += [f"{folder.rstrip('/')}/{entry.name}" for entry in reversed(visible) if entry.is_dir()]
 
 
 def _partner(found: _Found) -> Path:
     """The sharp picture, whatever its suffix. Raises InputError where there is none."""
-    if found.sharp.is_file():
-        return found.sharp
+    sharp = Path(found.sharp)
+    if sharp.is_file():
+        return sharp
     for suffix in sorted(IMAGE_SUFFIXES):
-        if (other := found.sharp.with_suffix(suffix)).is_file():
+        if (other := sharp.with_suffix(suffix)).is_file():
             return other
-    raise InputError(f"{found.path} has no partner {found.sharp}", "add it, or take the blurred one away")
+    raise InputError(f"{found.path} has no partner {sharp}", "add it, or take the blurred one away")
 
 
 def _ordered(pairs: Iterable[Pair]) -> list[Pair]:
@@ -178,11 +176,11 @@ def _none(top: Path, layout: str, split: str) -> InputError:
 
 def _guess(top: Path) -> str | None:
     """The layout that the first pictures below a folder have."""
-    texts = [path.with_suffix("").as_posix() for path in islice(_pictures(top.absolute()), GUESSED_FILES)]
+    texts = [text for text, _ in islice(_pictures(top.absolute()), GUESSED_FILES)]
     for name, layout in LAYOUTS.items():
         if any(_pattern(blurred).search(text) for blurred, _ in layout.shapes for text in texts):
             return name
     for name, layout in LAYOUTS.items():
-        if any(part in layout.sides for text in texts for part in text[len(str(top)) :].split("/")[:-1]):
+        if any(part in layout.sides for text in texts for part in text[len(str(top.absolute())) :].split("/")[:-1]):
             return name
     return None

@@ -49,6 +49,7 @@ LIGHT_MODULES = (
 _WORKER = "deblurcli.restore.worker"
 LAZY: dict[str, set[str]] = {
     "cli/__init__.py": {"deblurcli.cli.app"},
+    "cli/compare.py": {"deblurcli.jobs.compare"},
     "cli/doctor.py": {"deblurcli.jobs.doctor"},
     "cli/image.py": {"deblurcli.jobs.image", "deblurcli.restore.worker"},
     "cli/inspect.py": {"deblurcli.jobs.inspect", "deblurcli.reports.inspection", "deblurcli.restore.worker"},

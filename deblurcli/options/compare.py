@@ -33,7 +33,9 @@ class CompareOptions(Options):
         least=0,
         usual="where the change is largest",
     )
-    labels: str = option("before,after", "What the two are called, with a comma between them.", "Result")
+    labels: str = option(
+        "before,after", "What the two are called, with a comma between them.", "Result", metavar="ONE,OTHER"
+    )
     overwrite: bool = option(False, "Replace an output that exists.", "Output")
 
     def __post_init__(self) -> None:

@@ -89,7 +89,8 @@
   function move(slide) {
     at = Number(slide.value);
     stage.style.setProperty("--at", at + "%");
-    slide.setAttribute("aria-valuetext", Math.round(at) + " % " + before + ", " + Math.round(100 - at) + " % " + after);
+    const share = Math.round(at);
+    slide.setAttribute("aria-valuetext", share + " % " + before + ", " + (100 - share) + " % " + after);
   }
 
   const choices = [["slider", "Slider"], ["side", "Side by side"], ["apart", "Difference"]];

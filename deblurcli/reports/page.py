@@ -27,8 +27,8 @@ PICTURE_BYTES = 2_000_000
 SIZES = ((1600, 92), (1600, 88), (1280, 86), (1280, 80), (960, 78), (800, 72), (640, 66), (480, 60), (320, 45))
 """Width of the key frames and JPEG quality, from the best on: the first that fits is taken."""
 MAX_WIDTH = SIZES[0][0]
-MAX_CROP = 360
-"""Pixels of a crop in the page; larger ones are shrunk."""
+MAX_CROP, CROPS_ACROSS = 360, 4
+"""Pixels of a crop in the page, and how many are as wide as a key frame, at least; larger ones are shrunk."""
 MAX_CROP_MOMENTS = 6
 """Key frames that crops are shown of."""
 MAX_POINTS = 1000
@@ -73,7 +73,7 @@ class Comparison:
     """NIQE of the key frames, of both versions; NaN where a frame is too small."""
     places: Sequence[Corner] = ()
     side: int = 0
-    """Of the crops."""
+    """Side of a crop in pixels."""
 
     def lines(self) -> list[str]:
         """What was found, for people."""
@@ -148,17 +148,15 @@ def _pictures(found: Comparison, frames: Sequence[KeyFrame]) -> dict[str, Any]:
     """Key frames and crops, encoded so that all of them together fit."""
     stride = math.ceil(len(frames) / MAX_CROP_MOMENTS)
     cropped = [index for index in range(0, len(frames), stride) if frames[index].crops]
-    for most, quality in SIZES:
-        size = within(*found.size, most)
-        whole = [_both(frame.pair.before, frame.pair.after, size, quality) for frame in frames]
-        side = (min(found.side, MAX_CROP),) * 2
-        pieces = [
-            [_both(*frames[index].crops[place], side, quality) for index in cropped]
-            for place in range(len(found.places))
-        ]
-        everything = [*whole, *(both for row in pieces for both in row)]
-        if sum(len(one) for both in everything for one in both) <= PICTURE_BYTES:
+    for rung in SIZES:
+        size = within(*found.size, rung[0])
+        side = (min(found.side, MAX_CROP, rung[0] // CROPS_ACROSS),) * 2
+        wanted = [(frame.pair.before, frame.pair.after, size) for frame in frames]
+        wanted += [(*frames[at].crops[place], side) for place in range(len(found.places)) for at in cropped]
+        if encoded := _within_bytes(wanted, rung[1], math.inf if rung == SIZES[-1] else PICTURE_BYTES):
             break
+    whole, rest = encoded[: len(frames)], encoded[len(frames) :]
+    pieces = [rest[at : at + len(cropped)] for at in range(0, len(rest), len(cropped) or 1)]
     named = [
         {"number": frame.number, "seconds": frame.pair.seconds} | _links(both)
         for frame, both in zip(frames, whole, strict=True)
@@ -170,8 +168,18 @@ def _pictures(found: Comparison, frames: Sequence[KeyFrame]) -> dict[str, Any]:
     return {"size": size, "frames": named, "crops": {"side": found.side, "places": places} if places else None}
 
 
-def _both(before: np.ndarray, after: np.ndarray, size: tuple[int, int], quality: int) -> tuple[bytes, bytes]:
-    return jpeg(resized(before, *size), quality), jpeg(resized(after, *size), quality)
+def _within_bytes(
+    wanted: Sequence[tuple[np.ndarray, np.ndarray, tuple[int, int]]], quality: int, most: float
+) -> list[tuple[bytes, bytes]]:
+    """Pairs of pictures as JPEGs of a size each; none where they would not fit."""
+    encoded: list[tuple[bytes, bytes]] = []
+    for before, after, size in wanted:
+        both = jpeg(resized(before, *size), quality), jpeg(resized(after, *size), quality)
+        most -= sum(map(len, both))
+        if most < 0:
+            return []
+        encoded.append(both)
+    return encoded
 
 
 def _links(both: tuple[bytes, bytes]) -> dict[str, str]:

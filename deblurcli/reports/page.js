@@ -126,9 +126,9 @@
         const words = "crop " + (index + 1) + (data.video ? ", " + moment(frame) : "");
         row.append(make("figure", {}, make("img", { src: piece.before, alt: before + ", " + words }),
           make("img", { src: piece.after, alt: after + ", " + words }),
-          make("figcaption", { text: data.video ? moment(frame) : before + " above, " + after + " below" })));
+          ...(data.video ? [make("figcaption", { text: moment(frame) })] : [])));
       }
-      const where = data.crops.side + " pixels wide, at " + place.x + ", " + place.y;
+      const where = data.crops.side + " pixels wide, at " + place.x + ", " + place.y + "; " + before + " above, " + after + " below";
       return [make("h3", { text: "Crop " + (index + 1) }), make("p", { class: "quiet", text: where }), row];
     });
     page.append(section("crops", "Where the change is largest", ...blocks.flat()));

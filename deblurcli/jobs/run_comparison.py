@@ -11,6 +11,7 @@ from deblurcli.errors import DeblurError
 from deblurcli.files import check_destination
 from deblurcli.jobs.compare import CompareJob
 from deblurcli.jobs.result import Result
+from deblurcli.media.probe import probe
 from deblurcli.options.compare import CompareOptions
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.video import VideoOptions
@@ -35,7 +36,8 @@ class RunComparison:
     def add(self, result: Result, console: Reporter) -> None:
         """Draw the comparison of a finished run, and say so in its result. The video stays if that fails."""
         options = {**asdict(self.options), "options": asdict(self.method), "compute": asdict(self.compute)}
-        run = run_facts(result.lines, result.differences, result.facts, options)
+        video = probe(self.source).video
+        run = run_facts(result.lines, result.differences, result.facts, options, (video.width, video.height))
         job = self._job(result.destination, run)
         try:
             job.make(console)

@@ -7,7 +7,7 @@
 
   /** An element: its attributes (class, text and listeners by name), and what is in it. */
   function make(tag, attributes = {}, ...children) {
-    const svg = ["svg", "path", "line", "text", "rect", "g", "title"].includes(tag);
+    const svg = ["svg", "path", "line", "text", "rect", "image"].includes(tag);
     const made = svg ? document.createElementNS(SVG, tag) : document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) {
       if (name === "text") made.textContent = value;
@@ -135,7 +135,7 @@
   }
 
   /* Charts. */
-  const COLOURS = ["var(--after)", "var(--before)", "#7a5bb5", "#3c8f5a", "#c0504d"];
+  const COLOURS = ["var(--after)", "var(--before)", "var(--third)", "var(--fourth)", "var(--fifth)"];
   const DASHES = ["", "7 4", "2 3", "10 3 2 3", "4 2"];
 
   function ticks(low, high) {
@@ -184,14 +184,14 @@
       one.x.forEach((x, at) => { if (one.y[at] !== null) path += (path ? "L" : "M") + toX(x).toFixed(1) + " " + toY(one.y[at]).toFixed(1); });
       one.colour = one.colour || COLOURS[index % COLOURS.length];
       one.dash = one.dash === undefined ? DASHES[index % DASHES.length] : one.dash;
-      svg.append(make("path", { d: path, stroke: one.colour, "stroke-dasharray": one.dash, "stroke-width": one.bold ? 3 : null }));
+      svg.append(make("path", { d: path, stroke: one.colour, "stroke-dasharray": one.dash, class: one.bold ? "bold" : null }));
     });
     const hover = make("line", { class: "hover", y1: top, y2: tall - bottom, visibility: "hidden" });
     svg.append(hover);
     const values = series.map(() => make("b"));
     const legend = make("div", { class: "legend" }, ...series.map((one, index) => {
-      const key = make("span", { class: "key" + (one.dash ? " dashed" : ""), "aria-hidden": "true" });
-      key.style.color = one.colour;
+      const line = { d: "M0 4H30", stroke: one.colour, "stroke-dasharray": one.dash, class: one.bold ? "bold" : null };
+      const key = make("svg", { viewBox: "0 0 30 8", "aria-hidden": "true" }, make("path", line));
       return make("span", {}, key, one.name + " ", values[index]);
     }));
     const readout = make("span", { class: "quiet" });
@@ -268,6 +268,7 @@
       if (one.patches.length) {
         const [width, height] = one.size;
         const map = make("svg", { class: "map", viewBox: "0 0 " + width + " " + height, role: "img", "aria-label": "Where the patches lie in the frame" },
+          ...(width === data.source[0] && height === data.source[1] ? [make("image", { href: data.frames[0].after, width, height })] : []),
           ...one.patches.map((patch) => make("rect", { x: patch.x, y: patch.y, width: one.side, height: one.side, class: patch.judges ? "judge" : null })));
         parts.push(make("h3", { text: "Patches" + several }),
           make("p", { class: "quiet", text: "The sharpest moment at each place. Solid ones are learnt from, dashed ones only judge." }),

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from deblurcli.adaptation.strata import BOUNDS
 from deblurcli.media.canvas import jpeg, resized, within
 from deblurcli.reports.scores import better_direction, finite, winner
 from deblurcli.reports.views import Corner, Pair
@@ -124,13 +125,18 @@ def page(found: Comparison, frames: Sequence[KeyFrame], run: dict[str, Any] | No
 
 
 def run_facts(
-    lines: Sequence[str], differences: Sequence[str], facts: dict[str, Any], options: dict[str, Any]
+    lines: Sequence[str],
+    differences: Sequence[str],
+    facts: dict[str, Any],
+    options: dict[str, Any],
+    size: tuple[int, int],
 ) -> dict[str, Any]:
     """What a page tells of a run: lines for people, adaptations to draw, and the record as it is.
 
     Args:
         facts: of its :class:`deblurcli.jobs.result.Result`.
         options: everything that was chosen.
+        size: width and height of the video as it is stored, which patches lie in.
     """
     adaptations = facts.get("adaptations", [])
     record = finite({"version": __version__, "options": options, **facts})
@@ -139,7 +145,7 @@ def run_facts(
     return {
         "lines": list(lines),
         "differences": list(differences),
-        "adaptations": [_adaptation(one) for one in adaptations[:MAX_ADAPTATIONS]],
+        "adaptations": [_adaptation(one, size) for one in adaptations[:MAX_ADAPTATIONS]],
         "record": record,
     }
 
@@ -223,7 +229,7 @@ def _scores(found: Comparison) -> list[dict[str, str]]:
     return rows
 
 
-def _adaptation(record: dict[str, Any]) -> dict[str, Any]:
+def _adaptation(record: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
     """What is drawn of one adaptation: curves over its steps, and its patches."""
     options = record.get("options", {})
     patches = [
@@ -231,8 +237,6 @@ def _adaptation(record: dict[str, Any]) -> dict[str, Any]:
         | {"judges": number >= options.get("patches", len(record["patches"]))}
         for number, patch in enumerate(record.get("patches", []))
     ]
-    side = record.get("patch_size", 0)
-    reach = [max((patch[key] for patch in patches), default=0) + side for key in ("x", "y")]
     losses = [
         {"name": name.removesuffix("_losses"), "x": list(range(1, len(values) + 1)), "y": _rounded(values)}
         for name, values in record.items()
@@ -243,8 +247,8 @@ def _adaptation(record: dict[str, Any]) -> dict[str, Any]:
         "best": record.get("best_step"),
         "losses": losses,
         "patches": patches,
-        "side": side,
-        "size": record.get("frame_size", reach),
+        "side": record.get("patch_size", 0),
+        "size": size,
     }
 
 
@@ -254,16 +258,23 @@ def _gains(looks: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return []
     whole: dict[str, Any] = {"name": "as judged", "x": [0], "y": [0.0], "bold": True}
     by_stratum: dict[str, dict[str, Any]] = {}
-    bounds = sorted({one["from_pixels"] for look in looks for one in look.get("strata", {}).get("pairs", [])})
     for look in looks:
         whole["x"].append(look["step"])
         whole["y"].append(look["gain"])
         for one in look.get("strata", {}).get("pairs", []):
-            name = f"blur from {one['from_pixels']:g} pixels" if len(bounds) > 1 else "all blur"
+            name = _stratum(one["from_pixels"])
             curve = by_stratum.setdefault(name, {"name": name, "x": [0], "y": [0.0]})
             curve["x"].append(look["step"])
             curve["y"].append(one["gain"])
     return [whole, *by_stratum.values()]
+
+
+def _stratum(low: float) -> str:
+    """What the pieces with blur of so many pixels, or more, are called."""
+    high = next(bound for bound in BOUNDS if bound > low)
+    if not low:
+        return f"blur below {high:g} pixels"
+    return f"blur above {low:g} pixels" if math.isinf(high) else f"blur of {low:g} to {high:g} pixels"
 
 
 def _rounded(values: Sequence[float]) -> list[float]:

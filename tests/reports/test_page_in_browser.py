@@ -156,8 +156,13 @@ def test_key_frames_and_ways_to_look_are_chosen(browser: Any) -> None:
 
 def test_the_run_is_told(browser: Any) -> None:
     text = browser.find_element("id", "page").text
-    assert "adapted: 20 steps" in text and "blur from 3 pixels" in text and "1 frames came out broken" in text
-    charts = browser.find_elements("css selector", ".chart svg")
+    assert (
+        "adapted: 20 steps" in text
+        and "blur of 3 to 8 pixels" in text
+        and "blur below 3 pixels" in text
+        and "1 frames came out broken" in text
+    )
+    charts = browser.find_elements("css selector", ".chart > svg")
     assert [chart.get_attribute("role") for chart in charts] == ["img"] * 3
     assert all(chart.get_attribute("aria-label") for chart in charts)
     assert len(browser.find_elements("css selector", ".map rect")) == 3

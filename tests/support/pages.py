@@ -25,4 +25,5 @@ RUN = run_facts(
     ["1 frames came out broken; the input frames were written instead"],
     {"method": "meta", "adaptations": [ADAPTATION], "frames": 12},
     {"method": "meta"},
+    (256, 144),
 )

@@ -285,6 +285,8 @@ def test_a_comparison_that_fails_leaves_the_video(
     assert deblur(*words, "--compare", "run.gif") == 2
     assert "--compare run.gif is not a name for a comparison" in capsys.readouterr().err
     assert deblur(*words, "--compare", "in.mkv", "--overwrite") == 2
+    assert deblur("video", "in.mkv", "out.mkv", "-o", "many/", "--compare", "run.html") == 2
+    assert "--compare with several videos; give one video" in capsys.readouterr().err
 
     def full(*_: Any) -> Any:
         raise OutputError("run.html cannot be written: no space left", "free space")

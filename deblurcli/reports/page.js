@@ -256,7 +256,7 @@
       const charts = [];
       if (one.gains.length) {
         charts.push(make("div", {}, make("h3", { text: "Gain while adapting" + several }),
-          make("p", { class: "quiet", text: "In dB over the network as it was, on pieces that it does not learn from, by how long their blur is. The best weights are kept." }),
+          make("p", { class: "quiet", text: "In dB over the network as it was, on pieces that it does not learn from, by how long their blur is. " + one.kept }),
           chart({ label: "Gain in dB over steps, by length of blur", unit: "dB", across: "steps", series: one.gains, marks: one.best ? [one.best] : [] })));
       }
       if (one.losses.length) {

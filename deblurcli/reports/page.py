@@ -245,11 +245,20 @@ def _adaptation(record: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]
     return {
         "gains": _gains(record.get("looks", [])),
         "best": record.get("best_step"),
+        "kept": _kept(record),
         "losses": losses,
         "patches": patches,
         "side": record.get("patch_size", 0),
         "size": size,
     }
+
+
+def _kept(record: dict[str, Any]) -> str:
+    """Which weights restored the video, in a sentence."""
+    if not record.get("kept"):
+        return "None of the weights was worth keeping: the unadapted network restored the video."
+    way = "those half-way to" if record.get("share", 1.0) < 1 else "those of"
+    return f"Of the weights, {way} step {record.get('best_step')} were kept: {record.get('gain', 0):+.2f} dB."
 
 
 def _gains(looks: list[dict[str, Any]]) -> list[dict[str, Any]]:

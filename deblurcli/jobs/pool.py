@@ -161,7 +161,7 @@ class _Member:
         if kind == "progress":
             if named:
                 console.event("progress", **what.record)
-        elif named or kind in ("warning", "error"):
+        elif named or console.verbose or kind in ("warning", "error"):
             name = self.task.job.source.name if self.task is not None and not named else ""
             text = what if name in what else f"{name}: {what}"
             {"note": console.note, "warning": console.warn, "error": console.error, "detail": console.detail}[kind](

@@ -106,7 +106,12 @@ class Account:
         """Take how a task has ended. ``parallel``: others are under way, so that what is said of it is one line."""
         self._ended[ended.task.number] = ended
         if ended.result is not None:
-            self._say_written(ended.result, ended.task, parallel)
+            try:
+                self._say_written(ended.result, ended.task, parallel)
+            except OutputError as error:  # nothing more goes to stdout, but the work does
+                if not self._planned.batch:
+                    raise
+                self._codes.append(self.console.failure(error))
         if ended.failure is not None:
             self._codes.append(ended.code)
             self.stopped |= ended.result is None and not self._keep_going

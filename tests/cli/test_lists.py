@@ -215,7 +215,16 @@ def test_report_and_list_replace_nothing_else(clips, jobs, capsys, words, said):
     assert Path("notes.txt").read_text() == "mine" and not jobs.calls
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_behind_stdout_stops_no_work(clips, jobs, monkeypatch, capsys):
+    def full(self, line):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("deblurcli.console.PlainLines.result", full)
+    monkeypatch.setattr("deblurcli.console.abandon_stdout", lambda: None)
+    assert run(["video", "a.mp4", "b.MOV", "-o", "out/", "--log", "text"]) == 5
+    assert written() == ["a.mp4", "b.MOV"] and capsys.readouterr().err.count("stdout cannot be written") == 2
+
+
 def test_a_full_disk_behind_the_report_stops_no_work(clips, jobs, monkeypatch, capsys):
     from deblurcli.files import LineFile
 

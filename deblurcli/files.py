@@ -165,10 +165,10 @@ def _is_torn(file: io.FileIO) -> bool:
 
 def discard_parts(destination: Path) -> None:
     """Remove what a process that was killed has left of an output. Never raises."""
-    stem = _stem(destination)
+    start = _hidden_name(destination, ".01234567.part").removesuffix("01234567.part")
     with contextlib.suppress(OSError):
         for path in destination.parent.iterdir():
-            if path.name.startswith(f".{stem}.") and _PART_TAIL.fullmatch(path.name[len(stem) + 1 :]):
+            if path.name.startswith(start) and re.fullmatch(r"[0-9a-f]{8}\.part", path.name[len(start) :]):
                 path.unlink(missing_ok=True)
 
 
@@ -277,10 +277,10 @@ def _check_inputs(destination: Path, inputs: Iterable[Path]) -> None:
 
 def _create_part(destination: Path) -> Part:
     """Create and open ``.NAME.<id>.part`` beside the output, its name cut to fit 255 bytes. Raises OutputError."""
-    stem = _stem(destination)
     for _ in range(100):
+        name = _hidden_name(destination, f".{secrets.token_hex(4)}.part")
         try:
-            return Part(str(destination.with_name(f".{stem}.{secrets.token_hex(4)}.part")), "x+")
+            return Part(str(destination.with_name(name)), "x+")
         except FileExistsError:
             continue
         except OSError as error:
@@ -289,15 +289,12 @@ def _create_part(destination: Path) -> Part:
     raise OutputError(f"{destination.parent} holds too many .part files", "remove them")
 
 
-_PART_TAIL = re.compile(r"\.[0-9a-f]{8}\.part")
-
-
-def _stem(destination: Path) -> str:
-    """The name of an output, cut so that its unfinished file's name fits 255 bytes."""
-    whole = os.fsencode(destination.name)
-    name = whole[: 255 - len("..01234567.part")]
+def _hidden_name(destination: Path, tail: str) -> str:
+    """``.NAME`` and a tail for what belongs to an output while it is made, cut to fit 255 bytes."""
+    name = os.fsencode(destination.name)[: 255 - 1 - len(tail)]
     # A cut in the middle of a character must not leave an invalid name.
-    return os.fsdecode(name) if len(name) == len(whole) else name.decode(errors="ignore")
+    stem = os.fsdecode(name) if len(name) == len(os.fsencode(destination.name)) else name.decode(errors="ignore")
+    return f".{stem}{tail}"
 
 
 def _sync(folder: Path) -> None:

@@ -17,12 +17,14 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("Without adapting, faster", "deblur video in.mp4 -o out.mp4 --method none"),
         ("With a page to look at", "deblur video in.mp4 -o out.mp4 --compare run.html"),
         ("All videos of a folder, going on where an earlier run ended", "deblur video clips/ -o out/ --skip-existing"),
+        ("What an earlier run could not do", "deblur video --files-from failed.txt -o out/ --failed failed.txt"),
     ],
     "deblur image": [
         ("One picture", "deblur image photo.jpg -o sharp.png"),
         ("The same, sharpened by test-time adaptation", "deblur image photo.jpg -o sharp.png --tta-steps 5"),
         ("Many", "deblur image photos/*.jpg -o out/"),
         ("A folder and all folders in it", "deblur image photos/ -o out/ --recursive"),
+        ("By four processes", "deblur image photos/ -o out/ --workers 4 --report report.jsonl"),
     ],
     "deblur weights": [
         ("What there is", "deblur weights list"),

@@ -254,11 +254,12 @@ def _adaptation(record: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]
 
 
 def _kept(record: dict[str, Any]) -> str:
-    """Which weights restored the video, in a sentence."""
+    """Which weights restored the video, in a sentence; empty where there was no guard."""
+    if not record.get("looks"):
+        return ""
     if not record.get("kept"):
         return "None of the weights was worth keeping: the unadapted network restored the video."
-    way = "those half-way to" if record.get("share", 1.0) < 1 else "those of"
-    return f"Of the weights, {way} step {record.get('best_step')} were kept: {record.get('gain', 0):+.2f} dB."
+    return f"The weights half-way to those of step {record['best_step']} were kept: {record['gain']:+.2f} dB."
 
 
 def _gains(looks: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -162,7 +162,7 @@ def test_the_run_is_told(browser: Any) -> None:
         and "blur below 3 pixels" in text
         and "1 frames came out broken" in text
     )
-    assert "those half-way to step 20 were kept: +0.15 dB" in text
+    assert "The weights half-way to those of step 20 were kept: +0.15 dB" in text
     charts = browser.find_elements("css selector", ".chart > svg")
     assert [chart.get_attribute("role") for chart in charts] == ["img"] * 3
     assert all(chart.get_attribute("aria-label") for chart in charts)

@@ -17,7 +17,6 @@ ADAPTATION = {
     "looks": [{"step": 10, "gain": 0.1, "strata": STRATA[0]}, {"step": 20, "gain": 0.2, "strata": STRATA[1]}],
     "best_step": 20,
     "gain": 0.15,
-    "share": 0.5,
     "patches": [{"y": y, "x": 8, "frame": y, "score": 25.1, "contrast": 3.2} for y in (0, 4, 9)],
     "patch_size": 64,
     "options": {"patches": 2},

@@ -124,13 +124,13 @@ def trial(
         "expected": None,
         "unguarded": None,
         "seconds": seconds,
-        "facts": {name: facts[name] for name in ("gain", "share", "looks", "strata", "flow")},
+        "facts": {name: facts[name] for name in ("gain", "looks", "strata", "flow")},
     }
     if Watched.seen is not None:
         seen = Watched.seen
         ended = seen.network
-        ended.load_state_dict(seen.weights if seen.best > 0 else seen.latest)
-        result["expected"] = expected + (seen.best if seen.best > 0 else seen.looks[-1][1])
+        ended.load_state_dict(seen.weights)
+        result["expected"] = expected + seen.best
         last = outcomes[-1].kept
         result["unguarded"] = result["gain"] if last else psnr(network, ended, blurred, sharp) - before
     return result

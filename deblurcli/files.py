@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterable, Iterator, Sequence
@@ -117,6 +118,60 @@ class OutputFile:
         return OutputError(found, "free space or choose another folder")
 
 
+class LineFile:
+    """A file that gets one line after the other, each with one call of the system, so that a kill leaves whole lines
+    and several processes can share it. What it holds already stays.
+
+    Raises:
+        UsageError: it is an input.
+        OutputError: it cannot be made or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        check_destination(path, overwrite=True)
+        self.path = path
+        try:
+            self._file = Part(str(path), "a+")
+            self._torn = _is_torn(self._file)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def add(self, line: str) -> None:
+        """Add a line. Raises OutputError."""
+        try:
+            self._file.write(("\n" * self._torn + line + "\n").encode("utf-8", "surrogateescape"))
+        except OSError as error:
+            self._torn = True
+            raise self._failed(error) from error
+        self._torn = False
+
+    def close(self) -> None:
+        """Bring it to the disk. Never raises."""
+        with contextlib.suppress(OSError):
+            os.fsync(self._file.fileno())
+        self._file.close()
+
+    def _failed(self, error: OSError) -> OutputError:
+        return OutputError(f"{self.path} cannot be written: {reason(error)}", "free space or choose another folder")
+
+
+def _is_torn(file: io.FileIO) -> bool:
+    """Whether a file ends within a line, as a kill of the system may leave it."""
+    if not file.seek(0, os.SEEK_END):
+        return False
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) != b"\n"
+
+
+def discard_parts(destination: Path) -> None:
+    """Remove what a process that was killed has left of an output. Never raises."""
+    start = _hidden_name(destination, ".01234567.part").removesuffix("01234567.part")
+    with contextlib.suppress(OSError):
+        for path in destination.parent.iterdir():
+            if path.name.startswith(start) and re.fullmatch(r"[0-9a-f]{8}\.part", path.name[len(start) :]):
+                path.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def output_files(
     destinations: Sequence[Path], *, inputs: Iterable[Path] = (), overwrite: bool = False
@@ -223,18 +278,23 @@ def _check_inputs(destination: Path, inputs: Iterable[Path]) -> None:
 def _create_part(destination: Path) -> Part:
     """Create and open ``.NAME.<id>.part`` beside the output, its name cut to fit 255 bytes. Raises OutputError."""
     for _ in range(100):
-        tail = f".{secrets.token_hex(4)}.part"
-        name = os.fsencode(destination.name)[: 255 - 1 - len(tail)]
-        # A cut in the middle of a character must not leave an invalid name.
-        stem = os.fsdecode(name) if len(name) == len(os.fsencode(destination.name)) else name.decode(errors="ignore")
+        name = _hidden_name(destination, f".{secrets.token_hex(4)}.part")
         try:
-            return Part(str(destination.with_name(f".{stem}{tail}")), "x+")
+            return Part(str(destination.with_name(name)), "x+")
         except FileExistsError:
             continue
         except OSError as error:
             found = f"{destination.name} cannot be created in {destination.parent}: {reason(error)}"
             raise OutputError(found, "choose another folder or name") from error
     raise OutputError(f"{destination.parent} holds too many .part files", "remove them")
+
+
+def _hidden_name(destination: Path, tail: str) -> str:
+    """``.NAME`` and a tail for what belongs to an output while it is made, cut to fit 255 bytes."""
+    name = os.fsencode(destination.name)[: 255 - 1 - len(tail)]
+    # A cut in the middle of a character must not leave an invalid name.
+    stem = os.fsdecode(name) if len(name) == len(os.fsencode(destination.name)) else name.decode(errors="ignore")
+    return f".{stem}{tail}"
 
 
 def _sync(folder: Path) -> None:

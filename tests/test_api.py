@@ -17,6 +17,7 @@ import deblurcli
 from deblurcli import api
 from deblurcli.cli.video import Together
 from deblurcli.methods import METHODS
+from deblurcli.options.compare import CompareOptions
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.evaluate import EvaluateOptions
 from deblurcli.options.image import ImageOptions
@@ -47,6 +48,7 @@ def names(*kinds: Any) -> set[str]:
         (api.load, names(ComputeOptions) | {"network"}),
         (api.measure, names(MetricsOptions)),
         (api.evaluate, names(EvaluateOptions, ComputeOptions, *METHOD_OPTIONS)),
+        (api.compare, names(CompareOptions) | {"before", "after"}),
         (api.inspect, names(SurveyOptions) | {"overwrite", "device"}),
         (api.make_pairs, names(SynthOptions)),
         (api.train_network, names(*STAGES.values()) | {"device", "dtype", "offline"}),
@@ -65,6 +67,7 @@ def test_keywords_are_the_options(function: Any, options: set[str]) -> None:
         (api.deblur_image, [ImageOptions, ComputeOptions]),
         (api.measure, [MetricsOptions]),
         (api.evaluate, [EvaluateOptions, ComputeOptions]),
+        (api.compare, [CompareOptions]),
         (api.inspect, [SurveyOptions]),
         (api.make_pairs, [SynthOptions]),
     ],

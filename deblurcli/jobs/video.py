@@ -16,6 +16,7 @@ from deblurcli.errors import InputError, UsageError
 from deblurcli.files import OutputFile, check_destination
 from deblurcli.jobs.residual import exposure_before
 from deblurcli.jobs.result import Result
+from deblurcli.jobs.run_comparison import RunComparison
 from deblurcli.media.footage import Footage, VideoFootage, shots
 from deblurcli.media.images import encoded
 from deblurcli.media.reader import VideoReader
@@ -69,6 +70,10 @@ class VideoJob:
             self._require_savable(options.save_adapted)
         if options.save_residual is not None:
             self._require_drawable(options.save_residual)
+        comparison = None
+        if options.compare is not None:
+            comparison = RunComparison(self.source, options, self.method, self.compute)
+            comparison.require_drawable()
         network = worker.place(options.network, "video", "deblur")
         outcomes: list[Outcome] = []
         with ExitStack() as open_files:
@@ -116,6 +121,8 @@ class VideoJob:
         if residual is not None:
             result.lines.append(f"residual: {residual.line()}")
             result.facts["residual"] = residual.facts()
+        if comparison is not None:
+            comparison.add(result, console)
         return result
 
     def _require_savable(self, path: Path) -> None:

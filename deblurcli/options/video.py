@@ -32,6 +32,12 @@ class VideoOptions(OutputOptions):
     save_residual: Path | None = option(
         None, "Draw where the restored video fails to explain its input (.png), and tell how well it does.", "Output"
     )
+    compare: Path | None = option(
+        None,
+        "Also show what changed, as deblur compare does: a page (.html), which tells how it was made, too, a video"
+        " (.mp4) or a picture (.png).",
+        "Output",
+    )
     codec: str | None = option(
         None, "Encoder.", "Output", metavar="ENCODER", complete=ENCODERS, usual="the input's codec"
     )

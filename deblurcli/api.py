@@ -1,8 +1,8 @@
 """What the commands do, for Python: every option of the command line is a keyword here, under the same name.
 
 Files: :func:`deblur_video`, :func:`deblur_image`, :func:`measure`, :func:`compare`, :func:`inspect`, :func:`make_pairs`
-(``deblur synth``) and :func:`train_network` (``deblur train``). Pictures in memory: :func:`load` and :func:`adapt`.
-Weights: :func:`pull_weights`, :func:`import_weights`.
+(``deblur synth``) and :func:`train_network` (``deblur train``). Datasets: :func:`evaluate`. Pictures in memory:
+:func:`load` and :func:`adapt`. Weights: :func:`pull_weights`, :func:`import_weights`.
 
 All raise the errors of :mod:`deblurcli.errors`, each with its cure. A keyword that is None was not given: the method,
 the stage or the file decides. ``worker`` keeps networks from call to call (:class:`Worker`), and then ``device``,
@@ -27,6 +27,7 @@ from deblurcli.jobs.arrays import Network, adapted
 from deblurcli.jobs.batch import files_read
 from deblurcli.jobs.compare import CompareJob
 from deblurcli.jobs.doctor import findings
+from deblurcli.jobs.evaluate import EvaluateJob, methods_of
 from deblurcli.jobs.image import ImageJob
 from deblurcli.jobs.inspect import Inspection, InspectJob
 from deblurcli.jobs.measure import Measurement
@@ -37,6 +38,7 @@ from deblurcli.jobs.video import VideoJob
 from deblurcli.methods import METHODS, method_options, prepared_for
 from deblurcli.options.compare import CompareOptions
 from deblurcli.options.compute import ComputeOptions
+from deblurcli.options.evaluate import EvaluateOptions
 from deblurcli.options.image import ImageOptions
 from deblurcli.options.metrics import MetricsOptions
 from deblurcli.options.survey import SurveyOptions
@@ -234,6 +236,39 @@ def measure(
     return measurement(Path(restored), paths[0], console, *paths[1:])
 
 
+def evaluate(
+    dataset: FilePath, destination: FilePath, layout: str, *, split: str = "test", sharp: FilePath | None = None,
+    network: FilePath | Sequence[FilePath] = ("default",), method: str | Sequence[str] = ("none",),
+    limit: int | None = None, convention: str | None = None, lpips: FilePath = "auto", niqe: bool = False,
+    steps: int | str | None = None, rate: float | None = None, adapt_per: str | None = None, seed: int | None = None,
+    patches: int | None = None, patch_size: int | None = None, batch: int | None = None, reblurring: str | None = None,
+    crop: int | None = None, identity: float | None = None, replay: float | None = None,
+    pseudo_sharp: str | None = None, initial: FilePath | None = None, guard: str | None = None, part: str | None = None,
+    weighting: str | None = None, critic: FilePath | None = None, real_sample: str | None = None,
+    cycle_weight: float | None = None, freeze_deblur_in_cycle: bool | None = None, dropout: bool | None = None,
+    reblur_rate: float | None = None, critic_rate: float | None = None, tta_frames: int | None = None,
+    tta_pixels: int | None = None, tta_reblur: FilePath | None = None, recipe: str | None = None,
+    reblur_weight: float | None = None, reblur_model: str | None = None, reblur_frames: int | None = None,
+    tau: str | float | None = None, reblur_gamma: str | float | None = None, flow: FilePath | None = None,
+    flow_rate: float | None = None, supervised: FilePath | None = None, supervised_share: float | None = None,
+    supervised_loss: str | None = None,
+    device: str = "auto", dtype: str = "auto", tile: str | int = "auto", offline: bool = False,
+    worker: Worker | None = None, console: Reporter | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Restore the videos of a dataset and measure the results beside the published figures: ``deblur evaluate``.
+
+    ``destination`` is a folder for results and state, with which the same call goes on. The keywords from ``steps`` on
+    count for the methods that have them. Raises as :func:`deblur_video`.
+
+    Returns: what ``scores.json`` holds, with ``means``, ``videos``, ``published`` and ``failures``.
+    """
+    keywords = locals()
+    options, compute = _pick(EvaluateOptions, keywords), _pick(ComputeOptions, keywords)
+    methods = methods_of(options.method, _given((entry.options for entry in METHODS.values()), keywords))
+    job = EvaluateJob(Path(dataset), Path(destination), options, methods, compute)
+    return job.run(worker or Worker(compute, console)).document()
+
+
 def inspect(
     source: FilePath, destination: FilePath | None = None, *, patches: int = SurveyOptions.patches,
     patch_size: int = SurveyOptions.patch_size, seed: int = SurveyOptions.seed,
@@ -295,7 +330,8 @@ def make_pairs(
 
 
 def train_network(
-    stage: str, data: FilePath, out: FilePath, *, network: str | None = None, start: FilePath | None = None,
+    stage: str, data: FilePath | None, out: FilePath, *, pairs: FilePath | None = None, layout: str | None = None,
+    network: str | None = None, start: FilePath | None = None,
     minutes: float | None = None, iterations: int | None = None, batch: int | None = None,
     crops: tuple[int, ...] | None = None, rate: float | None = None, seed: int | None = None,
     save_every: float | None = None, ring: int | None = None,
@@ -315,7 +351,7 @@ def train_network(
 
     Args:
         stage: which network is trained, and how (:mod:`deblurcli.train.stages`).
-        data: a folder of sharp pictures.
+        data: a folder of sharp pictures; None with ``pairs`` of a ``layout``, see :func:`evaluate`.
         out: a folder for weights, state and log; a run that was interrupted goes on.
         minutes, iterations: the budget, one of the two; iterations make the run reproducible.
 
@@ -325,7 +361,7 @@ def train_network(
     Raises:
         UsageError, InputError, OutputError, WeightsError, DeviceError: see :mod:`deblurcli.errors`.
     """
-    keywords = locals() | {"data": Path(data), "out": Path(out)}
+    keywords = locals() | {"data": None if data is None else Path(data), "out": Path(out)}
     options = stage_options(stage, _given(STAGES.values(), keywords))
     return run(stage, options, _pick(ComputeOptions, keywords), console, f"deblurcli.train_network({stage!r}, ...)")
 

@@ -30,7 +30,8 @@ RINGS = [
     {"methods", "train", "reports"},
     {"adaptation"},
     {"restore"},
-    {"media", "weights", "datasets"},
+    {"datasets"},
+    {"media", "weights"},
     {"synth", "metrics", "losses", "device"},
     {"networks"},
     {"options", "console", "files"},
@@ -52,6 +53,7 @@ LAZY: dict[str, set[str]] = {
     "cli/batch.py": {"deblurcli.device", "deblurcli.jobs.pool", "deblurcli.restore.worker"},
     "cli/compare.py": {"deblurcli.jobs.compare"},
     "cli/doctor.py": {"deblurcli.jobs.doctor"},
+    "cli/evaluate.py": {"deblurcli.jobs.evaluate", "deblurcli.restore.worker"},
     "cli/image.py": {"deblurcli.jobs.image"},
     "cli/inspect.py": {"deblurcli.jobs.inspect", "deblurcli.reports.inspection", "deblurcli.restore.worker"},
     "cli/metrics.py": {"deblurcli.jobs.measure"},
@@ -63,6 +65,7 @@ LAZY: dict[str, set[str]] = {
     "jobs/pool.py": {"deblurcli.restore.worker"},
     "media/reader.py": {"deblurcli.media.colour"},
     "train/material.py": {"deblurcli.train.folder"},
+    "train/recipe.py": {"deblurcli.train.recorded"},
     "train/stages/hybrid.py": {"deblurcli.train.blurred_clips"},
 }
 """Modules that import others of the package inside a function, and which. Each keeps `deblur --help` and completion

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from deblurcli.cli import compare, doctor, image, inspect, metrics, synth, train, video, weights
+from deblurcli.cli import compare, doctor, evaluate, image, inspect, metrics, synth, train, video, weights
 from deblurcli.cli.pages import Pages
 from deblurcli.cli.parameters import Command, command, with_fields
 from deblurcli.cli.session import Session
@@ -49,6 +49,7 @@ COMMANDS: dict[str, Command] = {
     "image": image.image,
     "compare": compare.compare,
     "metrics": metrics.metrics,
+    "evaluate": evaluate.evaluate,
     "inspect": inspect.inspect,
     "synth": synth.synth,
     "doctor": doctor.doctor,

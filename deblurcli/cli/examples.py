@@ -47,6 +47,15 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("Without an original", "deblur metrics out.mp4"),
         ("Whether it became better", "deblur metrics out.mp4 --before in.mp4"),
     ],
+    "deblur evaluate": [
+        ("What the default reaches on GoPro", "deblur evaluate GOPRO_Large/ --layout gopro -o gopro/"),
+        ("A quick look", "deblur evaluate REDS/ --layout reds -o reds/ --limit 5"),
+        (
+            "Another network, adapted to each video",
+            "deblur evaluate DVD/ --layout dvd -o out/ --network mprnet --method meta",
+        ),
+        ("Pairs of your own", "deblur evaluate blurred/ --layout pairs --sharp sharp/ -o mine/"),
+    ],
     "deblur inspect": [
         ("What is found in a video", "deblur inspect in.mp4"),
         ("The same as a picture", "deblur inspect in.mp4 -o report.png"),
@@ -60,6 +69,7 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
     "deblur train": [_HOUR, _LIKE],
     "deblur train deblur": [
         _HOUR,
+        ("On a dataset", "deblur train deblur --pairs GOPRO/ --layout gopro --out run/ --minutes 600"),
         ("Going on from weights", "deblur train deblur --data photos/ --out run/ --from nafnet-w32 --minutes 60"),
     ],
     "deblur train hybrid": [

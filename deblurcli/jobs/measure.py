@@ -40,7 +40,7 @@ class Measurement:
         self.exposure = (
             None if options.tau is None else Exposure(options.tau, options.reblur_gamma or Exposure.exponent)
         )
-        self.measures = _measures(options, compare)
+        self.measures = measures_of(options, compare)
 
     def __call__(
         self,
@@ -90,7 +90,12 @@ class Measurement:
         return scores | ({"per_frame": rows} if self.per_frame else {}) | ({"damage": damage} if damage else {})
 
 
-def _measures(options: MetricsOptions, compare: bool) -> list[Measure]:
+def measures_of(options: MetricsOptions, compare: bool) -> list[Measure]:
+    """The measures that were asked for. Raises as :class:`Measurement`, for all but a file.
+
+    Args:
+        compare: whether pictures are compared with references.
+    """
     measures: list[Measure] = []
     if compare:
         measures.append(_aligned if options.align else _fidelity(options.ssim_mode))

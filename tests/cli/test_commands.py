@@ -21,6 +21,7 @@ from deblurcli.errors import EXIT_CODES, RETRY
 from deblurcli.methods import METHODS
 from deblurcli.options.batch import BatchOptions
 from deblurcli.options.compute import ComputeOptions
+from deblurcli.options.evaluate import EvaluateOptions
 from deblurcli.options.image import ImageOptions
 from deblurcli.options.meta import MetaOptions
 from deblurcli.options.option import PANELS
@@ -30,7 +31,7 @@ from deblurcli.options.tta import TtaOptions
 from deblurcli.options.video import VideoOptions
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ["video", "image", "weights", "compare", "metrics", "inspect", "synth", "train", "doctor"]
+COMMANDS = ["video", "image", "weights", "compare", "metrics", "evaluate", "inspect", "synth", "train", "doctor"]
 
 
 def raising(error):
@@ -50,6 +51,7 @@ OF_METHODS = [entry.options for entry in METHODS.values()]
     [
         ("video", (VideoOptions, Together, *OF_METHODS, ComputeOptions, BatchOptions), set()),
         ("image", (ImageOptions, TtaOptions, ComputeOptions, BatchOptions), {"steps", "tta_frames", "adapt_per"}),
+        ("evaluate", (EvaluateOptions, *OF_METHODS, ComputeOptions), set()),
         ("synth", (SynthOptions,), set()),
         *((f"train {stage}", (kind, ComputeOptions), {"tile"}) for stage, kind in STAGES.items()),
     ],
@@ -57,7 +59,9 @@ OF_METHODS = [entry.options for entry in METHODS.values()]
 def test_options_are_the_fields(name, kinds, without):
     ours, fields = options_of_command(name), fields_of(*kinds)
     assert set(ours) == set(fields) - without
-    unless_given = {field for kind in OF_METHODS for field in fields_of(kind)} if name in ("video", "image") else set()
+    unless_given = (
+        {field for kind in OF_METHODS for field in fields_of(kind)} if name in ("video", "image", "evaluate") else set()
+    )
     for key, param in ours.items():
         flag = "--" + {"start": "from", "reblur_start": "reblur-from"}.get(key, key).replace("_", "-")
         assert flag in param.opts

@@ -14,7 +14,7 @@ import torch
 from deblurcli.adaptation.outcome import Outcome, Prepared
 from deblurcli.adaptation.residual import Residual
 from deblurcli.adaptation.update import OUT_OF_MEMORY
-from deblurcli.errors import InputError, UsageError
+from deblurcli.errors import InputError, OutputError, UsageError
 from deblurcli.files import OutputFile, check_destination
 from deblurcli.jobs.journal import Journal, identity
 from deblurcli.jobs.residual import exposure_before
@@ -26,7 +26,7 @@ from deblurcli.media.reader import VideoReader
 from deblurcli.media.writer import VideoWriter
 from deblurcli.methods import prepare, prepared_for, require_together
 from deblurcli.options.compute import ComputeOptions
-from deblurcli.options.option import spelling, weights_files
+from deblurcli.options.option import WEIGHTS, spelling
 from deblurcli.options.video import VideoOptions
 from deblurcli.reports.residual_map import coloured
 from deblurcli.restore.pipeline import Restoration, restore_video
@@ -46,6 +46,7 @@ class _Done:
     network: Placed
     worker: Worker
     journal: Journal
+    writer: VideoWriter
     before: int
     """Frames that an earlier run restored."""
     outcomes: list[Outcome] = field(default_factory=list)
@@ -117,9 +118,10 @@ class VideoJob:
                 console.warn(f"{self.source.name}: {line}")
             console.note(f"{self.source.name}: {writer.require_room()}")
             before = writer.frames
-            progress = _Done(network, worker, journal, before)
+            progress = _Done(network, worker, journal, writer, before)
             if journal.found:
-                console.note(f"{self.source.name}: going on behind frame {before}, where a run was interrupted")
+                stopped = f"behind frame {before}" if before else "with what it had adapted"
+                console.note(f"{self.source.name}: a run was interrupted; going on {stopped}")
             if writer.damaged:
                 console.warn(f"{self.source.name}: damaged segments are left out, their frames restored again")
             residual = None
@@ -197,7 +199,10 @@ class VideoJob:
                     prepared = worker.shared(self._group(), lambda: self._prepared_together(network, worker))
                 else:
                     prepared = prepare(network, [span], self.method, worker)
-                done.journal.keep(number, span.first, prepared, network)
+                try:
+                    done.journal.keep(number, span.first, prepared, network)
+                except OutputError as error:
+                    raise done.writer.failed(error) from error
             if prepared.outcome is not None:
                 done.outcomes.append(prepared.outcome)
             done.latest = prepared
@@ -215,12 +220,12 @@ class VideoJob:
         }
         for owner in (options, self.method):
             for each in fields(owner):
-                if each.name not in WITHOUT_INFLUENCE:
-                    value = getattr(owner, each.name)
-                    made_of[spelling(each.name, each.metadata["option"])] = "usual" if value is None else str(value)
-            for path in weights_files(owner):
-                if path.is_file():
-                    made_of[str(path)] = identity(path)
+                about, value = each.metadata["option"], getattr(owner, each.name)
+                if each.name in WITHOUT_INFLUENCE:
+                    continue
+                if about.complete == WEIGHTS and value is not None and Path(value).is_file():
+                    value = identity(Path(value))
+                made_of[spelling(each.name, about)] = "usual" if value is None else str(value)
         if self.together:
             made_of["videos adapted to together"] = ", ".join(map(str, self.together))
         resume = options.resume
@@ -284,9 +289,9 @@ def tell_outcome(result: Result, outcome: Outcome) -> None:
 def _tell_run(result: Result, done: Restoration, before: int, reader: VideoReader, writer: VideoWriter) -> None:
     """Turn counters into lines and differences. ``before``: frames that an earlier run had restored."""
     rate = done.frames / max(done.seconds, 1e-9)
-    behind = f" behind the {before} of an interrupted run" if before else ""
+    earlier = f" ({before} before the interrupt)" if before else ""
     result.lines.append(
-        f"restored {done.frames} frames{behind} in {done.seconds:.1f} s ({rate:.2f} frames/s), written as"
+        f"restored {writer.frames} frames{earlier} in {done.seconds:.1f} s ({rate:.2f} frames/s), written as"
         f" {writer.codec} {writer.pix_fmt}"
     )
     if before:

@@ -172,6 +172,11 @@ class SegmentEncoder:
         self.end = 0
         self.opaque = True
 
+    @property
+    def extradata(self) -> bytes:
+        """The head of the stream, which stands in its container."""
+        return self._stream.codec_context.extradata or b""
+
     def encode(self, frame: Frame) -> list[av.Packet]:
         """The packets that come out for a frame, with the frames' times. Raises av.FFmpegError."""
         picture = self._marked(pack(frame.planes, frame.layout, self._encoding.pix_fmt, frame.picture))

@@ -23,6 +23,8 @@ from deblurcli.media.muxer import Muxer, shift_of
 from deblurcli.media.reader import Frame, VideoReader
 from deblurcli.media.segments import SEGMENT_FRAMES, Segment, SegmentEncoder, SegmentWriter, read_segment
 
+FAILURES = (av.FFmpegError, OSError, ValueError, OutputError)
+"""What writing may end with."""
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Errors of a disk, or of somebody's share of it, that is full."""
 
@@ -136,8 +138,8 @@ class VideoWriter:
             self._current.write(item)
             if self._current.frames == SEGMENT_FRAMES:
                 self._complete()
-        except (av.FFmpegError, OSError, ValueError) as error:
-            raise self._failed(error) from error
+        except FAILURES as error:
+            raise self.failed(error) from error
 
     def _begun(self) -> SegmentWriter:
         """The next segment."""
@@ -168,14 +170,14 @@ class VideoWriter:
     def _muxer(self, file: io.FileIO | io.BytesIO) -> Muxer:
         try:
             return Muxer(self._source, self._encoding, file)
-        except (av.FFmpegError, OSError, ValueError) as error:
-            raise self._failed(error) from error
+        except FAILURES as error:
+            raise self.failed(error) from error
 
     def _finish(self) -> None:
         try:
             self._complete()
-        except (av.FFmpegError, OSError, ValueError) as error:
-            raise self._failed(error) from error
+        except FAILURES as error:
+            raise self.failed(error) from error
         if not self.segments:
             raise OutputError(f"{self.destination.name} would hold no frames", "check the input")
         if not self.overwrite and os.path.lexists(self.destination):
@@ -188,8 +190,8 @@ class VideoWriter:
                 muxer.write(self.segments)
                 output.complete()
                 muxer.read_back(output)
-            except (av.FFmpegError, OSError, ValueError) as error:
-                raise self._failed(error) from error
+            except FAILURES as error:
+                raise self.failed(error) from error
             finally:
                 muxer.close()
             self.differences += muxer.differences
@@ -197,15 +199,20 @@ class VideoWriter:
         finally:
             output.discard()
 
-    def _failed(self, error: Exception) -> DeblurError:
+    def failed(self, error: Exception) -> DeblurError:
+        """The error to raise for one of a library or the system: what could not be written, and what would help."""
+        if isinstance(error, DeblurError):
+            if not isinstance(error.__cause__, OSError):
+                return error
+            error = error.__cause__
         number, name = getattr(error, "errno", 0), self.destination.name
         if number == errno.EINVAL:
             found = f"{self._encoding.muxer} refused the streams or their timing: {name}"
             return OutputError(found, "use .mkv")
         found = f"{name} cannot be written: {reason(error)}"
         if number in FULL:
-            room = f"{readable_size(self.needed)} more are needed in {self.destination.parent}"
-            return OutputError(found, f"about {room}: make room, and run the same command again")
+            room = f"about {readable_size(self.needed)} more in {self.destination.parent}"
+            return OutputError(found, f"make room for {room}, and run the same command again")
         return OutputError(found, "free space or choose another folder")
 
     def _discard(self) -> None:

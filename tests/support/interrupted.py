@@ -1,4 +1,4 @@
-"""Runs of ``deblur video`` that end on the way: short segments, a stage to end at, and a video with all that can go wrong.
+"""Runs of ``deblur video`` that end on the way: short segments, a stage to end at, and a video with many things in it.
 
 Run as a program, it is the command in a process that sends itself a signal:
 

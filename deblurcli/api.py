@@ -91,6 +91,8 @@ def deblur_video(
             videos of a group, in any order, adapt once.
         method: ``meta``, ``reblur2deblur``, ``tta`` or ``none``; the keywords from ``steps`` to ``supervised_loss``
             are options of methods.
+        resume: True: go on where a run of this destination was interrupted, which must have been; False: start anew;
+            None: go on if one was.
 
     Returns:
         the destination, what differs from the source besides the pixels, and what was done, in lines and facts.

@@ -44,6 +44,7 @@ class Journal:
         destination: the output.
         made_of: what its frames depend on, by names for people: input, version, weights, options.
         resume: True: there must be something to go on from; False: what there is, is thrown away; None: either.
+        anew: why there is no going on although what there is fits; empty where there is.
         inputs, overwrite: as for :class:`deblurcli.files.OutputFile`.
 
     Attributes:
@@ -62,6 +63,7 @@ class Journal:
         made_of: Mapping[str, str],
         *,
         resume: bool | None = None,
+        anew: str = "",
         inputs: tuple[Path, ...] = (),
         overwrite: bool = False,
         console: Reporter,
@@ -70,7 +72,7 @@ class Journal:
         self.destination, self.console = destination, console
         self.folder = PartFolder(destination)
         try:
-            self.found = self._is_there(made_of, resume)
+            self.found = self._is_there(made_of, resume, anew)
             if not self.found:
                 self.folder.clear()
                 self._write(NAME, {"made_of": dict(made_of), "threads": torch.get_num_threads()})
@@ -87,7 +89,7 @@ class Journal:
             self.console.note(f"what is done is kept in {self.folder.path}; the same command goes on from there")
         self.folder.close(keep=kept)
 
-    def _is_there(self, made_of: Mapping[str, str], resume: bool | None) -> bool:
+    def _is_there(self, made_of: Mapping[str, str], resume: bool | None, anew: str) -> bool:
         """Whether there is something to go on from. Raises UsageError."""
         noted, holds_work = self._read(NAME), self._holds_work()
         if resume is False or not holds_work or not isinstance(noted.get("made_of"), dict):
@@ -107,6 +109,9 @@ class Journal:
         if changed:
             found = f"an interrupted run of {self.destination} had {'; '.join(changed)}"
             raise UsageError(found, "run it as before to go on, or give --no-resume to start anew")
+        if anew:
+            self.console.note(f"starting {self.destination} anew: {anew}")
+            return False
         if (threads := noted.get("threads")) != (now := torch.get_num_threads()):
             self.console.warn(f"begun on {threads} threads, goes on on {now}: frames may differ in their last bits")
         return True

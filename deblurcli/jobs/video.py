@@ -228,15 +228,13 @@ class VideoJob:
                 made_of[spelling(each.name, about)] = "usual" if value is None else str(value)
         if self.together:
             made_of["videos adapted to together"] = ", ".join(map(str, self.together))
-        resume = options.resume
-        if options.save_residual is not None and resume is None:
-            resume = False  # the map is of all frames, and those that are done are not looked at again
-        inputs = (self.source,)
+        made_of["--save-residual"] = "none" if options.save_residual is None else "given"
         return Journal(
             self.destination,
             made_of,
-            resume=resume,
-            inputs=inputs,
+            resume=options.resume,
+            anew="" if options.save_residual is None else "the map of --save-residual is of all frames",
+            inputs=(self.source,),
             overwrite=options.overwrite,
             console=worker.console,
         )

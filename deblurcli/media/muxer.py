@@ -59,7 +59,7 @@ class Muxer:
     """
 
     def __init__(self, source: VideoReader, encoding: Encoding, file: io.FileIO | io.BytesIO) -> None:
-        self._source, self._encoding, self._file = source, encoding, file
+        self._source, self._encoding, self.file = source, encoding, file
         self.foreseen: list[str] = []
         self.notes: list[str] = []
         self.differences: list[str] = []
@@ -93,7 +93,7 @@ class Muxer:
             if free and not any(other.attached_picture for other in info.others):  # that form has no cover art
                 options["movflags"] = "use_metadata_tags"
         self._container = av.open(
-            self._file, "w", format=muxer, container_options=options, metadata_errors="surrogateescape"
+            self.file, "w", format=muxer, container_options=options, metadata_errors="surrogateescape"
         )
         if self._source.copied:
             self._copied = CopiedStreams(self._source, self._container, self._encoding)
@@ -198,13 +198,13 @@ class Muxer:
         streams = {self._video.index: self._source.stream.id} | (self._copied.pairs if self._copied else {})
         pairs = {index + 1: id for index, id in streams.items()}  # FFmpeg counts tracks from 1
         with info.path.open("rb") as file:
-            boxes.carry(self._file, boxes.movie(file), pairs, CARRIED_BOXES)
+            boxes.carry(self.file, boxes.movie(file), pairs, CARRIED_BOXES)
 
     def _write_aspect(self) -> None:
         video = self._source.info.video
         ratio = video.sample_aspect_ratio
         if ratio and ratio != 1 and self._encoding.muxer in ("matroska", "webm"):
-            write_aspect(self._file, video.width, video.height, ratio)
+            write_aspect(self.file, video.width, video.height, ratio)
 
     def read_back(self, output: OutputFile) -> None:
         """Compare the complete file with what was to be written, property by property. Raises OutputError."""

@@ -52,7 +52,7 @@ class Segment:
 
     path: Path
     times: array[int]
-    """Of its frames, in units of the input's clock, moved as the output's are."""
+    """When its frames are shown, in units of the input's clock, moved as the output's are."""
     end: int
     """When the last frame ends, in the same units."""
     opaque: bool

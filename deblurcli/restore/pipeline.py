@@ -129,7 +129,7 @@ def restore_video(
             if cut and per_shot:
                 restorer = next(following, restorer)
             if number < before:
-                console.progress("passing over what is done", number + 1, before)
+                console.progress("passing over finished frames", number + 1, before)
                 continue
             change, broken = restore_frame(restorer, [picture for _, picture, _ in around])
             done.frames += 1

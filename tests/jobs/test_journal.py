@@ -175,6 +175,20 @@ def test_resume_needs_something_to_go_on_from(made: Path, tmp_path: Path, capsys
     assert "--resume with --save-residual, whose map is of all frames; leave one out" in capsys.readouterr().err
 
 
+def test_a_map_of_all_frames_needs_all_frames(
+    made: Path, stopped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn = ["--save-residual", tmp_path / "map.png"]
+    assert again(*command(made, stopped, *drawn)) == 2
+    assert "had --save-residual none, now given; run it as before" in capsys.readouterr().err
+    out = tmp_path / "drawn.mkv"
+    assert killed(*command(made, out, *drawn, "-q"), stage="encoding", number=FRAMES + 2)
+    assert again(*command(made, out, *drawn)) == 0
+    said = capsys.readouterr().err
+    assert f"starting {out} anew: the map of --save-residual is of all frames\n" in said and "interrupted" not in said
+    assert facts(out) == facts(made / "whole.mkv")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -8,15 +8,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from itertools import product
 from pathlib import Path
 
 import pytest
 from clips import packet_hashes, read_planes, read_times
-from end_to_end import QUICK, command, contents, deblur, pan, small_network, usual_signals, write_video
-from interrupted import FRAMES, STAGES, eventful, short_segments
+from end_to_end import QUICK, command, contents, pan, small_network, write_video
+from interrupted import FRAMES, STAGES, eventful, in_a_process
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals as on POSIX")
 
@@ -100,16 +99,6 @@ RUNS += [*product(STAGES, range(1), ("SIGKILL", "SIGTERM", "SIGINT"), (False,))]
 ADAPTING = ["--steps", "2", *QUICK, "--guard", "off"]
 
 
-def stopped(place: tuple[str, int, str], *words: object) -> subprocess.CompletedProcess[str]:
-    """A run in a process that sends itself a signal; its segments are short."""
-    script = Path(__file__).parents[1] / "support" / "interrupted.py"
-    return subprocess.run(
-        [sys.executable, script, *map(str, place), *map(str, words)],
-        capture_output=True, text=True, timeout=200, preexec_fn=usual_signals,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )  # fmt: skip
-
-
 def facts(path: Path) -> tuple[object, ...]:
     return read_planes(path), read_times(path), *(packet_hashes(path, kind) for kind in ("audio", "subtitle"))
 
@@ -133,24 +122,23 @@ def whole(made: Path, per_shot: bool) -> tuple[object, ...]:
     """The result of an undisturbed run."""
     out = made / f"whole-{per_shot}.mkv"
     if not out.exists():
-        with short_segments():
-            assert deblur(*words_for(made, out, per_shot), "-q") == 0
+        assert in_a_process(made / "log", *words_for(made, out, per_shot), "-q") == 0
     return facts(out)
 
 
 def interrupt(made: Path, folder: Path, stage: str, number: int, how: str, per_shot: bool) -> None:
     """Stop a run; the same command must then lose a segment at most and end with the undisturbed result."""
-    out = folder / "out.mkv"
+    (folder / "out").mkdir()
+    out, log = folder / "out" / "out.mkv", folder / "log"
     words = words_for(made, out, per_shot)
-    ended = stopped((stage, number, how), *words, "--log", "json")
-    assert ended.returncode == {"SIGKILL": -9, "SIGTERM": 143, "SIGINT": 130}[how], ended.stderr
-    assert not out.exists() and "Traceback" not in ended.stderr
-    segments = len(list(folder.glob(".out.mkv.part/segment-?????")))
+    code = in_a_process(log, *words, "--log", "json", place=(stage, number, how))
+    assert code == {"SIGKILL": -9, "SIGTERM": 143, "SIGINT": 130}[how], log.read_text()
+    assert not out.exists() and "Traceback" not in log.read_text()
+    segments = len(list(out.parent.glob(".out.mkv.part/segment-?????")))
     restored = {"encoding": number - 1, "restoring": number - 1 - 2 * 4, "muxing": 17}.get(stage, 0)
     assert segments >= restored // FRAMES
-    with short_segments():
-        assert deblur(*words, "-q") == 0
-    assert facts(out) == whole(made, per_shot) and list(contents(folder)) == ["out.mkv"]
+    assert in_a_process(log, *words, "-q") == 0, log.read_text()
+    assert facts(out) == whole(made, per_shot) and list(contents(out.parent)) == ["out.mkv"]
 
 
 def test_the_same_command_ends_with_the_same_frames(made: Path, tmp_path: Path) -> None:

@@ -1,12 +1,8 @@
-"""Runs of ``deblur video`` that end on the way: short segments, a stage to end at, and a video with many things in it.
-
-Run as a program, it is the command in a process that sends itself a signal:
-
-    python tests/support/interrupted.py STAGE NUMBER SIGNAL WORD...
-"""
+"""Runs of ``deblur video`` that end on the way: segments are short, and a process may stop itself at any stage."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -18,6 +14,7 @@ from unittest import mock
 
 import av
 import torch
+from end_to_end import usual_signals
 
 from deblurcli.cli import main
 from deblurcli.cli.app import run
@@ -136,7 +133,32 @@ def eventful(path: Path, shots: tuple[int, ...] = (9, 8)) -> Path:
     return path
 
 
-if __name__ == "__main__":
-    _, wanted, count, how, *sys.argv[1:] = sys.argv
-    with short_segments(), ending(wanted, int(count), lambda: os.kill(os.getpid(), signal.Signals[how])):
+def in_a_process(log: Path, *words: object, place: tuple[str, int, str] | None = None) -> int:
+    """Run a command line in a process of its own, in short segments; its exit code, that of a signal negative.
+
+    Args:
+        log: where its messages go.
+        place: the stage, the number and the name of a signal that the process sends itself there.
+    """
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload([__name__, "deblurcli.jobs.video", "deblurcli.methods.meta"])
+    process = processes.Process(target=_run, args=(log, [str(word) for word in words], place))
+    process.start()
+    process.join(200)
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def _run(log: Path, words: list[str], place: tuple[str, int, str] | None) -> None:
+    with log.open("w") as file:
+        for number in (1, 2):
+            os.dup2(file.fileno(), number)
+    usual_signals()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a process that begins with Python
+    sys.argv = ["deblur", *words]
+    with ExitStack() as stack:
+        stack.enter_context(short_segments())
+        if place is not None:
+            stage, number, name = place
+            stack.enter_context(ending(stage, number, lambda: os.kill(os.getpid(), signal.Signals[name])))
         main()

@@ -153,7 +153,7 @@ class PartFolder:
         while True:
             self.path.mkdir(mode=0o700, exist_ok=True)
             state = self.path.lstat()
-            if not stat.S_ISDIR(state.st_mode) or (hasattr(os, "geteuid") and state.st_uid != os.geteuid()):
+            if not stat.S_ISDIR(state.st_mode) or self._owner() != state.st_uid:
                 raise OutputError(f"{self.path} is not a folder of yours", "remove it, or choose another folder")
             if fcntl is None:
                 return -1
@@ -171,15 +171,27 @@ class PartFolder:
                     return opened
             os.close(opened)
 
+    def _owner(self) -> int:
+        """Whom a file belongs to that is made there; on network drives, that need not be who makes it. Raises OSError."""
+        with contextlib.suppress(FileNotFoundError):
+            (self.path / ".owner.part").unlink()
+        with Part(str(self.path / ".owner.part"), "x+") as file:
+            found = os.fstat(file.fileno()).st_uid
+            Path(file.name).unlink()
+        return found
+
     def clear(self) -> None:
-        """Remove what lies in it. Raises OSError."""
-        for left in self.path.iterdir():
-            left.unlink()
+        """Remove what lies in it. Raises OutputError."""
+        try:
+            for left in self.path.iterdir():
+                left.unlink()
+        except OSError as error:
+            raise OutputError(f"{self.path} cannot be emptied: {reason(error)}", "remove it") from error
 
     def close(self, *, keep: bool = False) -> None:
         """Let others have it; without ``keep``, remove it and all that lies in it. Never raises."""
         lock, self._lock = self._lock, -1
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, OutputError):
             if not keep:
                 self.clear()
                 self.path.rmdir()

@@ -63,9 +63,10 @@ def _samples(source: VideoReader) -> Iterator[list[Frame]]:
                 return
 
 
-def free_bytes(folder: Path) -> int:
-    """What is free where a folder is."""
-    return shutil.disk_usage(folder).free
+def free_bytes(folder: Path) -> int | None:
+    """What is free where a folder is; None where the file system does not say."""
+    usage = shutil.disk_usage(folder)
+    return usage.free if usage.total else None
 
 
 def readable_size(count: float) -> str:

@@ -110,7 +110,10 @@ class VideoWriter:
         """A line about how much room the rest takes and how much there is. Raises OutputError: it is not enough."""
         self._expected = expected_bytes(self._source, self._encoding)
         needed, free = self.needed, free_bytes(self.folder)
-        line = f"needs about {readable_size(needed)} in {self.destination.parent}, {readable_size(free)} are free"
+        line = f"needs about {readable_size(needed)} in {self.destination.parent}"
+        if free is None:
+            return line
+        line += f", {readable_size(free)} are free"
         if needed > free:
             raise OutputError(f"{self.destination.name} {line}", "make room, or give another place")
         return line

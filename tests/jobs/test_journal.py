@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 from clips import packet_hashes, read_planes, read_times
 from end_to_end import contents, deblur, small_network
 from interrupted import FRAMES, eventful, killed, short_segments
@@ -17,6 +19,7 @@ from deblurcli.errors import OutputError
 from deblurcli.files import Part, PartFolder
 from deblurcli.jobs.journal import PIECE_BYTES, PIECES, identity
 from deblurcli.media.segments import read_segment
+from deblurcli.weights.load import load_network
 
 PLAIN = ["--method", "none", "--tile", "off"]
 PER_SHOT = ["--adapt-per", "shot", "--steps", "1", "--patches", "2", "--patch-size", "64", "--guard", "off"]
@@ -275,14 +278,19 @@ def test_a_damaged_segment_is_restored_again(
 
 
 @pytest.mark.slow
-def test_an_adaptation_that_is_damaged_is_made_again(made: Path, tmp_path: Path) -> None:
+def test_an_adaptation_is_kept_and_if_damaged_made_again(made: Path, tmp_path: Path) -> None:
     words = ["video", made / "in.mkv", "--network", made / "small.safetensors", *PER_SHOT[2:], "--tile", "off", "-q"]
-    whole, out = tmp_path / "whole.mkv", tmp_path / "out.mkv"
-    assert again(*words, "-o", whole) == 0
-    assert killed(*words, "-o", out, stage="encoding", number=2)
-    weights = part(out) / "adapted-00000.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1])
-    assert again(*words, "-o", out) == 0 and facts(out) == facts(whole)
+    whole, out, saved = tmp_path / "whole.mkv", tmp_path / "out.mkv", [tmp_path / f"{n}.safetensors" for n in range(2)]
+    assert again(*words, "-o", whole, "--save-adapted", saved[0]) == 0
+    for damage in (False, True):
+        assert killed(*words, "-o", out, "--save-adapted", saved[1], stage="encoding", number=2)
+        weights = part(out) / "adapted-00000.safetensors"
+        weights.write_bytes(weights.read_bytes()[: -1 if damage else None])
+        assert again(*words, "-o", out, "--save-adapted", saved[1]) == 0 and facts(out) == facts(whole)
+        one, other = (load_network(path, role="deblur").module.state_dict() for path in saved)
+        assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+        out.unlink()
+        saved[1].unlink()
 
 
 # One at a time, and room enough
@@ -300,10 +308,15 @@ def test_a_second_run_on_the_same_output_is_refused(
     assert not part(out).exists() and again(*command(made, out, "-q")) == 0
 
 
-def test_a_folder_of_somebody_else_is_refused(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_of_somebody_else_is_refused(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "elsewhere").mkdir()
     part(tmp_path / "out.mkv").symlink_to(tmp_path / "elsewhere")
     assert again(*command(made, tmp_path / "out.mkv", "-q")) == 5
+    assert "is not a folder of yours; remove it" in capsys.readouterr().err
+    monkeypatch.setattr(PartFolder, "_owner", lambda folder: os.geteuid() + 1)
+    assert again(*command(made, tmp_path / "other.mkv", "-q")) == 5
     assert "is not a folder of yours; remove it" in capsys.readouterr().err
 
 
@@ -333,6 +346,8 @@ def test_room_is_stated_and_required_before_the_first_frame(
     said = capsys.readouterr().err
     assert f"in {tmp_path}, 100 kB are free; make room, or give another place\n" in said
     assert contents(tmp_path) == {}
+    monkeypatch.setattr("deblurcli.media.writer.free_bytes", lambda folder: None)
+    assert again(*command(made, out)) == 0 and "free" not in capsys.readouterr().err
 
 
 @contextmanager

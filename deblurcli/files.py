@@ -172,7 +172,7 @@ class PartFolder:
             os.close(opened)
 
     def _owner(self) -> int:
-        """Whom a file belongs to that is made there; on network drives, that need not be who makes it. Raises OSError."""
+        """Whom a file made there belongs to: on network drives, that need not be who makes it. Raises OSError."""
         with contextlib.suppress(FileNotFoundError):
             (self.path / ".owner.part").unlink()
         with Part(str(self.path / ".owner.part"), "x+") as file:

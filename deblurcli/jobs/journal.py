@@ -126,10 +126,10 @@ class Journal:
             frames: those that are in segments. A shot that is over by then is not restored any more.
             network, tile: as it was adapted with.
         """
-        noted, after = self._read(f"adapted-{number:05}.json"), self._read(f"adapted-{number + 1:05}.json")
+        noted, after = self._read(f"adapted-{number:05}.json"), self._first(number + 1)
         try:
             outcome = Outcome(**noted["outcome"])
-            if after and after["first"] <= frames:
+            if after is not None and after <= frames:
                 return PreparedNetwork(network, tile, outcome)
             loaded = load_network(self._weights(number), role="deblur")
         except (KeyError, TypeError, WeightsError):
@@ -151,9 +151,14 @@ class Journal:
     def forget(self, frames: int) -> None:
         """Remove the weights of shots that are over when so many frames are in segments. Raises OSError."""
         number = 1
-        while (noted := self._read(f"adapted-{number:05}.json")) and noted["first"] <= frames:
+        while (first := self._first(number)) is not None and first <= frames:
             self._weights(number - 1).unlink(missing_ok=True)
             number += 1
+
+    def _first(self, number: int) -> int | None:
+        """The first frame of a shot; None where its adaptation is not finished."""
+        first = self._read(f"adapted-{number:05}.json").get("first")
+        return first if isinstance(first, int) else None
 
     def _weights(self, number: int) -> Path:
         return self.folder.path / f"adapted-{number:05}.safetensors"

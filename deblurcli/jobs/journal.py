@@ -69,13 +69,12 @@ class Journal:
         console: Reporter,
     ) -> None:
         check_destination(destination, inputs, overwrite)
-        self.destination, self.console = destination, console
+        self.destination, self.console, self._made_of = destination, console, dict(made_of)
         self.folder = PartFolder(destination)
         try:
             self.found = self._is_there(made_of, resume, anew)
             if not self.found:
                 self.folder.clear()
-                self._write(NAME, {"made_of": dict(made_of), "threads": torch.get_num_threads()})
         except BaseException:
             self.folder.close(keep=self._holds_work())
             raise
@@ -88,6 +87,11 @@ class Journal:
         if kept:
             self.console.note(f"what is done is kept in {self.folder.path}; the same command goes on from there")
         self.folder.close(keep=kept)
+
+    def begin(self) -> None:
+        """Put down what the frames are made of, before any of them is. Raises OutputError."""
+        if not self.found:
+            self._write(NAME, {"made_of": self._made_of, "threads": torch.get_num_threads()})
 
     def _is_there(self, made_of: Mapping[str, str], resume: bool | None, anew: str) -> bool:
         """Whether there is something to go on from. Raises UsageError."""

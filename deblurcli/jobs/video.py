@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Generator, Hashable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,8 @@ class VideoJob:
             for line in writer.foreseen:
                 console.warn(f"{self.source.name}: {line}")
             console.note(f"{self.source.name}: {writer.require_room()}")
+            with _for_output(writer):
+                journal.begin()
             before = writer.frames
             progress = _Done(network, worker, journal, writer, before)
             if journal.found:
@@ -199,10 +201,8 @@ class VideoJob:
                     prepared = worker.shared(self._group(), lambda: self._prepared_together(network, worker))
                 else:
                     prepared = prepare(network, [span], self.method, worker)
-                try:
+                with _for_output(done.writer):
                     done.journal.keep(number, span.first, prepared, network)
-                except OutputError as error:
-                    raise done.writer.failed(error) from error
             if prepared.outcome is not None:
                 done.outcomes.append(prepared.outcome)
             done.latest = prepared
@@ -272,6 +272,15 @@ class VideoJob:
         adaptation = {"method": outcome.method, "options": asdict(self.method)}
         adaptation |= {"camera": outcome.facts["camera"]} if "camera" in outcome.facts else {}
         save_adapted(path, prepared.state(), network.loaded, source, adaptation)
+
+
+@contextmanager
+def _for_output(writer: VideoWriter) -> Iterator[None]:
+    """What the journal cannot write is told as what the output cannot. Raises OutputError."""
+    try:
+        yield
+    except OutputError as error:
+        raise writer.failed(error) from error
 
 
 def tell_outcome(result: Result, outcome: Outcome) -> None:

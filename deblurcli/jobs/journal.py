@@ -2,7 +2,7 @@
 
 All of it lies in the folder ``.NAME.part`` beside the output:
 
-- ``journal.json``: what the frames depend on, as words, and on how many threads they were computed.
+- ``journal.json``: what the frames depend on, as words, and how they were computed.
 - ``segment-00000`` ...: :mod:`deblurcli.media.segments`.
 - ``adapted-00000.safetensors``, ``adapted-00000.json`` ...: the weights that the video, or a shot of it, was adapted
   to, and what came of it. The weights of a shot go when all of its frames are in segments.
@@ -19,8 +19,6 @@ from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-
-import torch
 
 from deblurcli.adaptation.outcome import Outcome, Prepared, PreparedNetwork
 from deblurcli.console import Reporter
@@ -43,6 +41,7 @@ class Journal:
     Args:
         destination: the output.
         made_of: what its frames depend on, by names for people: input, version, weights, options.
+        computed: on what the last bits of frames depend, by names for people: another one is only told.
         resume: True: there must be something to go on from; False: what there is, is thrown away; None: either.
         anew: why there is no going on although what there is fits; empty where there is.
         inputs, overwrite: as for :class:`deblurcli.files.OutputFile`.
@@ -61,6 +60,7 @@ class Journal:
         self,
         destination: Path,
         made_of: Mapping[str, str],
+        computed: Mapping[str, int | None],
         *,
         resume: bool | None = None,
         anew: str = "",
@@ -70,6 +70,7 @@ class Journal:
     ) -> None:
         check_destination(destination, inputs, overwrite)
         self.destination, self.console, self._made_of = destination, console, dict(made_of)
+        self._computed = dict(computed)
         self.folder = PartFolder(destination)
         try:
             self.found = self._is_there(made_of, resume, anew)
@@ -91,7 +92,7 @@ class Journal:
     def begin(self) -> None:
         """Put down what the frames are made of, before any of them is. Raises OutputError."""
         if not self.found:
-            self._write(NAME, {"made_of": self._made_of, "threads": torch.get_num_threads()})
+            self._write(NAME, {"made_of": self._made_of, "computed": self._computed})
 
     def _is_there(self, made_of: Mapping[str, str], resume: bool | None, anew: str) -> bool:
         """Whether there is something to go on from. Raises UsageError."""
@@ -116,8 +117,10 @@ class Journal:
         if anew:
             self.console.note(f"starting {self.destination} anew: {anew}")
             return False
-        if (threads := noted.get("threads")) != (now := torch.get_num_threads()):
-            self.console.warn(f"begun on {threads} threads, goes on on {now}: frames may differ in their last bits")
+        computed = noted["computed"] if isinstance(noted.get("computed"), dict) else {}
+        for name, now in self._computed.items():
+            if (then := computed.get(name)) != now:
+                self.console.warn(f"begun with {name} {then}, goes on with {now}: frames may differ in their last bits")
         return True
 
     def _holds_work(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from deblurcli.adaptation.outcome import Outcome, Prepared
+from deblurcli.adaptation.outcome import Outcome, Prepared, PreparedNetwork
 from deblurcli.adaptation.residual import Residual
 from deblurcli.adaptation.update import OUT_OF_MEMORY
 from deblurcli.errors import InputError, OutputError, UsageError
@@ -232,6 +232,7 @@ class VideoJob:
         return Journal(
             self.destination,
             made_of,
+            {"threads": torch.get_num_threads(), "tile": PreparedNetwork(network, worker.tile).restorer.side},
             resume=options.resume,
             anew="" if options.save_residual is None else "the map of --save-residual is of all frames",
             inputs=(self.source,),

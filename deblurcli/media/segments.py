@@ -32,7 +32,7 @@ from deblurcli.media.reader import Frame
 from deblurcli.media.trial import add_video
 
 SEGMENT_FRAMES = 125
-"""Five seconds of most videos: what an interrupt may cost. The size of real footage changes by less than 0.5 %."""
+"""Five seconds of most videos: what an interrupt may cost. The size of real footage changes by less than 1 %."""
 MAGIC = b"deblurcli segment 1\n"
 PACKET = struct.Struct("<qqqIBB")
 """Times (pts, dts, duration), size, whether it is a keyframe, and how many pieces of side data it has."""

@@ -184,7 +184,11 @@ def test_a_map_of_all_frames_needs_all_frames(
     drawn = ["--save-residual", tmp_path / "map.png"]
     assert again(*command(made, stopped, *drawn)) == 2
     assert "had --save-residual none, now given; run it as before" in capsys.readouterr().err
-    out = tmp_path / "drawn.mkv"
+
+
+@pytest.mark.slow
+def test_a_map_is_drawn_anew(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, drawn = tmp_path / "drawn.mkv", ["--save-residual", tmp_path / "map.png"]
     assert killed(*command(made, out, *drawn, "-q"), stage="encoding", number=FRAMES + 2)
     assert again(*command(made, out, *drawn)) == 0
     said = capsys.readouterr().err
@@ -241,11 +245,14 @@ def test_a_copy_of_the_input_elsewhere_is_the_same(made: Path, stopped: Path, tm
     assert facts(stopped) == facts(made / "whole.mkv")
 
 
-def test_another_number_of_threads_is_said(made: Path, stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_threads_and_tiles_are_said(made: Path, stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:
     noted = json.loads((part(stopped) / "journal.json").read_text())
-    (part(stopped) / "journal.json").write_text(json.dumps(noted | {"threads": 77}))
+    (part(stopped) / "journal.json").write_text(json.dumps(noted | {"computed": {"threads": 77, "tile": 640}}))
     assert again(*command(made, stopped)) == 0
-    assert "begun on 77 threads, goes on on" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert (
+        "begun with threads 77, goes on with " in said and "begun with tile 640, goes on with None: frames may" in said
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"made_of": 3}', b"\xff\xfe", b"[" * 100_000])

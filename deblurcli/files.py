@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterable, Iterator, Sequence
@@ -197,6 +198,60 @@ class PartFolder:
                 self.path.rmdir()
         if lock >= 0:
             os.close(lock)
+
+
+class LineFile:
+    """A file that gets one line after the other, each with one call of the system, so that a kill leaves whole lines
+    and several processes can share it. What it holds already stays.
+
+    Raises:
+        UsageError: it is an input.
+        OutputError: it cannot be made or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        check_destination(path, overwrite=True)
+        self.path = path
+        try:
+            self._file = Part(str(path), "a+")
+            self._torn = _is_torn(self._file)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def add(self, line: str) -> None:
+        """Add a line. Raises OutputError."""
+        try:
+            self._file.write(("\n" * self._torn + line + "\n").encode("utf-8", "surrogateescape"))
+        except OSError as error:
+            self._torn = True
+            raise self._failed(error) from error
+        self._torn = False
+
+    def close(self) -> None:
+        """Bring it to the disk. Never raises."""
+        with contextlib.suppress(OSError):
+            os.fsync(self._file.fileno())
+        self._file.close()
+
+    def _failed(self, error: OSError) -> OutputError:
+        return OutputError(f"{self.path} cannot be written: {reason(error)}", "free space or choose another folder")
+
+
+def _is_torn(file: io.FileIO) -> bool:
+    """Whether a file ends within a line, as a kill of the system may leave it."""
+    if not file.seek(0, os.SEEK_END):
+        return False
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) != b"\n"
+
+
+def discard_parts(destination: Path) -> None:
+    """Remove what a process that was killed has left of an output. Never raises."""
+    start = _hidden_name(destination, ".01234567.part").removesuffix("01234567.part")
+    with contextlib.suppress(OSError):
+        for path in destination.parent.iterdir():
+            if path.name.startswith(start) and re.fullmatch(r"[0-9a-f]{8}\.part", path.name[len(start) :]):
+                path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

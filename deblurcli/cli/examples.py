@@ -16,12 +16,14 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("Sharpen the result by test-time adaptation", "deblur video in.mp4 -o out.mp4 --method tta"),
         ("Without adapting, faster", "deblur video in.mp4 -o out.mp4 --method none"),
         ("All videos of a folder, going on where an earlier run ended", "deblur video clips/ -o out/ --skip-existing"),
+        ("What an earlier run could not do", "deblur video --files-from failed.txt -o out/ --failed failed.txt"),
     ],
     "deblur image": [
         ("One picture", "deblur image photo.jpg -o sharp.png"),
         ("The same, sharpened by test-time adaptation", "deblur image photo.jpg -o sharp.png --tta-steps 5"),
         ("Many", "deblur image photos/*.jpg -o out/"),
         ("A folder and all folders in it", "deblur image photos/ -o out/ --recursive"),
+        ("By four processes", "deblur image photos/ -o out/ --workers 4 --report report.jsonl"),
     ],
     "deblur weights": [
         ("What there is", "deblur weights list"),

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from deblurcli.cli.batch import planned_batch, restore
 from deblurcli.cli.inputs import Inputs, Outputs
 from deblurcli.cli.parameters import either, given
 from deblurcli.cli.session import Session
 from deblurcli.errors import UsageError
-from deblurcli.jobs.batch import run_batch
-from deblurcli.jobs.plan import plan
 from deblurcli.media.inputs import VIDEOS
 from deblurcli.methods import METHODS, method_options, require_together
+from deblurcli.options.batch import BatchOptions
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.option import Options, option
 from deblurcli.options.video import VideoOptions
@@ -32,8 +32,10 @@ class Together(Options):
 
 def video(
     session: Session,
-    inputs: Inputs,
+    inputs: Inputs = None,
+    *,
     outputs: Outputs,
+    batch: BatchOptions,
     together: Together,
     options: VideoOptions,
     of_method: MethodOptions,  # type: ignore[valid-type]
@@ -47,24 +49,33 @@ def video(
     goes on; until then, what is done lies beside the output in a folder .NAME.part.
 
     Several inputs, a folder, or an OUT that is a folder make a batch: outputs get the names of their inputs, one
-    failure does not stop the rest, and a summary ends it. The paths of the written files go to stdout. Each input is
-    adapted to by itself or, with --adapt-together, all of them together.
+    failure does not stop the rest, and a summary ends it. With --workers several processes share them, with --shard
+    several machines; --files-from takes them from a list, and --failed writes one of what is not done. The paths of
+    the written files go to stdout. Each input is adapted to by itself or, with --adapt-together, all of them together.
     """
     method = method_options(options.method, given(of_method))
     from deblurcli.media.encoders import CONTAINERS
 
-    planned = plan(inputs, outputs.output, VIDEOS, CONTAINERS, outputs.recursive)
+    planned = planned_batch(inputs, outputs, batch, VIDEOS, CONTAINERS)
     group: list[Path] = []
     if together.adapt_together:
+        require_one_process(batch)
         missing = (source for source, out in planned.pairs if not (options.skip_existing and out.exists()))
         group = sorted(missing)
         require_together(method, len(group))
-    elif options.save_adapted is not None and len(planned.pairs) > 1:
+    elif options.save_adapted is not None and (len(planned.pairs) > 1 or batch.shard):
         raise UsageError("--save-adapted with several videos", "give one video, or --adapt-together")
-    if options.save_residual is not None and len(planned.pairs) > 1:
+    if options.save_residual is not None and (len(planned.pairs) > 1 or batch.shard):
         raise UsageError("--save-residual with several videos", "give one video")
     from deblurcli.jobs.video import VideoJob
-    from deblurcli.restore.worker import Worker
 
     jobs = [VideoJob(source, out, options, method, compute, tuple(group)) for source, out in planned.pairs]
-    run_batch(jobs, planned, Worker(compute, session.console))
+    restore(jobs, planned, compute, batch, session.console)
+
+
+def require_one_process(batch: BatchOptions) -> None:
+    """Raises UsageError where several processes would each adapt to the videos that are one thing to learn from."""
+    for name, shared in (("--workers", batch.workers != "1"), ("--shard", batch.shard is not None)):
+        if shared:
+            cure = f"leave out {name}, or adapt once with --save-adapted FILE and give --network FILE --method none"
+            raise UsageError(f"--adapt-together with {name}", cure)

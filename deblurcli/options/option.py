@@ -16,7 +16,7 @@ from typing import Any, get_args, get_type_hints
 
 from deblurcli.errors import UsageError
 
-PANELS = ("Result", "Method", "Network and device", "Output", "Messages", "Advanced")
+PANELS = ("Result", "Batch", "Method", "Network and device", "Output", "Messages", "Advanced")
 """The headings of a help page, in its order."""
 WEIGHTS = "weights"
 """What the shell completes for an option that takes weights."""

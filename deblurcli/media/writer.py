@@ -81,7 +81,10 @@ class VideoWriter:
             tried = self._muxer(io.BytesIO())
             tried.close()
             self.foreseen, self.notes = tried.foreseen, [*self._encoding.notes, *tried.notes]
-            self._find_segments()
+            if self._own is None:
+                self._find_segments()
+            else:
+                self._own.clear()
         except BaseException:
             self._discard()
             raise

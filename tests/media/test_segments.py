@@ -12,6 +12,7 @@ from interrupted import FRAMES, short_segments
 from zero_change import copy, samples
 
 from deblurcli.errors import OutputError
+from deblurcli.files import PartFolder
 from deblurcli.media import encoders
 from deblurcli.media.choice import choose
 from deblurcli.media.disk_use import readable_size
@@ -147,3 +148,12 @@ def test_frames_are_the_same_in_segments_where_nothing_is_lost(tmp_path: Path) -
     with short_segments():
         copy(source, tmp_path / "out.mkv")
     assert read_planes(tmp_path / "out.mkv") == read_planes(source)
+
+
+def test_a_writer_without_a_journal_begins_anew(tmp_path: Path) -> None:
+    source, out = make_clip(tmp_path / "in.mkv"), tmp_path / "out.mkv"
+    folder = PartFolder(out)
+    (folder.path / "segment-00000").write_bytes(b"left behind")
+    folder.close(keep=True)
+    copy(source, out)
+    assert read_planes(out) == read_planes(source) and not folder.path.exists()

@@ -1,8 +1,8 @@
 """What the commands do, for Python: every option of the command line is a keyword here, under the same name.
 
-Files: :func:`deblur_video`, :func:`deblur_image`, :func:`measure`, :func:`inspect`, :func:`make_pairs` (``deblur
-synth``) and :func:`train_network` (``deblur train``). Pictures in memory: :func:`load` and :func:`adapt`. Weights:
-:func:`pull_weights`, :func:`import_weights`.
+Files: :func:`deblur_video`, :func:`deblur_image`, :func:`measure`, :func:`compare`, :func:`inspect`, :func:`make_pairs`
+(``deblur synth``) and :func:`train_network` (``deblur train``). Pictures in memory: :func:`load` and :func:`adapt`.
+Weights: :func:`pull_weights`, :func:`import_weights`.
 
 All raise the errors of :mod:`deblurcli.errors`, each with its cure. A keyword that is None was not given: the method,
 the stage or the file decides. ``worker`` keeps networks from call to call (:class:`Worker`), and then ``device``,
@@ -25,6 +25,7 @@ from deblurcli.errors import UsageError
 from deblurcli.files import kept
 from deblurcli.jobs.arrays import Network, adapted
 from deblurcli.jobs.batch import files_read
+from deblurcli.jobs.compare import CompareJob
 from deblurcli.jobs.doctor import findings
 from deblurcli.jobs.image import ImageJob
 from deblurcli.jobs.inspect import Inspection, InspectJob
@@ -34,6 +35,7 @@ from deblurcli.jobs.synth import SynthJob
 from deblurcli.jobs.train import run, stage_options
 from deblurcli.jobs.video import VideoJob
 from deblurcli.methods import METHODS, method_options, prepared_for
+from deblurcli.options.compare import CompareOptions
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.image import ImageOptions
 from deblurcli.options.metrics import MetricsOptions
@@ -64,7 +66,7 @@ def _given(known: Iterable[type[Any]], keywords: Mapping[str, Any]) -> dict[str,
 def deblur_video(
     source: FilePath, destination: FilePath, *, adapt_together: Iterable[FilePath] = (),
     method: str = "meta", network: FilePath = "default", save_adapted: FilePath | None = None,
-    save_residual: FilePath | None = None, resume: bool | None = None,
+    save_residual: FilePath | None = None, compare: FilePath | None = None, resume: bool | None = None,
     codec: str | None = None, crf: float | None = None, preset: str | None = None,
     overwrite: bool = False, skip_existing: bool = False, strict: bool = False,
     steps: int | str | None = None, rate: float | None = None, adapt_per: str | None = None, seed: int | None = None,
@@ -194,8 +196,8 @@ def adapt(
 def measure(
     restored: FilePath, reference: FilePath | None = None, *, ssim_mode: str = "channel", align: bool = False,
     lpips: FilePath = "auto", niqe: bool = False, niqe_mode: str = "matlab", niqe_model: FilePath | None = None,
-    reblur: FilePath | None = None, tau: float | None = None, reblur_gamma: float | None = None,
-    per_frame: bool = False,
+    before: FilePath | None = None, reblur: FilePath | None = None, tau: float | None = None,
+    reblur_gamma: float | None = None, per_frame: bool = False,
     device: str = "auto", console: Reporter | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Scores of an image or a video, means over its frames, all on 8-bit RGB without cutting borders.
@@ -203,6 +205,7 @@ def measure(
     Args:
         restored: what to measure.
         reference: its sharp original, of equal size and length.
+        before: the input that it was restored from, to be measured in the same way.
         reblur: the blurred video that it was restored from, likewise.
 
     Returns:
@@ -213,6 +216,10 @@ def measure(
         reference's own: more is flicker, less is lost detail. Pairs of frames with a cut between them do not count. A
         score that the pictures are too small for is left out. ``per_frame``: a list of the scores of each frame.
         ``damage``: what is wrong with the videos, a line each; not there where nothing is.
+
+        With ``before``: its scores under that name, and ``better``: for each score that has a better direction
+        ``before``, ``after`` or ``equal``. Higher is better for ``psnr`` and ``ssim``, lower for ``lpips``, ``niqe``
+        and ``self_shift``; flicker is better the nearer it is to the reference's own.
 
         With the input as ``reblur``, over the frames that move: ``reblur`` and ``reblur_input``, the PSNR in dB at
         which the restored video, and the input itself, explain the input under the exposure ``tau`` and ``gamma``
@@ -225,8 +232,8 @@ def measure(
         DeviceError: the device for LPIPS is not present.
     """
     measurement = Measurement(_pick(MetricsOptions, locals()), reference is not None)
-    paths = [None if path is None else Path(path) for path in (reference, reblur)]
-    return measurement(Path(restored), paths[0], console, paths[1])
+    paths = [None if path is None else Path(path) for path in (reference, reblur, before)]
+    return measurement(Path(restored), paths[0], console, *paths[1:])
 
 
 def inspect(
@@ -250,6 +257,24 @@ def inspect(
     made = None if restored is None else Path(restored)
     job = InspectJob(Path(source), picture, _pick(SurveyOptions, keywords), overwrite, made)
     return job.run(worker or Worker(_pick(ComputeOptions, keywords), console))
+
+
+def compare(
+    before: FilePath, after: FilePath, destination: FilePath, *, view: str = "side", frames: int = 6, crops: int = 3,
+    crop_size: int | None = None, at: float | None = None, labels: str = "before,after", overwrite: bool = False,
+    console: Reporter | None = None,
+) -> Result:  # fmt: skip
+    """Show what differs between two versions of a video or picture.
+
+    Args:
+        before, after: two pictures, or two videos, of one size and length.
+        destination: a page (.html), a video (.mp4, .mkv, .mov) or a picture (.png ...), by its suffix.
+
+    Raises:
+        UsageError, InputError, OutputError: see :mod:`deblurcli.errors`.
+    """
+    job = CompareJob(Path(before), Path(after), Path(destination), _pick(CompareOptions, locals()))
+    return job.make(console or Reporter.silent())
 
 
 def make_pairs(

@@ -17,6 +17,7 @@ import deblurcli
 from deblurcli import api
 from deblurcli.cli.video import Together
 from deblurcli.methods import METHODS
+from deblurcli.options.compare import CompareOptions
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.image import ImageOptions
 from deblurcli.options.metrics import MetricsOptions
@@ -42,6 +43,7 @@ def names(*kinds: Any) -> set[str]:
         (api.adapt, names(ComputeOptions, *METHOD_OPTIONS) | {"method", "network"}),
         (api.load, names(ComputeOptions) | {"network"}),
         (api.measure, names(MetricsOptions)),
+        (api.compare, names(CompareOptions) | {"before", "after"}),
         (api.inspect, names(SurveyOptions) | {"overwrite", "device"}),
         (api.make_pairs, names(SynthOptions)),
         (api.train_network, names(*STAGES.values()) | {"device", "dtype", "offline"}),
@@ -59,6 +61,7 @@ def test_keywords_are_the_options(function: Any, options: set[str]) -> None:
         (api.deblur_video, [VideoOptions, ComputeOptions]),
         (api.deblur_image, [ImageOptions, ComputeOptions]),
         (api.measure, [MetricsOptions]),
+        (api.compare, [CompareOptions]),
         (api.inspect, [SurveyOptions]),
         (api.make_pairs, [SynthOptions]),
     ],

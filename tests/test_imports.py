@@ -50,6 +50,7 @@ _WORKER = "deblurcli.restore.worker"
 LAZY: dict[str, set[str]] = {
     "cli/__init__.py": {"deblurcli.cli.app"},
     "cli/batch.py": {"deblurcli.device", "deblurcli.jobs.pool", "deblurcli.restore.worker"},
+    "cli/compare.py": {"deblurcli.jobs.compare"},
     "cli/doctor.py": {"deblurcli.jobs.doctor"},
     "cli/image.py": {"deblurcli.jobs.image"},
     "cli/inspect.py": {"deblurcli.jobs.inspect", "deblurcli.reports.inspection", "deblurcli.restore.worker"},

@@ -227,6 +227,9 @@ def settle(outcome: Outcome, adapted: nn.Module, steps: int, guard: Guard | None
     elif steps:
         worth_it = guard.settle()
         outcome.facts |= guard.facts() | {"strata": strata.facts(guard.best) if strata is not None else {}}
+        if strata is not None:
+            for told, (_, gain) in zip(outcome.facts["looks"], guard.looks, strict=True):
+                told["strata"] = strata.history.get(gain, {})
         if not worth_it:
             raise Diverged(guard.refusal())
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from deblurcli.cli import doctor, image, inspect, metrics, synth, train, video, weights
+from deblurcli.cli import compare, doctor, image, inspect, metrics, synth, train, video, weights
 from deblurcli.cli.pages import Pages
 from deblurcli.cli.parameters import Command, command, with_fields
 from deblurcli.cli.session import Session
@@ -47,6 +47,7 @@ def deblur(
 COMMANDS: dict[str, Command] = {
     "video": video.video,
     "image": image.image,
+    "compare": compare.compare,
     "metrics": metrics.metrics,
     "inspect": inspect.inspect,
     "synth": synth.synth,

@@ -15,6 +15,7 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("Adapt until the result explains the input", "deblur video in.mp4 -o out.mp4 --method reblur2deblur"),
         ("Sharpen the result by test-time adaptation", "deblur video in.mp4 -o out.mp4 --method tta"),
         ("Without adapting, faster", "deblur video in.mp4 -o out.mp4 --method none"),
+        ("With a page to look at", "deblur video in.mp4 -o out.mp4 --compare run.html"),
         ("All videos of a folder, going on where an earlier run ended", "deblur video clips/ -o out/ --skip-existing"),
         ("What an earlier run could not do", "deblur video --files-from failed.txt -o out/ --failed failed.txt"),
     ],
@@ -32,11 +33,19 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("The same for a licence that is not free", "deblur weights pull restormer --accept-licence"),
         ("Convert a file that was fetched in a browser", "deblur weights import MIMO-UNet.pkl --network mimo-unet"),
     ],
+    "deblur compare": [
+        ("A page with a slider, for any browser", "deblur compare in.mp4 out.mp4 -o page.html"),
+        ("Side by side, with enlarged crops", "deblur compare in.mp4 out.mp4 -o side.mp4"),
+        ("A divider that moves to and fro", "deblur compare in.mp4 out.mp4 -o wipe.mp4 --view wipe"),
+        ("Two pictures", "deblur compare photo.jpg sharp.png -o both.png"),
+        ("Two results", "deblur compare none.mp4 meta.mp4 -o results.html --labels none,meta"),
+    ],
     "deblur metrics": [
         ("One video", "deblur metrics out.mp4 sharp.mp4"),
         ("Folders, for a program", "deblur metrics out/ sharp/ --format json"),
         ("Every frame, for a spreadsheet", "deblur metrics out.mp4 sharp.mp4 --per-frame --format csv"),
         ("Without an original", "deblur metrics out.mp4"),
+        ("Whether it became better", "deblur metrics out.mp4 --before in.mp4"),
     ],
     "deblur inspect": [
         ("What is found in a video", "deblur inspect in.mp4"),

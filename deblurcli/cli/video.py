@@ -67,6 +67,8 @@ def video(
         raise UsageError("--save-adapted with several videos", "give one video, or --adapt-together")
     if options.save_residual is not None and (len(planned.pairs) > 1 or batch.shard):
         raise UsageError("--save-residual with several videos", "give one video")
+    if options.compare is not None and (len(planned.pairs) > 1 or batch.shard):
+        raise UsageError("--compare with several videos", "give one video")
     from deblurcli.jobs.video import VideoJob
 
     jobs = [VideoJob(source, out, options, method, compute, tuple(group)) for source, out in planned.pairs]

@@ -219,11 +219,17 @@ class Pair(NamedTuple):
     restored: Path
     reference: Path | None
     blurred: Path | None = None
-    """The input that it was restored from, where that is asked about."""
+    """The input that it was restored from, where it is asked how well that is explained."""
+    before: Path | None = None
+    """The input again, where it is to be measured, too."""
 
 
 def pairs_to_measure(
-    restored: str, reference: str | None, recursive: bool = False, blurred: str | None = None
+    restored: str,
+    reference: str | None,
+    recursive: bool = False,
+    blurred: str | None = None,
+    before: str | None = None,
 ) -> list[Pair]:
     """The files to measure, and what to compare each with: the sharp original, and the input. Several are matched by
     name.
@@ -232,7 +238,7 @@ def pairs_to_measure(
         InputError: one side is one file and the other several; a folder has no pictures.
         UsageError: several files have one name, so that the rows could not be told apart.
     """
-    others = (reference, blurred)
+    others = (reference, blurred, before)
     try:
         for text in (restored, *others):
             if text and not is_several(text) and not Path(text).exists():

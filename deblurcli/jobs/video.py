@@ -19,6 +19,7 @@ from deblurcli.files import OutputFile, check_destination
 from deblurcli.jobs.journal import Journal, identity
 from deblurcli.jobs.residual import exposure_before
 from deblurcli.jobs.result import Result
+from deblurcli.jobs.run_comparison import RunComparison
 from deblurcli.media.footage import Footage, VideoFootage, shots
 from deblurcli.media.images import encoded
 from deblurcli.media.probe import library_versions
@@ -34,7 +35,7 @@ from deblurcli.restore.worker import Placed, Worker, state_of
 from deblurcli.version import __version__
 from deblurcli.weights.save import save_adapted
 
-WITHOUT_INFLUENCE = frozenset({"network", "overwrite", "skip_existing", "resume", "strict", "save_adapted"})
+WITHOUT_INFLUENCE = frozenset({"network", "overwrite", "skip_existing", "resume", "strict", "save_adapted", "compare"})
 WITHOUT_INFLUENCE |= {"save_residual"}
 """Options of a video that do not change its frames; of the network, the weights count."""
 
@@ -93,6 +94,10 @@ class VideoJob:
             self._require_savable(options.save_adapted)
         if options.save_residual is not None:
             self._require_drawable(options.save_residual)
+        comparison = None
+        if options.compare is not None:
+            comparison = RunComparison(self.source, options, self.method, self.compute)
+            comparison.require_drawable()
         network = worker.place(options.network, "video", "deblur")
         with ExitStack() as open_files:
             reader = open_files.enter_context(VideoReader(self.source, copied=True, strict=options.strict))
@@ -155,6 +160,8 @@ class VideoJob:
         if residual is not None:
             result.lines.append(f"residual: {residual.line()}")
             result.facts["residual"] = residual.facts()
+        if comparison is not None:
+            comparison.add(result, console)
         return result
 
     def _require_savable(self, path: Path) -> None:

@@ -32,6 +32,12 @@ class VideoOptions(OutputOptions):
     save_residual: Path | None = option(
         None, "Draw where the restored video fails to explain its input (.png), and tell how well it does.", "Output"
     )
+    compare: Path | None = option(
+        None,
+        "Also show what changed, as deblur compare does: a page (.html), which tells how it was made, too, a video"
+        " (.mp4) or a picture (.png).",
+        "Output",
+    )
     resume: bool | None = option(
         None,
         "Go on where a run of this output was interrupted, which must have been, or start anew.",

@@ -30,7 +30,7 @@ from deblurcli.options.tta import TtaOptions
 from deblurcli.options.video import VideoOptions
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ["video", "image", "weights", "metrics", "inspect", "synth", "train", "doctor"]
+COMMANDS = ["video", "image", "weights", "compare", "metrics", "inspect", "synth", "train", "doctor"]
 
 
 def raising(error):

@@ -68,7 +68,7 @@ def _given(known: Iterable[type[Any]], keywords: Mapping[str, Any]) -> dict[str,
 def deblur_video(
     source: FilePath, destination: FilePath, *, adapt_together: Iterable[FilePath] = (),
     method: str = "meta", network: FilePath = "default", save_adapted: FilePath | None = None,
-    save_residual: FilePath | None = None, compare: FilePath | None = None,
+    save_residual: FilePath | None = None, compare: FilePath | None = None, resume: bool | None = None,
     codec: str | None = None, crf: float | None = None, preset: str | None = None,
     overwrite: bool = False, skip_existing: bool = False, strict: bool = False,
     steps: int | str | None = None, rate: float | None = None, adapt_per: str | None = None, seed: int | None = None,
@@ -95,6 +95,8 @@ def deblur_video(
             videos of a group, in any order, adapt once.
         method: ``meta``, ``reblur2deblur``, ``tta`` or ``none``; the keywords from ``steps`` to ``supervised_loss``
             are options of methods.
+        resume: True: go on where a run of this destination was interrupted, which must have been; False: start anew;
+            None: go on if one was.
 
     Returns:
         the destination, what differs from the source besides the pixels, and what was done, in lines and facts.

@@ -45,7 +45,8 @@ def video(
 
     The networks look at the whole video, adapt to its own blur for a few steps, and restore it frame by frame.
     Audio, subtitles, timestamps and everything else but the pixels stay as they were; what could not be kept is
-    named, and the exit code is 3. An output appears only when it is complete.
+    named, and the exit code is 3. An output appears only when it is complete. After an interrupt, the same command
+    goes on; until then, what is done lies beside the output in a folder .NAME.part.
 
     Several inputs, a folder, or an OUT that is a folder make a batch: outputs get the names of their inputs, one
     failure does not stop the rest, and a summary ends it. With --workers several processes share them, with --shard

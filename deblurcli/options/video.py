@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from deblurcli.options.option import option, weights
+from deblurcli.options.option import option, require, weights
 from deblurcli.options.output import OutputOptions
 
 ENCODERS = "libx264 libx265 libsvtav1 ffv1"
@@ -38,8 +38,20 @@ class VideoOptions(OutputOptions):
         " (.mp4) or a picture (.png).",
         "Output",
     )
+    resume: bool | None = option(
+        None,
+        "Go on where a run of this output was interrupted, which must have been, or start anew.",
+        "Output",
+        flags=("--resume/--no-resume",),
+        usual="go on if one was",
+    )
     codec: str | None = option(
         None, "Encoder.", "Output", metavar="ENCODER", complete=ENCODERS, usual="the input's codec"
     )
     crf: float | None = option(None, "Constant quality of the encoder; less is better.", "Output")
     preset: str | None = option(None, "Speed preset of the encoder.", "Output", metavar="NAME", complete=PRESETS)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        both = bool(self.resume) and self.save_residual is not None
+        require(not both, "--resume with --save-residual, whose map is of all frames", "leave one out")

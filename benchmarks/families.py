@@ -4,9 +4,12 @@ The clips make families that differ in one thing each.
 
 DATA is the folder of training material: the photos that training keeps for validation are filmed; more sharp pictures
 may be given. Half of the families and of the pictures are for tuning (--half tuned). The other half is looked at once
-for each version, and reported whole. Every clip is a process's work of about a minute; what is done is kept in a file,
-and the same command goes on from there. Reported, in dB: the unadapted network, what each variant adds to it, what the
-guard expected, and what it would have been without its verdict.
+for each version, and reported whole. `--half real` takes real videos instead: blur is rendered from the frames of sharp
+ones (--videos), or read with its truth (--pairs).
+
+Every clip is a process's work of about a minute; what is done is kept in a file, and the same command goes on from
+there. Reported, in dB: the unadapted network, what each variant adds to it, what the guard expected, and what it would
+have been without its verdict.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from benchmarks.cameras import HALVES, Clip, Frames, clips
+from benchmarks.real_videos import clips as real_clips
 from benchmarks.results import FOLDER, Table
 from deblurcli.adaptation.guard import Guard
 from deblurcli.adaptation.outcome import PreparedNetwork
@@ -55,6 +59,8 @@ VARIANTS: dict[str, tuple[Any, ...]] = {
     "meta, then reblur2deblur": (MetaOptions(), Reblur2DeblurOptions(initial="own")),
 }
 """The options of one method, or of several, of which each starts from the network that the one before adapted."""
+REAL = "real"
+"""The half of real videos."""
 SMALLEST = 500
 """Height, in pixels, of the pictures that are filmed, at least."""
 
@@ -118,13 +124,13 @@ def trial(
         "expected": None,
         "unguarded": None,
         "seconds": seconds,
-        "facts": {name: facts[name] for name in ("gain", "share", "looks", "strata", "flow")},
+        "facts": {name: facts[name] for name in ("gain", "looks", "strata", "flow")},
     }
     if Watched.seen is not None:
         seen = Watched.seen
         ended = seen.network
-        ended.load_state_dict(seen.weights if seen.best > 0 else seen.latest)
-        result["expected"] = expected + (seen.best if seen.best > 0 else seen.looks[-1][1])
+        ended.load_state_dict(seen.weights)
+        result["expected"] = expected + seen.best
         last = outcomes[-1].kept
         result["unguarded"] = result["gain"] if last else psnr(network, ended, blurred, sharp) - before
     return result
@@ -139,7 +145,11 @@ def rank_correlation(one: list[float], other: list[float]) -> float:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--pictures", type=Path, help="a folder of more sharp pictures, *_gt.png")
-    parser.add_argument("--half", choices=HALVES, default="tuned")
+    parser.add_argument("--half", choices=(*HALVES, REAL), default="tuned")
+    parser.add_argument(
+        "--videos", nargs="+", default=[], metavar="FILE[@FIRST]", help="sharp videos, for the half real"
+    )
+    parser.add_argument("--pairs", nargs=2, action="append", default=[], metavar=("BLURRED", "SHARP"))
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["default"], metavar="VARIANT")
     parser.add_argument("--families", nargs="+", default=[], metavar="FAMILY", help="only these")
     parser.add_argument("--frames", type=int, default=40)
@@ -164,7 +174,6 @@ def run(args: argparse.Namespace) -> list[Table]:
     network = worker.place(args.network, "video", "deblur")
     first, step = map(int, args.part.split("/"))
     finished = {(row["half"], row["family"], row["kind"], row["variant"]) for row in done(args.state)}
-    photos = pictures(args.data, args.pictures, args.half)
     args.state.parent.mkdir(parents=True, exist_ok=True)
 
     def missing(clip: Clip) -> list[str]:
@@ -174,7 +183,11 @@ def run(args: argparse.Namespace) -> list[Table]:
         mine = index % step == first - 1 and (not args.families or clip.family in args.families)
         return mine and bool(missing(clip))
 
-    for clip, blurred, sharp in clips(args.half, photos, args.frames, args.shake, wanted):
+    if args.half == REAL:
+        made = real_clips(args.videos, args.pairs, args.frames, wanted)
+    else:
+        made = clips(args.half, pictures(args.data, args.pictures, args.half), args.frames, args.shake, wanted)
+    for clip, blurred, sharp in made:
         before = nan
         for variant in missing(clip):
             key = {"half": args.half, "family": clip.family, "kind": clip.kind, "variant": variant}

@@ -12,8 +12,8 @@ from deblurcli.version import __version__
 
 if TYPE_CHECKING:
     # isort: off
-    from deblurcli.api import adapt, deblur_image, deblur_video, doctor, import_weights, inspect, load, make_pairs
-    from deblurcli.api import measure, pull_weights, train_network
+    from deblurcli.api import adapt, compare, deblur_image, deblur_video, doctor, evaluate, import_weights, inspect
+    from deblurcli.api import load, make_pairs, measure, pull_weights, train_network
 
     # isort: on
     from deblurcli.console import Reporter
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from deblurcli.restore.worker import Worker
 
 __all__ = [
-    "ComputeOptions", "DeblurError", "Network", "Reporter", "Result", "Worker", "__version__", "adapt", "deblur_image",
-    "deblur_video", "doctor", "import_weights", "inspect", "load", "make_pairs", "measure", "pull_weights",
-    "train_network",
+    "ComputeOptions", "DeblurError", "Network", "Reporter", "Result", "Worker", "__version__", "adapt", "compare",
+    "deblur_image", "deblur_video", "doctor", "evaluate", "import_weights", "inspect", "load", "make_pairs",
+    "measure", "pull_weights", "train_network",
 ]  # fmt: skip
 
 _HOMES = {

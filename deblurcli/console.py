@@ -2,10 +2,12 @@
 
 Results go to stdout, everything else to stderr. The JSON log (``--log json``) has one object per line on stderr:
 
-    {"type": "note" | "warning" | "error" | "detail", "message": ...}
+    {"type": "note" | "warning" | "error" | "detail", "message": ..., "code": ... (of an error)}
     {"type": "progress", "task": ..., "done": ..., "total": ..., "elapsed": s, "eta": s | null, <facts>}
     {"type": "summary", "source": ..., "destination": ..., "differences": [...], <facts>}     a file is done
     {"type": "exit", "code": ..., "message": ...}             always the last line
+
+Every line about a file has its path as ``source``.
 
 File names may hold line ends, terminal escapes and characters that turn the direction of writing. None of them reaches
 a message, progress or a terminal. A result that goes into a file or a pipe is exact, so that a script can use the path.
@@ -22,8 +24,9 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from deblurcli.errors import DeblurError, OutputError, described
@@ -76,11 +79,21 @@ class Progress:
     facts: dict[str, Any]
 
     @property
+    def share(self) -> str:
+        """What is done of all, in percent where that is known."""
+        return f"{min(100 * self.done / self.total, 100):3.0f} %" if self.total else f"{self.done:g} of ?"
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The same for the JSON log."""
+        record = asdict(self)
+        return record | record.pop("facts")
+
+    @property
     def text(self) -> str:
         """Share, times and facts, for people."""
-        share = f"{min(100 * self.done / self.total, 100):3.0f} %" if self.total else f"{self.done:g} of ?"
         times = f"{_clock(self.elapsed)} elapsed, {_clock(self.eta)} left"
-        return one_line(" · ".join([share, times, *(_fact(k, v) for k, v in self.facts.items())]))
+        return one_line(" · ".join([self.share, times, *(_fact(k, v) for k, v in self.facts.items())]))
 
 
 class Silent:
@@ -90,10 +103,14 @@ class Silent:
     """Seconds between two looks at the progress of a task."""
     patient = False
     """Whether a task is mentioned only when it has taken that long."""
+    named = False
+    """Whether every line has the file that it is about beside it."""
+    source: Path | None = None
+    """The file that is worked on."""
 
     def result(self, line: str) -> None: ...
 
-    def message(self, kind: str, text: str) -> None: ...
+    def message(self, kind: str, text: str, **facts: Any) -> None: ...
 
     def progress(self, now: Progress) -> None: ...
 
@@ -118,7 +135,7 @@ class PlainLines(Silent):
             stdout.buffer.write(os.fsencode(line) + b"\n")
             stdout.buffer.flush()
 
-    def message(self, kind: str, text: str) -> None:
+    def message(self, kind: str, text: str, **facts: Any) -> None:
         if kind == "detail":
             self.write("\n".join(printable(line).rstrip() for line in text.rstrip().split("\n")))
         else:
@@ -173,16 +190,17 @@ class JsonLines(PlainLines):
 
     every = JSON_SECONDS
     patient = False
+    named = True
 
-    def message(self, kind: str, text: str) -> None:
-        self.event(kind, {"message": text})
+    def message(self, kind: str, text: str, **facts: Any) -> None:
+        self.event(kind, {"message": text} | facts)
 
     def progress(self, now: Progress) -> None:
-        facts = asdict(now)
-        self.event("progress", facts | facts.pop("facts"))
+        self.event("progress", now.record)
 
     def event(self, kind: str, facts: dict[str, Any]) -> None:
-        self.write(json.dumps({"type": kind} | _json(facts)))
+        about = {} if self.source is None else {"source": self.source}
+        self.write(json_line({"type": kind} | about | facts))
 
 
 def sink_for(log: str) -> Silent:
@@ -244,10 +262,20 @@ class Reporter:
     def failure(self, error: Exception, about: str = "") -> int:
         """Say in one line what an exception means; returns its exit code. ``about``: the file, if the line lacks it."""
         known = described(error)
-        self.error(str(known) if about in str(known) else f"{about}: {known}")
+        with self.about(known.source or self.sink.source):
+            self._say("error", str(known) if about in str(known) else f"{about}: {known}", code=known.code)
         if known.code == DeblurError.code:
             self.detail("".join(traceback.format_exception(error)))
         return known.code
+
+    @contextlib.contextmanager
+    def about(self, source: Path | None) -> Iterator[None]:
+        """While it lasts, what is said is about this file; the JSON log names it."""
+        before, self.sink.source = self.sink.source, source
+        try:
+            yield
+        finally:
+            self.sink.source = before
 
     def detail(self, text: str) -> None:
         """Several lines for whoever asked with ``--verbose``: a traceback, a plan."""
@@ -292,10 +320,15 @@ class Reporter:
         with self._lock:
             self.sink.close()
 
-    def _say(self, kind: str, text: str) -> None:
+    def _say(self, kind: str, text: str, **facts: Any) -> None:
         if not self.quiet or kind == "error":
             with self._lock:
-                self.sink.message(kind, text)
+                self.sink.message(kind, text, **facts)
+
+
+def json_line(facts: dict[str, Any]) -> str:
+    """A JSON object on one line; NaN and infinity become null, what JSON does not know becomes text."""
+    return json.dumps(_json(facts))
 
 
 def _json(value: Any) -> Any:

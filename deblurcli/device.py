@@ -27,6 +27,8 @@ class Device:
     dtype: torch.dtype
     """float32, or the autocast precision."""
     why: str
+    sharers: int = 1
+    """Processes of one batch that compute there."""
 
     @contextlib.contextmanager
     def autocast(self) -> Iterator[None]:
@@ -42,10 +44,10 @@ class Device:
         return module.to(self.where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def free_memory(self) -> int:
-        """Bytes that a computation may use: free device memory, or what the system and its cgroup leave."""
-        if self.where.type == "cuda":
-            return int(torch.cuda.mem_get_info(self.where)[0])
-        return free_system_memory()
+        """Bytes that a computation may use: free device memory, or what the system and its cgroup leave; of these its
+        part, where several processes share them."""
+        free = torch.cuda.mem_get_info(self.where)[0] if self.where.type == "cuda" else free_system_memory()
+        return int(free) // self.sharers
 
     def limited_to(self, precisions: Collection[str]) -> Device:
         """This device, in float32 where its own precision is not among these (fp32, bf16, fp16)."""
@@ -74,6 +76,16 @@ def free_system_memory() -> int:
     with contextlib.suppress(OSError, ValueError):
         available = min(available, int(limit.read_text()) - int(used.read_text()))
     return max(available, 0)
+
+
+def graphics_cards(device: str) -> int:
+    """How many cards a choice of device leaves open: with ``auto`` and ``cuda`` those that are present."""
+    return torch.cuda.device_count() if device in ("auto", "cuda") and torch.cuda.is_available() else 0
+
+
+def usual_threads() -> int:
+    """Threads that a computation on the CPU uses unless told otherwise."""
+    return torch.get_num_threads()
 
 
 def _cpu_has_bf16() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 
 SIGNALS = {129: "hung up", 130: "interrupted", 131: "quit", 143: "terminated"}
 """What is said of the signals that end the program, by exit code."""
@@ -12,9 +13,13 @@ class DeblurError(Exception):
     """What was found and where, and what to do about it, in one line."""
 
     code = 1
+    retry = "no"
+    """Whether the same command may help; it begins with yes or no."""
+    source: Path | None = None
+    """The file that it is about, for the JSON log."""
 
-    def __init_subclass__(cls, code: int) -> None:
-        cls.code = code
+    def __init_subclass__(cls, code: int, retry: str) -> None:
+        cls.code, cls.retry = code, retry
 
     def __init__(self, found: str, cure: str = "") -> None:
         self.found = " ".join(found.split())
@@ -22,32 +27,36 @@ class DeblurError(Exception):
         super().__init__(f"{self.found}; {self.cure}" if self.cure else self.found)
 
 
-class UsageError(DeblurError, code=2):
+class UsageError(DeblurError, code=2, retry="no, change the command"):
     """Usage: a bad option, an output that exists or is the input."""
 
 
-class PartialError(DeblurError, code=3):
+class PartialError(DeblurError, code=3, retry="no, it would end the same way"):
     """Partial: some files failed, frames were replaced, or something besides the pixels could not be kept."""
 
 
-class InputError(DeblurError, code=4):
+class InputError(DeblurError, code=4, retry="no"):
     """The input is unusable."""
 
 
-class OutputError(DeblurError, code=5):
+class OutputError(DeblurError, code=5, retry="no, make room or give another place first"):
     """The output cannot be written."""
 
 
-class WeightsError(DeblurError, code=6):
+class WeightsError(DeblurError, code=6, retry="no, `deblur weights pull` first"):
     """Weights are missing or refused."""
 
 
-class OfflineError(DeblurError, code=7):
+class OfflineError(DeblurError, code=7, retry="yes"):
     """A connection is needed but unavailable."""
 
 
-class DeviceError(DeblurError, code=8):
+class DeviceError(DeblurError, code=8, retry="yes, with fewer workers or on another device"):
     """Device: not present, or out of memory at the smallest tile."""
+
+
+class UnfinishedError(DeblurError, code=9, retry="yes, with --skip-existing"):
+    """Unfinished: some files failed, at least one of them for a reason that may pass."""
 
 
 EXIT_CODES: dict[int, str] = {
@@ -57,6 +66,20 @@ EXIT_CODES: dict[int, str] = {
     **{141: "Nobody reads the output any more (SIGPIPE).", 143: "Terminated (SIGTERM)."},
 }
 """What each code means. From 128 on: 128 and the number of the signal, as shells show it."""
+
+_SAME = "yes, with --skip-existing"
+RETRY: dict[int, str] = {
+    **{0: "", 1: DeblurError.retry},
+    **{kind.code: kind.retry for kind in DeblurError.__subclasses__()},
+    **{129: _SAME, 130: _SAME, 131: _SAME, 141: "no, give it a reader", 143: _SAME},
+}
+"""Whether the same command may help after each code; begins with yes or no."""
+
+
+def may_pass(code: int) -> bool:
+    """Whether the same command may help after an exit code."""
+    return RETRY.get(code, "").startswith("yes")
+
 
 FILE_ERRORS: dict[int, tuple[type[DeblurError], str]] = {
     errno.ENAMETOOLONG: (InputError, "give a shorter name"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +16,11 @@ from types import TracebackType
 from typing import Any
 
 from deblurcli.errors import OutputError, UsageError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 _KEPT: ContextVar[dict[tuple[int, int], str] | None] = ContextVar("kept", default=None)
 """What no output may replace now, by device and inode: what each file is."""
@@ -40,16 +47,19 @@ class OutputFile:
         destination: the name in the end.
         inputs: files that it must never be, under whatever name.
         overwrite: replace a file that exists.
+        folder: where it is until it is complete, on the same file system; beside the destination if not given.
 
     Raises:
         UsageError: the destination exists, or is an input.
         OutputError: the file cannot be made or written.
     """
 
-    def __init__(self, destination: Path, *, inputs: Iterable[Path] = (), overwrite: bool = False) -> None:
+    def __init__(
+        self, destination: Path, *, inputs: Iterable[Path] = (), overwrite: bool = False, folder: Path | None = None
+    ) -> None:
         self.destination, self.inputs, self.overwrite = destination, tuple(inputs), overwrite
         check_destination(destination, self.inputs, overwrite)
-        self.file = _create_part(destination)
+        self.file = _create_part(destination, folder or destination.parent)
         self.part = Path(self.file.name)
 
     def __enter__(self) -> OutputFile:
@@ -115,6 +125,133 @@ class OutputFile:
         """The error to raise for one of a library or the system."""
         found = f"{self.destination.name} cannot be written: {reason(error)}"
         return OutputError(found, "free space or choose another folder")
+
+
+class PartFolder:
+    """The folder ``.NAME.part`` beside an output, in which that grows over several runs if need be.
+
+    The name follows from the output's, so that a run finds what an interrupted one has left. One run at a time has it,
+    as far as the file system knows locks; what lies in it is only read by whom it belongs to.
+
+    Raises:
+        UsageError: another run has it.
+        OutputError: it cannot be made, or is something else.
+    """
+
+    def __init__(self, destination: Path) -> None:
+        self.destination = destination
+        self.path = destination.with_name(_folder_name(destination))
+        try:
+            self._lock = self._locked()
+            for left in self.path.glob(".*.part"):  # of a run that was killed
+                left.unlink()
+        except OSError as error:
+            found = f"{destination.name} cannot be created in {destination.parent}: {reason(error)}"
+            raise OutputError(found, "choose another folder or name") from error
+
+    def _locked(self) -> int:
+        """The open folder, locked and in its place. Raises OSError."""
+        while True:
+            self.path.mkdir(mode=0o700, exist_ok=True)
+            state = self.path.lstat()
+            if not stat.S_ISDIR(state.st_mode) or self._owner() != state.st_uid:
+                raise OutputError(f"{self.path} is not a folder of yours", "remove it, or choose another folder")
+            if fcntl is None:
+                return -1
+            opened = os.open(self.path, os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(opened)
+                found = f"another run is writing {self.destination}"
+                raise UsageError(found, "wait for it, or give another name") from None
+            except OSError:  # a file system without locks
+                return opened
+            with contextlib.suppress(FileNotFoundError):  # the run that had it has just removed it
+                if os.path.samestat(os.fstat(opened), self.path.lstat()):
+                    return opened
+            os.close(opened)
+
+    def _owner(self) -> int:
+        """Whom a file made there belongs to: on network drives, that need not be who makes it. Raises OSError."""
+        with contextlib.suppress(FileNotFoundError):
+            (self.path / ".owner.part").unlink()
+        with Part(str(self.path / ".owner.part"), "x+") as file:
+            found = os.fstat(file.fileno()).st_uid
+            Path(file.name).unlink()
+        return found
+
+    def clear(self) -> None:
+        """Remove what lies in it. Raises OutputError."""
+        try:
+            for left in self.path.iterdir():
+                left.unlink()
+        except OSError as error:
+            raise OutputError(f"{self.path} cannot be emptied: {reason(error)}", "remove it") from error
+
+    def close(self, *, keep: bool = False) -> None:
+        """Let others have it; without ``keep``, remove it and all that lies in it. Never raises."""
+        lock, self._lock = self._lock, -1
+        with contextlib.suppress(OSError, OutputError):
+            if not keep:
+                self.clear()
+                self.path.rmdir()
+        if lock >= 0:
+            os.close(lock)
+
+
+class LineFile:
+    """A file that gets one line after the other, each with one call of the system, so that a kill leaves whole lines
+    and several processes can share it. What it holds already stays.
+
+    Raises:
+        UsageError: it is an input.
+        OutputError: it cannot be made or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        check_destination(path, overwrite=True)
+        self.path = path
+        try:
+            self._file = Part(str(path), "a+")
+            self._torn = _is_torn(self._file)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def add(self, line: str) -> None:
+        """Add a line. Raises OutputError."""
+        try:
+            self._file.write(("\n" * self._torn + line + "\n").encode("utf-8", "surrogateescape"))
+        except OSError as error:
+            self._torn = True
+            raise self._failed(error) from error
+        self._torn = False
+
+    def close(self) -> None:
+        """Bring it to the disk. Never raises."""
+        with contextlib.suppress(OSError):
+            os.fsync(self._file.fileno())
+        self._file.close()
+
+    def _failed(self, error: OSError) -> OutputError:
+        return OutputError(f"{self.path} cannot be written: {reason(error)}", "free space or choose another folder")
+
+
+def _is_torn(file: io.FileIO) -> bool:
+    """Whether a file ends within a line, as a kill of the system may leave it."""
+    if not file.seek(0, os.SEEK_END):
+        return False
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) != b"\n"
+
+
+def discard_parts(destination: Path) -> None:
+    """Remove what a process that was killed has left of an output. Never raises."""
+    start = _hidden_name(destination, ".01234567.part").removesuffix("01234567.part")
+    with contextlib.suppress(OSError):
+        for path in destination.parent.iterdir():
+            if path.name.startswith(start) and re.fullmatch(r"[0-9a-f]{8}\.part", path.name[len(start) :]):
+                path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -220,21 +357,33 @@ def _check_inputs(destination: Path, inputs: Iterable[Path]) -> None:
         raise UsageError(f"{destination} is {what}", "choose another output name")
 
 
-def _create_part(destination: Path) -> Part:
-    """Create and open ``.NAME.<id>.part`` beside the output, its name cut to fit 255 bytes. Raises OutputError."""
+def _folder_name(destination: Path) -> str:
+    """``.NAME.part``; names that are too long for that are told apart by a digest."""
+    name = _hidden_name(destination, ".part")
+    if len(os.fsencode(destination.name)) <= 255 - len(".") - len(".part"):
+        return name
+    return _hidden_name(destination, f".{hashlib.sha256(os.fsencode(destination.name)).hexdigest()[:16]}.part")
+
+
+def _hidden_name(destination: Path, tail: str) -> str:
+    """``.NAME`` and a tail for what belongs to an output while it is made, cut to fit 255 bytes."""
+    name = os.fsencode(destination.name)[: 255 - 1 - len(tail)]
+    # A cut in the middle of a character must not leave an invalid name.
+    stem = os.fsdecode(name) if len(name) == len(os.fsencode(destination.name)) else name.decode(errors="ignore")
+    return f".{stem}{tail}"
+
+
+def _create_part(destination: Path, folder: Path) -> Part:
+    """Create and open ``.NAME.<id>.part`` in a folder. Raises OutputError."""
     for _ in range(100):
-        tail = f".{secrets.token_hex(4)}.part"
-        name = os.fsencode(destination.name)[: 255 - 1 - len(tail)]
-        # A cut in the middle of a character must not leave an invalid name.
-        stem = os.fsdecode(name) if len(name) == len(os.fsencode(destination.name)) else name.decode(errors="ignore")
         try:
-            return Part(str(destination.with_name(f".{stem}{tail}")), "x+")
+            return Part(str(folder / _hidden_name(destination, f".{secrets.token_hex(4)}.part")), "x+")
         except FileExistsError:
             continue
         except OSError as error:
             found = f"{destination.name} cannot be created in {destination.parent}: {reason(error)}"
             raise OutputError(found, "choose another folder or name") from error
-    raise OutputError(f"{destination.parent} holds too many .part files", "remove them")
+    raise OutputError(f"{folder} holds too many .part files", "remove them")
 
 
 def _sync(folder: Path) -> None:

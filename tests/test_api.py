@@ -17,7 +17,9 @@ import deblurcli
 from deblurcli import api
 from deblurcli.cli.video import Together
 from deblurcli.methods import METHODS
+from deblurcli.options.compare import CompareOptions
 from deblurcli.options.compute import ComputeOptions
+from deblurcli.options.evaluate import EvaluateOptions
 from deblurcli.options.image import ImageOptions
 from deblurcli.options.metrics import MetricsOptions
 from deblurcli.options.survey import SurveyOptions
@@ -27,7 +29,10 @@ from deblurcli.options.tta import TtaOptions
 from deblurcli.options.video import VideoOptions
 
 METHOD_OPTIONS = [entry.options for entry in METHODS.values()]
-PLUMBING = {"source", "destination", "restored", "reference", "pictures", "stage", "command", "worker", "console"}
+PLUMBING = {
+    *("source", "destination", "restored", "reference", "pictures", "stage", "command", "dataset"),
+    *("worker", "console"),
+}
 
 
 def names(*kinds: Any) -> set[str]:
@@ -42,6 +47,8 @@ def names(*kinds: Any) -> set[str]:
         (api.adapt, names(ComputeOptions, *METHOD_OPTIONS) | {"method", "network"}),
         (api.load, names(ComputeOptions) | {"network"}),
         (api.measure, names(MetricsOptions)),
+        (api.evaluate, names(EvaluateOptions, ComputeOptions, *METHOD_OPTIONS)),
+        (api.compare, names(CompareOptions) | {"before", "after"}),
         (api.inspect, names(SurveyOptions) | {"translator", "overwrite", "device"}),
         (api.make_pairs, names(SynthOptions)),
         (api.train_network, names(*STAGES.values()) | {"device", "dtype", "offline"}),
@@ -59,6 +66,8 @@ def test_keywords_are_the_options(function: Any, options: set[str]) -> None:
         (api.deblur_video, [VideoOptions, ComputeOptions]),
         (api.deblur_image, [ImageOptions, ComputeOptions]),
         (api.measure, [MetricsOptions]),
+        (api.evaluate, [EvaluateOptions, ComputeOptions]),
+        (api.compare, [CompareOptions]),
         (api.inspect, [SurveyOptions]),
         (api.make_pairs, [SynthOptions]),
     ],
@@ -67,7 +76,7 @@ def test_defaults_are_the_options(function: Any, kinds: list[Any]) -> None:
     parameters = inspect.signature(function).parameters
     for kind in kinds:
         for field in dataclasses.fields(kind):
-            if field.name in parameters:
+            if field.name in parameters and field.default is not dataclasses.MISSING:
                 assert parameters[field.name].default == field.default, field.name
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deblurcli.errors import OutputError, UsageError
-from deblurcli.files import OutputFile, check_destination, output_files
+from deblurcli.files import OutputFile, check_destination, discard_parts, output_files
 
 
 def names(folder: Path) -> list[str]:
@@ -156,3 +156,16 @@ def test_several_files_or_none(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is the input"), output_files(pair, inputs=[pair[1]], overwrite=True):
         raise AssertionError
     assert names(tmp_path) == ["b.bin"]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "x" * 255, "é" * 127])
+def test_what_a_killed_process_has_left_is_discarded_and_nothing_else(tmp_path, name):
+    destination = tmp_path / name
+    left = OutputFile(destination)
+    left.file.close()
+    others = [".b.mp4.01234567.part", ".a.mp4.part", ".a.mp4.0123456x.part", "a.mp4.01234567.part"]
+    for other in others:
+        (tmp_path / other).touch()
+    discard_parts(destination)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
+    discard_parts(tmp_path / "gone" / name)

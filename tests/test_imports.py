@@ -30,7 +30,8 @@ RINGS = [
     {"methods", "train", "reports"},
     {"adaptation"},
     {"restore"},
-    {"media", "weights", "datasets"},
+    {"datasets"},
+    {"media", "weights"},
     {"synth", "metrics", "losses", "device"},
     {"networks"},
     {"options", "console", "files"},
@@ -49,17 +50,22 @@ LIGHT_MODULES = (
 _WORKER = "deblurcli.restore.worker"
 LAZY: dict[str, set[str]] = {
     "cli/__init__.py": {"deblurcli.cli.app"},
+    "cli/batch.py": {"deblurcli.device", "deblurcli.jobs.pool", "deblurcli.restore.worker"},
+    "cli/compare.py": {"deblurcli.jobs.compare"},
     "cli/doctor.py": {"deblurcli.jobs.doctor"},
-    "cli/image.py": {"deblurcli.jobs.image", "deblurcli.restore.worker"},
+    "cli/evaluate.py": {"deblurcli.jobs.evaluate", "deblurcli.restore.worker"},
+    "cli/image.py": {"deblurcli.jobs.image"},
     "cli/inspect.py": {"deblurcli.jobs.inspect", "deblurcli.reports.inspection", "deblurcli.restore.worker"},
     "cli/metrics.py": {"deblurcli.jobs.measure"},
     "cli/parameters.py": {"deblurcli.weights.registry"},
     "cli/synth.py": {"deblurcli.jobs.synth", "deblurcli.restore.worker"},
     "cli/train.py": {"deblurcli.jobs.train"},
-    "cli/video.py": {"deblurcli.jobs.video", "deblurcli.media.encoders", "deblurcli.restore.worker"},
+    "cli/video.py": {"deblurcli.jobs.video", "deblurcli.media.encoders"},
     "cli/weights.py": {f"deblurcli.weights.{name}" for name in ("describe", "pull", "registry", "store")},
+    "jobs/pool.py": {"deblurcli.restore.worker"},
     "media/reader.py": {"deblurcli.media.colour"},
     "train/material.py": {"deblurcli.train.folder"},
+    "train/recipe.py": {"deblurcli.train.recorded"},
     "train/stages/blur2blur.py": {
         "deblurcli.media.images",
         "deblurcli.train.camera_frames",
@@ -69,7 +75,8 @@ LAZY: dict[str, set[str]] = {
 }
 """Modules that import others of the package inside a function, and which. Each keeps `deblur --help` and completion
 fast: what does the work is imported by the command that needs it. Opening a video needs no torch, seeing it in RGB
-does. Training on packed material opens no media."""
+does. A process of a pool learns how many threads it may use before torch is loaded. Training on packed material opens
+no media."""
 
 module = pytest.mark.parametrize("path", MODULES, ids=NAMES)
 TREES = {dotted(path): parse(path) for path in MODULES}

@@ -1,13 +1,14 @@
-"""Pairs of blurred and sharp files on disk, and pieces drawn from them as they are."""
+"""Pieces drawn from pairs of blurred and sharp files on disk, as they are."""
 
 from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -15,15 +16,12 @@ import torch
 from torch import Tensor
 
 from deblurcli.adaptation.samples import evenly
+from deblurcli.datasets.clip import is_video, pixels, require_equal, together
 from deblurcli.errors import InputError
 from deblurcli.media.footage import unit
-from deblurcli.media.images import read_image
-from deblurcli.media.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_hidden, look
-from deblurcli.media.reader import Frame, VideoReader
+from deblurcli.media.reader import VideoReader
 from deblurcli.media.shots import MIN_CUT, CutDetector, thumbnail, unlikeness, windows
 
-BLURRED, SHARP = ("blurred", "blur"), "sharp"
-"""Names of the folders that make pairs: those of ``deblur synth``, and GoPro's."""
 CACHE_BYTES = 256 << 20
 """Decoded pictures that are kept in memory."""
 MOMENTS, FIRST_FRAMES = 16, 250
@@ -39,18 +37,23 @@ class Cache(Generic[Kept]):
 
     def __init__(self, room: int = CACHE_BYTES) -> None:
         self.room, self.bytes = room, 0
+        self._lock = Lock()
         self._held: OrderedDict[object, tuple[Kept, int]] = OrderedDict()
 
     def get(self, key: object, make: Callable[[], Kept], size: Callable[[Kept], int]) -> Kept:
         """What belongs to the key, made where it is not there. ``size``: its bytes."""
-        if key not in self._held:
-            made = make()
-            self._held[key] = made, size(made)
-            self.bytes += size(made)
-        self._held.move_to_end(key)
-        while self.bytes > self.room and len(self._held) > 1:
-            self.bytes -= self._held.popitem(last=False)[1][1]
-        return self._held[key][0]
+        with self._lock:
+            if key in self._held:
+                self._held.move_to_end(key)
+                return self._held[key][0]
+        made = make()  # several threads may, at the same time
+        with self._lock:
+            if key not in self._held:
+                self._held[key] = made, size(made)
+                self.bytes += size(made)
+            while self.bytes > self.room and len(self._held) > 1:
+                self.bytes -= self._held.popitem(last=False)[1][1]
+        return made
 
 
 class Pictures:
@@ -61,15 +64,7 @@ class Pictures:
 
     def __call__(self, path: Path) -> Tensor:
         """3 x H x W: bytes, or float in [0, 1] where the file has 16 bits. Raises InputError."""
-        return self._cache.get(path, lambda: _pixels(path), lambda picture: picture.nbytes)
-
-
-def _pixels(path: Path) -> Tensor:
-    image = read_image(path)
-    if image.depth > 8:
-        return image.rgb()
-    samples = np.atleast_3d(image.samples).transpose(2, 0, 1)
-    return torch.from_numpy(np.ascontiguousarray(np.broadcast_to(samples, (3, *samples.shape[1:]))))
+        return self._cache.get(path, lambda: pixels(path), lambda picture: picture.nbytes)
 
 
 def corner(picture: Tensor, side: int, path: Path, rng: np.random.Generator) -> tuple[int, int]:
@@ -81,36 +76,6 @@ def corner(picture: Tensor, side: int, path: Path, rng: np.random.Generator) -> 
             "take it away, or give a larger one",
         )
     return int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
-
-
-def pairs_below(top: Path) -> list[tuple[Path, Path]]:
-    """Blurred files and their sharp partners in folders of these names below a folder; none where there are no such.
-
-    Raises:
-        InputError: a folder has no sharp one beside it, or no files, or one of them has no partner.
-        OSError: a folder cannot be read.
-    """
-    found: list[tuple[Path, Path]] = []
-    for blurred in (folder for folder in _folders(top) if folder.name in BLURRED and folder != top):
-        sharp = blurred.parent / SHARP
-        if not sharp.is_dir():
-            raise InputError(f"{blurred} has no folder {SHARP} beside it", f"add it, or rename {blurred.name}")
-        files = look([blurred], IMAGE_SUFFIXES | VIDEO_SUFFIXES, recursive=True).files
-        if list(files) == [blurred]:
-            raise InputError(f"{blurred} has no pictures or videos", "give another folder")
-        for path, name in files.items():
-            if not (sharp / name).is_file():
-                raise InputError(f"{path} has no partner {sharp / name}", "add it, or take the blurred one away")
-            found.append((path, sharp / name))
-    return found
-
-
-def _folders(top: Path) -> Iterator[Path]:
-    """A folder and the visible ones below it; links are not followed."""
-    yield top
-    for child in sorted(top.iterdir()):
-        if child.is_dir() and not child.is_symlink() and not is_hidden(child):
-            yield from _folders(child)
 
 
 class Pairs:
@@ -128,7 +93,8 @@ class Pairs:
         self.pairs, self.name = pairs, name
         self.pictures = Pictures()
         self.moments: Cache[list[Moment]] = Cache()
-        self.videos = sum(_is_video(blurred) for blurred, _ in pairs)
+        self._decoding = Lock()
+        self.videos = sum(is_video(blurred) for blurred, _ in pairs)
         self.numbered = {place: blurred for blurred, _ in pairs if (place := _place(blurred)) is not None}
 
     def __str__(self) -> str:
@@ -139,12 +105,13 @@ class Pairs:
     ) -> tuple[Tensor, Tensor, int]:
         """A random piece of a random pair."""
         blurred, sharp = self.pairs[int(rng.integers(len(self.pairs)))]
-        if _is_video(blurred):
-            moments = self.moments.get((blurred, frames), lambda: self._moments(blurred, sharp, frames), _bytes)
+        if is_video(blurred):
+            with self._decoding:
+                moments = self.moments.get((blurred, frames), lambda: self._moments(blurred, sharp, frames), _bytes)
             near, middle = moments[int(rng.integers(len(moments)))]
         else:
             near, middle = [self.pictures(path) for path in self._around(blurred, frames)], self.pictures(sharp)
-            _require_equal(near[frames // 2], middle, blurred, sharp)
+            require_equal(near[frames // 2], middle, blurred, sharp)
         y, x = corner(middle, side, blurred, rng)
         window, target = (
             torch.stack([unit(picture[:, y : y + side, x : x + side]) for picture in pictures]).to(device)
@@ -175,7 +142,7 @@ class Pairs:
             one, two = (stack.enter_context(VideoReader(path)) for path in (blurred, sharp))
             video = one.info.video
             room = CACHE_BYTES // self.videos // (3 * video.width * video.height * (frames + 1))
-            both = _together(one.frames(), two.frames(), blurred, sharp)
+            both = together(one.frames(), two.frames(), blurred, sharp)
             is_cut = CutDetector()
             shown = windows(islice(both, FIRST_FRAMES), frames, lambda pair: is_cut(pair[0]))
             # At most twice as many are held meanwhile.
@@ -185,40 +152,15 @@ class Pairs:
         return found
 
 
-def _together(
-    one: Iterator[Frame], two: Iterator[Frame], blurred: Path, sharp: Path
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """The frames of a pair of videos as bytes. Raises InputError where sizes or lengths differ."""
-    while True:
-        frames = next(one, None), next(two, None)
-        if frames == (None, None):
-            return
-        if frames[0] is None or frames[1] is None:
-            raise InputError(f"{blurred} and {sharp} have different numbers of frames", "take them away")
-        left, right = ((frame.rgb() * 255).round().byte() for frame in (frames[0], frames[1]))
-        _require_equal(left, right, blurred, sharp)
-        yield left, right
-
-
 def _moment(shown: tuple[tuple[Tensor, Tensor], list[tuple[Tensor, Tensor]]]) -> Moment:
     (_, sharp), around = shown
     return [blurred for blurred, _ in around], sharp
 
 
-def _require_equal(one: Tensor, two: Tensor, blurred: Path, sharp: Path) -> None:
-    if one.shape != two.shape:
-        sizes = " and ".join(f"{p.shape[-1]}x{p.shape[-2]}" for p in (one, two))
-        raise InputError(f"{blurred} and {sharp} are {sizes}", "take them away, or make them again")
-
-
-def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES
-
-
 def _place(path: Path) -> tuple[Path, str, int] | None:
     """Folder, name without its number, and number of a numbered picture."""
     found = re.fullmatch(r"(.*?)(\d+)", path.stem)
-    if found is None or _is_video(path):
+    if found is None or is_video(path):
         return None
     return path.parent, found[1] + path.suffix, int(found[2])
 

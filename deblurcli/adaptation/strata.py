@@ -45,8 +45,9 @@ CLEARER = 0.42
 """A moment's blur, as a share of its neighbour's, above which it does not tell what the neighbour should become."""
 LENGTHS = (2.0, 14.0)
 """Pixels of blur of the neighbour below which there is nothing to tell, and above which it can't be aligned."""
-UNCLEAR = 0.4
-"""How much of what pseudo pairs say counts where no moment is clear."""
+UNCLEAR = 0.15
+"""How much of what pseudo pairs say counts where no moment is clear. There the network learns from its own restorations
+of blurred moments: below 0.4 dB of what the pairs say, clips with exact truth gained nothing or lost up to 0.17 dB."""
 VETO = -0.3
 """Gain on real pieces, in dB, below which they overrule the pseudo pairs."""
 FLOOR = 1e-4
@@ -227,6 +228,9 @@ def settle(outcome: Outcome, adapted: nn.Module, steps: int, guard: Guard | None
     elif steps:
         worth_it = guard.settle()
         outcome.facts |= guard.facts() | {"strata": strata.facts(guard.best) if strata is not None else {}}
+        if strata is not None:
+            for told, (_, gain) in zip(outcome.facts["looks"], guard.looks, strict=True):
+                told["strata"] = strata.history.get(gain, {})
         if not worth_it:
             raise Diverged(guard.refusal())
 

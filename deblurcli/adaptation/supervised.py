@@ -15,8 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deblurcli.adaptation.pair_files import BLURRED, SHARP, Pairs, Pictures, corner, pairs_below
+from deblurcli.adaptation.pair_files import Pairs, Pictures, corner
 from deblurcli.adaptation.replay import replay_blur, replay_clip
+from deblurcli.datasets.folders import pairs_below
+from deblurcli.datasets.layouts import SYNTH_SIDES
 from deblurcli.errors import InputError
 from deblurcli.files import reason
 from deblurcli.media.footage import unit
@@ -73,7 +75,8 @@ def supervised_of(chosen: str) -> Supervised:
         if not folder.is_dir():
             found = "is not a folder" if folder.exists() else "does not exist"
             raise InputError(f"--supervised {chosen} {found}", "give a folder of photos or pairs, or auto")
-        if folder.name in BLURRED and (folder.parent / SHARP).is_dir():
+        side = SYNTH_SIDES.get(folder.name)
+        if side and (folder.parent / side).is_dir():
             raise InputError(f"--supervised {chosen} is one side of pairs", f"give {folder.parent}")
         pairs = pairs_below(folder)
         return Pairs(pairs, str(folder)) if pairs else Photos(folder, str(folder))

@@ -114,7 +114,8 @@ class TranslatedFootage(Footage):
 
 def translation_by(translator: Placed, what: str) -> Outcome:
     """The outcome of a translation by a network that was trained beforehand. ``what``: the pictures, for people."""
-    facts, weights = {"translator": translator.name}, {translator.name: translator.sha256}
+    facts = {"translator": translator.name, "config": translator.loaded.config}
+    weights = {translator.name: translator.sha256}
     work = f"{what} by {translator.name}"
     return Outcome("blur2blur", reason="it was given", work=work, facts=facts, weights=weights, words=WORDS)
 

@@ -19,13 +19,16 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
             "deblur video in.mp4 -o out.mp4 --method blur2blur --translator a.safetensors",
         ),
         ("Without adapting, faster", "deblur video in.mp4 -o out.mp4 --method none"),
+        ("With a page to look at", "deblur video in.mp4 -o out.mp4 --compare run.html"),
         ("All videos of a folder, going on where an earlier run ended", "deblur video clips/ -o out/ --skip-existing"),
+        ("What an earlier run could not do", "deblur video --files-from failed.txt -o out/ --failed failed.txt"),
     ],
     "deblur image": [
         ("One picture", "deblur image photo.jpg -o sharp.png"),
         ("The same, sharpened by test-time adaptation", "deblur image photo.jpg -o sharp.png --tta-steps 5"),
         ("Many", "deblur image photos/*.jpg -o out/"),
         ("A folder and all folders in it", "deblur image photos/ -o out/ --recursive"),
+        ("By four processes", "deblur image photos/ -o out/ --workers 4 --report report.jsonl"),
     ],
     "deblur weights": [
         ("What there is", "deblur weights list"),
@@ -34,11 +37,28 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("The same for a licence that is not free", "deblur weights pull restormer --accept-licence"),
         ("Convert a file that was fetched in a browser", "deblur weights import MIMO-UNet.pkl --network mimo-unet"),
     ],
+    "deblur compare": [
+        ("A page with a slider, for any browser", "deblur compare in.mp4 out.mp4 -o page.html"),
+        ("Side by side, with enlarged crops", "deblur compare in.mp4 out.mp4 -o side.mp4"),
+        ("A divider that moves to and fro", "deblur compare in.mp4 out.mp4 -o wipe.mp4 --view wipe"),
+        ("Two pictures", "deblur compare photo.jpg sharp.png -o both.png"),
+        ("Two results", "deblur compare none.mp4 meta.mp4 -o results.html --labels none,meta"),
+    ],
     "deblur metrics": [
         ("One video", "deblur metrics out.mp4 sharp.mp4"),
         ("Folders, for a program", "deblur metrics out/ sharp/ --format json"),
         ("Every frame, for a spreadsheet", "deblur metrics out.mp4 sharp.mp4 --per-frame --format csv"),
         ("Without an original", "deblur metrics out.mp4"),
+        ("Whether it became better", "deblur metrics out.mp4 --before in.mp4"),
+    ],
+    "deblur evaluate": [
+        ("What the default reaches on GoPro", "deblur evaluate GOPRO_Large/ --layout gopro -o gopro/"),
+        ("A quick look", "deblur evaluate REDS/ --layout reds -o reds/ --limit 5"),
+        (
+            "Another network, adapted to each video",
+            "deblur evaluate DVD/ --layout dvd -o out/ --network mprnet --method meta",
+        ),
+        ("Pairs of your own", "deblur evaluate blurred/ --layout pairs --sharp sharp/ -o mine/"),
     ],
     "deblur inspect": [
         ("What is found in a video", "deblur inspect in.mp4"),
@@ -57,6 +77,7 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
     "deblur train": [_HOUR, _LIKE],
     "deblur train deblur": [
         _HOUR,
+        ("On a dataset", "deblur train deblur --pairs GOPRO/ --layout gopro --out run/ --minutes 600"),
         ("Going on from weights", "deblur train deblur --data photos/ --out run/ --from nafnet-w32 --minutes 60"),
     ],
     "deblur train hybrid": [

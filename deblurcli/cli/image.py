@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from deblurcli.cli.batch import planned_batch, restore
 from deblurcli.cli.inputs import Inputs, Outputs
 from deblurcli.cli.parameters import either, given
 from deblurcli.cli.session import Session
 from deblurcli.errors import UsageError
-from deblurcli.jobs.batch import run_batch
-from deblurcli.jobs.plan import plan
 from deblurcli.media.inputs import IMAGE_SUFFIXES, IMAGES
+from deblurcli.options.batch import BatchOptions
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.image import ImageOptions
 from deblurcli.options.tta import TtaOptions
@@ -19,8 +19,10 @@ Adaptation = either({"tta": TtaOptions}, ("rate", "tta_pixels", "tta_reblur"))
 
 def image(
     session: Session,
-    inputs: Inputs,
+    inputs: Inputs = None,
+    *,
     outputs: Outputs,
+    batch: BatchOptions,
     options: ImageOptions,
     adaptation: Adaptation,  # type: ignore[valid-type]
     compute: ComputeOptions,
@@ -33,16 +35,17 @@ def image(
     Bit depth, transparency, EXIF data and the colour profile are kept where the output format can hold them.
 
     Several inputs, a folder, or an OUT that is a folder make a batch: outputs get the names of their inputs, one
-    failure does not stop the rest, and a summary ends it. The paths of the written files go to stdout.
+    failure does not stop the rest, and a summary ends it. With --workers several processes share them, with --shard
+    several machines; --files-from takes them from a list, and --failed writes one of what is not done. The paths of
+    the written files go to stdout.
     """
     values = given(adaptation)
     if values and options.tta_steps is None:
         name = next(iter(values)).replace("_", "-")
         raise UsageError(f"--{name} means nothing without --tta-steps", "leave it out, or give --tta-steps 5")
     tta = TtaOptions(steps=options.tta_steps, **values)
-    planned = plan(inputs, outputs.output, IMAGES, IMAGE_SUFFIXES, outputs.recursive)
+    planned = planned_batch(inputs, outputs, batch, IMAGES, IMAGE_SUFFIXES)
     from deblurcli.jobs.image import ImageJob
-    from deblurcli.restore.worker import Worker
 
     jobs = [ImageJob(source, destination, options, tta, compute) for source, destination in planned.pairs]
-    run_batch(jobs, planned, Worker(compute, session.console))
+    restore(jobs, planned, compute, batch, session.console)

@@ -9,7 +9,9 @@ import typer
 
 from deblurcli.options.option import Options, option
 
-Inputs = Annotated[list[str], typer.Argument(metavar="INPUT", help="Files, folders of them, or patterns in quotes.")]
+Inputs = Annotated[
+    list[str] | None, typer.Argument(metavar="INPUT", help="Files, folders of them, or patterns in quotes.")
+]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import typer
 from deblurcli.cli.app import app
 from deblurcli.cli.examples import EXAMPLES
 from deblurcli.cli.pages import described, summary, usage
-from deblurcli.errors import EXIT_CODES
+from deblurcli.errors import EXIT_CODES, RETRY
 from deblurcli.files import OutputFile
 from deblurcli.version import __version__
 
@@ -64,6 +64,12 @@ def _terms(rows: Iterable[tuple[Any, str]]) -> Iterator[str]:
         yield from (".TP", _bold(str(term)), _text(text))
 
 
+def _codes() -> Iterator[tuple[int, str]]:
+    """What every exit code means, and whether the same command may help."""
+    for code, meaning in EXIT_CODES.items():
+        yield code, f"{meaning} Retry: {RETRY[code]}." if RETRY[code] else meaning
+
+
 def _page(path: str, command: Any, others: list[str]) -> str:
     name, children = path.replace(" ", "-"), getattr(command, "commands", {})
     first = summary(command)
@@ -82,7 +88,7 @@ def _page(path: str, command: Any, others: list[str]) -> str:
     if path == "deblur":
         lines += [".SH SHELL COMPLETION", f"{_bold('deblur --install-completion')} installs it for the current shell;"]
         lines += [f"{_bold('deblur --show-completion')} prints it."]
-    lines += [".SH EXIT STATUS", *_terms(EXIT_CODES.items())]
+    lines += [".SH EXIT STATUS", *_terms(_codes())]
     lines += [".PP", "An unknown code is a failure.", ".SH EXAMPLES"]
     for what, example in EXAMPLES[path]:
         lines += [".PP", f"{_text(what)}:", ".PP", ".RS 4", ".nf", _text(example), ".fi", ".RE"]

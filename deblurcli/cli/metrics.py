@@ -56,6 +56,10 @@ def metrics(
     itself would reach. Both depend on the exposure, tau and gamma, which is found unless given. Compare restorations
     of one input under one --tau only. moving is the share of the frames that move.
 
+    With --before INPUT the input is measured in the same way: a row before, a row after, and below them which way each
+    score is better, and which of the two is. In JSON items and mean also have before, with its scores, and better; CSV
+    has two rows for each file.
+
     Folders and patterns are matched by name, whatever the suffix; their last row is the mean over the files. Put
     patterns in quotes. What cannot be measured is named, the rest goes on, and the exit code is 3.
 
@@ -69,7 +73,7 @@ def metrics(
     console = session.console
     if options.per_frame and shown.form == "table":
         raise UsageError("--per-frame is not for tables", "add --format csv or json")
-    pairs = pairs_to_measure(restored, reference, shown.recursive, options.reblur)
+    pairs = pairs_to_measure(restored, reference, shown.recursive, options.reblur, options.before)
     scores, codes = _measured(pairs, console, options)
     for each in scores.values():
         for line in each.get("damage", ()):
@@ -97,10 +101,10 @@ def _measured(pairs: list[Pair], console: Reporter, options: MetricsOptions) -> 
     measurement = Measurement(options, compare=pairs[0].reference is not None)
 
     def measured(pair: Pair, report: Reporter | None) -> Scores:
-        for path in (pair.restored, pair.reference, pair.blurred):
+        for path in (pair.restored, pair.reference, pair.blurred, pair.before):
             if path is not None:
                 require_usable(path)
-        return measurement(pair.restored, pair.reference, report, pair.blurred)
+        return measurement(pair.restored, pair.reference, report, pair.blurred, pair.before)
 
     if len(pairs) == 1:
         return {pairs[0].name: measured(pairs[0], console)}, []

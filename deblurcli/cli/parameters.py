@@ -112,7 +112,7 @@ def _of_field(owner: Any, field: Field[Any]) -> inspect.Parameter:
     about: Option = field.metadata["option"]
     kind, optional = kinds(owner)[field.name]
     default = inspect.Parameter.empty if field.default is MISSING else field.default
-    if kind == tuple[Path, ...]:
+    if kind in (tuple[Path, ...], tuple[str, ...]):
         kind = list[str]  # a path cannot be empty
     elif get_origin(kind) is tuple:
         kind, default = str, _default(field)

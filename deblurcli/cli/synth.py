@@ -11,6 +11,7 @@ import typer
 from deblurcli.cli.session import Session
 from deblurcli.errors import UsageError
 from deblurcli.jobs.batch import run_batch
+from deblurcli.jobs.engine import Here
 from deblurcli.jobs.plan import Plan, left_alone
 from deblurcli.media.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, look
 from deblurcli.options.compute import ComputeOptions
@@ -58,4 +59,5 @@ def synth(
 
     jobs = [SynthJob(source, destination, options) for destination, source in pairs.items()]
     planned = Plan([(source, destination) for destination, source in pairs.items()], True, left=left_alone(found))
-    run_batch(jobs, planned, Worker(ComputeOptions(device="cpu"), session.console))
+    worker = Worker(ComputeOptions(device="cpu"), session.console)
+    run_batch(jobs, planned, Here(worker), session.console)

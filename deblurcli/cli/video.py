@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from deblurcli.cli.batch import planned_batch, restore
 from deblurcli.cli.inputs import Inputs, Outputs
 from deblurcli.cli.parameters import either, given
 from deblurcli.cli.session import Session
 from deblurcli.errors import UsageError
-from deblurcli.jobs.batch import run_batch
-from deblurcli.jobs.plan import plan
 from deblurcli.media.inputs import VIDEOS
 from deblurcli.methods import METHODS, method_options, require_together
+from deblurcli.options.batch import BatchOptions
+from deblurcli.options.blur2blur import Blur2BlurOptions
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.option import Options, option
 from deblurcli.options.video import VideoOptions
@@ -32,8 +34,10 @@ class Together(Options):
 
 def video(
     session: Session,
-    inputs: Inputs,
+    inputs: Inputs = None,
+    *,
     outputs: Outputs,
+    batch: BatchOptions,
     together: Together,
     options: VideoOptions,
     of_method: MethodOptions,  # type: ignore[valid-type]
@@ -43,30 +47,44 @@ def video(
 
     The networks look at the whole video, adapt to its own blur for a few steps, and restore it frame by frame.
     Audio, subtitles, timestamps and everything else but the pixels stay as they were; what could not be kept is
-    named, and the exit code is 3. An output appears only when it is complete.
+    named, and the exit code is 3. An output appears only when it is complete. After an interrupt, the same command
+    goes on; until then, what is done lies beside the output in a folder .NAME.part.
 
     Several inputs, a folder, or an OUT that is a folder make a batch: outputs get the names of their inputs, one
-    failure does not stop the rest, and a summary ends it. The paths of the written files go to stdout. Each input is
-    adapted to by itself or, with --adapt-together, all of them together.
+    failure does not stop the rest, and a summary ends it. With --workers several processes share them, with --shard
+    several machines; --files-from takes them from a list, and --failed writes one of what is not done. The paths of
+    the written files go to stdout. Each input is adapted to by itself or, with --adapt-together, all of them together.
     """
     method = method_options(options.method, given(of_method))
     from deblurcli.media.encoders import CONTAINERS
 
-    planned = plan(inputs, outputs.output, VIDEOS, CONTAINERS, outputs.recursive)
+    planned = planned_batch(inputs, outputs, batch, VIDEOS, CONTAINERS)
     group: list[Path] = []
     if together.adapt_together:
+        require_one_process(batch, method)
         missing = (source for source, out in planned.pairs if not (options.skip_existing and out.exists()))
         group = sorted(missing)
         require_together(method, len(group))
-    elif len(planned.pairs) > 1:
-        for flag, path in (("--save-adapted", options.save_adapted), ("--save-translator", options.save_translator)):
-            if path is not None:
-                raise UsageError(f"{flag} with several videos", "give one video, or --adapt-together")
-    for flag, path in (("--save-residual", options.save_residual), ("--save-translated", options.save_translated)):
-        if path is not None and len(planned.pairs) > 1:
+    several = len(planned.pairs) > 1 or bool(batch.shard)
+    once = {"--save-residual": options.save_residual, "--save-translated": options.save_translated}
+    learnt = {"--save-adapted": options.save_adapted, "--save-translator": options.save_translator}
+    for flag, path in (once | {"--compare": options.compare}).items():
+        if several and path is not None:
             raise UsageError(f"{flag} with several videos", "give one video")
+    for flag, path in learnt.items():
+        if several and path is not None and not together.adapt_together:
+            raise UsageError(f"{flag} with several videos", "give one video, or --adapt-together")
     from deblurcli.jobs.video import VideoJob
-    from deblurcli.restore.worker import Worker
 
     jobs = [VideoJob(source, out, options, method, compute, tuple(group)) for source, out in planned.pairs]
-    run_batch(jobs, planned, Worker(compute, session.console))
+    restore(jobs, planned, compute, batch, session.console)
+
+
+def require_one_process(batch: BatchOptions, method: Any) -> None:
+    """Raises UsageError where several processes would each adapt to the videos that are one thing to learn from."""
+    once = "adapt once with --save-adapted FILE and give --network FILE --method none"
+    if isinstance(method, Blur2BlurOptions):
+        once = "learn once with --save-translator FILE and give --translator FILE"
+    for name, shared in (("--workers", batch.workers != "1"), ("--shard", batch.shard is not None)):
+        if shared:
+            raise UsageError(f"--adapt-together with {name}", f"leave out {name}, or {once}")

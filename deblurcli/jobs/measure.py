@@ -10,7 +10,7 @@ from torch import Tensor
 from deblurcli.adaptation.residual import Exposure
 from deblurcli.console import Reporter
 from deblurcli.device import pick_device
-from deblurcli.errors import UsageError, WeightsError
+from deblurcli.errors import InputError, UsageError, WeightsError
 from deblurcli.jobs.residual import explain
 from deblurcli.jobs.side_by_side import pictures, side_by_side
 from deblurcli.media.shots import CutDetector
@@ -21,6 +21,7 @@ from deblurcli.metrics.registration import aligned_fidelity
 from deblurcli.metrics.self_shift import self_shift_score
 from deblurcli.metrics.series import Means, Measure, Scores, frame_scores
 from deblurcli.options.metrics import LPIPS_TRUNKS, MetricsOptions
+from deblurcli.reports.scores import with_before
 from deblurcli.weights import registry, store
 from deblurcli.weights.load import LoadedNetwork, load_network
 
@@ -39,12 +40,35 @@ class Measurement:
         self.exposure = (
             None if options.tau is None else Exposure(options.tau, options.reblur_gamma or Exposure.exponent)
         )
-        self.measures = _measures(options, compare)
+        self.measures = measures_of(options, compare)
 
     def __call__(
-        self, restored: Path, reference: Path | None, report: Reporter | None = None, blurred: Path | None = None
+        self,
+        restored: Path,
+        reference: Path | None,
+        report: Reporter | None = None,
+        blurred: Path | None = None,
+        before: Path | None = None,
     ) -> dict[str, Any]:
-        """Scores of one file, as :func:`deblurcli.api.measure` says; ``blurred``: the input that it must explain."""
+        """Scores of one file, as :func:`deblurcli.api.measure` says.
+
+        Args:
+            blurred: the input that it must explain.
+            before: the input, to be measured in the same way.
+        """
+        scores = self._of_one(restored, reference, report, blurred)
+        if before is None:
+            return scores
+        found = self._of_one(before, reference, report)
+        if found["frames"] != scores["frames"]:
+            counts = f"{before} has {found['frames']} frames, {restored} has {scores['frames']}"
+            raise InputError(counts, "compare videos of equal length")
+        damage = list(dict.fromkeys([*found.pop("damage", []), *scores.get("damage", [])]))
+        return with_before(scores, found) | ({"damage": damage} if damage else {})
+
+    def _of_one(
+        self, restored: Path, reference: Path | None, report: Reporter | None, blurred: Path | None = None
+    ) -> dict[str, Any]:
         damage: list[str] = []
         explained = None if blurred is None else explain(restored, blurred, damage, self.exposure, report)
         of_frames = explained.frames if explained is not None else {}
@@ -66,7 +90,12 @@ class Measurement:
         return scores | ({"per_frame": rows} if self.per_frame else {}) | ({"damage": damage} if damage else {})
 
 
-def _measures(options: MetricsOptions, compare: bool) -> list[Measure]:
+def measures_of(options: MetricsOptions, compare: bool) -> list[Measure]:
+    """The measures that were asked for. Raises as :class:`Measurement`, for all but a file.
+
+    Args:
+        compare: whether pictures are compared with references.
+    """
     measures: list[Measure] = []
     if compare:
         measures.append(_aligned if options.align else _fidelity(options.ssim_mode))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from deblurcli.errors import DeblurError, InputError, OutputError, UsageError
 from deblurcli.files import reason
+from deblurcli.jobs.shards import Shard
 from deblurcli.media.inputs import (
     IMAGE_SUFFIXES,
     IMAGES,
@@ -39,7 +40,9 @@ class Plan:
     renamed: frozenset[Path] = frozenset()
     """The sources whose suffix is not written, so that their outputs have another one."""
     left: tuple[str, ...] = ()
-    """Lines about what lies beside the inputs and is left alone."""
+    """Lines about what lies beside the inputs and is left alone, or is another shard's."""
+    below: Mapping[Path, Path] = field(default_factory=dict)
+    """The path of each source below the folder that was given, or its name."""
 
 
 def require_usable(source: Path, word: str = "file", cure: str = "") -> None:
@@ -70,7 +73,7 @@ def require_usable(source: Path, word: str = "file", cure: str = "") -> None:
 
 def explained(error: DeblurError, source: Path, medium: Medium | None) -> DeblurError:
     """The error of a file that could not be read, or, where it is what another command restores, one that says so."""
-    others = (one for one in (VIDEOS, IMAGES) if one is not medium and source.suffix.lower() in one.suffixes)
+    others = (one for one in (VIDEOS, IMAGES) if one != medium and source.suffix.lower() in one.suffixes)
     other = next(others, None)
     if not isinstance(error, InputError) or medium is None or other is None:
         return error
@@ -78,7 +81,14 @@ def explained(error: DeblurError, source: Path, medium: Medium | None) -> Deblur
     return InputError(f"{source} is {article} {other.word}", f"use deblur {other.command}")
 
 
-def plan(inputs: list[str], output: str, medium: Medium, written: Collection[str], recursive: bool = False) -> Plan:
+def plan(
+    inputs: list[str],
+    output: str,
+    medium: Medium,
+    written: Collection[str],
+    recursive: bool = False,
+    shard: Shard | None = None,
+) -> Plan:
     """Decide the name of every output before any work.
 
     Outputs get the names of their inputs; with ``recursive`` they lie in the same folders below the output as the
@@ -88,6 +98,7 @@ def plan(inputs: list[str], output: str, medium: Medium, written: Collection[str
         medium: what is restored.
         written: the suffixes that an output may have, in lower case; an input with another one is given the medium's
             substitute.
+        shard: the share of the inputs that is done; what is refused is refused whichever it is.
 
     Raises:
         UsageError: ``-o`` does not fit the inputs, or two inputs would have one output.
@@ -96,6 +107,8 @@ def plan(inputs: list[str], output: str, medium: Medium, written: Collection[str
     """
     if not output:
         raise UsageError("-o is empty", "give a file, or a folder ending in /")
+    if not inputs:
+        return Plan([], True, medium, left=("the list of inputs is empty",))
     target = Path(output)
     try:
         folder, file = target.is_dir(), target.is_file()
@@ -112,7 +125,7 @@ def plan(inputs: list[str], output: str, medium: Medium, written: Collection[str
             like = sources[0].suffix if sources[0].suffix.lower() in written else medium.substitute
             cure = f"give a file such as {output}{like}, or a folder: {output}/"
             raise UsageError(f"-o {output} has no suffix", cure)
-        return Plan([(sources[0], target)], False, medium, left=left)
+        return _shared(Plan([(sources[0], target)], False, medium, left=left, below=found.files), shard)
     if not folder and (file or target.suffix.lower() in medium.suffixes):
         raise UsageError(f"-o {output} is one file for several inputs", f"give a folder: -o {target.with_suffix('')}/")
     names = _names(found.files, medium, written)
@@ -122,7 +135,19 @@ def plan(inputs: list[str], output: str, medium: Medium, written: Collection[str
             raise UsageError(f"{other} and {source} would both be written as {target / name}", "run them apart")
         taken[name] = source
     renamed = frozenset(source for source, below in found.files.items() if names[source] != below)
-    return Plan([(source, target / name) for source, name in names.items()], True, medium, renamed, left)
+    pairs = [(source, target / name) for source, name in names.items()]
+    return _shared(Plan(pairs, True, medium, renamed, left, found.files), shard)
+
+
+def _shared(whole: Plan, shard: Shard | None) -> Plan:
+    """A share of a plan."""
+    if shard is None:
+        return whole
+    pairs = [(source, out) for source, out in whole.pairs if shard.holds(whole.below[source])]
+    line = (
+        f"shard {shard} has {len(pairs)} of {_counted(len(whole.pairs), whole.medium.word if whole.medium else 'file')}"
+    )
+    return replace(whole, pairs=pairs, left=(*whole.left, line))
 
 
 def _without(found: Found, target: Path | None, inputs: Iterable[str]) -> Found:
@@ -175,7 +200,7 @@ def _kind(path: Path, medium: Medium | None) -> str:
 
 
 def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'s' if count > 1 else ''}"
+    return f"{count} {what}{'s' if count != 1 else ''}"
 
 
 def make_folder(folder: Path) -> None:
@@ -194,11 +219,17 @@ class Pair(NamedTuple):
     restored: Path
     reference: Path | None
     blurred: Path | None = None
-    """The input that it was restored from, where that is asked about."""
+    """The input that it was restored from, where it is asked how well that is explained."""
+    before: Path | None = None
+    """The input again, where it is to be measured, too."""
 
 
 def pairs_to_measure(
-    restored: str, reference: str | None, recursive: bool = False, blurred: str | None = None
+    restored: str,
+    reference: str | None,
+    recursive: bool = False,
+    blurred: str | None = None,
+    before: str | None = None,
 ) -> list[Pair]:
     """The files to measure, and what to compare each with: the sharp original, and the input. Several are matched by
     name.
@@ -207,7 +238,7 @@ def pairs_to_measure(
         InputError: one side is one file and the other several; a folder has no pictures.
         UsageError: several files have one name, so that the rows could not be told apart.
     """
-    others = (reference, blurred)
+    others = (reference, blurred, before)
     try:
         for text in (restored, *others):
             if text and not is_several(text) and not Path(text).exists():

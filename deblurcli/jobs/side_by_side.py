@@ -2,28 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from deblurcli.errors import InputError
+from deblurcli.media.canvas import resized
 from deblurcli.media.images import read_image
 from deblurcli.media.inputs import IMAGE_SUFFIXES
+from deblurcli.media.probe import VideoInfo
 from deblurcli.media.reader import VideoReader
+
+Picture = TypeVar("Picture")
+
+
+class Moment(NamedTuple):
+    """A picture as it is looked at: uint8, H x W x 3, upright, with square pixels."""
+
+    picture: np.ndarray
+    seconds: float
+    """From the first picture of its file."""
 
 
 def side_by_side(restored: Path, reference: Path, damage: list[str]) -> Iterator[tuple[Tensor, Tensor]]:
     """The pictures of two files in step. Raises InputError where they are not of one size and length."""
-    for count, (mine, theirs) in enumerate(zip_longest(pictures(restored, damage), pictures(reference, damage))):
-        if mine is None or theirs is None:
-            longer = reference if mine is None else restored
+    read = [pictures(path, damage) for path in (restored, reference)]
+    return in_step(restored, reference, read, lambda picture: (picture.shape[2], picture.shape[1]))
+
+
+def moments_in_step(before: Path, after: Path, damage: list[str]) -> Iterator[tuple[Moment, Moment]]:
+    """The same, to be looked at. Raises InputError, also where one is a picture and the other a video."""
+    stills = [path.suffix.lower() in IMAGE_SUFFIXES for path in (before, after)]
+    if stills[0] != stills[1]:
+        still, moving = (before, after) if stills[0] else (after, before)
+        raise InputError(f"{still} is a picture, {moving} is a video", "compare two of one kind")
+    read = [moments(path, damage) for path in (before, after)]
+    return in_step(before, after, read, lambda moment: moment.picture.shape[1::-1])
+
+
+def in_step(
+    one: Path, other: Path, read: Sequence[Iterator[Picture]], size: Callable[[Picture], Any]
+) -> Iterator[tuple[Picture, Picture]]:
+    """What is read of two files, pair by pair. ``size``: width and height of a picture.
+
+    Raises InputError where they are not of one size and length.
+    """
+    for count, (first, second) in enumerate(zip_longest(*read)):
+        if first is None or second is None:
+            longer = other if first is None else one
             raise InputError(f"{longer} has more than the other's {count} frames", "compare videos of equal length")
-        if mine.shape != theirs.shape:
-            sizes = [f"{p.shape[2]}x{p.shape[1]}" for p in (mine, theirs)]
-            raise InputError(f"{restored} is {sizes[0]}, {reference} is {sizes[1]}", "compare pictures of equal size")
-        yield mine, theirs
+        if size(first) != size(second):
+            sizes = ["x".join(map(str, size(picture))) for picture in (first, second)]
+            raise InputError(f"{one} is {sizes[0]}, {other} is {sizes[1]}", "compare pictures of equal size")
+        yield first, second
 
 
 def pictures(path: Path, damage: list[str]) -> Iterator[Tensor]:
@@ -35,3 +71,30 @@ def pictures(path: Path, damage: list[str]) -> Iterator[Tensor]:
         for frame in reader.frames():
             yield frame.rgb()
         damage += [f"{path.name}: {line}" for line in reader.damage.lines()]
+
+
+def moments(path: Path, damage: list[str]) -> Iterator[Moment]:
+    """The same, to be looked at."""
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        yield Moment(_bytes(read_image(path).rgb()), 0.0)
+        return
+    with VideoReader(path) as reader:
+        video = reader.info.video
+        for frame in reader.frames():
+            seconds = float((frame.pts - video.start) * frame.time_base)
+            yield Moment(_upright(_bytes(frame.preview()), video), seconds)
+        damage += [f"{path.name}: {line}" for line in reader.damage.lines()]
+
+
+def _bytes(picture: Tensor) -> np.ndarray:
+    """3 x H x W, bytes or in [0, 1], to H x W x 3 bytes."""
+    levels = picture if picture.dtype == torch.uint8 else (picture.clamp(0, 1) * 255).round().byte()
+    return np.ascontiguousarray(levels.permute(1, 2, 0).numpy())
+
+
+def _upright(picture: np.ndarray, video: VideoInfo) -> np.ndarray:
+    """As a player shows it: its pixels made square, then turned."""
+    ratio = float(video.sample_aspect_ratio or 1)
+    if ratio != 1:
+        picture = resized(picture, max(1, round(picture.shape[1] * ratio)), picture.shape[0])
+    return np.ascontiguousarray(np.rot90(picture, video.rotation // 90))

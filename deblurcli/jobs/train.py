@@ -14,7 +14,7 @@ from deblurcli.files import kept, reason
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.option import own_options, weights_files
 from deblurcli.options.train import STAGES as OPTIONS
-from deblurcli.options.train import TrainOptions
+from deblurcli.options.train import TrainOptions, of_pairs
 from deblurcli.restore.worker import Worker
 from deblurcli.train.checkpoint import read_facts, refuse_changes
 from deblurcli.train.loop import STATE, progress_of, train
@@ -72,11 +72,12 @@ def run(
 
 def _require_folders(options: TrainOptions) -> None:
     """Raise InputError or OutputError where the folders of a run cannot be."""
+    source, flag = (of_pairs(options)[0], "--pairs") if options.data is None else (options.data, "--data")
     try:
-        if isinstance(options.data, Path):  # several are looked for, patterns among them, when they are read
-            options.data.stat()
+        if isinstance(source, Path):  # several are looked for, patterns among them, when they are read
+            source.stat()
     except OSError as error:
-        raise InputError(f"{options.data} cannot be read: {reason(error)}", "check --data") from error
+        raise InputError(f"{source} cannot be read: {reason(error)}", f"check {flag}") from error
     try:
         if options.out.exists() and not options.out.is_dir():
             raise OutputError(f"{options.out} is a file", "give a folder to --out")

@@ -4,31 +4,56 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Generator, Hashable, Iterator
-from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from deblurcli.adaptation.outcome import Outcome, Prepared
+import torch
+
+from deblurcli.adaptation.outcome import Outcome, Prepared, PreparedNetwork
 from deblurcli.adaptation.residual import Residual
 from deblurcli.adaptation.translated_frames import PreparedBehind
 from deblurcli.adaptation.update import OUT_OF_MEMORY
-from deblurcli.errors import InputError, UsageError
+from deblurcli.errors import InputError, OutputError, UsageError
 from deblurcli.files import OutputFile, check_destination
+from deblurcli.jobs.journal import Journal, identity
 from deblurcli.jobs.residual import exposure_before
 from deblurcli.jobs.result import Result
+from deblurcli.jobs.run_comparison import RunComparison
 from deblurcli.jobs.translation import TranslatedVideo, require_translation, save_translator, tell_translation
 from deblurcli.media.footage import Footage, VideoFootage, shots
 from deblurcli.media.images import encoded
+from deblurcli.media.probe import library_versions
 from deblurcli.media.reader import VideoReader
 from deblurcli.media.writer import VideoWriter
 from deblurcli.methods import prepare, prepared_for, require_together
 from deblurcli.options.compute import ComputeOptions
-from deblurcli.options.video import VideoOptions
+from deblurcli.options.option import WEIGHTS, Option, spelling
+from deblurcli.options.video import OF_ALL_FRAMES, VideoOptions
 from deblurcli.reports.residual_map import coloured
 from deblurcli.restore.pipeline import Restoration, restore_video
 from deblurcli.restore.worker import Placed, Worker, state_of
+from deblurcli.version import __version__
 from deblurcli.weights.save import save_adapted
+
+WITHOUT_INFLUENCE = frozenset({"network", "overwrite", "skip_existing", "resume", "strict", "save_adapted", "compare"})
+WITHOUT_INFLUENCE |= {"save_translator", *OF_ALL_FRAMES}
+"""Options of a video that do not change its frames; of the network, the weights count."""
+
+
+@dataclass
+class _Done:
+    """How far a video is."""
+
+    network: Placed
+    worker: Worker
+    journal: Journal
+    writer: VideoWriter
+    before: int
+    """Frames that an earlier run restored."""
+    outcomes: list[Outcome] = field(default_factory=list)
+    latest: Prepared | None = None
 
 
 @dataclass(frozen=True)
@@ -74,18 +99,22 @@ class VideoJob:
         if not (self.together and worker.has(self._group())):
             inputs = [self.source, *self.together, Path(options.network)]
             require_translation(options, self.method, inputs, self.destination)
+        comparison = None
+        if options.compare is not None:
+            comparison = RunComparison(self.source, options, self.method, self.compute)
+            comparison.require_drawable()
         network = worker.place(options.network, "video", "deblur")
-        outcomes: list[Outcome] = []
         with ExitStack() as open_files:
             reader = open_files.enter_context(VideoReader(self.source, copied=True, strict=options.strict))
             if reader.info.video.interlaced:
                 console.warn(f"{self.source.name} is interlaced; deinterlace it first for a good result")
+            # The output is opened before the first frame is looked at: what cannot be written is known at once.
+            journal = open_files.enter_context(self._journal(network, worker))
             # Before the output, so that it gets its name after it, and not without it.
             picture = open_files.enter_context(self._picture(options.save_residual)) if options.save_residual else None
             translated = None
             if options.save_translated is not None:
                 translated = open_files.enter_context(TranslatedVideo(self.source, options.save_translated, options))
-            # The output is opened before the first frame is looked at: what cannot be written is known at once.
             writer = open_files.enter_context(
                 VideoWriter(
                     reader,
@@ -94,21 +123,34 @@ class VideoJob:
                     crf=options.crf,
                     preset=options.preset,
                     overwrite=options.overwrite,
+                    folder=journal.folder,
+                    completed=journal.forget,
                 )
             )
             for line in writer.foreseen:
                 console.warn(f"{self.source.name}: {line}")
+            console.note(f"{self.source.name}: {writer.require_room()}")
+            with _for_output(writer):
+                journal.begin()
+            before = writer.frames
+            progress = _Done(network, worker, journal, writer, before)
+            if journal.found:
+                stopped = f"behind frame {before}" if before else "with what it had adapted"
+                console.note(f"{self.source.name}: a run was interrupted; going on {stopped}")
+            if writer.damaged:
+                console.warn(f"{self.source.name}: damaged segments are left out, their frames restored again")
             residual = None
             if picture is not None:
                 residual = Residual(exposure_before(network, self.source, worker.tile, strict=options.strict))
             spans = open_files.enter_context(closing(self._spans(VideoFootage(self.source, strict=options.strict))))
-            prepared = self._prepared(network, spans, worker, outcomes)
+            prepared = self._prepared(spans, progress)
             done = restore_video(
                 reader.items(),
                 writer.write,
                 prepared if translated is None else translated.noting(prepared),
                 console,
                 per_shot=self.per_shot,
+                before=before,
                 total=reader.info.expected_frames,
                 watch=None if residual is None else residual.add,
                 beside=None if translated is None else translated.write,
@@ -116,17 +158,21 @@ class VideoJob:
             if picture is not None and residual is not None:
                 picture.file.write(encoded(coloured(residual.map()), picture.destination.name)[0])
         result = Result(self.destination, facts={"method": options.method} | network.record())
-        for outcome in outcomes:
+        if not self.together and progress.latest is not None:
+            self._save(progress.latest, network, self.source.name)
+        for outcome in progress.outcomes:
             tell_outcome(result, outcome)
             if options.save_adapted is not None and outcome.kept:
                 result.lines.append(f"adapted weights: {options.save_adapted}")
             elif options.save_adapted is not None:
                 result.differences.append(f"the adaptation was undone, {options.save_adapted} was not written")
             tell_translation(result, outcome, options)
-        _tell_run(result, done, reader, writer)
+        _tell_run(result, done, before, reader, writer)
         if residual is not None:
             result.lines.append(f"residual: {residual.line()}")
             result.facts["residual"] = residual.facts()
+        if comparison is not None:
+            comparison.add(result, console)
         return result
 
     def _require_savable(self, path: Path) -> None:
@@ -159,22 +205,62 @@ class VideoJob:
         if found is None:
             yield footage
 
-    def _prepared(
-        self, network: Placed, spans: Iterator[Footage], worker: Worker, outcomes: list[Outcome]
-    ) -> Iterator[Prepared]:
+    def _prepared(self, spans: Iterator[Footage], done: _Done) -> Iterator[Prepared]:
         """The method for one span after the other, prepared when it is asked for: memory does not grow with shots.
 
-        What adapted is saved if asked for, and its outcome kept. Where several videos are adapted to together, the
-        first of their jobs prepares the method for all.
+        What an earlier run has finished is taken from the journal, and what adapts is put down in it. Where several
+        videos are adapted to together, the first of their jobs prepares the method for all.
         """
-        for span in spans:
-            if self.together:
-                prepared = worker.shared(self._group(), lambda: self._prepared_together(network, worker))
-            else:
-                prepared = self._saved(prepare(network, [span], self.method, worker), network, self.source.name)
+        network, worker = done.network, done.worker
+        for number, span in enumerate(spans):
+            prepared = done.journal.adaptation(number, done.before, network, worker)
+            if prepared is None:
+                if self.together:
+                    prepared = worker.shared(self._group(), lambda: self._prepared_together(network, worker))
+                else:
+                    prepared = prepare(network, [span], self.method, worker)
+                with _for_output(done.writer):
+                    done.journal.keep(number, span.first, prepared, network)
             if prepared.outcome is not None:
-                outcomes.append(prepared.outcome)
+                done.outcomes.append(prepared.outcome)
+            done.latest = prepared
             yield prepared
+
+    def _journal(self, network: Placed, worker: Worker) -> Journal:
+        """What an interrupted run left. Raises UsageError: it was made of something else."""
+        options, compute = self.options, self.compute
+        made_of = {
+            "input": identity(self.source),
+            "version": f"{__version__} (torch {torch.__version__}, {library_versions()})",
+            "weights": network.loaded.origin,
+            "device": f"{network.device.where} {network.device.precision}",
+            "--tile": compute.tile,
+        }
+        for owner in (options, self.method):
+            for each in fields(owner):
+                about, value = each.metadata["option"], getattr(owner, each.name)
+                if each.name in WITHOUT_INFLUENCE:
+                    continue
+                if about.complete == WEIGHTS and value is not None and Path(value).is_file():
+                    value = identity(Path(value))
+                made_of[spelling(each.name, about)] = "usual" if value is None else str(value)
+        if self.together:
+            made_of["videos adapted to together"] = ", ".join(map(str, self.together))
+        whole = []
+        for name, what in OF_ALL_FRAMES.items():
+            flag, chosen = spelling(name, Option("")), getattr(options, name) is not None
+            made_of[flag] = "given" if chosen else "none"
+            whole += [f"the {what} of {flag} is of all frames"] if chosen else []
+        return Journal(
+            self.destination,
+            made_of,
+            {"threads": torch.get_num_threads(), "tile": PreparedNetwork(network, worker.tile).restorer.side},
+            resume=options.resume,
+            anew=" and ".join(whole),
+            inputs=(self.source,),
+            overwrite=options.overwrite,
+            console=worker.console,
+        )
 
     def _group(self) -> Hashable:
         """What an adaptation to several videos depends on: equal for the jobs that share it."""
@@ -199,19 +285,29 @@ class VideoJob:
             raise InputError("none of the videos to adapt to together can be read", "the lines above say why")
         prepared = prepare(network, footages, self.method, worker)
         facts = prepared.outcome.facts if prepared.outcome is not None else {}
-        return self._saved(prepared, network, ", ".join(facts.get("videos", [footages[0].name])))
+        self._save(prepared, network, ", ".join(facts.get("videos", [footages[0].name])))
+        return prepared
 
-    def _saved(self, prepared: Prepared, network: Placed, source: str) -> Prepared:
-        """The same, saved if that was asked for and the adaptation kept. ``source``: what it was adapted to."""
-        outcome, path = prepared.outcome, self.options.save_adapted
-        if outcome is not None and path is not None and outcome.kept:
+    def _save(self, prepared: Prepared, network: Placed, source: str) -> None:
+        """Save what was asked to be saved, of an adaptation that was kept. ``source``: what it was adapted to."""
+        outcome, options = prepared.outcome, self.options
+        if outcome is None or not outcome.kept:
+            return
+        if options.save_adapted is not None:
             adaptation = {"method": outcome.method, "options": asdict(self.method)}
             adaptation |= {"camera": outcome.facts["camera"]} if "camera" in outcome.facts else {}
-            save_adapted(path, prepared.state(), network.loaded, source, adaptation)
-        path = self.options.save_translator
-        if isinstance(prepared, PreparedBehind) and path is not None and prepared.translator is not None:
-            save_translator(path, prepared, source)
-        return prepared
+            save_adapted(options.save_adapted, prepared.state(), network.loaded, source, adaptation)
+        if options.save_translator is not None and isinstance(prepared, PreparedBehind):
+            save_translator(options.save_translator, prepared, source)
+
+
+@contextmanager
+def _for_output(writer: VideoWriter) -> Iterator[None]:
+    """What the journal cannot write is told as what the output cannot. Raises OutputError."""
+    try:
+        yield
+    except OutputError as error:
+        raise writer.failed(error) from error
 
 
 def tell_outcome(result: Result, outcome: Outcome) -> None:
@@ -226,21 +322,24 @@ def tell_outcome(result: Result, outcome: Outcome) -> None:
         tell_outcome(result, outcome.then)
 
 
-def _tell_run(result: Result, done: Restoration, reader: VideoReader, writer: VideoWriter) -> None:
-    """Turn counters into lines and differences."""
+def _tell_run(result: Result, done: Restoration, before: int, reader: VideoReader, writer: VideoWriter) -> None:
+    """Turn counters into lines and differences. ``before``: frames that an earlier run had restored."""
     rate = done.frames / max(done.seconds, 1e-9)
+    earlier = f" ({before} before the interrupt)" if before else ""
     result.lines.append(
-        f"restored {done.frames} frames in {done.seconds:.1f} s ({rate:.2f} frames/s), written as"
+        f"restored {writer.frames} frames{earlier} in {done.seconds:.1f} s ({rate:.2f} frames/s), written as"
         f" {writer.codec} {writer.pix_fmt}"
     )
+    if before:
+        result.facts["resumed_behind"] = before
     if others := [other.index for other in reader.info.others if other.kind == "video" and not other.attached_picture]:
         copied = " and ".join(map(str, others))
         result.lines.append(f"video stream {reader.info.video.index} was restored; {copied} was copied as it is")
     result.lines += writer.notes
-    result.facts |= {"frames": done.frames, "seconds": round(done.seconds, 2), "codec": writer.codec}
+    result.facts |= {"frames": writer.frames, "seconds": round(done.seconds, 2), "codec": writer.codec}
     if done.cuts:
         result.facts["cuts"] = done.cuts
     result.differences += writer.differences
-    if done.replaced:
-        result.differences.append(f"{done.replaced} frames came out broken; the input frames were written instead")
+    if writer.replaced:
+        result.differences.append(f"{writer.replaced} frames came out broken; the input frames were written instead")
     result.differences += reader.damage.lines()

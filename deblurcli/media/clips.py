@@ -1,4 +1,4 @@
-"""Plain lossless clips from pictures, where there is no source file to follow."""
+"""Clips from pictures, where there is no source file to follow: lossless, or to be looked at."""
 
 from __future__ import annotations
 
@@ -6,10 +6,19 @@ from fractions import Fraction
 from types import TracebackType
 
 import av
+import numpy as np
 from torch import Tensor
 
 from deblurcli.errors import OutputError
 from deblurcli.files import OutputFile
+
+VIEWED = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
+"""Suffixes of clips to be looked at, and their containers."""
+VIEWED_QUALITY = {"crf": "16", "preset": "fast"}
+VIEWED_CLOCK = Fraction(1, 90_000)
+"""Seconds; divides the frame times of every usual rate."""
+BT709, LIMITED = 1, 1
+"""Tags of ITU-T H.273, and FFmpeg's of the range."""
 
 
 class ClipWriter:
@@ -47,6 +56,56 @@ class ClipWriter:
             frame = av.VideoFrame.from_ndarray(pixels, "rgb24")
             frame.pts, frame.time_base = self.frames, 1 / self.rate
             self._container.mux(self._stream.encode(frame.reformat(format="bgr0")))
+            self.frames += 1
+        except (av.FFmpegError, OSError) as failure:
+            raise self.output.failed(failure) from failure
+
+
+class ViewClip:
+    """Writes pictures to be looked at into an output file: H.264, 8 bits, in MP4, MOV or Matroska by its suffix.
+
+    Use as a context manager. The pictures keep the times that they are given with.
+
+    Raises OutputError: the file cannot be written, or would hold no frames.
+    """
+
+    def __init__(self, output: OutputFile) -> None:
+        self.output, self.frames = output, 0
+        suffix = output.destination.suffix.lower()
+        options = {"movflags": "faststart"} if VIEWED[suffix] != "matroska" else {}
+        self._container = av.open(output.file, "w", format=VIEWED[suffix], container_options=options)
+        self._stream: av.VideoStream | None = None
+        self._last = -1
+
+    def __enter__(self) -> ViewClip:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            if error is None:
+                if self._stream is None:
+                    raise OutputError(f"{self.output.destination.name} would hold no frames", "give a longer input")
+                self._container.mux(self._stream.encode(None))
+            self._container.close()
+        except (av.FFmpegError, OSError) as failure:
+            raise self.output.failed(failure) from failure
+
+    def write(self, picture: np.ndarray, seconds: float, rate: Fraction) -> None:
+        """Append a picture, uint8 H x W x 3 of even sides, all of one size. ``rate``: frames per second, about."""
+        try:
+            if self._stream is None:
+                self._stream = self._container.add_stream("libx264", rate=rate, options=VIEWED_QUALITY)
+                self._stream.height, self._stream.width = picture.shape[:2]
+                self._stream.pix_fmt = "yuv420p"
+                context = self._stream.codec_context
+                context.time_base = VIEWED_CLOCK
+                context.colorspace = context.color_primaries = context.color_trc = BT709
+                context.color_range = LIMITED
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), "rgb24")
+            frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+            self._last = max(self._last + 1, round(seconds / VIEWED_CLOCK))
+            frame.pts, frame.time_base = self._last, VIEWED_CLOCK
+            self._container.mux(self._stream.encode(frame))
             self.frames += 1
         except (av.FFmpegError, OSError) as failure:
             raise self.output.failed(failure) from failure

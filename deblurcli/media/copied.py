@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -12,9 +13,11 @@ import av
 from av.format import Flags
 
 from deblurcli.media import boxes
+from deblurcli.media.clock import Clock
 from deblurcli.media.container import open_input
 from deblurcli.media.encoders import CONTAINERS, Encoding
 from deblurcli.media.extent import EMPTY_TEXT, Extent
+from deblurcli.media.inventory import readable
 from deblurcli.media.probe import MediaInfo, StreamInfo, codec_name, copied_streams
 from deblurcli.media.properties import STREAM, advised, give, lost
 from deblurcli.media.reader import VideoReader
@@ -213,6 +216,21 @@ class CopiedStreams:
             else:
                 lines.append(self._drop(info, advice))
         return lines
+
+
+def copied_packets(source: VideoReader) -> Iterator[av.Packet]:
+    """The packets of the other streams alone, with the times that the reader gives them; nothing is decoded.
+
+    What is wrong with them is the reader's to tell.
+    """
+    clock = Clock(source.inventory.restarts)
+    with open_input(source.info.path) as container:
+        for packet in readable(container):
+            if packet.size:
+                clock.move(packet)
+                if packet.stream_index != source.stream.index:
+                    clock.straighten(packet)
+                    yield packet
 
 
 def _timed_data() -> av.container.InputContainer:

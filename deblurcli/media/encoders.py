@@ -72,6 +72,8 @@ PIC_STRUCT = {"tff": "3", "bff": "4"}
 
 RATE_CLOCKED = frozenset({"dvvideo", "dnxhd"}) | (set(_SCALED) - {"mjpeg"})
 """Encoders that write the frame rate into the stream, or know no other clock."""
+GROUP_CODED = frozenset({"mpeg1video", "mpeg2video"})
+"""Encoders that write the time since the beginning into each group of pictures."""
 COUNTING_MUXERS = frozenset({"avi", "mxf"})
 """Containers that number frames instead of timing them."""
 BROADCAST_RATES = tuple(Fraction(*rate) for rate in [(24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1)])

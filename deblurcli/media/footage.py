@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sized
+from collections.abc import Generator, Iterable, Iterator, Sized
 from contextlib import closing
 from pathlib import Path
 
@@ -22,6 +22,8 @@ class Footage:
     """For messages: of a file, its name."""
     total: int | None
     """Expected number of frames, for progress only: the header's claim, or None. The length is what decodes."""
+    first: int = 0
+    """The number of its first frame in the video."""
 
     def pictures(self) -> Generator[Tensor, None, None]:
         """The frames to restore: float, 3 x H x W in [0, 1]."""
@@ -76,9 +78,19 @@ def shots(footage: Footage) -> Generator[Footage, None, None]:
     Raises:
         InputError: the video cannot be read.
     """
+    seen = 0
+
+    def counted(pictures: Iterable[Tensor]) -> Iterator[Tensor]:
+        nonlocal seen
+        for picture in pictures:
+            yield picture
+            seen += 1
+
     with closing(footage.previews()) as frames:
-        for number, shot in enumerate(by_shot(frames), 1):
-            yield PictureFootage(shot, f"shot {number} of {footage.name}")
+        for number, shot in enumerate(by_shot(counted(frames)), 1):
+            found = PictureFootage(shot, f"shot {number} of {footage.name}")
+            found.first = seen
+            yield found
 
 
 def unit(pixels: Tensor) -> Tensor:

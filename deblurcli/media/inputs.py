@@ -99,6 +99,9 @@ def look(inputs: Iterable[str | Path], suffixes: Collection[str], recursive: boo
     in the list, so that it fails as one item and not in silence; so does a folder in a folder that cannot be read.
     ``suffixes`` are in lower case with the dot; ``recursive`` takes the folders in a folder, too, each once.
 
+    What stands after ``/./`` in an input is its path below the folder that is given, as rsync has it:
+    ``clips/./day/1.mp4`` and, where ``day`` is a folder, ``clips/./day`` stand for ``day/1.mp4``.
+
     Raises:
         UsageError: an input is empty.
         InputError: a path cannot be read.
@@ -108,9 +111,10 @@ def look(inputs: Iterable[str | Path], suffixes: Collection[str], recursive: boo
         if not str(given):
             # An unset variable in a script; Path("") would be the working folder.
             raise UsageError("an input is empty", "give files, folders or patterns")
-        path = Path(given)
+        path, top = Path(given), _marked(str(given))
         try:
-            found.files |= dict(_below(path, suffixes, recursive, found)) or {path: Path(path.name)}
+            files = dict(_below(path, suffixes, recursive, found, top))
+            found.files |= files or {path: _under(path, top)}
         except OSError as error:
             cure = "check the path and its permissions"
             raise InputError(f"{error.filename or given} cannot be read: {error.strerror}", cure) from error
@@ -118,20 +122,35 @@ def look(inputs: Iterable[str | Path], suffixes: Collection[str], recursive: boo
     return found
 
 
-def _below(given: Path, suffixes: Collection[str], recursive: bool, found: Found) -> Iterator[tuple[Path, Path]]:
-    """The files that an input stands for, and their paths below it; what lies beside them is noted in ``found``."""
+def _marked(text: str) -> Path | None:
+    """The folder before ``/./`` in an input; None without this mark, or where what follows leads out of it."""
+    folder, mark, rest = text.rpartition("/./")
+    return Path(folder or "/") if mark and ".." not in Path(rest).parts else None
+
+
+def _below(
+    given: Path, suffixes: Collection[str], recursive: bool, found: Found, top: Path | None
+) -> Iterator[tuple[Path, Path]]:
+    """The files that an input stands for, and their paths below it, or below ``top``; what lies beside them is noted
+    in ``found``."""
     if exact := _exists(given):
         matches: Iterable[Path] = [given]
     else:
         matches = _matches(Path(given.anchor), given.parts[bool(given.anchor) :])
     for match in matches:
         if _is_folder(match):
+            base = top if top is not None and match.is_relative_to(top) else match
             for file in _inside(match, suffixes, recursive, found):
-                yield file, file.relative_to(match)
+                yield file, file.relative_to(base)
         elif exact or match.suffix.lower() in suffixes or _means(given, match):
-            yield match, Path(match.name)
+            yield match, _under(match, top)
         else:
             found.beside.append(match)
+
+
+def _under(path: Path, top: Path | None) -> Path:
+    """The path below a folder, or the name of what does not lie in it."""
+    return path.relative_to(top) if top is not None and path.is_relative_to(top) else Path(path.name)
 
 
 def _means(pattern: Path, file: Path) -> bool:

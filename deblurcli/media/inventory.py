@@ -56,6 +56,8 @@ class Inventory:
     """What else is missing or does not fit together."""
     joined: bool
     """Recordings are joined without damage: what FFmpeg says of their packets is about the joints."""
+    other_bytes: int = 0
+    """Bytes of the packets of the other streams."""
 
 
 def take_inventory(info: MediaInfo) -> Inventory:
@@ -100,6 +102,7 @@ def _take(path: Path, index: int, size: int, changed: int, facts: _Facts) -> Inv
         codec = stream.codec_context.codec.canonical_name
         groups = Groups(facts.rate, facts.container in DISCONTINUOUS) if codec in CODECS else None
         ordinals: dict[int, int] = {}
+        other_bytes = 0
         held: dict[int, int] = {}
         places = 0
         first: list[int | None] = []
@@ -115,7 +118,9 @@ def _take(path: Path, index: int, size: int, changed: int, facts: _Facts) -> Inv
             at = packet.pts if packet.pts is not None else packet.dts
             over = Fraction(0) if at is None else (at + (packet.duration or 0)) * packet.time_base
             all_end = max(all_end, over)
-            if packet.stream_index == index:
+            if packet.stream_index != index:
+                other_bytes += packet.size
+            else:
                 places = max(places, (packet.dts or 0) + 1)
                 end = max(end, over)
                 if ordinal < MAX_REORDERING and not packet.is_discard:
@@ -151,7 +156,8 @@ def _take(path: Path, index: int, size: int, changed: int, facts: _Facts) -> Inv
         or ("" if restarts else _missing_time(end, all_end, facts))
         or (_broken_end(path, size) if facts.container == "mpegts" else "")
     )
-    return Inventory(packets, start, bool(first) and first[0] is None, restarts, cut, tuple(faults), structure.joined)
+    untimed = bool(first) and first[0] is None
+    return Inventory(packets, start, untimed, restarts, cut, tuple(faults), structure.joined, other_bytes)
 
 
 def readable(container: av.container.InputContainer, *streams: av.VideoStream) -> Iterator[av.Packet]:

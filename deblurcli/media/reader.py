@@ -48,6 +48,8 @@ class Frame:
     duration: int
     picture: av.VideoFrame | None = field(default=None, repr=False)
     """As decoded: its side data (captions, HDR data, field order) travels to the encoder."""
+    replaced: bool = False
+    """It stands for a restored frame that came out broken."""
 
     @property
     def width(self) -> int:
@@ -116,7 +118,7 @@ class VideoReader:
         reckoned = self.info.container == "mpeg"  # which gives times to some pictures only
         self._account = Account(video.codec, video.time_base, self.info.container == "avi", reckoned)
         self._clock = Clock(self.inventory.restarts)
-        self._timeline = Timeline(self._usual_duration(), video.start, reckoned)
+        self._timeline = Timeline(self.usual_duration, video.start, reckoned)
         self._frames = self._items()
         if self.inventory.start is not None:
             self._set_start(self.inventory.start)
@@ -177,7 +179,7 @@ class VideoReader:
         """Frames for all pictures; for one that was lost, a neighbour again."""
         last: Frame | None = None
         early: list[int] = []
-        step = self._usual_duration()
+        step = self.usual_duration
         for item in items:
             if isinstance(item, av.Packet):
                 yield item
@@ -291,14 +293,16 @@ class VideoReader:
         video = self.info.video
         return float((pts - video.start) * video.time_base)
 
-    def _usual_duration(self) -> int:
+    @property
+    def usual_duration(self) -> int:
+        """From one frame to the next, in units of the stream's time base."""
         video = self.info.video
         return max(1, round(1 / (video.rate * video.time_base))) if video.rate else 1
 
     def _last(self, frame: Frame) -> Frame:
         """The last frame lasts until the stream's claimed end, unless the file ends before it."""
         video = self.info.video
-        usual = self._usual_duration()
+        usual = self.usual_duration
         duration = frame.duration or usual
         if video.duration and not self.damage.ends and not self.damage.lost.count and not self.inventory.restarts:
             # Matroska counts from zero, the others from the first frame.

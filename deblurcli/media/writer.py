@@ -1,51 +1,50 @@
-"""Streaming encoding: new pixels, everything else as it was. The output name appears only when the file is complete."""
+"""Streaming encoding in segments, muxed at the end: new pixels, everything else as it was.
+
+The output name appears only when the file is complete.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import errno
-from array import array
-from dataclasses import replace
-from fractions import Fraction
+import io
+import os
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 import av
 
-from deblurcli.errors import DeblurError, OutputError
-from deblurcli.files import OutputFile
-from deblurcli.media import boxes
+from deblurcli.errors import DeblurError, OutputError, UsageError
+from deblurcli.files import OutputFile, PartFolder, check_destination, reason
 from deblurcli.media.choice import choose
-from deblurcli.media.copied import MP4_FAMILY, CopiedStreams
-from deblurcli.media.encoders import CONTAINERS, Encoding
-from deblurcli.media.extent import measure, seconds
-from deblurcli.media.fields import FIRST_SHOWN, FieldMarks
-from deblurcli.media.layout import pack
-from deblurcli.media.matroska import write_aspect
-from deblurcli.media.probe import probe
-from deblurcli.media.properties import CARRIED_BOXES, FILE, VIDEO, advised, content_tags, lost
+from deblurcli.media.disk_use import expected_bytes, free_bytes, readable_size
+from deblurcli.media.encoders import Encoding
+from deblurcli.media.muxer import Muxer, shift_of
 from deblurcli.media.reader import Frame, VideoReader
-from deblurcli.media.trial import add_video
+from deblurcli.media.segments import SEGMENT_FRAMES, Segment, SegmentEncoder, SegmentWriter, read_segment
 
-MP4_TAGS = frozenset(
-    {"title", "artist", "album_artist", "album", "composer", "date", "comment", "genre", "copyright"}
-    | {"grouping", "lyrics", "description", "synopsis", "show", "episode_id", "network", "keywords"}
-    | {"creation_time"}
-)
-"""Tags the mp4 family has fields for; any other needs the freer, less widely read form."""
-FROM_ZERO = frozenset({"avi"})
-"""Containers whose first picture is shown at once: a later one would leave a gap behind it."""
+FAILURES = (av.FFmpegError, OSError, ValueError, OutputError)
+"""What writing may end with."""
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Errors of a disk, or of somebody's share of it, that is full."""
 
 
 class VideoWriter:
     """Writes what a reader yields. Use as a context manager: a clean exit commits, an exception leaves nothing.
 
-    The encoder is open, every stream mapped and the header written when the constructor returns.
+    Frames go into segments, and these with the packets of the other streams, read once more, into the file. Encoder and
+    container have been tried, and every stream mapped, when the constructor returns.
+
+    Args:
+        folder: where the segments are. Those that lie there already are kept: their frames are not to be written again.
+            It is then left to the caller, as are the segments in it.
+        completed: called when a segment is complete, with the number of frames in all of them.
 
     Attributes:
         foreseen: what will not be kept, as far as it is known before the first frame, a line each.
         notes: what is worth saying though nothing is lost, such as another codec than the input's.
         differences: what was not kept, a line each, found by reading the file back; complete after the exit.
+        damaged: segments in the folder that were damaged, and are left out with all behind them.
 
     Raises:
         UsageError: the output exists, or is the input; an option is not one of the encoder's.
@@ -61,27 +60,31 @@ class VideoWriter:
         crf: float | None = None,
         preset: str | None = None,
         overwrite: bool = False,
+        folder: PartFolder | None = None,
+        completed: Callable[[int], object] | None = None,
     ) -> None:
-        self.destination = Path(destination)
+        self.destination, self.overwrite = Path(destination), overwrite
         self._source = source
-        self.foreseen: list[str] = []
         self.differences: list[str] = []
-        self._waiting: dict[int, tuple[int, int]] = {}  # encoder's pts -> pts and duration, for the frames inside it
-        self._times = array("q")
-        self._held: av.Packet | None = None
-        self._first_pts = self._first_dts = self._end = 0
-        self._last_dts: int | None = None
-        self._copied: CopiedStreams | None = None
-        self._rounded: dict[Fraction, set[str]] = {}  # unit in seconds -> kinds of streams
-        self._opaque = True
-        self._output = OutputFile(self.destination, inputs=[source.info.path], overwrite=overwrite)
+        self.segments: list[Segment] = []
+        self.damaged = self._expected = 0
+        self._current: SegmentWriter | None = None
+        self._completed = completed or (lambda frames: None)
+        inputs = [source.info.path]
+        check_destination(self.destination, inputs, overwrite)
+        self._own = PartFolder(self.destination) if folder is None else None
+        self.folder = (folder or self._own).path  # type: ignore[union-attr]
         try:
             self._encoding: Encoding = choose(source.info.video, source.layout, self.destination, codec, crf, preset)
             self.codec, self.pix_fmt = self._encoding.codec, self._encoding.pix_fmt
-            self.notes = list(self._encoding.notes)
-            self._clocked = self._encoding.counted
-            self._marked = FieldMarks(FIRST_SHOWN.get(source.info.video.field_order, ""))
-            self._open()
+            self._shift = shift_of(source, self._encoding.muxer)
+            tried = self._muxer(io.BytesIO())
+            tried.close()
+            self.foreseen, self.notes = tried.foreseen, [*self._encoding.notes, *tried.notes]
+            if self._own is None:
+                self._find_segments()
+            else:
+                self._own.clear()
         except BaseException:
             self._discard()
             raise
@@ -96,212 +99,130 @@ class VideoWriter:
         finally:
             self._discard()
 
+    @property
+    def frames(self) -> int:
+        """Frames in complete segments."""
+        return sum(len(segment.times) for segment in self.segments)
+
+    @property
+    def replaced(self) -> int:
+        """How many of them came out of the network broken, so that the input's were taken."""
+        return sum(segment.replaced for segment in self.segments)
+
+    def require_room(self) -> str:
+        """A line about how much room the rest takes and how much there is. Raises OutputError: it is not enough."""
+        self._expected = expected_bytes(self._source, self._encoding)
+        needed, free = self.needed, free_bytes(self.folder)
+        line = f"needs about {readable_size(needed)} in {self.destination.parent}"
+        if free is None:
+            return line
+        line += f", {readable_size(free)} are free"
+        if needed > free:
+            raise OutputError(f"{self.destination.name} {line}", "make room, or give another place")
+        return line
+
+    @property
+    def needed(self) -> int:
+        """About how many more bytes are written on the way: the rest of the segments, and the file made of all."""
+        done, written = self.frames, sum(segment.size for segment in self.segments)
+        video = max(self._expected, written)
+        if done:
+            video = round(written * max(1, self._source.inventory.packets / done))
+        return video - written + video + self._source.inventory.other_bytes * self._source.copied
+
     def write(self, item: Frame | av.Packet) -> None:
-        """Encode a frame, or copy a packet of another stream; packets of dropped streams are ignored.
+        """Encode a frame. Packets pass by: those of the streams that are kept are copied in the end.
 
         Raises:
             OutputError: the file cannot be written.
         """
-        try:
-            if isinstance(item, Frame):
-                self._encode(item)
-            elif self._copied and (unit := self._copied.mux(item, self._shift)):
-                self._rounded.setdefault(unit, set()).add(item.stream.type)
-        except (av.FFmpegError, OSError, ValueError) as error:
-            raise self._failed(error) from error
-
-    def _open(self) -> None:
-        info, video = self._source.info, self._source.info.video
-        muxer = self._encoding.muxer
-        options = dict(self._encoding.container_options)
-        if muxer == "matroska":
-            options["avoid_negative_ts"] = "disabled"  # sound may begin before zero, and then stays where it is
-        if muxer in MP4_FAMILY:
-            # The input's own clock, for the track and for the edit list that holds its start.
-            options |= dict.fromkeys(("video_track_timescale", "movie_timescale"), str(video.time_base.denominator))
-            free = any(tag.lower() not in MP4_TAGS for tag in content_tags(info.tags))
-            if free and not any(other.attached_picture for other in info.others):  # that form has no cover art
-                options["movflags"] = "use_metadata_tags"
-        try:
-            self._container = av.open(
-                self._output.file, "w", format=muxer, container_options=options, metadata_errors="surrogateescape"
-            )
-            if self._source.copied:
-                self._copied = CopiedStreams(self._source, self._container, self._encoding)
-                self._copied.add(behind=False)
-            self._video = add_video(self._container, self._encoding, video)
-            self._video.disposition = self._source.stream.disposition
-            self._name_video()
-            begin = video.start if muxer in FROM_ZERO else min(0, video.start)
-            self._shift = -begin * video.time_base
-            if self._shift:
-                moved = f"all times moved by {seconds(self._shift)}"
-                self.differences.append(f"{moved}: {muxer} cannot begin {'later than' if begin > 0 else 'before'} zero")
-            if self._copied:
-                self._copied.add(behind=True)
-                self.foreseen += self._copied.foreseen
-                self.notes += self._copied.notes
-            self._container.metadata.update(content_tags(info.tags))
-            if muxer == "mpegts" and len(info.programs) == 1:
-                name, _, provider = info.programs[0].rpartition(" (")
-                self._container.metadata.update(service_name=name, service_provider=provider.removesuffix(")"))
-            if chapters := self._source.container.chapters():
-                self._container.set_chapters(chapters)
-            self._container.start_encoding()
-        except (av.FFmpegError, OSError, ValueError) as error:
-            raise self._failed(error) from error
-        self._clock = Fraction(self._video.time_base or video.time_base)
-
-    def _name_video(self) -> None:
-        """Tags that a muxer takes from the stream and that say how it is laid out, not what it shows."""
-        tags = {key.lower(): value for key, value in self._source.info.video.tags.items()}
-        if "handler_name" in tags:
-            self._video.metadata["handler_name"] = tags["handler_name"].lstrip("".join(map(chr, range(32))))
-        if tags.get("alpha_mode") and "alpha" not in self._encoding.losses:
-            self._video.metadata["alpha_mode"] = tags["alpha_mode"]
-
-    def _cure(self) -> str:
-        """What to do about something that this container cannot hold."""
-        muxer, suffix = self._encoding.muxer, self._source.info.path.suffix.lower()
-        if suffix in CONTAINERS and CONTAINERS[suffix].muxer != muxer:
-            return f"use {suffix}, as the input"
-        return "" if muxer == "matroska" else "use .mkv"
-
-    def _encode(self, frame: Frame) -> None:
-        picture = self._marked(pack(frame.planes, frame.layout, self.pix_fmt, frame.picture))
-        if "alpha" in self._encoding.losses and self._opaque:
-            self._opaque = int(frame.planes[-1].min()) == frame.layout.top
-        colour = frame.layout.colour
-        picture.color_primaries, picture.color_trc = colour.primaries_tag, colour.transfer_tag
-        picture.colorspace, picture.color_range = colour.matrix_tag, colour.range_tag
-        pts = frame.pts + round(self._shift / frame.time_base)
-        picture.pts = len(self._times) if self._clocked else pts
-        picture.time_base = self._video.codec_context.time_base
-        self._waiting[picture.pts] = (pts, frame.duration)
-        if not self._times:
-            self._first_pts = pts
-        self._times.append(pts)
-        self._end = max(self._end, pts + frame.duration)
-        for packet in self._video.encode(picture):
-            self._mux(packet)
-
-    def _mux(self, packet: av.Packet | None) -> None:
-        """Mux the packet before this one, so that the last is known when it is muxed."""
-        if packet is not None:
-            counted = packet.pts
-            packet.pts, packet.duration = self._waiting.pop(counted)
-            packet.dts = packet.pts if self._clocked else self._decoding_time(packet)
-            packet.time_base = self._source.info.video.time_base
-            if (packet.pts * packet.time_base / self._clock).denominator != 1:
-                self._rounded.setdefault(self._clock, set()).add("video")
-        held, self._held = self._held, packet
-        if held is None:
-            self._first_dts = packet.dts if packet else 0
+        if not isinstance(item, Frame):
             return
-        if packet is None and self._encoding.muxer in MP4_FAMILY and self._whole:
-            # mp4 has no durations of its own, only decoding steps: the last one must make their sum the true length,
-            # and its picture must not outlast it.
-            held.dts = max(held.dts, held.pts - (self._first_pts - self._first_dts))
-            whole = self._end - self._first_pts - (held.dts - self._first_dts)
-            held.duration = min(max(held.duration, whole), self._end - held.pts)
-        self._container.mux(held)
+        try:
+            if self._current is None:
+                self._current = self._begun()
+            self._current.write(item)
+            if self._current.frames == SEGMENT_FRAMES:
+                self._complete()
+        except FAILURES as error:
+            raise self.failed(error) from error
 
-    @property
-    def _whole(self) -> bool:
-        """Whether the input's own header tells the length: some files leave a long last picture out of it."""
-        video = self._source.info.video
-        claimed = video.duration or Fraction(0)
-        return not claimed or claimed >= (self._end - self._first_pts) * video.time_base - video.time_base
+    def _begun(self) -> SegmentWriter:
+        """The next segment."""
+        encoder = SegmentEncoder(self._encoding, self._source.info.video, self.frames, self._shift)
+        return SegmentWriter(self._path(len(self.segments)), encoder)
 
-    def _decoding_time(self, packet: av.Packet) -> int:
-        """The encoder's dts if it can be one; libx265 leaves it unset in clips shorter than its reordering."""
-        step = 16 * max(1, packet.duration)
-        earliest = self._first_pts - step if self._last_dts is None else self._last_dts + 1
-        given = packet.dts
-        self._last_dts = given if given is not None and earliest <= given <= packet.pts else earliest
-        return self._last_dts
+    def _path(self, number: int) -> Path:
+        return self.folder / f"segment-{number:05}"
+
+    def _complete(self) -> None:
+        if self._current is not None:
+            self.segments.append(self._current.complete())
+            self._current = None
+            self._completed(self.frames)
+
+    def _find_segments(self) -> None:
+        """Take those that are there, one behind the other; what is behind a damaged one is of no use."""
+        while (path := self._path(len(self.segments))).exists():
+            try:
+                self.segments.append(read_segment(path))
+            except OutputError:
+                break
+        left = sorted(self.folder.glob("segment-*"))[len(self.segments) :]
+        self.damaged = len(left)
+        for path in left:
+            path.unlink()
+
+    def _muxer(self, file: io.FileIO | io.BytesIO) -> Muxer:
+        try:
+            return Muxer(self._source, self._encoding, file)
+        except FAILURES as error:
+            raise self.failed(error) from error
 
     def _finish(self) -> None:
-        if not self._times:
+        try:
+            self._complete()
+        except FAILURES as error:
+            raise self.failed(error) from error
+        if not self.segments:
             raise OutputError(f"{self.destination.name} would hold no frames", "check the input")
+        if not self.overwrite and os.path.lexists(self.destination):
+            raise UsageError(f"{self.destination} appeared while it was made", "use --overwrite or another name")
+        inputs = [self._source.info.path]
+        output = OutputFile(self.destination, inputs=inputs, overwrite=self.overwrite, folder=self.folder)
         try:
-            for packet in self._video.encode(None):
-                self._mux(packet)
-            self._mux(None)
-            self._container.close()
-            self._carry_descriptions()
-            self._write_aspect()
-            self._output.complete()
-            self._read_back()
-            self._output.publish()
-        except (av.FFmpegError, OSError, ValueError) as error:
-            raise self._failed(error) from error
+            muxer = self._muxer(output.file)
+            try:
+                muxer.write(self.segments)
+                output.complete()
+                muxer.read_back(output)
+            except FAILURES as error:
+                raise self.failed(error) from error
+            finally:
+                muxer.close()
+            self.differences += muxer.differences
+            output.publish()
+        finally:
+            output.discard()
 
-    def _carry_descriptions(self) -> None:
-        """Copy from one file of the MP4 family to the other what FFmpeg does not pass on."""
-        info = self._source.info
-        if self._encoding.muxer not in MP4_FAMILY or not info.container.startswith("mov"):
-            return
-        streams = {self._video.index: self._source.stream.id} | (self._copied.pairs if self._copied else {})
-        pairs = {index + 1: id for index, id in streams.items()}  # FFmpeg counts tracks from 1
-        with info.path.open("rb") as file:
-            boxes.carry(self._output.file, boxes.movie(file), pairs, CARRIED_BOXES)
-
-    def _write_aspect(self) -> None:
-        video = self._source.info.video
-        ratio = video.sample_aspect_ratio
-        if ratio and ratio != 1 and self._encoding.muxer in ("matroska", "webm"):
-            write_aspect(self._output.file, video.width, video.height, ratio)
-
-    def _read_back(self) -> None:
-        """Compare the complete file with what was to be written, property by property."""
-        muxer, source, cure = self._encoding.muxer, self._source.info, self._cure()
-        try:
-            result = probe(self._output.part)
-            measured = measure(self._output.part, result.video.index, by_decoding=muxer == "avi")
-        except DeblurError as error:
-            raise OutputError(f"{self.destination.name} does not read back: {error.found}", "use .mkv") from error
-        for unit, kinds in self._rounded.items():
-            found = f"times rounded to {unit} s by {muxer} ({', '.join(sorted(kinds))})"
-            self.differences.append(advised(found, "" if muxer in MP4_FAMILY else "use .mp4"))
-        video = source.video
-        if "alpha" in self._encoding.losses and self._opaque:
-            video = replace(video, alpha=False)  # it hid nothing
-        self.differences += lost(VIDEO, video, result.video, muxer, cure)
-        self.differences += lost(FILE, source, result, muxer, cure)
-        moved = self._compare_times(measured.times, result.video.time_base)
-        if self._copied:
-            self.differences += self._copied.differences(result, measured.extents, moved, cure)
-
-    def _compare_times(self, found: array[int], clock: Fraction) -> Fraction:
-        """Compare the times of the frames with those that were written. Returns by how many seconds all are later."""
-        muxer, own = self._encoding.muxer, self._source.info.video.time_base
-        written = sorted(self._times)
-        if len(found) != len(written):
-            self._tell(f"{len(written)} frames became {len(found)} in {muxer}")
-            return Fraction(0)
-        moved = found[0] * clock - written[0] * own
-        near = max(clock, own)
-        if abs(moved) > near:
-            self._tell(f"all times moved by {seconds(moved)} by {muxer}")
-        else:
-            moved = Fraction(0)
-        off = [abs(new * clock - moved - old * own) for new, old in zip(found, written, strict=True)]
-        if max(off) > near:
-            count = sum(each > near for each in off)
-            self._tell(f"times of {count} frames differ by up to {seconds(max(off))}")
-        return moved
-
-    def _tell(self, found: str) -> None:
-        self.differences.append(advised(found, self._cure()))
-
-    def _failed(self, error: Exception) -> DeblurError:
-        if getattr(error, "errno", 0) == errno.EINVAL:
-            found = f"{self._encoding.muxer} refused the streams or their timing: {self.destination.name}"
+    def failed(self, error: Exception) -> DeblurError:
+        """The error to raise for one of a library or the system: what could not be written, and what would help."""
+        if isinstance(error, DeblurError):
+            if not isinstance(error.__cause__, OSError):
+                return error
+            error = error.__cause__
+        number, name = getattr(error, "errno", 0), self.destination.name
+        if number == errno.EINVAL:
+            found = f"{self._encoding.muxer} refused the streams or their timing: {name}"
             return OutputError(found, "use .mkv")
-        return self._output.failed(error)
+        found = f"{name} cannot be written: {reason(error)}"
+        if number in FULL:
+            room = f"about {readable_size(self.needed)} more in {self.destination.parent}"
+            return OutputError(found, f"make room for {room}, and run the same command again")
+        return OutputError(found, "free space or choose another folder")
 
     def _discard(self) -> None:
-        with contextlib.suppress(Exception):
-            self._container.close()
-        self._output.discard()
+        if self._current is not None:
+            self._current.discard()
+        if self._own is not None:
+            self._own.close()

@@ -9,7 +9,8 @@ What differs from the paper:
 - Without a translator, a small one is learnt from the video alone: from its blurred pieces, and from its sharp ones
   with known blur put on. Both come from the same places, where the paper parts scenes. It starts from no change.
 - A guard goes by pieces that represent all of the video's blur, as the translator and the network restore them, and
-  settles on the best translator that it has seen, or none (``guard = off``: the last one). The paper has no guard.
+  settles half-way from no change to the best translator that it has seen, or on none (``guard = off``: on the last
+  one). The paper has no guard.
 - The moving average of the translator's weights is the result.
 - The network may adapt to the translated frames (``then``); the paper's stays as it is.
 """
@@ -151,7 +152,6 @@ def learn(
     outcome.facts = {
         "gain": 0.0,
         "best_step": 0,
-        "share": 1.0,
         "looks": [],
         "strata": {},
         "flow": {},
@@ -223,7 +223,7 @@ class _Learning:
             raise Diverged("hardly any moment is blurrier than the sharpest one of its place")
 
     def run(self) -> nn.Module:
-        """The translator, or the best one that the guard saw. Raises Diverged: to be undone."""
+        """The translator, or half of the best one that the guard saw. Raises Diverged: to be undone."""
         options, recipe = self.options, RECIPES["ours"]
         generator, self.outcome.facts["config"] = new_generator(recipe, options.seed)
         averaged, unadapted = copy.deepcopy(generator).eval(), copy.deepcopy(generator.state_dict())

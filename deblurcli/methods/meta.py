@@ -12,7 +12,7 @@ What differs from the paper:
   there are as many updates as the time allows instead of one per patch, their rate is 3e-5 instead of 2.5e-6, and the
   moving average of the weights is the result.
 - A guard undoes an adaptation that does not pay on pieces it does not learn from (``guard = off``: none, as in the
-  paper). It also settles on the best of the weights that it has looked at, or half-way to them.
+  paper). It settles half-way from the unadapted weights to the best of those that it has looked at.
 - Adaptation runs in evaluation mode, so that it is the same every time; ``dropout`` is the authors' training mode.
   In both, the running statistics of norms stay as they were trained: one patch at a time would spoil them.
 - The deblurring network stays fixed in phase 1, as the paper says; the authors' code moves it
@@ -130,7 +130,6 @@ def adapt(
     outcome.facts = {
         "gain": 0.0,
         "best_step": 0,
-        "share": 1.0,
         "looks": [],
         "strata": {},
         "flow": {},

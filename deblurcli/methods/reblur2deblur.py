@@ -147,7 +147,6 @@ def adapt(
     outcome.facts = {
         "gain": 0.0,
         "best_step": 0,
-        "share": 1.0,
         "looks": [],
         "strata": {},
         "flow": {},

@@ -31,6 +31,12 @@ class MetricsOptions(Options):
     niqe_model: Path | None = option(
         None, "Another model of natural pictures, such as niqe_pris_params.npz.", usual="the package's"
     )
+    before: str | None = option(
+        None,
+        "The input of RESTORED, or one for each: measure it, too, and tell which of the two is better.",
+        "Result",
+        metavar="INPUT",
+    )
     reblur: str | None = option(
         None,
         "The blurred input of RESTORED, or one for each: measure how well a restored video explains it.",
@@ -54,6 +60,7 @@ class MetricsOptions(Options):
         super().__post_init__()
         plain = self.ssim_mode == "channel"
         require(not self.align or plain, "--align has an SSIM of its own", "leave --ssim-mode out")
+        require(self.before != "", "--before is empty", "give the input")
         reblurred = self.reblur is not None
         require(self.reblur != "", "--reblur is empty", "give the blurred input")
         require(reblurred or self.tau is None, "--tau is of --reblur", "add --reblur INPUT")

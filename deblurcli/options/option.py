@@ -16,7 +16,7 @@ from typing import Any, get_args, get_type_hints
 
 from deblurcli.errors import UsageError
 
-PANELS = ("Result", "Method", "Network and device", "Output", "Messages", "Advanced")
+PANELS = ("Result", "Batch", "Method", "Network and device", "Output", "Messages", "Advanced")
 """The headings of a help page, in its order."""
 WEIGHTS = "weights"
 """What the shell completes for an option that takes weights."""
@@ -49,7 +49,7 @@ def option(default: Any = MISSING, help: str = "", panel: str = "Advanced", **ab
     return field(default=default, metadata={"option": Option(help, panel, **about)})
 
 
-def weights(default: str | None, help: str, panel: str = "Network and device", **about: Any) -> Any:
+def weights(default: str | tuple[str, ...] | None, help: str, panel: str = "Network and device", **about: Any) -> Any:
     """An option that takes weights: a name of the registry or a file."""
     return option(default, help, panel, complete=WEIGHTS, **about)
 
@@ -73,7 +73,7 @@ def spelling(name: str, about: Option) -> str:
 def weights_files(options: Any) -> list[Path]:
     """The paths in those options of a class that take weights, names of the registry among them."""
     chosen = [getattr(options, each.name) for each in fields(options) if each.metadata["option"].complete == WEIGHTS]
-    return [Path(value) for value in chosen if value]
+    return [Path(one) for value in chosen if value for one in (value if isinstance(value, tuple) else [value])]
 
 
 def require(condition: bool, found: str, cure: str) -> None:
@@ -139,8 +139,8 @@ class Options:
             _bound(name, about, value)
 
 
-def _paths(given: Any) -> tuple[Path, ...]:
-    return tuple(map(Path, [given] if isinstance(given, (str, Path)) else given))
+def _listed(kind: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
+    return lambda given: tuple(map(kind, [given] if isinstance(given, (str, Path)) else given))
 
 
 _TYPES: dict[Any, tuple[str, Any, Callable[[Any], Any]]] = {
@@ -150,7 +150,8 @@ _TYPES: dict[Any, tuple[str, Any, Callable[[Any], Any]]] = {
     str: ("text", (str, Path), os.fspath),
     Path: ("a path", (str, Path), Path),
     tuple[int, ...]: ("a list of whole numbers", (list, tuple), tuple),
-    tuple[Path, ...]: ("a path or a list of paths", (str, Path, list, tuple), _paths),
+    tuple[Path, ...]: ("a path or a list of paths", (str, Path, list, tuple), _listed(Path)),
+    tuple[str, ...]: ("a name or a list of names", (str, Path, list, tuple), _listed(os.fspath)),
 }
 """In words, what is taken for it, and the conversion."""
 

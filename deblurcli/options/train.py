@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deblurcli.errors import UsageError
+from deblurcli.options.evaluate import LAYOUT_NAMES
 from deblurcli.options.option import Options, learning_rate, option, require, weights
 
 LOSSES = ("own", "l1", "l1_fft", "charbonnier", "psnr")
@@ -50,8 +52,8 @@ _MODULE_BLOCKS = ("Residual blocks of a new reblurring module, 1 (balanced) to 4
 class TrainOptions(Options):
     """What every stage takes. Give minutes (the schedule follows the clock) or iterations (reproducible)."""
 
-    data: Path = option(help="Sharp pictures; blur is made from them.", panel="Result", metavar="FOLDER")
     out: Path = option(help="Where weights, state and log go.", panel="Result", metavar="FOLDER")
+    data: Path | None = option(None, "Sharp pictures; blur is made from them.", "Result", metavar="FOLDER")
     network: str = _network("plain-unet")
     start: str | None = weights(None, "Weights to start from.", flags=("--from",), usual="random")
     minutes: float = option(0.0, "Budget as time: the schedule follows the clock.", "Result")
@@ -67,6 +69,8 @@ class TrainOptions(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.data is None:
+            of_pairs(self)
         budget = (self.minutes > 0) != (self.iterations > 0)
         require(budget, "the training budget is not clear", "give --minutes or --iterations")
         require(
@@ -77,7 +81,31 @@ class TrainOptions(Options):
 
 
 @dataclass(frozen=True)
-class DeblurTraining(TrainOptions):
+class PairsTraining(TrainOptions):
+    """What the stages take that can learn from blurred and sharp pictures as they are."""
+
+    pairs: Path | None = option(
+        None,
+        "Instead of --data: blurred and sharp pictures, the training part of a dataset.",
+        "Result",
+        metavar="FOLDER",
+    )
+    layout: str | None = option(
+        None,
+        "With --pairs: where they lie in it, as in deblur evaluate.",
+        "Result",
+        metavar="NAME",
+        choices=LAYOUT_NAMES,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.data is None or self.pairs is None, "--data and --pairs exclude each other", "give one")
+        require(self.pairs is not None or self.layout is None, "--layout is of --pairs", "leave it out")
+
+
+@dataclass(frozen=True)
+class DeblurTraining(PairsTraining):
     """Train a deblurring network."""
 
     loss: str = _loss()
@@ -117,7 +145,7 @@ class HybridTraining(DeblurTraining):
 
 
 @dataclass(frozen=True)
-class JointTraining(TrainOptions):
+class JointTraining(PairsTraining):
     """Train a deblurring network and the reblurring module that finds the blur it leaves, each by the other."""
 
     loss: str = _loss()
@@ -143,7 +171,7 @@ class JointTraining(TrainOptions):
 
 
 @dataclass(frozen=True)
-class ModuleTraining(TrainOptions):
+class ModuleTraining(PairsTraining):
     """Train a reblurring module alone, for a deblurring network that stays as it is."""
 
     network: str = _network("reblurring-module")
@@ -176,7 +204,7 @@ class MetaTraining(TrainOptions):
 
 
 @dataclass(frozen=True)
-class FusionTraining(TrainOptions):
+class FusionTraining(PairsTraining):
     """Train the part of a video network that takes detail from neighbouring frames."""
 
     network: str = _network("video-unet")
@@ -211,8 +239,9 @@ class Blur2BlurTraining(TrainOptions):
     """Train a translator from the blur of your camera to blur that a deblurring network knows, from unpaired frames."""
 
     data: tuple[Path, ...] = option(  # type: ignore[assignment]
-        help="Sharp pictures and videos of the camera, or folders of them; may be repeated.",
-        panel="Result",
+        (),
+        "Sharp pictures and videos of the camera, or folders of them; may be repeated.",
+        "Result",
         metavar="FILE|FOLDER",
         flags=("--sharp",),
     )
@@ -272,7 +301,7 @@ class Blur2BlurTraining(TrainOptions):
 
 
 @dataclass(frozen=True)
-class KernelTraining(TrainOptions):
+class KernelTraining(PairsTraining):
     """Train a blur kernel extractor, which finds the blur between two pictures and puts it on others."""
 
     network: str = _network("kernel-extractor-small")
@@ -295,6 +324,17 @@ class KernelTraining(TrainOptions):
         require(self.start != "default", "no kernel extractor comes with the program", "give --from a file or a name")
         cure = "give one: weights are of one kind already"
         require(not (self.variational and self.start), "--variational and --from exclude each other", cure)
+
+
+def of_pairs(options: TrainOptions) -> tuple[Path, str]:
+    """``--pairs`` and ``--layout``, where ``--data`` is not given. Raises UsageError: nor are they."""
+    if not isinstance(options, PairsTraining):
+        raise UsageError("nothing to learn from", "give --data")
+    if options.pairs is None:
+        raise UsageError("nothing to learn from", "give --data, or --pairs and --layout")
+    if options.layout is None:
+        raise UsageError("--pairs without --layout", "give both")
+    return options.pairs, options.layout
 
 
 def _blocks_of_new(option: str, blocks: int | None, flag: str, start: str | None) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from deblurcli.options.option import option, weights
+from deblurcli.options.option import Option, option, require, spelling, weights
 from deblurcli.options.output import OutputOptions
 
 ENCODERS = "libx264 libx265 libsvtav1 ffv1"
 PRESETS = "ultrafast superfast veryfast faster fast medium slow slower veryslow"
+OF_ALL_FRAMES = {"save_residual": "map", "save_translated": "video"}
+"""Options for what one run must make of all frames, so that an interrupted one begins anew; and what that is."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,28 @@ class VideoOptions(OutputOptions):
         "With --method blur2blur: write the translator learnt from the video (.safetensors), for --translator.",
         "Output",
     )
+    compare: Path | None = option(
+        None,
+        "Also show what changed, as deblur compare does: a page (.html), which tells how it was made, too, a video"
+        " (.mp4) or a picture (.png).",
+        "Output",
+    )
+    resume: bool | None = option(
+        None,
+        "Go on where a run of this output was interrupted, which must have been, or start anew.",
+        "Output",
+        flags=("--resume/--no-resume",),
+        usual="go on if one was",
+    )
     codec: str | None = option(
         None, "Encoder.", "Output", metavar="ENCODER", complete=ENCODERS, usual="the input's codec"
     )
     crf: float | None = option(None, "Constant quality of the encoder; less is better.", "Output")
     preset: str | None = option(None, "Speed preset of the encoder.", "Output", metavar="NAME", complete=PRESETS)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, what in OF_ALL_FRAMES.items():
+            both = bool(self.resume) and getattr(self, name) is not None
+            flag = spelling(name, Option(""))
+            require(not both, f"--resume with {flag}, whose {what} is of all frames", "leave one out")

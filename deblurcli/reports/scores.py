@@ -27,8 +27,13 @@ COLUMNS = {
 }
 """The table: title, width and decimals of each score. Images have no flicker."""
 
+BETTER = {"psnr": "higher", "ssim": "higher", "lpips": "lower", "niqe": "lower", "self_shift": "lower"}
+"""Which way a score is better. Flicker has an original to be like, and no direction without one."""
+LIKE_ORIGINAL = {"flicker": "flicker_reference"}
+
 Scores = dict[str, Any]
-"""Numbers by the names of COLUMNS; ``per_frame``: a list of the same for each frame; ``damage``: lines."""
+"""Numbers by the names of COLUMNS; ``per_frame``: a list of the same for each frame; ``damage``: lines; ``before``: the
+same of the input, and ``better``: which of the two has the better score, by its name."""
 
 
 def mean_of(scores: list[Scores]) -> Scores:
@@ -37,16 +42,59 @@ def mean_of(scores: list[Scores]) -> Scores:
     return {key: math.fsum(v) / len(v) if key != "frames" else sum(v) for key, v in found.items() if v}
 
 
+def better_direction(key: str, found: Scores | None = None) -> str:
+    """Which way a score is better: ``higher``, ``lower``, ``as original``, or empty where it has no direction."""
+    if LIKE_ORIGINAL.get(key) in (found or {}):
+        return "as original"
+    return BETTER.get(key, "")
+
+
+def winner(key: str, before: Scores, after: Scores) -> str:
+    """Which of two has the better score: ``before``, ``after``, ``equal``, or empty where that cannot be told."""
+    direction = better_direction(key, after)
+    if not direction or key not in before or key not in after:
+        return ""
+    one, other = before[key], after[key]
+    if direction == "as original":
+        one, other = (abs(each[key] - each[LIKE_ORIGINAL[key]]) for each in (before, after))
+    if one == other:
+        return "equal"
+    return "after" if (other > one) == (direction == "higher") else "before"
+
+
+def with_before(after: Scores, before: Scores) -> Scores:
+    """The scores of a restored file with those of its input, and which of the two is better by each."""
+    named = {key: winner(key, before, after) for key in COLUMNS}
+    return after | {"before": before, "better": {key: which for key, which in named.items() if which}}
+
+
 def lines(scores: dict[str, Scores], form: str, per_frame: bool = False, *, with_mean: bool) -> list[str]:
     """The scores of files by name as a ``table``, ``csv`` or ``json``, with a last row for the mean if asked for."""
-    mean = mean_of(list(scores.values()))
+    found = list(scores.values())
+    mean, compared = mean_of(found), all("before" in each for each in found)
+    if compared:
+        mean = with_before(mean, mean_of([each["before"] for each in found]))
     if form == "json":
         items = [{"name": name, **found} for name, found in scores.items()]
-        return [json.dumps(_finite({"items": items, "mean": mean}))]
+        return [json.dumps(finite({"items": items, "mean": mean}))]
     rows = scores | ({"mean": mean} if with_mean else {})
+    rows = {name: each for one, of in rows.items() for name, each in _both(one, of)} if compared else rows
     if form == "table":
-        return table(rows)
-    return csv_lines(scores if per_frame else rows, per_frame)
+        return table(rows | (_verdict(mean) if compared else {}))
+    if per_frame:
+        rows = {name: each for name, each in rows.items() if "per_frame" in each}
+    return csv_lines(rows, per_frame)
+
+
+def _both(name: str, found: Scores) -> list[tuple[str, Scores]]:
+    """The rows of a file that is compared with its input."""
+    return [(f"{name} before", found["before"]), (f"{name} after", found)]
+
+
+def _verdict(mean: Scores) -> dict[str, Scores]:
+    """The last rows of a table that compares: which way a score is better, and which of the two is."""
+    ways = {key: better_direction(key, mean).removeprefix("as ") for key in mean}
+    return {"better is": {key: way for key, way in ways.items() if way}, "better": mean["better"]}
 
 
 def table(rows: dict[str, Scores]) -> list[str]:
@@ -56,12 +104,13 @@ def table(rows: dict[str, Scores]) -> list[str]:
     width = max(map(len, named))
     lines = [f"{'':{width}}" + "".join(f"  {title:>{cell}}" for title, cell, _ in columns.values())]
     for name, scores in named.items():
-        cells = (
-            f"{scores[key]:{cell}.{decimals}f}" if key in scores else " " * cell
-            for key, (_, cell, decimals) in columns.items()
-        )
+        cells = (_cell(scores.get(key, ""), cell, decimals) for key, (_, cell, decimals) in columns.items())
         lines.append("  ".join([f"{name:{width}}", *cells]).rstrip())
     return lines
+
+
+def _cell(value: float | str, width: int, decimals: int) -> str:
+    return f"{value:>{width}}" if isinstance(value, str) else f"{value:{width}.{decimals}f}"
 
 
 def csv_lines(rows: dict[str, Scores], per_frame: bool) -> list[str]:
@@ -80,10 +129,10 @@ def csv_lines(rows: dict[str, Scores], per_frame: bool) -> list[str]:
     return text.getvalue().removesuffix("\n").split("\n")
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """JSON has no infinity, the PSNR of equal pictures: null."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

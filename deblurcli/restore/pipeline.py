@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any, Protocol
 
@@ -37,6 +37,7 @@ class Restoration:
     """What the loop did."""
 
     frames: int = 0
+    """Frames that were restored, without those that had been before."""
     replaced: int = 0
     """Frames that came out broken, for which the input frame was written."""
     cuts: int = 0
@@ -66,6 +67,7 @@ def restore_video(
     console: Reporter,
     *,
     per_shot: bool = False,
+    before: int = 0,
     total: int | None = None,
     watch: Callable[[Tensor, Tensor, bool], object] | None = None,
     beside: Callable[[Frame, Tensor], object] | None = None,
@@ -80,6 +82,7 @@ def restore_video(
     Args:
         restorers: the first one restores the video or, with ``per_shot``, its first shot; the next one is taken when
             the next shot begins.
+        before: frames at the beginning that have been restored before: they are looked at, but not written again.
         total: expected number of frames, for progress.
         watch: is shown every frame, restored and as it was (3 x H x W in [0, 1]), and told whether it begins a shot.
         beside: is given every frame after it was restored, and its picture, the tensor that the restorer was given.
@@ -91,12 +94,17 @@ def restore_video(
     stop = threading.Event()
     decoded, restored = Pipe(stop), Pipe(stop)
     is_cut = CutDetector() if restorer.window > 1 or per_shot or watch is not None else None
+    seen = before - restorer.window // 2
+    """The first frame that a window needs."""
 
     def decode() -> None:
+        number = 0
         for item in items:
             if isinstance(item, Frame):
                 # Cuts are looked for in the previews, as in the survey, so that both find the same.
-                decoded.put((item, item.rgb(), is_cut is not None and is_cut(item.preview())))
+                cut = is_cut is not None and is_cut(item.preview())
+                decoded.put((item, item.rgb() if number >= seen else None, cut))
+                number += 1
             else:
                 decoded.put((item, None, False))
         decoded.put(END)
@@ -107,20 +115,24 @@ def restore_video(
 
     stages = [Thread(decode, stop), Thread(encode, stop)]
 
-    def frames() -> Iterator[tuple[Frame, Tensor, bool]]:
+    def frames() -> Iterator[tuple[Frame, Any, bool]]:
         for item, picture, cut in decoded:
-            if picture is None:
-                restored.put((item, None))  # a copied packet: not ours to change
-            else:
+            if isinstance(item, Frame):
                 done.cuts += cut
                 yield item, picture, cut
+            else:
+                restored.put((item, None))  # a copied packet: not ours to change
 
     try:
         for stage in stages:
             stage.start()
-        for (frame, picture, cut), around in windows(frames(), restorer.window, starts_shot=itemgetter(2)):
+        shown = windows(frames(), restorer.window, starts_shot=itemgetter(2))
+        for number, ((frame, picture, cut), around) in enumerate(shown):
             if cut and per_shot:
                 restorer = next(following, restorer)
+            if number < before:
+                console.progress("passing over finished frames", number + 1, before)
+                continue
             change, broken = restore_frame(restorer, [picture for _, picture, _ in around])
             done.frames += 1
             done.replaced += broken
@@ -128,9 +140,9 @@ def restore_video(
                 watch((picture + change).clamp(0, 1), picture, cut)
             if beside is not None:
                 beside(frame, picture)
-            restored.put((frame, None if broken else change))
+            restored.put((replace(frame, replaced=True), None) if broken else (frame, change))
             rate = done.frames / (time.monotonic() - started)
-            console.progress("restoring", done.frames, total, fps=round(rate, 2))
+            console.progress("restoring", number + 1, total, fps=round(rate, 2))
         restored.put(END)
         stages[1].join()
     except Stopped:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +64,15 @@ class Worker:
     Args:
         compute: device, precision, tiles, and whether missing weights may be fetched.
         console: where progress and messages go; silent by default.
+        sharers: processes that share the device's memory with this one, itself included.
 
     Raises:
         DeviceError: the device is not present, or cannot compute in the precision asked for.
     """
 
-    def __init__(self, compute: ComputeOptions, console: Reporter | None = None) -> None:
+    def __init__(self, compute: ComputeOptions, console: Reporter | None = None, sharers: int = 1) -> None:
         self.console = console or Reporter.silent()
-        self.device = pick_device(compute.device, compute.dtype)
+        self.device = replace(pick_device(compute.device, compute.dtype), sharers=sharers)
         self.tile, self.offline = compute.tile, compute.offline
         self._placed: dict[_Key, Placed] = {}
         self._shared: dict[Hashable, Any] = {}

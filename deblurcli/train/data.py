@@ -7,6 +7,7 @@ resumes sees the same crops as one that does not.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -36,6 +37,16 @@ which no network restores and which would fill the batches."""
 
 Source = Callable[[int, np.random.Generator], tuple[Tensor, Tensor]]
 """(count, rng) -> a batch of blurred and sharp pictures or clips."""
+
+
+class Recorded(Protocol):
+    """Pairs that exist, where otherwise blur is made from sharp material."""
+
+    def drawn(self, frames: int, size: int, device: torch.device) -> Source:
+        """As :func:`clips`, without anything made."""
+
+    def expect(self, count: int, rng: np.random.Generator) -> None:
+        """A draw with this generator comes next: it can be begun."""
 
 
 def _resized(picture: Tensor, height: int, width: int) -> Tensor:
@@ -105,7 +116,7 @@ def draw_scenes(
     return Scenes(background.to(device), layer.to(device), layered)
 
 
-def stills(material: Material, size: int, ranges: BlurRange, device: torch.device) -> Source:
+def stills(material: Material | Recorded, size: int, ranges: BlurRange, device: torch.device) -> Source:
     """Single-frame pairs: (count, rng) -> blurred, sharp, each count x 3 x size x size."""
     drawn = clips(material, 1, size, ranges, device, MARGIN)
 
@@ -117,9 +128,16 @@ def stills(material: Material, size: int, ranges: BlurRange, device: torch.devic
 
 
 def clips(
-    material: Material, frames: int, size: int, ranges: BlurRange, device: torch.device, margin: int = CLIP_MARGIN
+    material: Material | Recorded,
+    frames: int,
+    size: int,
+    ranges: BlurRange,
+    device: torch.device,
+    margin: int = CLIP_MARGIN,
 ) -> Source:
     """For networks that see neighbours: (count, rng) -> blurred, sharp, each count x frames x 3 x size x size."""
+    if not isinstance(material, Material):
+        return material.drawn(frames, size, device)
     names = [name for name, t in material.moments.items() if min(t.shape[-2:]) >= size and len(t) >= frames + 2]
     # A processor that trains has no time for the flow of whole frames; beside a card it has little else to do.
     found = [] if device.type == "cpu" else all_flows([material.moments[name] for name in names])

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deblurcli.adaptation.pair_files import Pairs, pairs_below
+from deblurcli.adaptation.pair_files import Pairs
+from deblurcli.datasets.folders import pairs_below
 from deblurcli.errors import InputError
 from deblurcli.files import reason
 from deblurcli.networks.kernel_extractor import drawn

@@ -16,10 +16,10 @@ from deblurcli.errors import UsageError
 from deblurcli.losses import LOSSES
 from deblurcli.networks import NETWORKS
 from deblurcli.networks.spec import NetworkSpec, Role
-from deblurcli.options.train import DeblurTraining, JointTraining, TrainOptions
+from deblurcli.options.train import DeblurTraining, JointTraining, TrainOptions, of_pairs
 from deblurcli.restore.worker import Placed, Worker
 from deblurcli.train.companion import Companion
-from deblurcli.train.data import Source
+from deblurcli.train.data import Recorded, Source
 from deblurcli.train.material import Material, load_material
 from deblurcli.train.parallel import Peers
 from deblurcli.train.ring import CropRing, Ring
@@ -77,8 +77,8 @@ class Recipe:
     """(module, blurred, sharp) -> the scalar to minimise; companions take their own steps inside."""
     validate: Callable[[nn.Module], Scores]
     """module -> its scores on held-out material."""
-    material: Any
-    """The training pictures, a :class:`Material` or words, for the card of the weights."""
+    material: Material | Recorded | str
+    """The training pictures, or words about them, for the card of the weights."""
     origins: dict[str, str] = field(default_factory=dict)
     """Other networks that the stage starts or learns from, by what the card calls them."""
     companions: dict[str, Companion] = field(default_factory=dict)
@@ -146,10 +146,19 @@ def started(
     return Trainee(spec, device.place(spec.build(**config)), config, "random weights", device)
 
 
+def learnt_from(options: TrainOptions) -> Any:
+    """The material of ``--data``, or the pairs of ``--pairs``; both can be split. Raises InputError: there is none."""
+    if options.data is not None:
+        return load_material(options.data)
+    from deblurcli.train.recorded import recorded_pairs
+
+    return recorded_pairs(*of_pairs(options))
+
+
 def crops(
-    options: TrainOptions, setting: Setting, source: Callable[[Material], Source], held_out: int = 48, **ring: Any
-) -> tuple[Material, CropRing, tuple[Tensor, Tensor]]:
-    """Training material, the ring of crops from it, and ``held_out`` pairs from other material to score by.
+    options: TrainOptions, setting: Setting, source: Callable[[Any], Source], held_out: int = 48, **ring: Any
+) -> tuple[Any, CropRing, tuple[Tensor, Tensor]]:
+    """Training material or pairs, the ring of crops from it, and ``held_out`` pairs from other material to score by.
 
     Args:
         source: makes a source of pairs from material.
@@ -157,7 +166,9 @@ def crops(
 
     Raises InputError: no usable training pictures.
     """
-    material, kept = load_material(options.data).split()
+    material, kept = learnt_from(options).split()
+    if not isinstance(material, Material):
+        ring |= {"expect": material.expect}
     where = setting.worker.device.where
     if where.type != "cpu":  # the batches are larger, and pairs are cheaper in larger groups
         ring |= {"every": 1, "group": max(MIN_GROUP, options.batch // CROPS_PER_PAIR)}

@@ -38,6 +38,7 @@ class CropRing:
         tries: random crops to draw for each one that is taken, the one whose pair differs most.
         turn: turns the target of a pair along with its picture, by one of the 8 symmetries of the square.
         where: the device that ``draw`` draws on, where the pairs stay.
+        expect: is told what ``draw`` will be asked for next, so that it can be begun.
     """
 
     def __init__(
@@ -53,9 +54,11 @@ class CropRing:
         tries: int = 1,
         turn: Callable[[Tensor, int], Tensor] = turned,
         where: torch.device = CPU,
+        expect: Callable[[int, np.random.Generator], None] | None = None,
     ) -> None:
         self.draw, self.group, self.every, self.seed = draw, group, every, seed
         self.precise, self.tries, self.turn, self.side = precise, tries, turn, Side(where)
+        self.expect = expect
         self.slots, self.first = max(capacity // group, 1), min(first, capacity // group)
         self.made = 0
         self.iteration = 0
@@ -65,6 +68,8 @@ class CropRing:
     def _make(self, index: int) -> None:
         with self.side.work():
             blurred, sharp = self.draw(self.group, np.random.default_rng([self.seed, 1, index]))
+            if self.expect is not None:
+                self.expect(self.group, np.random.default_rng([self.seed, 1, index + 1]))
             self.pairs[index % self.slots] = (self._kept(blurred), self._kept(sharp))
 
     def _kept(self, pictures: Tensor) -> Tensor:

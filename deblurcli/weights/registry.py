@@ -12,7 +12,7 @@ Our own, which are files of ours as they are:
     score = "what it reaches, on what"
     bundled = true                          # lies inside the package
     sources = ["https://…"]                 # where else it can be had; may be left out
-    adapt_from = "plain-unet-meta"          # meta-learned weights, which --method meta starts from; may be left out
+    adapt_from = "known-unet-meta"          # meta-learned weights, which --method meta starts from; may be left out
 
 Those that the networks' authors published, which become a file of ours on this machine:
 

@@ -44,7 +44,7 @@ def jobs(monkeypatch):
     module("deblurcli.jobs.doctor", findings=lambda: fake.findings())
     module(
         "deblurcli.jobs.measure",
-        Measurement=lambda options, compare: lambda a, b, report, blurred: fake.measure(a, b),
+        Measurement=lambda options, compare: lambda a, b, report, *_: fake.measure(a, b),
         AUTOMATIC="lpips-alex",
         lpips_is_here=lambda: True,
     )

@@ -118,11 +118,13 @@ def test_a_message_without_the_name_gets_it(clips, failing, capsys):
     assert capsys.readouterr().err.startswith("deblur: 2.mp4: unexpected error: ValueError: odd;")
 
 
-def test_all_failed_for_one_reason_is_that_code(clips, failing):
+def test_all_failed_for_one_reason_is_that_code_and_9_says_that_another_run_may_help(clips, failing):
     for name in ("1.mp4", "2.mp4", "3.MP4"):
         failing.errors[name] = errors.DeviceError("no memory")
     assert run(["video", "clips", "-o", "out/"]) == 8
     failing.errors["2.mp4"] = errors.InputError("bad")
+    assert run(["video", "clips", "-o", "out/"]) == 9
+    failing.errors |= {"1.mp4": errors.OutputError("full"), "3.MP4": errors.WeightsError("gone")}
     assert run(["video", "clips", "-o", "out/"]) == 3
 
 

@@ -17,9 +17,11 @@ import deblurcli
 from deblurcli import errors
 from deblurcli.cli.app import run
 from deblurcli.cli.video import Together
-from deblurcli.errors import EXIT_CODES
+from deblurcli.errors import EXIT_CODES, RETRY
 from deblurcli.methods import METHODS
+from deblurcli.options.batch import BatchOptions
 from deblurcli.options.compute import ComputeOptions
+from deblurcli.options.evaluate import EvaluateOptions
 from deblurcli.options.image import ImageOptions
 from deblurcli.options.meta import MetaOptions
 from deblurcli.options.option import PANELS
@@ -29,7 +31,7 @@ from deblurcli.options.tta import TtaOptions
 from deblurcli.options.video import VideoOptions
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ["video", "image", "weights", "metrics", "inspect", "synth", "train", "doctor"]
+COMMANDS = ["video", "image", "weights", "compare", "metrics", "evaluate", "inspect", "synth", "train", "doctor"]
 
 
 def raising(error):
@@ -47,8 +49,9 @@ OF_METHODS = [entry.options for entry in METHODS.values()]
 @pytest.mark.parametrize(
     ("name", "kinds", "without"),
     [
-        ("video", (VideoOptions, Together, *OF_METHODS, ComputeOptions), set()),
-        ("image", (ImageOptions, TtaOptions, ComputeOptions), {"steps", "tta_frames", "adapt_per"}),
+        ("video", (VideoOptions, Together, *OF_METHODS, ComputeOptions, BatchOptions), set()),
+        ("image", (ImageOptions, TtaOptions, ComputeOptions, BatchOptions), {"steps", "tta_frames", "adapt_per"}),
+        ("evaluate", (EvaluateOptions, *OF_METHODS, ComputeOptions), set()),
         ("synth", (SynthOptions,), set()),
         *((f"train {stage}", (kind, ComputeOptions), {"tile"}) for stage, kind in STAGES.items()),
     ],
@@ -56,7 +59,9 @@ OF_METHODS = [entry.options for entry in METHODS.values()]
 def test_options_are_the_fields(name, kinds, without):
     ours, fields = options_of_command(name), fields_of(*kinds)
     assert set(ours) == set(fields) - without
-    unless_given = {field for kind in OF_METHODS for field in fields_of(kind)} if name in ("video", "image") else set()
+    unless_given = (
+        {field for kind in OF_METHODS for field in fields_of(kind)} if name in ("video", "image", "evaluate") else set()
+    )
     for key, param in ours.items():
         flag = "--" + {"start": "from", "reblur_start": "reblur-from"}.get(key, key).replace("_", "-")
         assert flag in param.opts
@@ -191,12 +196,13 @@ def test_every_error_has_its_code_and_one_line(jobs, folder, capsys, kind):
 
 
 def test_the_documented_codes_are_the_codes():
-    assert set(EXIT_CODES) == {0, 129, 130, 131, 141, 143} | {kind.code for kind in ERRORS}
+    assert set(EXIT_CODES) == set(RETRY) == {0, 129, 130, 131, 141, 143} | {kind.code for kind in ERRORS}
     guide = (ROOT / "docs" / "scripts.md").read_text(encoding="utf-8").partition("## Exit codes")[2].partition("##")[0]
-    table = re.findall(r"^\| (\d+) \| (.*) \|$", guide, re.MULTILINE)
-    assert {int(code): meaning for code, meaning in table} == {
+    table = re.findall(r"^\| (\d+) \| (.*) \| (.*) \|$", guide, re.MULTILINE)
+    assert {int(code): meaning for code, meaning, _ in table} == {
         code: meaning[0].lower() + meaning[1:].rstrip(".") for code, meaning in EXIT_CODES.items()
     }
+    assert {int(code): retry for code, _, retry in table} == RETRY
 
 
 def test_an_unexpected_error_is_one_line(jobs, folder, capsys):
@@ -224,7 +230,7 @@ def test_an_interrupt_is_130(jobs, folder, capsys):
     ("line", "said"),
     [
         ("video a.mp4", "missing option '-o'"),
-        ("video -o out.mp4", "missing argument 'INPUT"),
+        ("video -o out.mp4", "no input is given; give files, folders or patterns, or --files-from LIST"),
         ("video a.mp4 -o out.mp4 --sped 3", "see deblur video --help"),
         ("video a.mp4 -o out.mp4 --tta-lr 3", "no such option: --tta-lr; it is called --rate now"),
         ("video a.mp4 -o out.mp4 --deblur-rate=3", "no such option: --deblur-rate; it is called --rate now"),

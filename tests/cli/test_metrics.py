@@ -30,6 +30,7 @@ from deblurcli.metrics.naturalness import FEATURES, NaturalModel
 from deblurcli.metrics.perceptual import lpips
 from deblurcli.metrics.self_shift import self_shift_score
 from deblurcli.options.metrics import LPIPS_TRUNKS, SSIM_MODES, MetricsOptions
+from deblurcli.reports.scores import winner
 from deblurcli.weights import registry
 from deblurcli.weights.save import save_network
 
@@ -298,3 +299,49 @@ def test_the_help_names_every_score() -> None:
     from deblurcli.reports.scores import COLUMNS
 
     assert all(name in text for name in COLUMNS)
+
+
+def test_before_and_after(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The input is the more blurred one: the restored one is better by every score against the original."""
+    for name in "ab":
+        write(pictures / "in" / f"{name}.png", blurred(scene("abc".index(name), 100, 200), 3))
+    assert run(["metrics", "out", "sharp", "--before", "in", "--format", "json", "--niqe", "-q"]) == 0
+    found = answer(capsys)
+    assert [item["before"] for item in found["items"]] == [
+        api.measure(f"in/{name}.png", f"sharp/{name}.png", niqe=True) for name in "ab"
+    ]
+    item = found["items"][0]
+    assert item["better"]["psnr"] == item["better"]["ssim"] == found["mean"]["better"]["psnr"] == "after"
+    assert item["better"]["niqe"] == ("after" if item["niqe"] < item["before"]["niqe"] else "before")
+    assert found["mean"]["before"]["psnr"] == pytest.approx(np.mean([i["before"]["psnr"] for i in found["items"]]))
+    with_before = api.measure("out/a.png", "sharp/a.png", before="in/a.png", niqe=True)
+    assert with_before == {key: value for key, value in item.items() if key != "name"}
+
+
+def test_before_and_after_to_read(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(pictures / "in.png", blurred(scene(0, 100, 200), 3))
+    assert run(["metrics", "out/a.png", "--before", "in.png"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    scores = [api.measure(path) for path in ("in.png", "out/a.png")]
+    assert lines[0] == ["NIQE", "self-shift", "frames"]
+    for line, word, found in zip(lines[1:3], ("before", "after"), scores, strict=True):
+        assert line == ["a.png", word, f"{found['niqe']:.3f}", f"{found['self_shift']:.2f}", "1"]
+    assert lines[3] == ["better", "is", "lower", "lower"]
+    better = ["after" if scores[1][key] < scores[0][key] else "before" for key in ("niqe", "self_shift")]
+    assert lines[4] == ["better", *better] and better[1] == "after"
+    assert run(["metrics", "out/a.png", "--before", "in.png", "--format", "csv"]) == 0
+    assert [row["name"] for row in rows_of(capsys.readouterr().out)] == ["a.png before", "a.png after"]
+
+
+def test_flicker_is_better_the_nearer_it_is_to_the_original() -> None:
+    original = {"flicker_reference": 3.0}
+    assert winner("flicker", {"flicker": 1.0, **original}, {"flicker": 3.5, **original}) == "after"
+    assert winner("flicker", {"flicker": 2.8, **original}, {"flicker": 3.5, **original}) == "before"
+    assert winner("flicker", {"flicker": 2.8}, {"flicker": 3.5}) == ""
+    assert winner("psnr", {"psnr": 30.0}, {"psnr": 30.0}) == "equal" and winner("tau", {"tau": 1}, {"tau": 2}) == ""
+
+
+def test_an_input_of_another_length_is_refused(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    short = make_clip(tmp_path / "short.mkv", frames=3)
+    assert run(["metrics", str(clip), "--before", str(short)]) == errors.InputError.code
+    assert "short.mkv has 3 frames" in capsys.readouterr().err

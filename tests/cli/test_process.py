@@ -161,7 +161,8 @@ def test_help_loads_nothing_heavy():
         """
         import sys
         from deblurcli.cli.app import run
-        for words in ("", "video", "image", "weights list", "metrics", "inspect", "synth", "train meta", "doctor"):
+        commands = "video,image,weights list,compare,metrics,evaluate,inspect,synth,train meta,doctor"
+        for words in ("", *commands.split(",")):
             assert run([*words.split(), "--help"]) == 0
         heavy = {"torch", "av", "cv2", "numpy", "kornia", "safetensors", "deblurcli.api"}
         print(sorted(heavy & set(sys.modules)), file=sys.stderr)

@@ -15,6 +15,7 @@ from documents import DOCUMENTS, ROOT, command_lines, name_of, text_of
 
 from deblurcli.cli.app import app
 from deblurcli.methods import METHODS
+from deblurcli.options.compare import CompareOptions
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.image import ImageOptions
 from deblurcli.options.metrics import MetricsOptions
@@ -25,9 +26,10 @@ from deblurcli.options.video import VideoOptions
 
 LINES = sorted({line for path in DOCUMENTS for line in command_lines(path)})
 PRESENT = [path for path in DOCUMENTS if path.name != "CHANGELOG.md"]
-PLANNED = {"--resume", "--start", "--duration", "--dry-run", "--report", "--compare"}
+PLANNED = {"--resume", "--start", "--duration", "--dry-run"}
 """Named where the README says what is not there yet."""
 OTHERS = {"--nproc-per-node", "--check", "--cost", "--ignore-vcs"}
+OTHERS |= {"--array", "--requeue", "--open-mode", "--cpus-per-task", "--mem", "--time", "--signal"}
 """Options of other programs and of benchmarks."""
 COMMON = {"--help"}
 
@@ -92,7 +94,7 @@ def test_every_option_is_described_in_a_document(name, command):
 def defaults() -> dict[str, set[float]]:
     """The numbers that are defaults of the options of each spelling, whoever has them."""
     methods = [entry.options for entry in METHODS.values()]
-    kinds = [ComputeOptions, ImageOptions, MetricsOptions, SynthOptions, VideoOptions, *methods]
+    kinds = [CompareOptions, ComputeOptions, ImageOptions, MetricsOptions, SynthOptions, VideoOptions, *methods]
     found: dict[str, set[float]] = {}
     for field in (field for kind in [*kinds, *STAGES.values()] for field in fields(kind)):
         about = field.metadata["option"]

@@ -230,12 +230,11 @@ def test_no_frames_leave_nothing(clip: Path, tmp_path: Path) -> None:
 def test_part_lies_beside_the_output_until_the_end(clip: Path, tmp_path: Path) -> None:
     with VideoReader(clip) as reader:
         with VideoWriter(reader, tmp_path / "b.mp4") as writer:
-            names = [p.name for p in tmp_path.iterdir() if p.is_file()]
-            assert len(names) == 1 and names[0].startswith(".b.mp4.") and names[0].endswith(".part")
+            assert sorted(p.name for p in tmp_path.iterdir()) == [".b.mp4.part", "in"]
             for frame in reader.frames():
                 writer.write(frame)
             assert not (tmp_path / "b.mp4").exists()
-        assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["b.mp4"]
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["b.mp4", "in"]
 
 
 def test_a_part_of_another_run_is_not_used(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,7 +319,6 @@ def test_reader_and_writer_hold_a_bounded_number_of_frames(tmp_path: Path) -> No
             writer.write(item)
             if number % 40 == 0:
                 most = max(most, sum(type(o) is Frame for o in gc.get_objects()) - others)
-        assert len(writer._waiting) < 32
     assert most <= 4
 
 

@@ -149,7 +149,7 @@ def test_what_pays_on_all_strata_is_kept_and_what_spoils_them_is_undone(turning)
     adapted, done = adapt(placed(module, "plain-unet"), found, replace(options, rate=0.05), SILENT)
     assert done.kept and adapted is not module, done.reason
     assert done.facts["gain"] >= MIN_GAIN["strata"] and "dB" in done.gain
-    assert done.facts["best_step"] == 24 and done.facts["share"] in (0.5, 1)
+    assert done.facts["best_step"] == 24
     assert [look["step"] for look in done.facts["looks"]] == [24]
     assert set(done.facts["strata"]) == {"pairs", "real"}
     assert float(adapted.amount.detach()) > 0 == float(module.amount.detach())

@@ -61,6 +61,7 @@ def test_the_bundled_networks_need_no_connection(folder: Path) -> None:
         ["video", "in.mkv", "-o", "meta.mkv", *QUICK, "-q"],
         ["image", "in.png", "-o", "out.png", "--tta-steps", "1", "-q"],
         ["metrics", "out.png", "in.png", "-q"],
+        ["compare", "in.mkv", "none.mkv", "-o", "page.html", "-q"],
         ["inspect", "in.mkv", "--patches", "2", "--patch-size", "64", "-q"],
         ["weights", "list"],
         ["weights", "verify"],

@@ -38,6 +38,9 @@ def test_every_command_leaves_its_input_as_it_was(folder: Path, tmp_path: Path) 
         assert deblur("video", clip, "-o", f"{out}-{method}.mkv", "--method", method, "-q", *options) == 0
     assert deblur("image", photo, "-o", f"{out}.png", "-q") == 0
     assert deblur("metrics", clip, f"{out}-none.mkv", "-q") == 0
+    assert deblur("metrics", f"{out}-none.mkv", "--before", clip, "-q") == 0
+    for suffix in ("html", "mp4", "png"):
+        assert deblur("compare", clip, f"{out}-none.mkv", "-o", f"{out}.compared.{suffix}", "-q") == 0
     assert deblur("inspect", clip, "--patches", "2", "--patch-size", "64", "-q") == 0
     assert contents(folder) == before
     assert {path.stat().st_mtime for path in folder.iterdir()} == {1e9}

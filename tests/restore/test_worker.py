@@ -15,6 +15,7 @@ from deblurcli.console import Reporter
 from deblurcli.device import Device
 from deblurcli.errors import WeightsError
 from deblurcli.jobs.batch import run_batch
+from deblurcli.jobs.engine import Here
 from deblurcli.jobs.image import ImageJob
 from deblurcli.jobs.plan import Plan
 from deblurcli.networks import NETWORKS
@@ -62,7 +63,8 @@ def test_a_batch_loads_each_network_once(file: Path, tmp_path: Path, loads: list
         cv2.imwrite(str(source), np.full((24, 32, 3), 40 * number, np.uint8))
         options = ImageOptions(network=str(file), tta_steps=1)
         jobs.append(ImageJob(source, tmp_path / "out" / source.name, options, tta, COMPUTE))
-    run_batch(jobs, Plan([(job.source, job.destination) for job in jobs], batch=True), Worker(COMPUTE))
+    planned = Plan([(job.source, job.destination) for job in jobs], batch=True)
+    run_batch(jobs, planned, Here(Worker(COMPUTE)), Reporter.silent())
     assert loads == [str(file), "reblurring-module"]
     assert len(list((tmp_path / "out").iterdir())) == 5
 

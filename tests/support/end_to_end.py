@@ -91,11 +91,11 @@ def command(*words: object, **environment: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
-        preexec_fn=_usual_signals if os.name == "posix" else None,
+        preexec_fn=usual_signals if os.name == "posix" else None,
     )
 
 
-def _usual_signals() -> None:
+def usual_signals() -> None:
     """A shell starts background jobs with these ignored, and children inherit that."""
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)

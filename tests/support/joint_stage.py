@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
+from processes import place
 
 from deblurcli.networks import NETWORKS, reblurring
 from deblurcli.options.compute import ComputeOptions
@@ -47,9 +47,9 @@ def prepared(data: Path, peers: Peers = Peers(), **changes: object) -> Recipe:  
     return joint.joint_recipe(training, Setting(Worker(compute), peers, ""))
 
 
-def train_together(rank: int, folder: str, data: str) -> None:
+def train_together(rank: int, folder: str, data: str, port: int) -> None:
     """One of two processes: its weights after two iterations, and whether it has left the other."""
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29579"}
+    place(rank, port)
     torch.set_num_threads(1)
     with joined(torch.device("cpu")) as peers:
         with pytest.MonkeyPatch.context() as monkeypatch:

@@ -429,7 +429,7 @@ def test_fine_tuning_starts_from_the_default(folder: Path, tmp_path: Path) -> No
 
 
 def test_two_processes_share_weights_and_gradients(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(processes.share, (str(tmp_path),), nprocs=2)
+    torch.multiprocessing.spawn(processes.share, (str(tmp_path), processes.free_port()), nprocs=2)
     found = [json.loads(Path(tmp_path, str(rank)).read_text()) for rank in range(2)]
     assert found[0][:3] == found[1][:3] == [0.0, 2.0, 7.0]
     assert [f[3] for f in found] == [True, False] and found[0][4] == 5 != found[1][4]
@@ -437,12 +437,14 @@ def test_two_processes_share_weights_and_gradients(tmp_path: Path) -> None:
 
 def test_processes_leave_each_other_and_may_join_again(folder: Path, tmp_path: Path) -> None:
     keywords = options(folder, tmp_path, iterations=2, batch=1, ring=6, device="cpu", dtype="fp32")
-    torch.multiprocessing.spawn(processes.train, (str(tmp_path), keywords), nprocs=2)
+    ports = (processes.free_port(), processes.free_port())
+    torch.multiprocessing.spawn(processes.train, (str(tmp_path), keywords, ports), nprocs=2)
     assert [json.loads(Path(tmp_path, str(rank)).read_text()) for rank in range(2)] == [[True, True]] * 2
 
 
 def test_torchrun_trains_one_network_in_two_processes(folder: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29578"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    command += [f"--master-port={processes.free_port()}"]
     command += ["-m", "deblurcli", "train", "deblur", "--data", str(folder), "--out", str(tmp_path)]
     command += ["--iterations", "3", "--batch", "2", "--crops", "64", "--ring", "12", "--device", "cpu"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

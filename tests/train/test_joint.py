@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from joint_stage import options, prepared, shrink, train_together
+from processes import free_port
 from stopping import Stop, StopsAt
 from torch import Tensor, nn
 
@@ -261,7 +262,7 @@ def test_what_is_refused(
 
 
 def test_two_processes_train_one_module(data: Path, tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(train_together, (str(tmp_path), str(data)), nprocs=2)
+    torch.multiprocessing.spawn(train_together, (str(tmp_path), str(data), free_port()), nprocs=2)
     one, other = (json.loads(Path(tmp_path, str(rank)).read_text()) for rank in range(2))
     assert one[0] != other[0], "both saw the same crops"
     assert one[1:] == other[1:]

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from deblurcli.networks.spec import NetworkSpec, outputs
 from deblurcli.options.train import DeblurTraining, JointTraining
 from deblurcli.synth.paths import BlurRange
-from deblurcli.train.data import Source, centred, clips, stills
+from deblurcli.train.data import Recorded, Source, centred, clips, stills
 from deblurcli.train.material import Material
 from deblurcli.train.optimiser import Muon
 from deblurcli.train.recipe import Recipe, Setting, chosen_loss, crops, trainee
 from deblurcli.train.validation import Scored, compared, validator
 
 
-def blurred_pairs(material: Material, spec: NetworkSpec, size: int, where: torch.device) -> Source:
+def blurred_pairs(material: Material | Recorded, spec: NetworkSpec, size: int, where: torch.device) -> Source:
     """What a network learns from: blurred pictures, or clips if it takes several frames, and the sharp picture."""
     if spec.window == 1:
         return stills(material, size, BlurRange(), where)
@@ -44,7 +44,7 @@ def deblur_recipe(
     start = trainee(setting, options, "deblur")
     spec, criterion = start.spec, chosen_loss(options, start.spec)
 
-    def source(of: Material) -> Source:
+    def source(of: Material | Recorded) -> Source:
         return blurred_pairs(of, spec, max(options.crops), start.device.where)
 
     def usual(net: nn.Module, blurred: Tensor, sharp: Tensor) -> dict[str, tuple[Tensor, Tensor]]:

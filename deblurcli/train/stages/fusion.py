@@ -12,7 +12,7 @@ from deblurcli.losses import LOSSES
 from deblurcli.networks.spec import NetworkSpec
 from deblurcli.options.train import FusionTraining
 from deblurcli.synth.paths import BlurRange
-from deblurcli.train.data import Source, centred, clips
+from deblurcli.train.data import Recorded, Source, centred, clips
 from deblurcli.train.material import Material
 from deblurcli.train.optimiser import Muon
 from deblurcli.train.recipe import Recipe, Setting, Trainee, chosen_spec, continued, crops, training_device
@@ -84,7 +84,7 @@ def fusion_recipe(options: FusionTraining, setting: Setting) -> Recipe:
     base.requires_grad_(False)
     criterion, ranges, largest = LOSSES[spec.loss], BlurRange(), max(options.crops)
 
-    def source(of: Material) -> Source:
+    def source(of: Material | Recorded) -> Source:
         drawn = centred(clips(of, spec.window, largest, ranges, device.where))
         return prepared_clips(drawn, base, device)  # type: ignore[arg-type]
 

@@ -111,6 +111,7 @@ def hybrid_recipe(options: HybridTraining, setting: Setting) -> Recipe:
 
     recipe = deblur_recipe(options, setting, loss)
     device, validate = recipe.trainee.device, recipe.validate
+    assert not isinstance(recipe.material, str)
     pairs = blurred_pairs(recipe.material, spec, largest, where)(EXAMPLES, np.random.default_rng(VALIDATION_SEED))
     scale = relative_steepness(criterion, recipe.trainee, pairs)
     seed, capacity = setting.peers.seed(options.seed), max(GROUP, options.ring // CLIPS_PER_CROP)

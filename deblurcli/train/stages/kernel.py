@@ -23,7 +23,7 @@ from deblurcli.losses import LOSSES
 from deblurcli.networks.kernel_extractor import drawn
 from deblurcli.options.train import KernelTraining
 from deblurcli.synth.paths import BlurRange
-from deblurcli.train.data import Source, stills
+from deblurcli.train.data import Recorded, Source, stills
 from deblurcli.train.material import Material
 from deblurcli.train.optimiser import Muon
 from deblurcli.train.recipe import Recipe, Setting, chosen_spec, crops, started
@@ -53,7 +53,7 @@ def kernel_recipe(options: KernelTraining, setting: Setting) -> Recipe:
     start = started(setting, options.network, options.start, options.seed, variational=options.variational)
     criterion, variational = LOSSES[spec.loss], bool(start.config["variational"])
 
-    def source(of: Material) -> Source:
+    def source(of: Material | Recorded) -> Source:
         return stills(of, max(options.crops), BlurRange(), start.device.where)
 
     material, ring, pairs = crops(options, setting, source, HELD_OUT, every=4, first=32)

@@ -30,9 +30,8 @@ from deblurcli.losses import LOSSES
 from deblurcli.networks.spec import NetworkSpec, outputs
 from deblurcli.options.meta import MetaOptions
 from deblurcli.options.train import MetaTraining
-from deblurcli.train.material import load_material
 from deblurcli.train.optimiser import Muon
-from deblurcli.train.recipe import Recipe, Setting, chosen_spec, trainee
+from deblurcli.train.recipe import Recipe, Setting, chosen_spec, learnt_from, trainee
 from deblurcli.train.tasks import SIDE, Task, TaskRing, draw_task
 from deblurcli.train.validation import VALIDATION_SEED, Scores, mean_psnr
 
@@ -88,7 +87,7 @@ def meta_recipe(options: MetaTraining, setting: Setting) -> Recipe:
         raise UsageError(f"--crops {max(options.crops)} is more than a task's video has", f"give {SIDE} at most")
     start = trainee(setting, options, "deblur")
     device = start.device
-    material, held_out = load_material(options.data).split()
+    material, held_out = learnt_from(options).split()
     criterion, seed = LOSSES[spec.loss], setting.peers.seed(options.seed)
     ring = TaskRing(lambda index: draw_task(material, [seed, 3, index], device.where), options.outer_steps, seed)
     tasks = [draw_task(held_out, [VALIDATION_SEED, index], device.where) for index in range(VALIDATION_TASKS)]

@@ -17,7 +17,7 @@ from deblurcli.device import Device
 from deblurcli.errors import UsageError
 from deblurcli.options.train import ModuleTraining
 from deblurcli.synth.paths import BlurRange
-from deblurcli.train.data import Source, stills
+from deblurcli.train.data import Recorded, Source, stills
 from deblurcli.train.material import Material
 from deblurcli.train.optimiser import Muon
 from deblurcli.train.recipe import Recipe, Setting, chosen_spec, crops, trainee
@@ -60,7 +60,7 @@ def module_recipe(options: ModuleTraining, setting: Setting) -> Recipe:
     start = trainee(setting, options, "reblur-image")
     ranges, largest = BlurRange(noisy=0.0, compressed=0.0), max(options.crops) + 2 * SURROUNDINGS
 
-    def source(of: Material) -> Source:
+    def source(of: Material | Recorded) -> Source:
         return restored_pairs(stills(of, largest, ranges, start.device.where), restorer.module, restorer.device)
 
     def loss(net: nn.Module, made: Tensor, blurred: Tensor) -> Tensor:

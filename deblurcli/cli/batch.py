@@ -1,0 +1,54 @@
+"""What `deblur video` and `deblur image` do with their batches: which inputs, and by how many processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from functools import partial
+
+from deblurcli.cli.inputs import Outputs
+from deblurcli.console import Reporter
+from deblurcli.jobs.batch import run_batch
+from deblurcli.jobs.engine import Engine, Here, Job
+from deblurcli.jobs.lists import all_inputs
+from deblurcli.jobs.plan import Plan, plan
+from deblurcli.jobs.shards import shard_of
+from deblurcli.media.inputs import Medium
+from deblurcli.options.batch import BatchOptions
+from deblurcli.options.compute import ComputeOptions
+
+
+def planned_batch(
+    inputs: Sequence[str] | None, outputs: Outputs, batch: BatchOptions, medium: Medium, written: Collection[str]
+) -> Plan:
+    """The plan of a command: of its inputs and those of its list, the share that it does. Raises DeblurError."""
+    shard = None if batch.shard is None else shard_of(batch.shard, os.environ)
+    return plan(all_inputs(inputs, batch.files_from), outputs.output, medium, written, outputs.recursive, shard)
+
+
+def restore(
+    jobs: Sequence[Job], planned: Plan, compute: ComputeOptions, batch: BatchOptions, console: Reporter
+) -> None:
+    """Do the jobs, in this process or in several. Raises DeblurError: the code that the command ends with."""
+    run_batch(jobs, planned, engine_for(len(jobs), compute, batch, console), console, batch)
+
+
+def engine_for(count: int, compute: ComputeOptions, batch: BatchOptions, console: Reporter) -> Engine:
+    """What runs so many jobs. Raises DeviceError: the device is not present."""
+    from deblurcli.device import graphics_cards, usual_threads
+    from deblurcli.jobs.pool import Pool, new_worker
+    from deblurcli.restore.worker import Worker
+
+    if not count:
+        return Pool((), 1)
+
+    cards = graphics_cards(compute.device) if batch.workers != "1" else 0
+    workers = min(count, max(cards, 1) if batch.workers == "auto" else int(batch.workers))
+    if workers < 2:
+        return Here(Worker(compute, console))
+    places = [replace(compute, device=f"cuda:{number % cards}") if cards else compute for number in range(workers)]
+    sharers = -(-workers // max(cards, 1))
+    # OMP_NUM_THREADS is a number for each process wherever it is set.
+    threads = usual_threads() if "OMP_NUM_THREADS" in os.environ else max(usual_threads() // workers, 1)
+    return Pool([partial(new_worker, place, sharers) for place in places], threads)

@@ -1,0 +1,224 @@
+"""What an interrupted run leaves to the next one: finished segments and adaptations, and what they were made of.
+
+All of it lies in the folder ``.NAME.part`` beside the output:
+
+- ``journal.json``: what the frames depend on, as words, and how they were computed.
+- ``segment-00000`` ...: :mod:`deblurcli.media.segments`.
+- ``adapted-00000.safetensors``, ``adapted-00000.json`` ...: the weights that the video, or a shot of it, was adapted
+  to, and what came of it. The weights of a shot go when all of its frames are in segments.
+- ``translator-00000.safetensors``: the translator before these weights, if there is one.
+
+Each file appears complete or not at all. A run that finds nothing goes the same way from the first frame.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from deblurcli.adaptation.outcome import Outcome, Prepared, PreparedNetwork
+from deblurcli.adaptation.translated_frames import PreparedBehind, Translator
+from deblurcli.adaptation.translation import TRANSLATOR
+from deblurcli.console import Reporter
+from deblurcli.device import Device
+from deblurcli.errors import UsageError, WeightsError
+from deblurcli.files import OutputFile, PartFolder, check_destination
+from deblurcli.restore.worker import Placed, Worker
+from deblurcli.weights.load import LoadedNetwork, load_network
+from deblurcli.weights.save import save_adapted, save_network
+
+PIECES, PIECE_BYTES = 64, 1 << 16
+"""A file is told apart from others by that many pieces of its content, evenly spread: a small one by all of it."""
+NAME = "journal.json"
+
+
+class Journal:
+    """What is finished of one output. Use as a context manager.
+
+    A clean exit removes it. An exception leaves what is finished, for the same command to go on from.
+
+    Args:
+        destination: the output.
+        made_of: what its frames depend on, by names for people: input, version, weights, options.
+        computed: on what the last bits of frames depend, by names for people: another one is only told.
+        resume: True: there must be something to go on from; False: what there is, is thrown away; None: either.
+        anew: why there is no going on although what there is fits; empty where there is.
+        inputs, overwrite: as for :class:`deblurcli.files.OutputFile`.
+
+    Attributes:
+        folder: where segments are put.
+        found: whether an earlier run left something.
+
+    Raises:
+        UsageError: what an earlier run left was made of something else; another run is at it; there is nothing to
+            resume; the output exists, or is an input.
+        OutputError: the output cannot be written.
+    """
+
+    def __init__(
+        self,
+        destination: Path,
+        made_of: Mapping[str, str],
+        computed: Mapping[str, int | None],
+        *,
+        resume: bool | None = None,
+        anew: str = "",
+        inputs: tuple[Path, ...] = (),
+        overwrite: bool = False,
+        console: Reporter,
+    ) -> None:
+        check_destination(destination, inputs, overwrite)
+        self.destination, self.console, self._made_of = destination, console, dict(made_of)
+        self._computed = dict(computed)
+        self.folder = PartFolder(destination)
+        try:
+            self.found = self._is_there(made_of, resume, anew)
+            if not self.found:
+                self.folder.clear()
+        except BaseException:
+            self.folder.close(keep=self._holds_work())
+            raise
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        kept = error is not None and self._holds_work()
+        if kept:
+            self.console.note(f"what is done is kept in {self.folder.path}; the same command goes on from there")
+        self.folder.close(keep=kept)
+
+    def begin(self) -> None:
+        """Put down what the frames are made of, before any of them is. Raises OutputError."""
+        if not self.found:
+            self._write(NAME, {"made_of": self._made_of, "computed": self._computed})
+
+    def _is_there(self, made_of: Mapping[str, str], resume: bool | None, anew: str) -> bool:
+        """Whether there is something to go on from. Raises UsageError."""
+        noted, holds_work = self._read(NAME), self._holds_work()
+        if resume is False or not holds_work or not isinstance(noted.get("made_of"), dict):
+            if resume:
+                found = f"{self.destination} has nothing to resume: no run of it was interrupted"
+                raise UsageError(found, "leave out --resume")
+            if holds_work and resume is None:
+                self.console.warn(f"the journal in {self.folder.path} is damaged; starting anew")
+            return False
+        before = noted["made_of"]
+        names = dict.fromkeys([*before, *made_of])
+        changed = [
+            f"{name} {before.get(name, 'none')}, now {made_of.get(name, 'none')}"
+            for name in names
+            if before.get(name) != made_of.get(name)
+        ]
+        if changed:
+            found = f"an interrupted run of {self.destination} had {'; '.join(changed)}"
+            raise UsageError(found, "run it as before to go on, or give --no-resume to start anew")
+        if anew:
+            self.console.note(f"starting {self.destination} anew: {anew}")
+            return False
+        computed = noted["computed"] if isinstance(noted.get("computed"), dict) else {}
+        for name, now in self._computed.items():
+            if (then := computed.get(name)) != now:
+                self.console.warn(f"begun with {name} {then}, goes on with {now}: frames may differ in their last bits")
+        return True
+
+    def _holds_work(self) -> bool:
+        return any(any(self.folder.path.glob(pattern)) for pattern in ("segment-*", "adapted-*.json"))
+
+    def adaptation(self, number: int, frames: int, network: Placed, worker: Worker) -> Prepared | None:
+        """The ``number``-th shot's adaptation, or the video's, as it was; None where it is not finished.
+
+        Args:
+            frames: those that are in segments. A shot that is over by then is not restored any more.
+            network: as it was adapted.
+        """
+        noted, after = self._read(f"adapted-{number:05}.json"), self._first(number + 1)
+        try:
+            outcome = _outcome(noted["outcome"])
+            if after is not None and after <= frames:
+                return PreparedNetwork(network, worker.tile, outcome)
+            behind, translator = noted["behind_translator"], None
+            if behind and outcome.kept:
+                loaded = load_network(self._translator(number), role="translate")
+                translator = Translator.placed(_placed(loaded, worker.device), worker.tile)
+            adapted = _placed(load_network(self._weights(number), role="deblur"), network.device)
+        except (KeyError, TypeError, WeightsError):
+            return None
+        if not behind:
+            return PreparedNetwork(adapted, worker.tile, outcome)
+        return PreparedBehind(translator, PreparedNetwork(adapted, worker.tile, outcome.then), outcome)
+
+    def keep(self, number: int, first: int, prepared: Prepared, network: Placed) -> None:
+        """Put down an adaptation, if this is a finished one. ``first``: the number of the first frame that it is for.
+
+        Raises OutputError.
+        """
+        outcome, behind = prepared.outcome, isinstance(prepared, PreparedBehind)
+        restorer = prepared.prepared if isinstance(prepared, PreparedBehind) else prepared
+        if outcome is None or not isinstance(restorer, PreparedNetwork):
+            return
+        if isinstance(prepared, PreparedBehind) and prepared.translator is not None:
+            module, config = prepared.translator.module, outcome.facts["config"]
+            path = self._translator(number)
+            save_network(path, module, network=TRANSLATOR, config=config, card={}, dtype=torch.float32)
+        save_adapted(self._weights(number), restorer.state(), network.loaded, self.destination.name, {})
+        noted = {"first": first, "behind_translator": behind, "outcome": asdict(outcome)}
+        self._write(f"adapted-{number:05}.json", noted)
+
+    def forget(self, frames: int) -> None:
+        """Remove the weights of shots that are over when so many frames are in segments. Raises OSError."""
+        number = 1
+        while (first := self._first(number)) is not None and first <= frames:
+            self._weights(number - 1).unlink(missing_ok=True)
+            number += 1
+
+    def _first(self, number: int) -> int | None:
+        """The first frame of a shot; None where its adaptation is not finished."""
+        first = self._read(f"adapted-{number:05}.json").get("first")
+        return first if isinstance(first, int) else None
+
+    def _weights(self, number: int) -> Path:
+        return self.folder.path / f"adapted-{number:05}.safetensors"
+
+    def _translator(self, number: int) -> Path:
+        return self.folder.path / f"translator-{number:05}.safetensors"
+
+    def _read(self, name: str) -> dict[str, Any]:
+        """The content of a file; nothing where it is not there or damaged."""
+        try:
+            content = json.loads((self.folder.path / name).read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def _write(self, name: str, content: dict[str, Any]) -> None:
+        with OutputFile(self.folder.path / name, overwrite=True) as output:
+            output.file.write(json.dumps(content, default=str, indent=1).encode())
+
+
+def _outcome(noted: dict[str, Any]) -> Outcome:
+    """An outcome as it was put down. Raises KeyError, TypeError: it is none."""
+    words, then = tuple(noted["words"]), noted["then"]
+    return Outcome(**noted | {"words": words, "then": None if then is None else _outcome(then)})
+
+
+def _placed(loaded: LoadedNetwork, device: Device) -> Placed:
+    device = device.limited_to(loaded.spec.dtypes)
+    return Placed(loaded, device.place(loaded.module).eval().requires_grad_(False), device)
+
+
+def identity(path: Path) -> str:
+    """What tells a file apart from others, wherever it lies and whenever it was copied. Raises OSError."""
+    digest, size = hashlib.sha256(), path.stat().st_size
+    with path.open("rb") as file:
+        for piece in range(PIECES):
+            file.seek(max(0, size - PIECE_BYTES) * piece // (PIECES - 1))
+            digest.update(file.read(PIECE_BYTES))
+    return f"{size} bytes ({digest.hexdigest()[:12]})"

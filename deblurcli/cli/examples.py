@@ -102,7 +102,7 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
     "deblur train blur2blur": [
         (
             "A translator for your camera",
-            "deblur train blur2blur --blurry shaken/ --sharp still/ --out runs/mycamera --minutes 60",
+            "deblur train blur2blur --blurry a.mp4 --sharp b.mp4 --out run/ --minutes 60",
         ),
     ],
     "deblur train kernel": [

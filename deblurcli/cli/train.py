@@ -13,8 +13,9 @@ from deblurcli.options.train import STAGES, TrainOptions
 
 COMMON = """
 
-The blur to learn from is made from the sharp pictures of --data. Give --minutes or --iterations. Weights, state and
-log are written every few minutes and at the end, an interrupt included; the same command goes on where it stopped."""
+The blur to learn from is made from the sharp pictures that are given. Give --minutes or --iterations. Weights, state
+and log are written every few minutes and at the end, an interrupt included; the same command goes on where it
+stopped."""
 
 app = group(f"Train a network.{COMMON}")
 

@@ -62,8 +62,9 @@ def test_options_are_the_fields(name, kinds, without):
     unless_given = (
         {field for kind in OF_METHODS for field in fields_of(kind)} if name in ("video", "image", "evaluate") else set()
     )
+    own = {"start": "from", "reblur_start": "reblur-from"} | ({"data": "sharp"} if name == "train blur2blur" else {})
     for key, param in ours.items():
-        flag = "--" + {"start": "from", "reblur_start": "reblur-from"}.get(key, key).replace("_", "-")
+        flag = "--" + own.get(key, key).replace("_", "-")
         assert flag in param.opts
         assert param.help.startswith(fields[key].metadata["option"].help[:9]) or key in unless_given
         default = fields[key].default
@@ -180,7 +181,8 @@ def test_training_stages_and_their_networks_exist():
     assert set(STAGES) == set(stages.STAGES)
     roles = {stage: NETWORKS[kind.network].role for stage, kind in STAGES.items()}
     deblurring = dict.fromkeys(("deblur", "hybrid", "joint", "meta", "fusion"), "deblur")
-    assert roles == deblurring | {"module": "reblur-image", "reblur": "reblur", "flow": "flow", "kernel": "kernel"}
+    others = {"module": "reblur-image", "reblur": "reblur", "flow": "flow", "kernel": "kernel"}
+    assert roles == deblurring | others | {"blur2blur": "translate"}
 
 
 # Exit codes and messages
@@ -265,7 +267,7 @@ def test_an_interrupt_is_130(jobs, folder, capsys):
         ("train deblur --data d --out o --minutes 1 --crops big", "--crops big is not a list of sizes"),
         (
             "train all --data d --out o --minutes 1",
-            "all is unknown; give one of deblur, hybrid, joint, module, meta, fusion, reblur, flow, kernel",
+            "all is unknown; give one of deblur, hybrid, joint, module, meta, fusion, reblur, flow, blur2blur, kernel",
         ),
         ("weights", "see deblur weights --help"),
     ],

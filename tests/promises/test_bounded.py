@@ -1,4 +1,4 @@
-"""Promise 5: memory does not grow with the length of a video, and no frames are written besides the output's."""
+"""Promise 5: memory does not grow with the length of a video, and what is written is encoded, beside the output."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from end_to_end import QUICK, pan, small_network, write_video
+
+from deblurcli.media.segments import SEGMENT_FRAMES
 
 SIZE = (160, 256)
 FRAME = 3 * SIZE[0] * SIZE[1]
@@ -39,7 +41,10 @@ WATCHED = textwrap.dedent(
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="units of the peak as on Linux")
 @pytest.mark.parametrize("method", ["none", "meta"])
 def test_a_longer_video_takes_no_more_memory(tmp_path: Path, method: str) -> None:
-    """Five times as many frames; the difference is less than those frames take even as bytes."""
+    """Five times as many frames; the difference is less than those frames take even as bytes.
+
+    On the disk are segments, the journal and what is adapted, in a folder beside the output that goes at the end.
+    """
     network, peaks, scratch = small_network(tmp_path / "w.safetensors"), [], tmp_path / "tmp"
     scratch.mkdir()
     for frames in (60, 300):
@@ -54,5 +59,8 @@ def test_a_longer_video_takes_no_more_memory(tmp_path: Path, method: str) -> Non
         assert not [path for path in scratch.rglob("*") if path.is_file()]
         # torch tries out the folder for temporary files with an empty one.
         written = [name for name in found["written"] if Path(name).parent != scratch]
-        assert len(written) == 1 and written[0].endswith(".part"), written
+        assert all(name.endswith(".part") for name in written), written
+        assert {Path(name).parent for name in written} <= {tmp_path, out.with_name(f".{out.name}.part")}, written
+        assert sum(".segment-" in name for name in written) == -(-frames // SEGMENT_FRAMES)
+        assert sorted(path.name for path in tmp_path.glob(f".{out.name}*")) == []
     assert peaks[1] - peaks[0] < (300 - 60) * FRAME * 0.8

@@ -118,7 +118,7 @@ def run(
         data=out, out=out, iterations=iterations, batch=1, crops=(64,), rate=1e-3, inner_steps=2, inner_rate=1e-3,
         outer_steps=2, save_every=1e-9 if stop else 5, **changed,  # type: ignore[arg-type]
     )  # fmt: skip
-    monkeypatch.setattr(meta, "load_material", lambda folder: material)
+    monkeypatch.setattr(meta, "learnt_from", lambda options: material)
 
     def small(*_: object) -> Trainee:
         torch.manual_seed(3)

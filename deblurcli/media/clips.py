@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from fractions import Fraction
 from types import TracebackType
+from typing import Self
 
 import av
 import numpy as np
+from av.container import OutputContainer
 from torch import Tensor
 
 from deblurcli.errors import OutputError
@@ -21,18 +23,16 @@ BT709, LIMITED = 1, 1
 """Tags of ITU-T H.273, and FFmpeg's of the range."""
 
 
-class ClipWriter:
-    """Writes pictures into an output file as 8-bit RGB in FFV1 and Matroska. Use as a context manager.
+class _Clip:
+    """A clip that is begun by its first picture and ends with the context. ``_container`` is opened by the kind."""
 
-    Raises OutputError: the file cannot be written, or would hold no frames.
-    """
+    _container: OutputContainer
 
-    def __init__(self, output: OutputFile, rate: Fraction) -> None:
-        self.output, self.rate, self.frames = output, rate, 0
-        self._container = av.open(output.file, "w", format="matroska")
+    def __init__(self, output: OutputFile) -> None:
+        self.output, self.frames = output, 0
         self._stream: av.VideoStream | None = None
 
-    def __enter__(self) -> ClipWriter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -44,6 +44,18 @@ class ClipWriter:
             self._container.close()
         except (av.FFmpegError, OSError) as failure:
             raise self.output.failed(failure) from failure
+
+
+class ClipWriter(_Clip):
+    """Writes pictures into an output file as 8-bit RGB in FFV1 and Matroska. Use as a context manager.
+
+    Raises OutputError: the file cannot be written, or would hold no frames.
+    """
+
+    def __init__(self, output: OutputFile, rate: Fraction) -> None:
+        super().__init__(output)
+        self.rate = rate
+        self._container = av.open(output.file, "w", format="matroska")
 
     def write(self, picture: Tensor) -> None:
         """Append a picture, 3 x H x W in [0, 1]; all of one size."""
@@ -61,7 +73,7 @@ class ClipWriter:
             raise self.output.failed(failure) from failure
 
 
-class ViewClip:
+class ViewClip(_Clip):
     """Writes pictures to be looked at into an output file: H.264, 8 bits, in MP4, MOV or Matroska by its suffix.
 
     Use as a context manager. The pictures keep the times that they are given with.
@@ -70,25 +82,11 @@ class ViewClip:
     """
 
     def __init__(self, output: OutputFile) -> None:
-        self.output, self.frames = output, 0
+        super().__init__(output)
         suffix = output.destination.suffix.lower()
         options = {"movflags": "faststart"} if VIEWED[suffix] != "matroska" else {}
         self._container = av.open(output.file, "w", format=VIEWED[suffix], container_options=options)
-        self._stream: av.VideoStream | None = None
         self._last = -1
-
-    def __enter__(self) -> ViewClip:
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            if error is None:
-                if self._stream is None:
-                    raise OutputError(f"{self.output.destination.name} would hold no frames", "give a longer input")
-                self._container.mux(self._stream.encode(None))
-            self._container.close()
-        except (av.FFmpegError, OSError) as failure:
-            raise self.output.failed(failure) from failure
 
     def write(self, picture: np.ndarray, seconds: float, rate: Fraction) -> None:
         """Append a picture, uint8 H x W x 3 of even sides, all of one size. ``rate``: frames per second, about."""

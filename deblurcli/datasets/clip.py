@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from deblurcli.datasets.folders import Pair
@@ -103,11 +101,7 @@ def is_video(path: Path) -> bool:
 
 def pixels(path: Path) -> Tensor:
     """A picture, 3 x H x W: bytes, or float in [0, 1] where the file has 16 bits. Raises InputError."""
-    image = read_image(path)
-    if image.depth > 8:
-        return image.rgb()
-    samples = np.atleast_3d(image.samples).transpose(2, 0, 1)
-    return torch.from_numpy(np.ascontiguousarray(np.broadcast_to(samples, (3, *samples.shape[1:]))))
+    return read_image(path).preview()
 
 
 def read_pair(pair: Pair) -> Pictures:

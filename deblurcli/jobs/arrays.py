@@ -39,6 +39,9 @@ class Floats:
     def rgb(self) -> Tensor:
         return self.pixels.detach().to("cpu", torch.float32).clamp(0, 1).contiguous()
 
+    def preview(self) -> Tensor:
+        return self.rgb()
+
     def with_change(self, change: Tensor) -> Floats:
         return Floats((self.pixels.detach() + change.to(self.pixels)).clamp(0, 1))
 
@@ -73,14 +76,6 @@ def returned(restored: Image | Floats, like: Picture) -> Picture:
         return pixels.permute(1, 2, 0).contiguous().numpy() if isinstance(like, np.ndarray) else pixels
     samples: Any = restored.samples if restored.alpha is None else np.dstack((restored.samples, restored.alpha))
     return samples
-
-
-def preview(opened_picture: Image | Floats) -> Tensor:
-    """The picture to look at: bytes where it has 8 bits and three channels, else float; 3 x H x W."""
-    if isinstance(opened_picture, Image) and opened_picture.samples.dtype == np.uint8:
-        samples = np.atleast_3d(opened_picture.samples).transpose(2, 0, 1)
-        return torch.from_numpy(np.ascontiguousarray(np.broadcast_to(samples, (3, *samples.shape[1:]))))
-    return opened_picture.rgb()
 
 
 class Network:
@@ -148,7 +143,7 @@ class Network:
                 yield picture, found, rgb
 
         def begins_shot(frame: tuple[Picture, Image | Floats, Tensor]) -> bool:
-            return self.window > 1 and is_cut(preview(frame[1]))
+            return self.window > 1 and is_cut(frame[1].preview())
 
         for (picture, found, _), around in windows(read(), self.window, begins_shot):
             yield self._restored(picture, found, list(map(itemgetter(2), around)))
@@ -181,5 +176,5 @@ class Network:
 
 def adapted(pictures: Iterable[Any], placed: Placed, options: Any, worker: Worker) -> Network:
     """A network prepared by a method for frames in memory, which are looked through once."""
-    looked_at = (preview(opened(picture)) for picture in pictures)
+    looked_at = (opened(picture).preview() for picture in pictures)
     return Network(placed, prepare(placed, [PictureFootage(looked_at, "the frames")], options, worker))

@@ -76,7 +76,7 @@ def pictures(path: Path, damage: list[str]) -> Iterator[Tensor]:
 def moments(path: Path, damage: list[str]) -> Iterator[Moment]:
     """The same, to be looked at."""
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        yield Moment(_bytes(read_image(path).rgb()), 0.0)
+        yield Moment(_bytes(read_image(path).preview()), 0.0)
         return
     with VideoReader(path) as reader:
         video = reader.info.video

@@ -81,6 +81,15 @@ class Image:
         planes = torch.from_numpy(np.atleast_3d(self.samples)).to(torch.float32).permute(2, 0, 1)
         return planes.div((1 << self.depth) - 1).expand(3, -1, -1).contiguous()
 
+    def preview(self) -> Tensor:
+        """RGB to look at: uint8, 3 x H x W; ``rgb()`` itself for 16 bits."""
+        import torch
+
+        if self.depth > 8:
+            return self.rgb()
+        samples = np.atleast_3d(self.samples).transpose(2, 0, 1)
+        return torch.from_numpy(np.ascontiguousarray(np.broadcast_to(samples, (3, *samples.shape[1:]))))
+
     def with_change(self, change: Tensor) -> Image:
         """A new image with an RGB difference added (restored - ``rgb()``): float, 3 x H x W.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from deblurcli.console import aligned, one_line
 from deblurcli.reports.published import Published, published
+from deblurcli.reports.scores import finite
 from deblurcli.version import __version__
 
 SCORES = {"psnr": ("PSNR dB", 3), "ssim": ("SSIM", 4), "lpips": ("LPIPS", 4), "niqe": ("NIQE", 3)}
@@ -88,7 +89,7 @@ class Evaluation:
         facts |= {"convention": self.convention, "convention_source": self.source, "version": __version__}
         facts |= {"means": [asdict(row) for row in self.means()], "videos": [asdict(row) for row in self.rows]}
         known = [row._asdict() for row in published(self.layout)]
-        return _finite(facts | {"published": known, "failures": self.failures, "record": self.record})
+        return finite(facts | {"published": known, "failures": self.failures, "record": self.record})
 
     def table(self) -> list[str]:
         """Lines for a terminal: the means beside the published figures."""
@@ -188,12 +189,3 @@ def _cells(row: Row | Published, names: list[str]) -> list[str]:
 def _markdown(head: list[str], body: Iterable[list[str]]) -> list[str]:
     rows = [head, ["---"] * len(head), *body]
     return ["| " + " | ".join(one_line(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no infinity, the PSNR of equal pictures: None."""
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

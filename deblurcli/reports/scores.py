@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from deblurcli.console import one_line
@@ -131,7 +132,7 @@ def csv_lines(rows: dict[str, Scores], per_frame: bool) -> list[str]:
 
 def finite(value: Any) -> Any:
     """JSON has no infinity, the PSNR of equal pictures: null."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [finite(item) for item in value]

@@ -71,7 +71,9 @@ class Guard:
         """Give the network the weights half-way from the unadapted to the best ones, or to the last ones if none was
         better; returns whether they are worth keeping. They become the best ones.
         """
-        if self.looks:
+        if not self.looks:
+            self.network.load_state_dict(self.weights)
+        else:
             ends = self.weights if self.best_step else self.latest
             self.best_step = self.best_step or self.looks[-1][0]
             self.weights = {
@@ -80,7 +82,6 @@ class Guard:
             }
             self.network.load_state_dict(self.weights)
             self.best = self.gain(self.network)
-        self.network.load_state_dict(self.weights)
         return self.best >= self.least
 
     def facts(self) -> dict[str, Any]:

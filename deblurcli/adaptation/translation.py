@@ -228,8 +228,7 @@ class Translation:
             progress: 0 to 1, for the schedule of the rate.
 
         The losses: ``critic``, and of the generator ``adversarial``, ``reconstruction`` and ``pairs``, as far as there
-        are such now. No step is taken along
-        gradients that are not finite; the losses then tell.
+        are such now. No step is taken along gradients that are not finite; the losses then tell.
         """
         self.pace(progress)
         found, losses = {}, {}

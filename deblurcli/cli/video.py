@@ -66,9 +66,13 @@ def video(
         group = sorted(missing)
         require_together(method, len(group))
     several = len(planned.pairs) > 1 or bool(batch.shard)
-    once = {"--save-residual": options.save_residual, "--save-translated": options.save_translated}
+    once = {
+        "--save-residual": options.save_residual,
+        "--save-translated": options.save_translated,
+        "--compare": options.compare,
+    }
     learnt = {"--save-adapted": options.save_adapted, "--save-translator": options.save_translator}
-    for flag, path in (once | {"--compare": options.compare}).items():
+    for flag, path in once.items():
         if several and path is not None:
             raise UsageError(f"{flag} with several videos", "give one video")
     for flag, path in learnt.items():

@@ -92,11 +92,12 @@ class VideoJob:
             return Result(self.destination, lines=[f"{self.destination} exists, skipped"], facts={"skipped": True})
         if self.together:
             require_together(self.method, len(self.together))
-        if options.save_adapted is not None and not (self.together and worker.has(self._group())):
+        adapted = bool(self.together) and worker.has(self._group())
+        if options.save_adapted is not None and not adapted:
             self._require_savable(options.save_adapted)
         if options.save_residual is not None:
             self._require_drawable(options.save_residual)
-        if not (self.together and worker.has(self._group())):
+        if not adapted:
             inputs = [self.source, *self.together, Path(options.network)]
             require_translation(options, self.method, inputs, self.destination)
         comparison = None

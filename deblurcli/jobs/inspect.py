@@ -15,7 +15,8 @@ from deblurcli.adaptation.camera import fit_camera
 from deblurcli.adaptation.guard import Diverged
 from deblurcli.adaptation.outcome import PreparedNetwork
 from deblurcli.adaptation.residual import Explanation
-from deblurcli.adaptation.survey import HELD_OUT, SupportPatch, survey
+from deblurcli.adaptation.support import SupportPatch
+from deblurcli.adaptation.survey import HELD_OUT, survey
 from deblurcli.adaptation.translated_frames import Translator
 from deblurcli.errors import UsageError
 from deblurcli.files import check_destination

@@ -35,7 +35,8 @@ from deblurcli.adaptation.known_blur import KnownBlur, synthetic_blur
 from deblurcli.adaptation.outcome import Outcome, Prepared
 from deblurcli.adaptation.pairs import cut_at, restore_clips, restored_alone
 from deblurcli.adaptation.strata import Restore, Strata, pseudo_pieces, real_pieces, settle
-from deblurcli.adaptation.survey import WINDOW, SupportPatch, Survey
+from deblurcli.adaptation.support import WINDOW, SupportPatch
+from deblurcli.adaptation.survey import Survey
 from deblurcli.adaptation.translated_frames import (
     WORDS,
     PreparedBehind,

@@ -23,6 +23,7 @@ from deblurcli.media.fields import FIELD_ORDERS, FIRST_SHOWN, FieldMarks, first_
 from deblurcli.media.layout import PlaneLayout, layout_of, pack, unpack
 from deblurcli.media.probe import VideoInfo
 from deblurcli.media.properties import VIDEO, give
+from deblurcli.media.scheduling import usual_scheduling
 
 LOSSES = ("frame times", "alpha", "HDR data", "field order")
 """What can be lost without the samples changing, the worst first."""
@@ -63,7 +64,8 @@ def add_video(container: av.container.OutputContainer, encoding: Encoding, video
     if encoding.codec_tag:
         context.codec_tag = encoding.codec_tag
     give(VIDEO, stream, video)
-    context.open()
+    with usual_scheduling():
+        context.open()
     stream.time_base = encoding.clock
     return stream
 

@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from av.stream import Disposition
 
+from deblurcli.media.scheduling import usual_scheduling
+
 FONT = b"not really a font" * 20
 LOSSLESS = {"libx264": {"qp": "0"}, "libx264rgb": {"qp": "0"}, "libx265": {"x265-params": "lossless=1:log-level=none"}}
 MUXERS = {".mkv": "matroska", ".ts": "mpegts", ".m4v": "mp4", ".mpg": "mpeg"}
@@ -71,7 +73,8 @@ def make_clip(
         if rotation or mirrored:
             video.set_display_rotation(rotation, hflip=mirrored)
         video.metadata["language"] = "deu"
-        context.open()
+        with usual_scheduling():
+            context.open()
         video.time_base = clock
         sound = out.add_stream(audio if isinstance(audio, str) else "aac", rate=48000) if audio else None
         text = out.add_mux_stream("subrip" if muxer == "matroska" else "mov_text") if subtitles else None

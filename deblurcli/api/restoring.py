@@ -15,8 +15,11 @@ from deblurcli.files import kept
 from deblurcli.jobs.arrays import Network, adapted
 from deblurcli.jobs.batch import files_read
 from deblurcli.jobs.image import ImageJob
+from deblurcli.jobs.plan import beside
 from deblurcli.jobs.result import Result
 from deblurcli.jobs.video import VideoJob
+from deblurcli.media.encoders import CONTAINERS
+from deblurcli.media.inputs import IMAGE_SUFFIXES, IMAGES, VIDEOS
 from deblurcli.methods import METHODS, method_options, prepared_for
 from deblurcli.options.blur2blur import Blur2BlurOptions
 from deblurcli.options.compute import ComputeOptions
@@ -27,7 +30,7 @@ from deblurcli.restore.worker import Worker
 
 
 def deblur_video(
-    source: FilePath, destination: FilePath, *, adapt_together: Iterable[FilePath] = (),
+    source: FilePath, destination: FilePath | None = None, *, adapt_together: Iterable[FilePath] = (),
     method: str = "meta", network: FilePath = "default", save_adapted: FilePath | None = None,
     save_residual: FilePath | None = None, save_translated: FilePath | None = None,
     save_translator: FilePath | None = None, compare: FilePath | None = None, resume: bool | None = None,
@@ -53,7 +56,8 @@ def deblur_video(
 
     Args:
         source: the blurred video.
-        destination: the file to write; it appears only when it is complete.
+        destination: the file to write; it appears only when it is complete. None: ``NAME.deblurred`` with the source's
+            suffix, beside it.
         adapt_together: other videos that are adapted to together with this one. Calls with one ``worker`` for the
             videos of a group, in any order, adapt once.
         method: ``meta``, ``reblur2deblur``, ``tta``, ``blur2blur`` or ``none``; the keywords from ``steps`` to
@@ -73,13 +77,14 @@ def deblur_video(
     chosen, compute = pick(VideoOptions, keywords), pick(ComputeOptions, keywords)
     others = [Path(path) for path in adapt_together]
     group = tuple(sorted({Path(source), *others})) if others else ()
-    job = VideoJob(Path(source), Path(destination), chosen, method_options(method, options), compute, group)
+    target = beside(Path(source), VIDEOS, CONTAINERS) if destination is None else Path(destination)
+    job = VideoJob(Path(source), target, chosen, method_options(method, options), compute, group)
     with kept(files_read(job)):
         return job.run(worker or Worker(job.compute, console))
 
 
 def deblur_image(
-    source: FilePath, destination: FilePath, *,
+    source: FilePath, destination: FilePath | None = None, *,
     network: FilePath = "default", translator: FilePath | None = None, tta_steps: int | None = None,
     rate: float | None = None, tta_pixels: int | None = None, tta_reblur: FilePath | None = None,
     overwrite: bool = False, skip_existing: bool = False, strict: bool = False,
@@ -89,7 +94,7 @@ def deblur_image(
     """Restore one image at its own depth, every page of it; its metadata are kept where the format can hold them.
 
     Args:
-        source, destination: image files; the output appears only when it is complete.
+        source, destination: image files; the output appears only when it is complete. No destination: as for videos.
         translator: gives the image blur that the network knows before it restores it.
         tta_steps: updates of the network on the image before it restores it; ``rate``, ``tta_pixels`` and
             ``tta_reblur`` are options of these.
@@ -99,7 +104,8 @@ def deblur_image(
     keywords = locals()
     tta = TtaOptions(steps=tta_steps, **given([TtaOptions], keywords))
     chosen, compute = pick(ImageOptions, keywords), pick(ComputeOptions, keywords)
-    job = ImageJob(Path(source), Path(destination), chosen, tta, compute)
+    target = beside(Path(source), IMAGES, IMAGE_SUFFIXES) if destination is None else Path(destination)
+    job = ImageJob(Path(source), target, chosen, tta, compute)
     with kept(files_read(job)):
         return job.run(worker or Worker(job.compute, console))
 

@@ -18,7 +18,12 @@ Inputs = Annotated[
 class Outputs(Options):
     """Where outputs go, and which files of a folder are inputs."""
 
-    output: str = option(
-        help="File to write; a folder for several.", panel="Result", metavar="OUT", flags=("-o", "--output")
+    output: str | None = option(
+        None,
+        "File to write; a folder for several.",
+        "Result",
+        metavar="OUT",
+        flags=("-o", "--output"),
+        usual="beside the input, NAME.deblurred with its suffix",
     )
     recursive: bool = option(False, "Take the folders in a folder, too; OUT gets the same folders.", "Result")

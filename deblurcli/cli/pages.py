@@ -87,13 +87,13 @@ class Pages(TyperGroup):
         """The command of a word. Raises UsageError: there is none, with the one that was probably meant."""
         word = args[0]
         if word not in self.commands and not word.startswith("-") and not ctx.resilient_parsing:
-            raise UsageError(f"{ctx.command_path} {word} is unknown", self._meant(ctx, word))
+            raise UsageError(f"{ctx.command_path} {word} is unknown", self._meant(ctx, word, args))
         return super().resolve_command(ctx, args)
 
-    def _meant(self, ctx: Any, word: str) -> str:
+    def _meant(self, ctx: Any, word: str, args: list[str]) -> str:
         if ctx.parent is None and (Path(word).suffix or os.path.lexists(word)):
             meant = "image" if Path(word).suffix.lower() in IMAGES.suffixes else "video"
-            return f"to restore it, give deblur {meant} {shlex.quote(word)} -o OUT"
+            return f"to restore it, give {shlex.join(['deblur', meant, *args])}"
         if close := get_close_matches(word, self.commands, 1):
             return f"perhaps {ctx.command_path} {close[0]}"
         return f"give one of {', '.join(self.commands)}"

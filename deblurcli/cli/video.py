@@ -50,6 +50,8 @@ def video(
     named, and the exit code is 3. An output appears only when it is complete. After an interrupt, the same command
     goes on; until then, what is done lies beside the output in a folder .NAME.part.
 
+    Without -o, IMG.mp4 becomes IMG.deblurred.mp4 beside it.
+
     Several inputs, a folder, or an OUT that is a folder make a batch: outputs get the names of their inputs, one
     failure does not stop the rest, and a summary ends it. With --workers several processes share them, with --shard
     several machines; --files-from takes them from a list, and --failed writes one of what is not done. The paths of

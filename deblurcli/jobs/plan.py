@@ -26,6 +26,9 @@ from deblurcli.media.inputs import (
     look,
 )
 
+MARK = ".deblurred"
+"""What stands between name and suffix of an output that is not named."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -83,7 +86,7 @@ def explained(error: DeblurError, source: Path, medium: Medium | None) -> Deblur
 
 def plan(
     inputs: list[str],
-    output: str,
+    output: str | None,
     medium: Medium,
     written: Collection[str],
     recursive: bool = False,
@@ -95,6 +98,8 @@ def plan(
     inputs below theirs. An output folder within an input folder is not itself an input.
 
     Args:
+        output: a file or a folder; None: each output lies :func:`beside` its input, and those of a run before are no
+            inputs.
         medium: what is restored.
         written: the suffixes that an output may have, in lower case; an input with another one is given the medium's
             substitute.
@@ -105,10 +110,12 @@ def plan(
         InputError: a path cannot be read, or the inputs stand for no file.
         OutputError: ``-o`` cannot be a name, or its folder cannot be searched.
     """
-    if not output:
+    if output == "":
         raise UsageError("-o is empty", "give a file, or a folder ending in /")
     if not inputs:
         return Plan([], True, medium, left=("the list of inputs is empty",))
+    if output is None:
+        return _shared(_plan_beside(inputs, medium, written, recursive), shard)
     target = Path(output)
     try:
         folder, file = target.is_dir(), target.is_file()
@@ -137,6 +144,37 @@ def plan(
     renamed = frozenset(source for source, below in found.files.items() if names[source] != below)
     pairs = [(source, target / name) for source, name in names.items()]
     return _shared(Plan(pairs, True, medium, renamed, left, found.files), shard)
+
+
+def beside(source: Path, medium: Medium, written: Collection[str]) -> Path:
+    """The output of an input where none is named: ``IMG.mp4`` becomes ``IMG.deblurred.mp4`` in the same folder.
+
+    ``written``: the suffixes that an output may have, in lower case; for others the medium's substitute is taken.
+    """
+    suffix = source.suffix if source.suffix.lower() in written else medium.substitute
+    return source.with_name(f"{source.stem}{MARK}{suffix}")
+
+
+def _plan_beside(inputs: list[str], medium: Medium, written: Collection[str], recursive: bool) -> Plan:
+    """The plan of outputs that lie beside their inputs. Raises UsageError, InputError."""
+    found = look(inputs, medium.suffixes, recursive)
+    left = left_alone(found, medium)
+    if all(is_pattern(str(source)) or source.is_dir() for source in found.files):
+        require_usable(next(iter(found.files), Path(inputs[0])), medium.word, "; ".join(left))
+    outputs = {source: beside(source, medium, written) for source in found.files}
+    # What a run before has made of the same inputs, which a folder or a pattern stands for, too.
+    made = set(outputs.values()) & set(outputs)
+    pairs: dict[Path, Path] = {}
+    for source, out in outputs.items():
+        if source in made:
+            continue
+        if out in pairs:
+            raise UsageError(f"{pairs[out]} and {source} would both be written as {out}", "run them apart, with -o")
+        pairs[out] = source
+    left += (f"{_counted(len(made), 'earlier output')} left alone",) if made else ()
+    batch = len(pairs) > 1 or bool(made) or any(Path(text).is_dir() for text in inputs)
+    renamed = frozenset(source for out, source in pairs.items() if source.suffix != out.suffix)
+    return Plan([(source, out) for out, source in pairs.items()], batch, medium, renamed, left, found.files)
 
 
 def _shared(whole: Plan, shard: Shard | None) -> Plan:

@@ -82,6 +82,36 @@ def test_outputs_get_their_names(clips, inputs, output, written):
     assert names(destination for _, destination in plan(inputs.split(), output, MEDIUM, SUFFIXES).pairs) == written
 
 
+@pytest.mark.parametrize(
+    ("inputs", "written", "batch"),
+    [
+        ("a.mp4", ["a.deblurred.mp4"], False),
+        ("b.MOV", ["b.deblurred.MOV"], False),
+        ("a.mp4 b.MOV", ["a.deblurred.mp4", "b.deblurred.MOV"], True),
+        ("clips/inner", ["clips/inner/4.deblurred.mp4"], True),
+        ("old/film.wtv", ["old/film.deblurred.mkv"], False),
+    ],
+)
+def test_outputs_without_a_name_lie_beside_their_inputs(clips, inputs, written, batch):
+    planned = plan(inputs.split(), None, MEDIUM, SUFFIXES)
+    assert names(destination for _, destination in planned.pairs) == written
+    assert planned.batch is batch
+
+
+def test_what_was_made_of_a_folder_is_not_restored_again(clips):
+    Path("clips/1.deblurred.mp4").touch()
+    planned = plan(["clips"], None, MEDIUM, SUFFIXES)
+    assert names(source for source, _ in planned.pairs) == ["clips/1.mp4", "clips/2.mp4", "clips/3.MP4"]
+    assert "1 earlier output left alone" in planned.left
+    again = plan(["clips/1.deblurred.mp4"], None, MEDIUM, SUFFIXES)
+    assert names(out for _, out in again.pairs) == ["clips/1.deblurred.deblurred.mp4"]
+
+
+def test_two_inputs_never_share_an_output_without_a_name(clips):
+    with pytest.raises(errors.UsageError, match=r"would both be written as x\.deblurred\.mkv"):
+        plan(["x.wtv", "x.mxf"], None, MEDIUM, SUFFIXES)
+
+
 @pytest.mark.parametrize("output", ["o.mp4", "notes.txt", "new.mov"])
 def test_several_inputs_do_not_go_into_a_file(clips, capsys, output):
     assert run(["video", "a.mp4", "b.MOV", "-o", output]) == 2

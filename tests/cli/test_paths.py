@@ -79,9 +79,9 @@ def test_words_that_are_no_command(
 ) -> None:
     monkeypatch.chdir(work)
     for word, said in {
-        "clip.mp4": "give deblur video clip.mp4 -o OUT",
-        "my photo.HEIC": "give deblur image 'my photo.HEIC' -o OUT",
-        "p.png": "give deblur image p.png -o OUT",
+        "clip.mp4": "give deblur video clip.mp4\n",
+        "my photo.HEIC": "give deblur image 'my photo.HEIC'\n",
+        "p.png": "give deblur image p.png\n",
         LONG: "give one of",
     }.items():
         assert deblur(word) == 2

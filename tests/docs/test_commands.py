@@ -66,7 +66,7 @@ def test_a_command_line_with_a_mistake_is_found():
     with pytest.raises(Exception, match="--methd"):
         test_a_command_line_of_a_document_parses("deblur video in.mp4 -o out.mp4 --methd meta")
     with pytest.raises(Exception, match=r"-o|--output|output"):
-        test_a_command_line_of_a_document_parses("deblur video in.mp4")
+        test_a_command_line_of_a_document_parses("deblur synth photos/")
 
 
 @pytest.mark.parametrize("path", PRESENT, ids=name_of)

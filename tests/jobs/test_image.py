@@ -48,3 +48,14 @@ def test_an_output_that_cannot_hold_it_is_refused_before_the_work(tmp_path: Path
     (tmp_path / "a.png").write_bytes(encoded(Image(SAMPLES, SAMPLES[..., 0]), "a.png")[0])
     for name in ("b.gif", "b.jpg"):  # exit 5, not 6: the network was not looked for
         assert deblur("image", tmp_path / "a.png", "-o", tmp_path / name, "--network", tmp_path / "none") == 5
+
+
+def test_without_a_name_the_output_lies_beside_its_input_and_replaces_nothing(tmp_path: Path, network: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(encoded(Image(SAMPLES), "a.jpg")[0])
+    words = ("image", tmp_path / "a.jpg", "--network", network)
+    assert deblur(*words) == 0
+    made = (tmp_path / "a.deblurred.jpg").read_bytes()
+    assert deblur(*words) == 2
+    assert deblur("image", tmp_path / "a.jpg", "--network", network, "--skip-existing") == 0
+    assert (tmp_path / "a.deblurred.jpg").read_bytes() == made
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.deblurred.jpg", "a.jpg"]

@@ -24,6 +24,7 @@ from deblurcli.methods import METHODS, method_options, prepared_for
 from deblurcli.options.blur2blur import Blur2BlurOptions
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.image import ImageOptions
+from deblurcli.options.quality import method_settings
 from deblurcli.options.tta import TtaOptions
 from deblurcli.options.video import VideoOptions
 from deblurcli.restore.worker import Worker
@@ -31,7 +32,8 @@ from deblurcli.restore.worker import Worker
 
 def deblur_video(
     source: FilePath, destination: FilePath | None = None, *, adapt_together: Iterable[FilePath] = (),
-    method: str = "meta", network: FilePath = "default", save_adapted: FilePath | None = None,
+    quality: str = "balanced", method: str | None = None, network: FilePath | None = None,
+    save_adapted: FilePath | None = None,
     save_residual: FilePath | None = None, save_translated: FilePath | None = None,
     save_translator: FilePath | None = None, compare: FilePath | None = None, resume: bool | None = None,
     codec: str | None = None, crf: float | None = None, preset: str | None = None,
@@ -60,6 +62,8 @@ def deblur_video(
             suffix, beside it.
         adapt_together: other videos that are adapted to together with this one. Calls with one ``worker`` for the
             videos of a group, in any order, adapt once.
+        quality: ``fast``, ``balanced`` or ``best``: what ``method``, ``network`` and the method's options are where
+            they are not given (:mod:`deblurcli.options.quality`).
         method: ``meta``, ``reblur2deblur``, ``tta``, ``blur2blur`` or ``none``; the keywords from ``steps`` to
             ``minutes`` are options of methods.
         resume: True: go on where a run of this destination was interrupted, which must have been; False: start anew;
@@ -75,17 +79,19 @@ def deblur_video(
     keywords = locals()
     options = given((entry.options for entry in METHODS.values()), keywords)
     chosen, compute = pick(VideoOptions, keywords), pick(ComputeOptions, keywords)
+    of_method = method_options(chosen.method, method_settings(quality, chosen.method) | options)
     others = [Path(path) for path in adapt_together]
     group = tuple(sorted({Path(source), *others})) if others else ()
     target = beside(Path(source), VIDEOS, CONTAINERS) if destination is None else Path(destination)
-    job = VideoJob(Path(source), target, chosen, method_options(method, options), compute, group)
+    job = VideoJob(Path(source), target, chosen, of_method, compute, group)
     with kept(files_read(job)):
         return job.run(worker or Worker(job.compute, console))
 
 
 def deblur_image(
     source: FilePath, destination: FilePath | None = None, *,
-    network: FilePath = "default", translator: FilePath | None = None, tta_steps: int | None = None,
+    quality: str = "balanced", network: FilePath | None = None, translator: FilePath | None = None,
+    tta_steps: int | None = None,
     rate: float | None = None, tta_pixels: int | None = None, tta_reblur: FilePath | None = None,
     overwrite: bool = False, skip_existing: bool = False, strict: bool = False,
     device: str = "auto", dtype: str = "auto", tile: str | int = "auto", offline: bool = False,
@@ -95,6 +101,7 @@ def deblur_image(
 
     Args:
         source, destination: image files; the output appears only when it is complete. No destination: as for videos.
+        quality: likewise what ``network`` is.
         translator: gives the image blur that the network knows before it restores it.
         tta_steps: updates of the network on the image before it restores it; ``rate``, ``tta_pixels`` and
             ``tta_reblur`` are options of these.

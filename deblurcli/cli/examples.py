@@ -19,6 +19,7 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
             "deblur video in.mp4 -o out.mp4 --method blur2blur --translator a.safetensors",
         ),
         ("Without adapting, faster", "deblur video in.mp4 -o out.mp4 --method none"),
+        ("The fastest", "deblur video in.mp4 -o out.mp4 --quality fast"),
         ("With a page to look at", "deblur video in.mp4 -o out.mp4 --compare run.html"),
         ("All videos of a folder, going on where an earlier run ended", "deblur video clips/ -o out/ --skip-existing"),
         ("What an earlier run could not do", "deblur video --files-from failed.txt -o out/ --failed failed.txt"),

@@ -17,6 +17,7 @@ from deblurcli.options.batch import BatchOptions
 from deblurcli.options.blur2blur import Blur2BlurOptions
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.option import Options, option
+from deblurcli.options.quality import method_settings
 from deblurcli.options.video import VideoOptions
 
 MethodOptions = either({name: entry.options for name, entry in METHODS.items()})
@@ -57,7 +58,7 @@ def video(
     several machines; --files-from takes them from a list, and --failed writes one of what is not done. The paths of
     the written files go to stdout. Each input is adapted to by itself or, with --adapt-together, all of them together.
     """
-    method = method_options(options.method, given(of_method))
+    method = method_options(options.method, method_settings(options.quality, options.method) | given(of_method))
     from deblurcli.media.encoders import CONTAINERS
 
     planned = planned_batch(inputs, outputs, batch, VIDEOS, CONTAINERS)

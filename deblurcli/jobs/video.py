@@ -38,8 +38,8 @@ from deblurcli.version import __version__
 from deblurcli.weights.save import save_adapted
 
 WITHOUT_INFLUENCE = frozenset({"network", "overwrite", "skip_existing", "resume", "strict", "save_adapted", "compare"})
-WITHOUT_INFLUENCE |= {"save_translator", *OF_ALL_FRAMES}
-"""Options of a video that do not change its frames; of the network, the weights count."""
+WITHOUT_INFLUENCE |= {"save_translator", "quality", *OF_ALL_FRAMES}
+"""Options of a video that do not change its frames; of the network, the weights count, of the quality its settings."""
 
 
 @dataclass

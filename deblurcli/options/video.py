@@ -7,6 +7,7 @@ from pathlib import Path
 
 from deblurcli.options.option import Option, option, require, spelling, weights
 from deblurcli.options.output import OutputOptions
+from deblurcli.options.quality import VIDEO_QUALITIES, fill, quality_option
 
 ENCODERS = "libx264 libx265 libsvtav1 ffv1"
 PRESETS = "ultrafast superfast veryfast faster fast medium slow slower veryslow"
@@ -18,16 +19,24 @@ OF_ALL_FRAMES = {"save_residual": "map", "save_translated": "video"}
 class VideoOptions(OutputOptions):
     """A video's method, network and encoder; each method has options of its own."""
 
+    quality: str = quality_option(
+        "How much time it may take: fast (a network of single frames, no adapting), balanced, or best (the best network"
+        " on this machine, adapted by more). Other options count more."
+    )
     method: str = option(
-        "meta",
+        None,
         "How to adapt: meta (to the video's blur, from its sharpest moments), reblur2deblur (until the results, blurred"
         " again, look like the video), tta (by a reblurring loss), blur2blur (the frames get blur that the network"
         " knows) or none.",
         "Method",
         complete="methods",
+        usual="meta; none with --quality fast",
     )
     network: str = weights(
-        "default", "Weights: a name of `deblur weights list`, or a file.", usual="bundled, for videos"
+        None,
+        "Weights: a name of `deblur weights list`, a file, default (bundled, for videos), or best (the best on this"
+        " machine).",
+        usual="default; plain-unet with --quality fast",
     )
     save_adapted: Path | None = option(
         None, "Write the adapted weights (.safetensors), for --network with further videos.", "Output"
@@ -63,6 +72,7 @@ class VideoOptions(OutputOptions):
     preset: str | None = option(None, "Speed preset of the encoder.", "Output", metavar="NAME", complete=PRESETS)
 
     def __post_init__(self) -> None:
+        fill(self, VIDEO_QUALITIES)
         super().__post_init__()
         for name, what in OF_ALL_FRAMES.items():
             both = bool(self.resume) and getattr(self, name) is not None

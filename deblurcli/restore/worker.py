@@ -15,8 +15,7 @@ from deblurcli.device import Device, pick_device
 from deblurcli.networks.spec import NetworkSpec, Role
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.version import __version__
-from deblurcli.weights import registry
-from deblurcli.weights.choose import load_chosen
+from deblurcli.weights.choose import load_chosen, resolved
 from deblurcli.weights.formats.official import parts_of
 from deblurcli.weights.load import LoadedNetwork, is_name
 
@@ -81,7 +80,7 @@ class Worker:
         """The network that a user names, on its device. A file is read again when it has changed.
 
         Args:
-            chosen: a name in the registry, the path of a file, or ``default``.
+            chosen: a name in the registry, the path of a file, ``default`` or ``best``.
             command: the registry's set of weights that ``default`` is looked up in: video, image, meta or tta.
             role: what the network must do.
 
@@ -89,7 +88,7 @@ class Worker:
             WeightsError: no usable weights, see :func:`deblurcli.weights.load.load_network`.
             OfflineError: they would have to be fetched, but cannot be.
         """
-        name = registry.weights_of(command)[role].name if chosen == "default" else chosen
+        name = resolved(chosen, command, role)
         key = (role, name if is_name(name) else state_of(Path(name)))
         if key not in self._placed:
             loaded = load_chosen(name, command, role, offline=self.offline, report=self.console)

@@ -32,7 +32,8 @@ from deblurcli.restore.worker import Worker
 
 def deblur_video(
     source: FilePath, destination: FilePath | None = None, *, adapt_together: Iterable[FilePath] = (),
-    quality: str = "balanced", method: str | None = None, network: FilePath | None = None,
+    start: str | float | None = None, duration: str | float | None = None, quality: str = "balanced",
+    method: str | None = None, network: FilePath | None = None,
     save_adapted: FilePath | None = None,
     save_residual: FilePath | None = None, save_translated: FilePath | None = None,
     save_translator: FilePath | None = None, compare: FilePath | None = None, resume: bool | None = None,
@@ -62,6 +63,7 @@ def deblur_video(
             suffix, beside it.
         adapt_together: other videos that are adapted to together with this one. Calls with one ``worker`` for the
             videos of a group, in any order, adapt once.
+        start, duration: restore a part only, in seconds or as ``"1:02"``.
         quality: ``fast``, ``balanced`` or ``best``: what ``method``, ``network`` and the method's options are where
             they are not given (:mod:`deblurcli.options.quality`).
         method: ``meta``, ``reblur2deblur``, ``tta``, ``blur2blur`` or ``none``; the keywords from ``steps`` to

@@ -18,6 +18,7 @@ from deblurcli.jobs.result import Result
 from deblurcli.jobs.side_by_side import Moment, moments_in_step
 from deblurcli.media.canvas import resized, within
 from deblurcli.media.clips import VIEWED, ViewClip
+from deblurcli.media.excerpt import Excerpt
 from deblurcli.media.images import FORMS, Image, encoded
 from deblurcli.media.inputs import IMAGE_SUFFIXES
 from deblurcli.media.probe import probe
@@ -54,6 +55,7 @@ class CompareJob:
         before, after: two pictures, or two videos, of one size and length.
         destination: .html for a page, .mp4, .mkv or .mov for a video, a suffix of pictures for a picture.
         run: what :func:`deblurcli.reports.page.run_facts` says of the run that made ``after``; for a page.
+        excerpt: the part of ``before`` that ``after`` shows.
     """
 
     before: Path
@@ -61,6 +63,7 @@ class CompareJob:
     destination: Path
     options: CompareOptions
     run: dict[str, Any] | None = None
+    excerpt: Excerpt | None = None
 
     def make(self, console: Reporter) -> Result:
         """Do it: both are read twice, once to find the largest change, once to draw.
@@ -118,12 +121,12 @@ class CompareJob:
         return self.before.suffix.lower() not in IMAGE_SUFFIXES
 
     def _pairs(self, damage: list[str] | None = None) -> Iterator[Both]:
-        return moments_in_step(self.before, self.after, [] if damage is None else damage)
+        return moments_in_step(self.before, self.after, [] if damage is None else damage, self.excerpt)
 
     def _looked(self, console: Reporter, damage: list[str]) -> _Look:
         """One pass through both: where and when they differ, and for a page how sharp each is."""
         found, page_wanted = _Look(), self.destination.suffix.lower() in PAGES
-        total = probe(self.before).expected_frames if self._video else 1
+        total = probe(self.after).expected_frames if self._video else 1
         for number, both in enumerate(self._pairs(damage), 1):
             before, after = (moment.picture for moment in both)
             found.changes.append(found.map.add(before, after))

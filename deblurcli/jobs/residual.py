@@ -57,7 +57,7 @@ def _best_exposure(restored: Path, blurred: Path) -> Exposure:
     return find_exposure((partial(itemgetter(0), pair), [seen for _, seen in pairs]) for pair, pairs in around)
 
 
-def exposure_before(network: Placed, source: Path, tile: str, *, strict: bool = False) -> Exposure:
+def exposure_before(network: Placed, footage: VideoFootage, tile: str) -> Exposure:
     """The exposure of a video that is about to be restored, found with what the unadapted network makes of a few
     moments: the same whatever the method, so that methods can be compared. One pass through the video.
 
@@ -72,7 +72,7 @@ def exposure_before(network: Placed, source: Path, tile: str, *, strict: bool = 
         change, _ = restore_frame(restorer, around[middle - reach : middle + reach + 1])
         return (around[middle] + change).clamp(0, 1)
 
-    with closing(VideoFootage(source, strict=strict).pictures()) as pictures:
+    with closing(footage.pictures()) as pictures:
         return find_exposure(
             (partial(restored, around), around[middle - 1 : middle + 2])
             for _, around in windows(pictures, size, is_cut)

@@ -11,6 +11,7 @@ from deblurcli.errors import DeblurError
 from deblurcli.files import check_destination
 from deblurcli.jobs.compare import CompareJob
 from deblurcli.jobs.result import Result
+from deblurcli.media.excerpt import Excerpt
 from deblurcli.media.probe import probe
 from deblurcli.options.compare import CompareOptions
 from deblurcli.options.compute import ComputeOptions
@@ -26,6 +27,7 @@ class RunComparison:
     options: VideoOptions
     method: Any
     compute: ComputeOptions
+    excerpt: Excerpt | None = None
 
     def require_drawable(self) -> None:
         """Refuse, before any work, what could not be drawn or written. Raises UsageError and OutputError."""
@@ -49,5 +51,10 @@ class RunComparison:
     def _job(self, restored: Path, run: dict[str, Any] | None = None) -> CompareJob:
         assert self.options.compare is not None
         return CompareJob(
-            self.source, restored, self.options.compare, CompareOptions(overwrite=self.options.overwrite), run
+            self.source,
+            restored,
+            self.options.compare,
+            CompareOptions(overwrite=self.options.overwrite),
+            run,
+            self.excerpt,
         )

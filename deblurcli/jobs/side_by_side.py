@@ -13,6 +13,7 @@ from torch import Tensor
 
 from deblurcli.errors import InputError
 from deblurcli.media.canvas import resized
+from deblurcli.media.excerpt import Excerpt
 from deblurcli.media.images import read_image
 from deblurcli.media.inputs import IMAGE_SUFFIXES
 from deblurcli.media.probe import VideoInfo
@@ -35,13 +36,18 @@ def side_by_side(restored: Path, reference: Path, damage: list[str]) -> Iterator
     return in_step(restored, reference, read, lambda picture: (picture.shape[2], picture.shape[1]))
 
 
-def moments_in_step(before: Path, after: Path, damage: list[str]) -> Iterator[tuple[Moment, Moment]]:
-    """The same, to be looked at. Raises InputError, also where one is a picture and the other a video."""
+def moments_in_step(
+    before: Path, after: Path, damage: list[str], excerpt: Excerpt | None = None
+) -> Iterator[tuple[Moment, Moment]]:
+    """The same, to be looked at; ``excerpt``: the part of the first that is.
+
+    Raises InputError, also where one is a picture and the other a video.
+    """
     stills = [path.suffix.lower() in IMAGE_SUFFIXES for path in (before, after)]
     if stills[0] != stills[1]:
         still, moving = (before, after) if stills[0] else (after, before)
         raise InputError(f"{still} is a picture, {moving} is a video", "compare two of one kind")
-    read = [moments(path, damage) for path in (before, after)]
+    read = [moments(before, damage, excerpt), moments(after, damage)]
     return in_step(before, after, read, lambda moment: moment.picture.shape[1::-1])
 
 
@@ -73,12 +79,12 @@ def pictures(path: Path, damage: list[str]) -> Iterator[Tensor]:
         damage += [f"{path.name}: {line}" for line in reader.damage.lines()]
 
 
-def moments(path: Path, damage: list[str]) -> Iterator[Moment]:
+def moments(path: Path, damage: list[str], excerpt: Excerpt | None = None) -> Iterator[Moment]:
     """The same, to be looked at."""
     if path.suffix.lower() in IMAGE_SUFFIXES:
         yield Moment(_bytes(read_image(path).preview()), 0.0)
         return
-    with VideoReader(path) as reader:
+    with VideoReader(path, excerpt=excerpt) as reader:
         video = reader.info.video
         for frame in reader.frames():
             seconds = float((frame.pts - video.start) * frame.time_base)

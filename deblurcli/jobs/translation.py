@@ -17,6 +17,7 @@ from deblurcli.adaptation.translation import TRANSLATOR
 from deblurcli.errors import UsageError
 from deblurcli.files import check_destination
 from deblurcli.jobs.result import Result
+from deblurcli.media.excerpt import Excerpt
 from deblurcli.media.reader import Frame, VideoReader
 from deblurcli.media.writer import VideoWriter
 from deblurcli.options.blur2blur import Blur2BlurOptions
@@ -79,20 +80,21 @@ class TranslatedVideo:
     Args:
         source: the video.
         options: encoder, and whether a file may be replaced.
+        excerpt: the part of the video that is restored.
 
     Raises:
         UsageError, InputError, OutputError: as reader and writer say.
     """
 
-    def __init__(self, source: Path, destination: Path, options: VideoOptions) -> None:
-        self._open = ExitStack()
+    def __init__(self, source: Path, destination: Path, options: VideoOptions, excerpt: Excerpt | None = None) -> None:
+        self._open, self._excerpt = ExitStack(), excerpt
         self._source, self._destination, self._options = source, destination, options
 
     def __enter__(self) -> TranslatedVideo:
         options = self._options
         with self._open as opening:
             # Another reader, for the form of the output: its frames are not asked for.
-            reader = opening.enter_context(VideoReader(self._source))
+            reader = opening.enter_context(VideoReader(self._source, excerpt=self._excerpt))
             settings: dict[str, Any] = {
                 name: getattr(options, name) for name in ("codec", "crf", "preset", "overwrite")
             }

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Generator, Hashable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field, fields
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from deblurcli.jobs.residual import exposure_before
 from deblurcli.jobs.result import Result
 from deblurcli.jobs.run_comparison import RunComparison
 from deblurcli.jobs.translation import TranslatedVideo, require_translation, save_translator, tell_translation
+from deblurcli.media.excerpt import Excerpt
 from deblurcli.media.footage import Footage, VideoFootage, shots
 from deblurcli.media.images import encoded
 from deblurcli.media.probe import library_versions
@@ -30,6 +32,7 @@ from deblurcli.media.writer import VideoWriter
 from deblurcli.methods import prepare, prepared_for, require_together
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.option import WEIGHTS, Option, spelling
+from deblurcli.options.times import seconds_of
 from deblurcli.options.video import OF_ALL_FRAMES, VideoOptions
 from deblurcli.reports.residual_map import coloured
 from deblurcli.restore.pipeline import Restoration, restore_video
@@ -77,6 +80,14 @@ class VideoJob:
     together: tuple[Path, ...] = ()
 
     @property
+    def excerpt(self) -> Excerpt | None:
+        """The part of the video that is restored; None: all of it."""
+        start, duration = self.options.start, self.options.duration
+        if start is None and duration is None:
+            return None
+        return Excerpt(seconds_of(start or "0") or Fraction(0), None if duration is None else seconds_of(duration))
+
+    @property
     def per_shot(self) -> bool:
         """Whether the method is prepared anew for each shot."""
         return prepared_for(self.method) == "shot"
@@ -102,11 +113,14 @@ class VideoJob:
             require_translation(options, self.method, inputs, self.destination)
         comparison = None
         if options.compare is not None:
-            comparison = RunComparison(self.source, options, self.method, self.compute)
+            comparison = RunComparison(self.source, options, self.method, self.compute, self.excerpt)
             comparison.require_drawable()
         network = worker.place(options.network, "video", "deblur")
         with ExitStack() as open_files:
-            reader = open_files.enter_context(VideoReader(self.source, copied=True, strict=options.strict))
+            excerpt = self.excerpt
+            reader = open_files.enter_context(
+                VideoReader(self.source, copied=True, strict=options.strict, excerpt=excerpt)
+            )
             if reader.info.video.interlaced:
                 console.warn(f"{self.source.name} is interlaced; deinterlace it first for a good result")
             # The output is opened before the first frame is looked at: what cannot be written is known at once.
@@ -115,7 +129,9 @@ class VideoJob:
             picture = open_files.enter_context(self._picture(options.save_residual)) if options.save_residual else None
             translated = None
             if options.save_translated is not None:
-                translated = open_files.enter_context(TranslatedVideo(self.source, options.save_translated, options))
+                translated = open_files.enter_context(
+                    TranslatedVideo(self.source, options.save_translated, options, excerpt)
+                )
             writer = open_files.enter_context(
                 VideoWriter(
                     reader,
@@ -140,10 +156,13 @@ class VideoJob:
                 console.note(f"{self.source.name}: a run was interrupted; going on {stopped}")
             if writer.damaged:
                 console.warn(f"{self.source.name}: damaged segments are left out, their frames restored again")
-            residual = None
+            if excerpt is not None:
+                others = "; the other streams are cut to it" if reader.info.others else ""
+                console.note(f"{self.source.name}: only {excerpt}{others}")
+            residual, footage = None, VideoFootage(self.source, strict=options.strict, excerpt=excerpt)
             if picture is not None:
-                residual = Residual(exposure_before(network, self.source, worker.tile, strict=options.strict))
-            spans = open_files.enter_context(closing(self._spans(VideoFootage(self.source, strict=options.strict))))
+                residual = Residual(exposure_before(network, footage, worker.tile))
+            spans = open_files.enter_context(closing(self._spans(footage)))
             prepared = self._prepared(spans, progress)
             done = restore_video(
                 reader.items(),
@@ -267,7 +286,7 @@ class VideoJob:
         """What an adaptation to several videos depends on: equal for the jobs that share it."""
         files = [state_of(path) for path in (*self.together, Path(self.options.network))]
         options = self.options
-        return (*files, self.method, options.strict, options.save_adapted, options.save_translator)
+        return (*files, self.method, self.excerpt, options.strict, options.save_adapted, options.save_translator)
 
     def _prepared_together(self, network: Placed, worker: Worker) -> Prepared:
         """The method prepared for all the videos. One that cannot be read is named and left out."""
@@ -276,8 +295,8 @@ class VideoJob:
         footages: list[Footage] = []
         for path in self.together:
             try:
-                footage = VideoFootage(path, strict=self.options.strict)
-            except InputError as error:
+                footage = VideoFootage(path, strict=self.options.strict, excerpt=self.excerpt)
+            except (InputError, UsageError) as error:
                 worker.console.warn(f"not adapted to: {error}")
             else:
                 footage.name = path.name if called[path.name] == 1 else str(path)
@@ -333,6 +352,9 @@ def _tell_run(result: Result, done: Restoration, before: int, reader: VideoReade
     )
     if before:
         result.facts["resumed_behind"] = before
+    if reader.excerpt is not None:
+        start, duration = reader.excerpt.start, reader.excerpt.duration
+        result.facts["excerpt"] = {"start": float(start), "duration": None if duration is None else float(duration)}
     if others := [other.index for other in reader.info.others if other.kind == "video" and not other.attached_picture]:
         copied = " and ".join(map(str, others))
         result.lines.append(f"video stream {reader.info.video.index} was restored; {copied} was copied as it is")

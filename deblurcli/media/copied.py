@@ -16,6 +16,7 @@ from deblurcli.media import boxes
 from deblurcli.media.clock import Clock
 from deblurcli.media.container import open_input
 from deblurcli.media.encoders import CONTAINERS, Encoding
+from deblurcli.media.excerpt import packets_within
 from deblurcli.media.extent import EMPTY_TEXT, Extent
 from deblurcli.media.inventory import readable
 from deblurcli.media.probe import MediaInfo, StreamInfo, codec_name, copied_streams
@@ -73,6 +74,10 @@ class CopiedStreams:
         self.notes: list[str] = []
         """What is worth saying though nothing is lost."""
         self._first = _first_packets(source)
+        self._held_here: set[int] | None = None
+        """The streams that have packets in an excerpt; None where all of the file is read."""
+        if source.excerpt is not None:
+            self._held_here = {packet.stream_index for packet in copied_packets(source)}
 
     def add(self, behind: bool) -> None:
         """Add the streams that stand before the video in the source, or ``behind`` it.
@@ -96,6 +101,9 @@ class CopiedStreams:
             return
         if made(self._muxer, info):
             self._dropped.append((info, ""))
+            return
+        if self._held_here is not None and info.kind != "attachment" and info.index not in self._held_here:
+            self.notes.append(f"{_named(info)} has nothing in this part, and is left out")
             return
         if holds(self._encoding, self._source, template, info, first):
             stream = self._container.add_stream_from_template(template, opaque=True)
@@ -221,8 +229,15 @@ class CopiedStreams:
 def copied_packets(source: VideoReader) -> Iterator[av.Packet]:
     """The packets of the other streams alone, with the times that the reader gives them; nothing is decoded.
 
-    What is wrong with them is the reader's to tell.
+    What is wrong with them is the reader's to tell. Of an excerpt, those that lie in it.
     """
+    if source.excerpt is None:
+        return _all_copied(source)
+    still = frozenset(other.index for other in source.info.others if other.attached_picture)
+    return packets_within(_all_copied(source), *source.within, still)
+
+
+def _all_copied(source: VideoReader) -> Iterator[av.Packet]:
     clock = Clock(source.inventory.restarts)
     with open_input(source.info.path) as container:
         for packet in readable(container):

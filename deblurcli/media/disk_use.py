@@ -42,14 +42,15 @@ def expected_bytes(source: VideoReader, encoding: Encoding) -> int:
 
 def _samples(source: VideoReader) -> Iterator[list[Frame]]:
     """Frames from some places of the video, as they are decoded behind a keyframe."""
-    video, layout = source.info.video, source.layout
+    video, layout, piece = source.info.video, source.layout, source.excerpt is not None
+    length = source.info.duration if piece else video.duration
     with contextlib.suppress(av.FFmpegError, OSError), open_input(source.info.path) as container:
         stream = container.streams[source.stream.index]
         for place in range(PLACES):
             frames: list[Frame] = []
             with contextlib.suppress(av.FFmpegError, OSError, ValueError, IndexError):
-                if place and video.duration:
-                    at = video.start + round(video.duration * place / PLACES / video.time_base)
+                if length and (place or piece):
+                    at = video.start + round(length * place / PLACES / video.time_base)
                     container.seek(at, stream=stream)
                 for picture in itertools.islice(container.decode(stream), FRAMES_PER_PLACE):
                     shape = (picture.width, picture.height, picture.format.name)
@@ -59,7 +60,7 @@ def _samples(source: VideoReader) -> Iterator[list[Frame]]:
                         frames.append(Frame(planes, layout, pts, video.time_base, source.usual_duration, picture))
             if frames:
                 yield frames
-            if not video.duration:
+            if not length:
                 return
 
 

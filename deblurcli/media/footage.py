@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from deblurcli.media.ahead import ahead
+from deblurcli.media.excerpt import Excerpt
 from deblurcli.media.probe import MediaInfo, probe
 from deblurcli.media.reader import Frame, VideoReader
 from deblurcli.media.shots import by_shot
@@ -35,27 +36,32 @@ class Footage:
 
 
 class VideoFootage(Footage):
-    """The frames of a video file, opened anew for every pass; a ``strict`` pass refuses damage.
+    """The frames of a video file, or of an excerpt, opened anew for every pass; a ``strict`` pass refuses damage.
 
     Raises:
         InputError: the file is unusable, as :func:`deblurcli.media.probe.probe` says.
+        UsageError: the video ends before the excerpt begins.
     """
 
-    def __init__(self, path: Path, *, strict: bool = False) -> None:
-        self.info: MediaInfo = probe(path)
-        self.strict = strict
+    def __init__(self, path: Path, *, strict: bool = False, excerpt: Excerpt | None = None) -> None:
+        whole = probe(path)
+        self.info: MediaInfo = whole if excerpt is None else excerpt.of(whole)
+        self.strict, self.excerpt = strict, excerpt
         self.name, self.total = self.info.path.name, self.info.expected_frames
 
     def pictures(self) -> Generator[Tensor, None, None]:
-        with VideoReader(self.info.path, strict=self.strict) as reader:
+        with self._opened() as reader:
             for frame in reader.frames():
                 yield frame.rgb()
 
     def previews(self) -> Generator[Tensor, None, None]:
         # Closed in this order: the thread that decodes must end before its file does.
-        with VideoReader(self.info.path, strict=self.strict) as reader, closing(previewed(reader)) as frames:
+        with self._opened() as reader, closing(previewed(reader)) as frames:
             for _, picture in frames:
                 yield picture
+
+    def _opened(self) -> VideoReader:
+        return VideoReader(self.info.path, strict=self.strict, excerpt=self.excerpt)
 
 
 class PictureFootage(Footage):

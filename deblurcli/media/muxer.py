@@ -16,6 +16,7 @@ from deblurcli.files import OutputFile
 from deblurcli.media import boxes
 from deblurcli.media.copied import MP4_FAMILY, CopiedStreams, copied_packets
 from deblurcli.media.encoders import CONTAINERS, Encoding
+from deblurcli.media.excerpt import as_written
 from deblurcli.media.extent import measure, seconds
 from deblurcli.media.matroska import write_aspect
 from deblurcli.media.probe import probe
@@ -35,9 +36,10 @@ FROM_ZERO = frozenset({"avi"})
 
 
 def shift_of(source: VideoReader, muxer: str) -> Fraction:
-    """Seconds by which all times are later in an output: most containers cannot begin before zero."""
+    """Seconds by which all times are later in an output: most containers cannot begin before zero, and an excerpt
+    begins there."""
     video = source.info.video
-    begin = video.start if muxer in FROM_ZERO else min(0, video.start)
+    begin = video.start if muxer in FROM_ZERO or source.excerpt is not None else min(0, video.start)
     return -begin * video.time_base
 
 
@@ -101,7 +103,7 @@ class Muxer:
         self._video = add_video(self._container, self._encoding, video)
         self._video.disposition = self._source.stream.disposition
         self._name_video()
-        if self._shift:
+        if self._shift and self._source.excerpt is None:
             moved = f"all times moved by {seconds(self._shift)}"
             late = "later than" if self._shift < 0 else "before"
             self.differences.append(f"{moved}: {muxer} cannot begin {late} zero")
@@ -113,7 +115,8 @@ class Muxer:
         if muxer == "mpegts" and len(info.programs) == 1:
             name, _, provider = info.programs[0].rpartition(" (")
             self._container.metadata.update(service_name=name, service_provider=provider.removesuffix(")"))
-        if chapters := self._source.container.chapters():
+        piece = self._source.excerpt is not None
+        if chapters := as_written(info.chapters) if piece else self._source.container.chapters():
             self._container.set_chapters(chapters)
         self._container.start_encoding()
         self._clock = Fraction(self._video.time_base or video.time_base)

@@ -19,6 +19,7 @@ from deblurcli.media.account import Account
 from deblurcli.media.clock import Clock, Picture, Timeline
 from deblurcli.media.damage import Damage
 from deblurcli.media.decoder import BROKEN_PACKET, WARNINGS, complaints, decoder_of, plain
+from deblurcli.media.excerpt import Excerpt, chapters_within, place_before
 from deblurcli.media.inventory import change_of_picture, take_inventory
 from deblurcli.media.layout import PlaneLayout, layout_of, unpack
 from deblurcli.media.probe import MediaInfo, open_input, probe
@@ -91,16 +92,21 @@ class VideoReader:
         path: the video.
         copied: ``items`` also yields the packets of the other streams.
         strict: damage of any kind is refused, as soon as it is seen.
+        excerpt: read this piece alone. Its frames keep their times; damage outside of it is not told.
 
     Attributes:
+        info: what the file holds, or the piece of it.
         damage: everything that was found wrong with the file so far.
 
     Raises:
         InputError: the file is unusable, as :func:`deblurcli.media.probe.probe` says; the pictures change in size or
             format on the way; with ``strict``, it is damaged.
+        UsageError: the video ends before the excerpt begins.
     """
 
-    def __init__(self, path: Path, *, copied: bool = False, strict: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, copied: bool = False, strict: bool = False, excerpt: Excerpt | None = None
+    ) -> None:
         self.info: MediaInfo = probe(path)
         self.inventory = take_inventory(self.info)
         self.damage = Damage(self.info.path.name, strict)
@@ -113,7 +119,9 @@ class VideoReader:
             self.damage.note_container(plain(opening[0]))
         self.stream = self.container.streams.video[[s.index for s in self.container.streams.video].index(video.index)]
         self.layout: PlaneLayout = layout_of(video.pix_fmt, video.colour)
-        self.copied = copied
+        self.copied, self.excerpt = copied, excerpt
+        self.within: tuple[Fraction, Fraction | None] = (Fraction(0), None)
+        """When an excerpt begins and ends on the clock of the file, in seconds."""
         self._decoder = decoder_of(self.stream)
         reckoned = self.info.container == "mpeg"  # which gives times to some pictures only
         self._account = Account(video.codec, video.time_base, self.info.container == "avi", reckoned)
@@ -124,6 +132,8 @@ class VideoReader:
             self._set_start(self.inventory.start)
         elif self.inventory.untimed:
             self._set_start(self._peek())
+        if excerpt is not None:
+            self._begin(excerpt)
         self.damage.note_inventory(self.inventory, float(self.info.video.start * video.time_base))
 
     def __enter__(self) -> VideoReader:
@@ -147,6 +157,34 @@ class VideoReader:
         """The first frame may be one that is lost, or one whose time follows from those behind it."""
         self.info = replace(self.info, video=replace(self.info.video, start=start))
 
+    def _begin(self, excerpt: Excerpt) -> None:
+        """Go to the first frame of a piece. Raises UsageError: there is none."""
+        whole = self.info
+        self.within = excerpt.within(whole)
+        self.info = excerpt.of(whole)
+        if (at := place_before(whole, self.inventory, self.within[0])) is not None:
+            self.container.seek(at, stream=self.stream)
+        self.inventory = excerpt.of_inventory(self.inventory, self.info)
+        self._frames = self._items()
+        self._set_start(self._peek())
+        # All times are counted from the first frame, which may be shown a little later than was asked for.
+        first = self.info.video.start * self.info.video.time_base
+        self.within = (first, self.within[1])
+        self.info = replace(self.info, chapters=chapters_within(whole.chapters, *self.within))
+
+    def _asked_for(self, items: Iterator[Picture | av.Packet]) -> Iterator[Picture | av.Packet]:
+        """The pictures that belong to the excerpt, in order of time, and whatever else passes through."""
+        begin, end = self.within
+        clock = self.info.video.time_base
+        for item in items:
+            if isinstance(item, Picture):
+                at = (item.time or 0) * clock
+                if end is not None and at >= end:
+                    return
+                if at < begin:
+                    continue
+            yield item
+
     def _peek(self) -> int:
         """The time of the first frame."""
         seen: list[Frame | av.Packet] = []
@@ -162,7 +200,8 @@ class VideoReader:
     def _items(self) -> Iterator[Frame | av.Packet]:
         # A frame is held back until the next one tells how long it lasts.
         held: Frame | None = None
-        for item in self._whole(self._timeline.set(self._pictures())):
+        pictures = self._timeline.set(self._pictures())
+        for item in self._whole(pictures if self.excerpt is None else self._asked_for(pictures)):
             if isinstance(item, av.Packet):
                 yield item
                 continue
@@ -171,6 +210,8 @@ class VideoReader:
             if held:
                 yield replace(held, duration=item.pts - held.pts)
             held = item
+        if held is None and self.excerpt is not None:
+            raise self.excerpt.behind_the_end(self.info, None)
         if held is None:
             raise InputError(f"{self.info.path.name} holds no frame that decodes", "re-mux it, or copy it again")
         yield self._last(held)
@@ -244,7 +285,7 @@ class VideoReader:
             for frame in frames:
                 yield from self._account.leave(frame, bool(self._decoder.context.has_b_frames))
         yield from self._account.close()
-        if self._account.entered < self.inventory.packets:
+        if self.excerpt is None and self._account.entered < self.inventory.packets:
             self.damage.note_shrunk(self.inventory.packets, self._account.entered)
 
     def _is_joint(self, packet: av.Packet) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 from deblurcli.options.option import Option, option, require, spelling, weights
 from deblurcli.options.output import OutputOptions
 from deblurcli.options.quality import VIDEO_QUALITIES, fill, quality_option
+from deblurcli.options.times import require_time
 
 ENCODERS = "libx264 libx265 libsvtav1 ffv1"
 PRESETS = "ultrafast superfast veryfast faster fast medium slow slower veryslow"
@@ -19,6 +21,15 @@ OF_ALL_FRAMES = {"save_residual": "map", "save_translated": "video"}
 class VideoOptions(OutputOptions):
     """A video's method, network and encoder; each method has options of its own."""
 
+    start: str | None = option(
+        None,
+        "Restore the part from there on: seconds, such as 3.5, or minutes and seconds, such as 1:02.",
+        "Result",
+        metavar="TIME",
+    )
+    duration: str | None = option(
+        None, "Restore a part of this length, as a preview; adapts to it alone.", "Result", metavar="TIME"
+    )
     quality: str = quality_option(
         "How much time it may take: fast (a network of single frames, no adapting), balanced, or best (the best network"
         " on this machine, adapted by more). Other options count more."
@@ -73,7 +84,14 @@ class VideoOptions(OutputOptions):
 
     def __post_init__(self) -> None:
         fill(self, VIDEO_QUALITIES)
+        for name in ("start", "duration"):
+            value = getattr(self, name)
+            if isinstance(value, Real) and not isinstance(value, bool):
+                object.__setattr__(self, name, f"{value:.9f}".rstrip("0").rstrip("."))
         super().__post_init__()
+        for name in ("start", "duration"):
+            if (text := getattr(self, name)) is not None:
+                require_time(f"--{name}", text, above_zero=name == "duration")
         for name, what in OF_ALL_FRAMES.items():
             both = bool(self.resume) and getattr(self, name) is not None
             flag = spelling(name, Option(""))

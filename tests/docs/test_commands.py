@@ -26,7 +26,7 @@ from deblurcli.options.video import VideoOptions
 
 LINES = sorted({line for path in DOCUMENTS for line in command_lines(path)})
 PRESENT = [path for path in DOCUMENTS if path.name != "CHANGELOG.md"]
-PLANNED = {"--resume", "--start", "--duration", "--dry-run"}
+PLANNED = {"--dry-run"}
 """Named where the README says what is not there yet."""
 OTHERS = {"--nproc-per-node", "--check", "--cost", "--ignore-vcs"}
 OTHERS |= {"--array", "--requeue", "--open-mode", "--cpus-per-task", "--mem", "--time", "--signal"}

@@ -22,6 +22,7 @@ from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.evaluate import EvaluateOptions
 from deblurcli.options.image import ImageOptions
 from deblurcli.options.metrics import MetricsOptions
+from deblurcli.options.moments import FramesOptions, StillOptions
 from deblurcli.options.survey import SurveyOptions
 from deblurcli.options.synth import SynthOptions
 from deblurcli.options.train import STAGES
@@ -44,6 +45,8 @@ def names(*kinds: Any) -> set[str]:
     [
         (api.deblur_video, names(VideoOptions, Together, ComputeOptions, *METHOD_OPTIONS)),
         (api.deblur_image, names(ImageOptions, ComputeOptions) | {"rate", "tta_pixels", "tta_reblur"}),
+        (api.take_frames, names(FramesOptions, ComputeOptions, *METHOD_OPTIONS)),
+        (api.take_still, names(StillOptions, ComputeOptions, *METHOD_OPTIONS)),
         (api.adapt, names(ComputeOptions, *METHOD_OPTIONS) | {"method", "network"}),
         (api.load, names(ComputeOptions) | {"network"}),
         (api.measure, names(MetricsOptions)),
@@ -65,6 +68,8 @@ def test_keywords_are_the_options(function: Any, options: set[str]) -> None:
     [
         (api.deblur_video, [VideoOptions, ComputeOptions]),
         (api.deblur_image, [ImageOptions, ComputeOptions]),
+        (api.take_frames, [FramesOptions, ComputeOptions]),
+        (api.take_still, [StillOptions, ComputeOptions]),
         (api.measure, [MetricsOptions]),
         (api.evaluate, [EvaluateOptions, ComputeOptions]),
         (api.compare, [CompareOptions]),

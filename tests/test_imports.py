@@ -57,6 +57,7 @@ LAZY: dict[str, set[str]] = {
     "cli/image.py": {"deblurcli.jobs.image"},
     "cli/inspect.py": {"deblurcli.jobs.inspect", "deblurcli.reports.inspection", "deblurcli.restore.worker"},
     "cli/metrics.py": {"deblurcli.jobs.measure"},
+    "cli/moments.py": {"deblurcli.jobs.moments", "deblurcli.restore.worker"},
     "cli/parameters.py": {"deblurcli.weights.registry"},
     "cli/synth.py": {"deblurcli.jobs.synth", "deblurcli.restore.worker"},
     "cli/train.py": {"deblurcli.jobs.train"},

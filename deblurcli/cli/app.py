@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from deblurcli.cli import compare, doctor, evaluate, image, inspect, metrics, synth, train, video, weights
+from deblurcli.cli import compare, doctor, evaluate, image, inspect, metrics, moments, synth, train, video, weights
 from deblurcli.cli.pages import Pages
 from deblurcli.cli.parameters import Command, command, with_fields
 from deblurcli.cli.session import Session
@@ -47,6 +47,8 @@ def deblur(
 COMMANDS: dict[str, Command] = {
     "video": video.video,
     "image": image.image,
+    "frames": moments.frames,
+    "still": moments.still,
     "compare": compare.compare,
     "metrics": metrics.metrics,
     "evaluate": evaluate.evaluate,

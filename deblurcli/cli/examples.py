@@ -32,6 +32,14 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("A folder and all folders in it", "deblur image photos/ -o out/ --recursive"),
         ("By four processes", "deblur image photos/ -o out/ --workers 4 --report report.jsonl"),
     ],
+    "deblur frames": [
+        ("Two sharp pictures of every second, for photogrammetry", "deblur frames walk.mp4 -o pictures/"),
+        ("One of every two seconds, without adapting", "deblur frames walk.mp4 -o out/ --every 2s --method none"),
+    ],
+    "deblur still": [
+        ("A number plate", "deblur still drive.mp4 --at 3.2s -o plate.png"),
+        ("Adapted to less around it", "deblur still drive.mp4 --at 1:02.5 --around 0.5s -o plate.png"),
+    ],
     "deblur weights": [
         ("What there is", "deblur weights list"),
         ("Whether the files are intact", "deblur weights verify"),

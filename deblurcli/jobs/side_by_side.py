@@ -88,7 +88,7 @@ def moments(path: Path, damage: list[str], excerpt: Excerpt | None = None) -> It
         video = reader.info.video
         for frame in reader.frames():
             seconds = float((frame.pts - video.start) * frame.time_base)
-            yield Moment(_upright(_bytes(frame.preview()), video), seconds)
+            yield Moment(upright(_bytes(frame.preview()), video), seconds)
         damage += [f"{path.name}: {line}" for line in reader.damage.lines()]
 
 
@@ -98,7 +98,7 @@ def _bytes(picture: Tensor) -> np.ndarray:
     return np.ascontiguousarray(levels.permute(1, 2, 0).numpy())
 
 
-def _upright(picture: np.ndarray, video: VideoInfo) -> np.ndarray:
+def upright(picture: np.ndarray, video: VideoInfo) -> np.ndarray:
     """As a player shows it: its pixels made square, then turned."""
     ratio = float(video.sample_aspect_ratio or 1)
     if ratio != 1:

@@ -50,17 +50,18 @@ class VideoFootage(Footage):
         self.name, self.total = self.info.path.name, self.info.expected_frames
 
     def pictures(self) -> Generator[Tensor, None, None]:
-        with self._opened() as reader:
+        with self.opened() as reader:
             for frame in reader.frames():
                 yield frame.rgb()
 
     def previews(self) -> Generator[Tensor, None, None]:
         # Closed in this order: the thread that decodes must end before its file does.
-        with self._opened() as reader, closing(previewed(reader)) as frames:
+        with self.opened() as reader, closing(previewed(reader)) as frames:
             for _, picture in frames:
                 yield picture
 
-    def _opened(self) -> VideoReader:
+    def opened(self) -> VideoReader:
+        """A new reader of them."""
         return VideoReader(self.info.path, strict=self.strict, excerpt=self.excerpt)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from numbers import Real
+from typing import Any
 
 from deblurcli.options.option import require
 
@@ -17,6 +19,13 @@ def seconds_of(text: str) -> Fraction | None:
         return None
     hours, minutes, seconds = found.groups()
     return 3600 * int(hours or 0) + 60 * int(minutes or 0) + Fraction(f"0{seconds}")
+
+
+def as_time(value: Any) -> Any:
+    """A number of seconds, as Python callers give it, as it would be written; all else as it is."""
+    if isinstance(value, Real) and not isinstance(value, bool):
+        return f"{value:.9f}".rstrip("0").rstrip(".")
+    return value
 
 
 def require_time(flag: str, text: str, *, above_zero: bool = False) -> None:

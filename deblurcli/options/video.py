@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 
 from deblurcli.options.option import Option, option, require, spelling, weights
 from deblurcli.options.output import OutputOptions
 from deblurcli.options.quality import VIDEO_QUALITIES, fill, quality_option
-from deblurcli.options.times import require_time
+from deblurcli.options.times import as_time, require_time
 
 ENCODERS = "libx264 libx265 libsvtav1 ffv1"
 PRESETS = "ultrafast superfast veryfast faster fast medium slow slower veryslow"
@@ -85,9 +84,7 @@ class VideoOptions(OutputOptions):
     def __post_init__(self) -> None:
         fill(self, VIDEO_QUALITIES)
         for name in ("start", "duration"):
-            value = getattr(self, name)
-            if isinstance(value, Real) and not isinstance(value, bool):
-                object.__setattr__(self, name, f"{value:.9f}".rstrip("0").rstrip("."))
+            object.__setattr__(self, name, as_time(getattr(self, name)))
         super().__post_init__()
         for name in ("start", "duration"):
             if (text := getattr(self, name)) is not None:

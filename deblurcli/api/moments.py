@@ -1,0 +1,88 @@
+"""Moments of a video as restored pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from deblurcli.api.keywords import FilePath, given, pick
+from deblurcli.console import Reporter
+from deblurcli.jobs.moments import FramesJob, StillJob
+from deblurcli.jobs.result import Result
+from deblurcli.methods import METHODS, method_options
+from deblurcli.options.compute import ComputeOptions
+from deblurcli.options.moments import FramesOptions, StillOptions
+from deblurcli.restore.worker import Worker
+
+
+def take_frames(
+    source: FilePath, destination: FilePath, *, every: str | float = "0.5s", start: str | float | None = None,
+    duration: str | float | None = None, form: str = "png", method: str = "meta", network: FilePath = "default",
+    overwrite: bool = False, skip_existing: bool = False, strict: bool = False,
+    steps: int | str | None = None, rate: float | None = None, adapt_per: str | None = None, seed: int | None = None,
+    patches: int | None = None, patch_size: int | None = None, batch: int | None = None, reblurring: str | None = None,
+    crop: int | None = None, identity: float | None = None, replay: float | None = None,
+    pseudo_sharp: str | None = None, initial: FilePath | None = None, guard: str | None = None, part: str | None = None,
+    weighting: str | None = None, critic: FilePath | None = None, real_sample: str | None = None,
+    cycle_weight: float | None = None, freeze_deblur_in_cycle: bool | None = None, dropout: bool | None = None,
+    reblur_rate: float | None = None, critic_rate: float | None = None, tta_frames: int | None = None,
+    tta_pixels: int | None = None, tta_reblur: FilePath | None = None, recipe: str | None = None,
+    reblur_weight: float | None = None, reblur_model: str | None = None, reblur_frames: int | None = None,
+    tau: str | float | None = None, reblur_gamma: str | float | None = None, flow: FilePath | None = None,
+    flow_rate: float | None = None, supervised: FilePath | None = None, supervised_share: float | None = None,
+    supervised_loss: str | None = None, translator: FilePath | None = None, then: str | None = None,
+    minutes: float | None = None,
+    device: str = "auto", dtype: str = "auto", tile: str | int = "auto", offline: bool = False,
+    worker: Worker | None = None, console: Reporter | None = None,
+) -> Result:  # fmt: skip
+    """Write the sharpest frame of every interval of a video, restored: ``deblur frames``.
+
+    Args:
+        source: the blurred video.
+        destination: the folder for the pictures; each appears when it is complete.
+        every, start, duration: seconds, as numbers or as the command takes them.
+        method, and its options: as in :func:`deblurcli.deblur_video`.
+
+    Returns: a result whose facts have the ``pictures`` that were written. Raises as :func:`deblurcli.deblur_video`.
+    """
+    keywords = locals()
+    options, compute = pick(FramesOptions, keywords), pick(ComputeOptions, keywords)
+    chosen = method_options(method, given((entry.options for entry in METHODS.values()), keywords))
+    job = FramesJob(Path(source), Path(destination), options, chosen, compute)
+    return job.run(worker or Worker(compute, console))
+
+
+def take_still(
+    source: FilePath, destination: FilePath, at: str | float, *, around: str | float = "2s", method: str = "meta",
+    network: FilePath = "default", overwrite: bool = False, skip_existing: bool = False, strict: bool = False,
+    steps: int | str | None = None, rate: float | None = None, adapt_per: str | None = None, seed: int | None = None,
+    patches: int | None = None, patch_size: int | None = None, batch: int | None = None, reblurring: str | None = None,
+    crop: int | None = None, identity: float | None = None, replay: float | None = None,
+    pseudo_sharp: str | None = None, initial: FilePath | None = None, guard: str | None = None, part: str | None = None,
+    weighting: str | None = None, critic: FilePath | None = None, real_sample: str | None = None,
+    cycle_weight: float | None = None, freeze_deblur_in_cycle: bool | None = None, dropout: bool | None = None,
+    reblur_rate: float | None = None, critic_rate: float | None = None, tta_frames: int | None = None,
+    tta_pixels: int | None = None, tta_reblur: FilePath | None = None, recipe: str | None = None,
+    reblur_weight: float | None = None, reblur_model: str | None = None, reblur_frames: int | None = None,
+    tau: str | float | None = None, reblur_gamma: str | float | None = None, flow: FilePath | None = None,
+    flow_rate: float | None = None, supervised: FilePath | None = None, supervised_share: float | None = None,
+    supervised_loss: str | None = None, translator: FilePath | None = None, then: str | None = None,
+    minutes: float | None = None,
+    device: str = "auto", dtype: str = "auto", tile: str | int = "auto", offline: bool = False,
+    worker: Worker | None = None, console: Reporter | None = None,
+) -> Result:  # fmt: skip
+    """Write one moment of a video, restored from it and the frames around it: ``deblur still``.
+
+    Args:
+        source: the blurred video.
+        destination: the picture; it appears only when it is complete.
+        at: the moment, in seconds, as a number or as the command takes it.
+        around: so much before and after it is adapted to.
+        method, and its options: as in :func:`deblurcli.deblur_video`.
+
+    Raises: as :func:`deblurcli.deblur_video`.
+    """
+    keywords = locals()
+    options, compute = pick(StillOptions, keywords), pick(ComputeOptions, keywords)
+    chosen = method_options(method, given((entry.options for entry in METHODS.values()), keywords))
+    job = StillJob(Path(source), Path(destination), options, chosen, compute)
+    return job.run(worker or Worker(compute, console))

@@ -1,0 +1,64 @@
+"""How `deblur frames` and `deblur still` choose moments of a video, and restore them as pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deblurcli.options.option import option, weights
+from deblurcli.options.output import OutputOptions
+from deblurcli.options.times import as_time, require_time
+
+FORMATS = ("png", "tif", "jpg")
+"""Suffixes of the pictures."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MomentOptions(OutputOptions):
+    """The method and network; each method has options of its own."""
+
+    method: str = option("meta", "How to adapt, as in `deblur video`.", "Method", complete="methods")
+    network: str = weights(
+        "default", "Weights: a name of `deblur weights list`, or a file.", usual="bundled, for videos"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FramesOptions(MomentOptions):
+    """Which frames are taken."""
+
+    every: str = option(
+        "0.5s", "Of each interval of this length the sharpest frame: seconds, such as 0.5.", "Result", metavar="TIME"
+    )
+    start: str | None = option(
+        None, "Take frames from there on: seconds, such as 3.5, or minutes and seconds, such as 1:02.", "Result",
+        metavar="TIME",
+    )  # fmt: skip
+    duration: str | None = option(None, "Take frames of a part of this length.", "Result", metavar="TIME")
+    form: str = option("png", "Format of the pictures.", "Result", choices=FORMATS, flags=("--format",))
+
+    def __post_init__(self) -> None:
+        for name in ("every", "start", "duration"):
+            object.__setattr__(self, name, as_time(getattr(self, name)))
+        super().__post_init__()
+        for name in ("every", "start", "duration"):
+            if (text := getattr(self, name)) is not None:
+                require_time(f"--{name}", text, above_zero=name != "start")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StillOptions(MomentOptions):
+    """Which moment it is."""
+
+    at: str = option(
+        help="The moment: seconds, such as 3.2, or minutes and seconds, such as 1:02.", panel="Result", metavar="TIME"
+    )
+    around: str = option(
+        "2s", "Time before and after the moment, to whose frames the networks adapt.", "Result", metavar="TIME"
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("at", "around"):
+            object.__setattr__(self, name, as_time(getattr(self, name)))
+        super().__post_init__()
+        require_time("--at", self.at)
+        require_time("--around", self.around, above_zero=True)

@@ -1,0 +1,152 @@
+"""`deblur frames` and `deblur still` on clips with known truth: which frames they take, and their pixels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from clips import make_clip
+from end_to_end import QUICK, contents, deblur, pan, shaken_video, small_network, write_video
+
+import deblurcli
+from deblurcli.adaptation.outcome import Prepared
+from deblurcli.jobs import moments
+
+SHARP = (3, 17, 20)
+"""The frames that are not blurred, by number; at 25 frames a second one in each 0.4 seconds, in the last part two."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """in.mkv of 25 frames, of which three are sharp, and networks: none.safetensors changes nothing."""
+    folder = tmp_path_factory.mktemp("moments")
+    frames = pan(1, 25, 64, 96)
+    for number, picture in enumerate(frames):
+        grain = torch.rand(1, 64, 96, generator=torch.Generator().manual_seed(7)) * 0.2
+        if number not in SHARP:
+            grain = torch.nn.functional.avg_pool2d(grain[None], (1, 9), 1, (0, 4))[0]
+        frames[number] = (picture * 0.8 + grain).clamp(0, 1)
+    write_video(folder / "in.mkv", frames)
+    small_network(folder / "none.safetensors")
+    small_network(folder / "lighter.safetensors", 20 / 255)
+    return folder
+
+
+def frame(path: Path, number: int) -> np.ndarray:
+    import av
+
+    with av.open(str(path)) as container:
+        return [each.to_ndarray(format="bgr24") for each in container.decode(video=0)][number]
+
+
+def plain(folder: Path) -> list[object]:
+    return ["--method", "none", "--network", folder / "none.safetensors"]
+
+
+def test_the_sharpest_of_every_interval(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "new" / "pictures"
+    assert deblur("frames", folder / "in.mkv", "-o", out, "--every", "0.4s", *plain(folder)) == 0
+    paths = [out / f"in_{number:06}.png" for number in (3, 17, 20)]
+    assert capsys.readouterr().out.split() == [str(path) for path in paths]
+    for path, number in zip(paths, SHARP, strict=True):
+        assert (cv2.imread(str(path)) == frame(folder / "in.mkv", number)).all()
+    assert sorted(out.iterdir()) == paths
+
+
+def test_pictures_that_exist(folder: Path, tmp_path: Path) -> None:
+    command = ["frames", folder / "in.mkv", "-o", tmp_path, "--every", "1s", *plain(folder)]
+    assert deblur(*command) == 0
+    before = contents(tmp_path)
+    (name,) = before
+    assert deblur(*command) == 2 and contents(tmp_path) == before
+    assert deblur(*command, "--skip-existing") == 0 and contents(tmp_path) == before
+    lighter = [*command[:-1], folder / "lighter.safetensors", "--overwrite"]
+    assert deblur(*lighter) == 0 and contents(tmp_path).keys() == {name} and contents(tmp_path) != before
+
+
+def test_a_part_of_the_video(folder: Path, tmp_path: Path) -> None:
+    part = ["--start", "0.4", "--duration", "0.6", "--every", "0.3", "--format", "tif"]
+    assert deblur("frames", folder / "in.mkv", "-o", tmp_path, *part, *plain(folder)) == 0
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["in_000007.tif", "in_000010.tif"]
+    assert (cv2.imread(str(tmp_path / "in_000007.tif")) == frame(folder / "in.mkv", 17)).all()
+
+
+@pytest.mark.parametrize(("at", "number"), [("0", 0), ("0.1", 2), ("0.12s", 3), ("0.96", 24), ("0:00.999", 24)])
+def test_the_frame_that_is_shown(folder: Path, tmp_path: Path, at: str, number: int) -> None:
+    out = tmp_path / "a.png"
+    assert deblur("still", folder / "in.mkv", "--at", at, "--around", "0.2", "-o", out, *plain(folder)) == 0
+    assert (cv2.imread(str(out)) == frame(folder / "in.mkv", number)).all()
+
+
+def test_frames_around_it_are_looked_at(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    prepare = moments.prepare
+
+    def watched(network: object, footages: list, *rest: object) -> Prepared:  # type: ignore[type-arg]
+        seen.append(sum(1 for _ in footages[0].previews()))
+        return prepare(network, footages, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(moments, "prepare", watched)
+    result = deblurcli.take_still(
+        folder / "in.mkv", tmp_path / "a.png", 0.5, around=0.2, method="none", network=folder / "none.safetensors"
+    )
+    assert seen == [10] and result.facts["at"] == 0.48
+
+
+def test_the_network_adapts(tmp_path: Path) -> None:
+    source = shaken_video(tmp_path / "in.mkv", 12)
+    small_network(tmp_path / "a.safetensors")
+    options = ["--network", tmp_path / "a.safetensors", "--steps", "1", "--guard", "off", *QUICK]
+    assert deblur("frames", source, "-o", tmp_path / "out", "--every", "0.25", *options) == 0
+    assert len(list((tmp_path / "out").iterdir())) == 2
+    assert deblur("still", source, "-o", tmp_path / "a.png", "--at", "0.2", *options) == 0
+
+
+def test_deep_and_turned_videos(folder: Path, tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "a.mkv", codec="ffv1", pix_fmt="yuv420p10le", size=(64, 48), rotation=90, frames=4)
+    assert deblur("still", source, "--at", "0", "-o", tmp_path / "a.png", *plain(folder)) == 0
+    picture = cv2.imread(str(tmp_path / "a.png"), cv2.IMREAD_UNCHANGED)
+    assert picture.dtype == np.uint16 and picture.shape == (64, 48, 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (("still", "in.mkv", "--at", "1.0", "-o", "a.png"), "--at 1.0 is behind the end of in.mkv"),
+        (("still", "in.mkv", "--at", "soon", "-o", "a.png"), "--at soon is not a time"),
+        (("still", "in.mkv", "--at", "-1", "-o", "a.png"), "--at -1 is negative"),
+        (("still", "in.mkv", "--at", "0", "--around", "0", "-o", "a.png"), "--around 0 is no time at all"),
+        (("still", "in.mkv", "--at", "0", "-o", "a.mp4"), "a.mp4 has no known image suffix"),
+        (("still", "none.mkv", "--at", "0", "-o", "a.png"), "none.mkv"),
+        (("still", "in.mkv", "--at", "0", "-o", ""), "-o is empty"),
+        (("frames", "in.mkv", "-o", "out", "--every", "0"), "--every 0 is no time at all"),
+        (("frames", "in.mkv", "-o", "out", "--start", "7"), "--start 7 is behind the end of in.mkv"),
+        (("frames", "in.mkv", "-o", "out", "--adapt-per", "shot"), "--adapt-per shot for pictures of a video"),
+        (("frames", "in.mkv", "-o", "in.mkv"), "in.mkv"),
+    ],
+)
+def test_bad_input(
+    folder: Path,
+    words: tuple[str, ...],
+    found: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(folder)
+    before = contents(folder)
+    assert deblur(*words) in (2, 4, 5)
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1 and found in said[0]
+    assert contents(folder) == before and not (folder / "out").exists()
+
+
+def test_the_event_of_a_program(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["frames", folder / "in.mkv", "-o", tmp_path, "--every", "1", "--log", "json", *plain(folder)]
+    assert deblur(*words) == 0
+    events = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    (summary,) = [event for event in events if event["type"] == "summary"]
+    assert summary["pictures"] == [str(tmp_path / "in_000003.png")] and summary["differences"] == []

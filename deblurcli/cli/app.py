@@ -14,6 +14,7 @@ from deblurcli.cli import compare, doctor, evaluate, image, inspect, metrics, mo
 from deblurcli.cli.pages import Pages
 from deblurcli.cli.parameters import Command, command, with_fields
 from deblurcli.cli.session import Session
+from deblurcli.cli.settings import settings
 from deblurcli.console import abandon_stdout
 from deblurcli.errors import SIGNALS, UsageError, described
 from deblurcli.version import __version__
@@ -89,6 +90,8 @@ def _outcome(args: list[str], session: Session) -> tuple[int, str]:
         if "_DEBLUR_COMPLETE" in os.environ:
             command.main(args, prog_name="deblur")
         # Not command.main(): it would report errors, interrupts and broken pipes in its own way.
+        if args and {"-h", "--help", "--version"}.isdisjoint(args):
+            session.settings = settings(command, os.environ)
         with command.make_context("deblur", list(args) or ["--help"], obj=session) as ctx:
             command.invoke(ctx)
         return 0, "done"

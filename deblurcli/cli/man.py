@@ -23,6 +23,18 @@ from deblurcli.version import __version__
 COMPLETION = ("install_completion", "show_completion")
 """Options that are described in words: they differ from machine to machine."""
 
+VARIABLES = {
+    "DEBLUR_CONFIG": "A file with settings to read instead of those below; empty: none is read.",
+    "DEBLUR_CACHE": "The folder for fetched weights and measured speeds.",
+    "DEBLUR_OFFLINE": "1: never open a connection.",
+}
+FILES = {
+    "deblur.toml": "Options in the current folder, in a table for each command, such as [video] or [train.meta], and "
+    "before the tables for every command that has them. The command line and the environment count more.",
+    "~/.config/deblur/deblur.toml": "The same for every folder; the one in the current folder counts more. "
+    "$XDG_CONFIG_HOME in place of ~/.config, and %APPDATA% on Windows.",
+}.items()
+
 
 def _text(text: str) -> str:
     """One line of running text in roff."""
@@ -70,6 +82,17 @@ def _codes() -> Iterator[tuple[int, str]]:
         yield code, f"{meaning} Retry: {RETRY[code]}." if RETRY[code] else meaning
 
 
+def _variables(path: str, command: Any) -> Iterator[tuple[str, str]]:
+    """The variables that a page tells of."""
+    words = path.upper().replace(" ", "_")
+    if path == "deblur" or hasattr(command, "commands"):
+        yield f"{words}_COMMAND_OPTION", "The value of an option of a command, such as DEBLUR_VIDEO_CRF=16."
+    else:
+        yield f"{words}_OPTION", "The value of an option of this command: capitals, `_` for `-`; true or false."
+    yield "DEBLUR_OPTION", "The value of an option of every command that has it, such as DEBLUR_DEVICE=cpu."
+    yield from VARIABLES.items()
+
+
 def _page(path: str, command: Any, others: list[str]) -> str:
     name, children = path.replace(" ", "-"), getattr(command, "commands", {})
     first = summary(command)
@@ -89,7 +112,8 @@ def _page(path: str, command: Any, others: list[str]) -> str:
         lines += [".SH SHELL COMPLETION", f"{_bold('deblur --install-completion')} installs it for the current shell;"]
         lines += [f"{_bold('deblur --show-completion')} prints it."]
     lines += [".SH EXIT STATUS", *_terms(_codes())]
-    lines += [".PP", "An unknown code is a failure.", ".SH EXAMPLES"]
+    lines += [".PP", "An unknown code is a failure."]
+    lines += [".SH ENVIRONMENT", *_terms(_variables(path, command)), ".SH FILES", *_terms(FILES), ".SH EXAMPLES"]
     for what, example in EXAMPLES[path]:
         lines += [".PP", f"{_text(what)}:", ".PP", ".RS 4", ".nf", _text(example), ".fi", ".RE"]
     lines += [".SH SEE ALSO", ", ".join(f"{_bold(other)}(1)" for other in others)]

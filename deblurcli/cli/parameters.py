@@ -12,15 +12,18 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass, make_dataclass
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
 from deblurcli.cli.pages import Page, Pages
 from deblurcli.cli.session import Messages, Session
+from deblurcli.cli.settings import Setting
 from deblurcli.errors import UsageError
 from deblurcli.methods import METHODS
 from deblurcli.options.option import Option, kinds, option, spelling
+from deblurcli.options.quality import VIDEO_QUALITIES
 
 Command = Callable[..., None]
 COMPLETING = "_DEBLUR_COMPLETE" in os.environ
@@ -49,9 +52,20 @@ def with_fields(function: Command) -> Command:
             taken[name] = _parameter(name, hints[name], given[name].default)
     taken |= {field.name: _of_field(Messages, field) for field in fields(Messages)}
 
+    owned = {name: of for kind, _ in owners.values() for name, of in getattr(kind, "owners", {}).items()}
+
     def call(ctx: typer.Context, **values: Any) -> None:
         session: Session = ctx.obj
+        used = _settings(ctx, values, owned)
+        for name, setting in used.items():
+            kind, about = get_args(taken[name].annotation)
+            if isinstance(kind, UnionType):
+                (kind,) = (each for each in get_args(kind) if each is not NoneType)
+            values[name] = setting.converted(kind, about.metavar or "true or false")
         session.say_as(filled(Messages, fields(Messages), values))
+        for source in dict.fromkeys(setting.source for setting in used.values()):
+            named = sorted(name.replace("_", "-") for name, setting in used.items() if setting.source == source)
+            session.console.note(f"set by {source}: {', '.join(named)}")
         values["session"] = session
         function(**{name: filled(kind, of, values) if of else values[name] for name, (kind, of) in owners.items()})
 
@@ -82,7 +96,9 @@ def either(owners: Mapping[str, Any], names: Iterable[str] = ()) -> type[Any]:
         types = {kinds(owners[owner])[name][0] for owner in of}
         # A number or a word, by the owner: text, which `own_options` makes the owner's.
         made.append((name, (types.pop() if len(types) == 1 else str) | None, _merged(of, several)))
-    return make_dataclass("Given", made, frozen=True)
+    kind = make_dataclass("Given", made, frozen=True)
+    kind.owners = {name: frozenset(of) for name, of in found.items()}  # type: ignore[attr-defined]
+    return kind
 
 
 def given(options: Any) -> dict[str, Any]:
@@ -93,6 +109,27 @@ def given(options: Any) -> dict[str, Any]:
 def filled(kind: Any, only: Iterable[Field[Any]], values: Mapping[str, Any]) -> Any:
     """An instance of an options class from the values of a command line. Raises UsageError: out of range."""
     return kind(**{field.name: _sizes(kind, field, values[field.name]) for field in only})
+
+
+def _settings(ctx: typer.Context, values: dict[str, Any], owned: Mapping[str, frozenset[str]]) -> dict[str, Setting]:
+    """What is set of the options that the command line leaves out.
+
+    ``owned``: the methods that have an option. What is set for others waits until one of them is chosen.
+    """
+    words = tuple(ctx.command_path.split()[1:])
+    found = {
+        name: setting
+        for name, setting in ctx.obj.settings.get(words, {}).items()
+        if name in values and ctx.get_parameter_source(name).name == "DEFAULT"  # type: ignore[union-attr]
+    }
+    if "method" not in values:
+        return found
+    chosen: Any = found["method"].value if "method" in found else values["method"]
+    if chosen is None:
+        quality = found["quality"].value if "quality" in found else values["quality"]
+        chosen = VIDEO_QUALITIES.get(quality, {}).get("method")
+    methods = {chosen} if isinstance(chosen, str) else set(chosen or ())
+    return {name: setting for name, setting in found.items() if name not in owned or methods & owned[name]}
 
 
 def _owner(hint: Any) -> tuple[Any, tuple[Field[Any], ...]]:

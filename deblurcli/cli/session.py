@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from deblurcli.cli.settings import Settings
 from deblurcli.console import LOGS, Reporter, sink_for
 from deblurcli.options.option import Options, option
 
@@ -29,6 +30,7 @@ class Session:
         """The command line, for the record."""
         self._log = log
         self.console = Reporter(sink_for(log))
+        self.settings: Settings = {}
 
     def say_as(self, messages: Messages) -> None:
         """Take the messages' options of a command; ``deblur -q video`` and ``deblur video -q`` are the same."""

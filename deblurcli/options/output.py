@@ -13,6 +13,7 @@ class OutputOptions(Options):
 
     overwrite: bool = option(False, "Replace outputs that exist.", "Output")
     skip_existing: bool = option(False, "Leave outputs that exist as they are.", "Output")
+    dry_run: bool = option(False, "Say what would be done and how long it would take, and write nothing.", "Output")
     strict: bool = option(False, "Refuse an input that is damaged or incomplete.", "Output")
 
     def __post_init__(self) -> None:

@@ -41,7 +41,7 @@ FAKE = textwrap.dedent(
     names = ["source", "destination", "options", "method", "compute", ("together", tuple, ())]
     module("deblurcli.restore.worker", Worker=Worker)
     module("deblurcli.jobs.video", VideoJob=make_dataclass("VideoJob", names, namespace={"run": run}))
-    module("deblurcli.jobs.doctor", findings=lambda: [("row", "x" * 100)] * 10000)
+    module("deblurcli.jobs.doctor", findings=lambda: [("row", "x" * 100)] * 10000, speeds=None)
     from deblurcli.cli import main
     main()
     """

@@ -39,7 +39,7 @@ how far these reach."""
 REBLUR_WORK, RESIDUAL_WORK = 1.0, 1_000_000
 """A step of reblur2deblur, for each of the pixels that it restores and reblurs, in pixels updated; and the residual
 before and after, in pixels restored."""
-TRANSLATION_WORK, TRANSLATED_WORK = 2.4, 1.0
+TRANSLATION_WORK, TRANSLATED_WORK = 2.4, 0.15
 """An update of a translator, for a pixel of its pieces, and a pixel translated, in pixels restored by the bundled
 network of single frames."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,7 +82,8 @@ def plan_run(
         single = worker.place(SINGLE, "video", "deblur")
         updating = speed_of(network, "updating") if updates(method) else 0.0
         speeds = Speeds(speed_of(network, "restoring"), updating, speed_of(single, "restoring"))
-        time = forecast(left, method, network.spec, speeds, adapted=adapted)
+        found = forecast(left, method, network.spec, speeds, adapted=adapted)
+        time = found if math.isfinite(found.total) else None
         if (options.method, network.name) != ("none", SINGLE):
             quicker = fast(left, speeds)
     tile = Restorer(network.module, network.spec, network.device, worker.tile).side
@@ -103,7 +105,7 @@ def plan_run(
         ("disk", room),
     ]
     rows += [("not kept", line) for line in writer.foreseen]
-    found = RunPlan(reader.info.path.name, clip, time, quicker, rows)
-    said = found.line().partition(": ")[2].partition(": ")[2]
-    rows.append(("time", said or "the number of frames is not known"))
-    return found
+    plan = RunPlan(reader.info.path.name, clip, time, quicker, rows)
+    said = plan.line().partition(": ")[2].partition(": ")[2]
+    rows.append(("time", said or "not known"))
+    return plan

@@ -24,7 +24,7 @@ from deblurcli.errors import DeblurError
 from deblurcli.files import OutputFile
 from deblurcli.losses import LOSSES
 from deblurcli.networks.spec import outputs, padded
-from deblurcli.restore.tiles import Restorer, is_out_of_memory
+from deblurcli.restore.tiles import Restorer, is_out_of_memory, release_memory
 from deblurcli.restore.worker import Placed
 from deblurcli.weights.store import cache_folder
 
@@ -52,7 +52,10 @@ def speed_of(network: Placed, work: Work) -> float:
 
 
 def measured(network: Placed, work: Work) -> float:
-    """Measure now, on noise: seconds a pixel. Takes half a second, up to a few where the network is very slow."""
+    """Measure now, on noise: seconds a pixel; infinite where memory is not enough for the smallest picture.
+
+    Takes half a second, up to a few where the network is very slow.
+    """
     ready = _restorations(network) if work == "restoring" else _updates(network)
     found = math.inf
     for side in SIDES[work]:
@@ -68,8 +71,9 @@ def measured(network: Placed, work: Work) -> float:
                 if spent[-1] > MOST:
                     break
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or found == math.inf:
+            if not is_out_of_memory(error):
                 raise
+            release_memory()
             break
         found = min(found, min(spent) / side**2)
     return found

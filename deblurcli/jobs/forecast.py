@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from deblurcli.adaptation.budget import affordable
+from deblurcli.adaptation.samples import split
 from deblurcli.adaptation.support import SupportPatch
 from deblurcli.adaptation.survey import HELD_OUT, Survey
 from deblurcli.adaptation.update import GUARD_LOOKS, STEPS_BETWEEN
 from deblurcli.methods.blur2blur import LOOKS
 from deblurcli.methods.meta import USUAL_CROP
+from deblurcli.networks import NETWORKS
 from deblurcli.networks.spec import NetworkSpec
 from deblurcli.options.blur2blur import Blur2BlurOptions
 from deblurcli.options.meta import MetaOptions
@@ -33,9 +35,10 @@ STRATA_WORK, LOOK_WORK = 800_000, 250_000
 """Making the pieces that the guard goes by, and a look at them. In pixels restored."""
 UPDATE_WORK = 1.07
 """An update of the meta method with the blur of its pair, for a pixel that it learns from. In pixels updated."""
-TTA_WORK, TTA_CONTEXT = 1.8, 192
-"""A step of test-time adaptation with the reblurring module, for a pixel with its surroundings, in pixels updated; and
-how far these reach."""
+TTA_WORK, TTA_REBLURRED_WORK = 0.8, 1.0
+"""A step of test-time adaptation, for a pixel with its surroundings, and the reblurring of one that counts, in pixels
+updated."""
+REBLURRING = NETWORKS["reblurring-module"]
 REBLUR_WORK, RESIDUAL_WORK = 1.0, 1_000_000
 """A step of reblur2deblur, for each of the pixels that it restores and reblurs, in pixels updated; and the residual
 before and after, in pixels restored."""
@@ -49,9 +52,9 @@ class Speeds:
     """What is measured on the machine, in seconds a pixel."""
 
     restoring: float
-    """Of the network that restores."""
+    """The network that restores, restoring."""
     updating: float
-    """Of the part of it that adapts; 0 where nothing is updated."""
+    """The part of it that adapts, updated; 0 where nothing is."""
     single: float
     """Restoring by the bundled network of single frames, the measure of all that has nothing to do with the other."""
 
@@ -102,7 +105,7 @@ def forecast(clip: Clip, options: Any, spec: NetworkSpec, speeds: Speeds, *, ada
     if isinstance(options, Blur2BlurOptions):
         restoring += clip.frames * clip.pixels * TRANSLATED_WORK * speeds.single
     if isinstance(options, TtaOptions) and options.adapt_per == "frame" and options.updates:
-        each = options.updates * _tta_pixels(clip, options) * TTA_WORK * speeds.updating
+        each = options.updates * _tta_pixels(clip, options, spec)[0] * speeds.updating
         return Forecast(0.0, restoring + clip.frames * (each + clip.pixels * speeds.restoring))
     return Forecast(0.0 if adapted else _adapting(clip, options, spec, speeds), restoring)
 
@@ -124,9 +127,9 @@ def _adapting(clip: Clip, options: Any, spec: NetworkSpec, speeds: Speeds) -> fl
     if isinstance(options, Reblur2DeblurOptions):
         return _survey(clip, speeds) + _reblur2deblur(clip, options, spec, speeds)
     if isinstance(options, TtaOptions) and options.updates:
-        looked_at = min(clip.frames, options.tta_frames)
-        steps = options.updates * TTA_WORK * speeds.updating + 2 * speeds.restoring
-        return _survey(clip, speeds) + looked_at * _tta_pixels(clip, options) * steps
+        updated, restored = _tta_pixels(clip, options, spec)
+        each = options.updates * updated * speeds.updating + 2 * restored * speeds.restoring
+        return _survey(clip, speeds) + min(clip.frames, options.tta_frames) * each
     if isinstance(options, Blur2BlurOptions):
         then = {"meta": MetaOptions(), "tta": TtaOptions()}.get(options.then)
         learning = 0.0
@@ -175,14 +178,15 @@ def _reblur2deblur(clip: Clip, options: Reblur2DeblurOptions, spec: NetworkSpec,
     return learnt * REBLUR_WORK * speeds.updating + restored * speeds.restoring
 
 
-def _tta_pixels(clip: Clip, options: TtaOptions) -> int:
-    """The pixels of a frame that a step looks at, with their surroundings."""
-    if clip.pixels <= options.tta_pixels:
-        return clip.pixels
-    # A piece of the frame's form, at a border of it on two sides.
-    scale = (options.tta_pixels / clip.pixels) ** 0.5
-    wide, tall = (min(length, round(length * scale) + TTA_CONTEXT) for length in (clip.width, clip.height))
-    return wide * tall
+def _tta_pixels(clip: Clip, options: TtaOptions, spec: NetworkSpec) -> tuple[float, int]:
+    """What a step is worth for a frame, in pixels updated, and the pixels of its piece with their surroundings."""
+    around, counted = (0, 0, clip.height, clip.width), (0, 0, clip.height, clip.width)
+    if spec.tileable:
+        context = spec.overlap + REBLURRING.overlap
+        pieces = split(clip.height, clip.width, lambda h, w: h * w <= options.tta_pixels, context, spec.step)
+        around, counted = pieces[0]
+    pixels = around[2] * around[3]
+    return TTA_WORK * pixels + TTA_REBLURRED_WORK * counted[2] * counted[3], pixels
 
 
 def _translator(clip: Clip, options: Blur2BlurOptions, speeds: Speeds) -> float:

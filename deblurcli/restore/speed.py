@@ -30,13 +30,15 @@ from deblurcli.weights.store import cache_folder
 
 Work = Literal["restoring", "updating"]
 """A frame restored, tiles and padding left out; or an update of the part that adapts: forward, backward, optimiser."""
-SIDES: dict[Work, tuple[int, ...]] = {"restoring": (64, 128, 256), "updating": (64, 128, 192)}
+SIDES: dict[Work, tuple[int, ...]] = {"restoring": (128, 256), "updating": (128, 192)}
 """Sides in pixels of the pictures that are tried, while they are quick: small ones are slower a pixel."""
 TRIES = 2
 """Times that a picture of each side is tried; the quickest counts, since the others are disturbed by what else the
 machine does, and the first one sets things up."""
 MOST = 0.8
 """Seconds that a larger picture may take, as far as the smaller one foretells."""
+PATIENCE = 2.0
+"""Seconds after which no larger picture is tried: the network is very slow, or the machine has much else to do."""
 NAME = "speed.json"
 
 _MEASURED: dict[tuple[str, Work], float] = {}
@@ -57,19 +59,14 @@ def measured(network: Placed, work: Work) -> float:
     Takes half a second, up to a few where the network is very slow.
     """
     ready = _restorations(network) if work == "restoring" else _updates(network)
-    found = math.inf
+    found, begun = math.inf, time.perf_counter()
     for side in SIDES[work]:
-        if found < math.inf and found * side**2 > MOST:
+        late = time.perf_counter() - begun > PATIENCE
+        if found < math.inf and (late or found * side**2 > MOST):
             break
         try:
-            act, spent = ready(side), []
-            for _ in range(TRIES):
-                started = time.perf_counter()
-                act()
-                _wait_for(network.device)
-                spent.append(time.perf_counter() - started)
-                if spent[-1] > MOST:
-                    break
+            act = ready(side)
+            spent = [_timed(act, network.device) for _ in range(TRIES)]
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -77,6 +74,18 @@ def measured(network: Placed, work: Work) -> float:
             break
         found = min(found, min(spent) / side**2)
     return found
+
+
+def _timed(act: Callable[[], object], device: Device) -> float:
+    """The seconds that something takes.
+
+    On the processor those count that its cores work, shared among the threads: not what other programs take.
+    """
+    worked, started = time.process_time(), time.perf_counter()
+    act()
+    _wait_for(device)
+    worked, wall = time.process_time() - worked, time.perf_counter() - started
+    return min(wall, worked / torch.get_num_threads()) if device.where.type == "cpu" else wall
 
 
 def _noise(*shape: int) -> Tensor:

@@ -53,6 +53,12 @@ def test_adapting_is_what_was_measured(method: str, given: dict[str, Any], secon
     assert found.adapting == pytest.approx(seconds, rel=0.15)
 
 
+def test_test_time_adaptation_of_a_large_frame_looks_at_a_piece_of_it() -> None:
+    """Measured: 80 s for two steps, of which each has eight pieces of 512x448 with 192 columns beside them."""
+    large = forecast(Clip(24, 896, 512), method_options("tta", {"steps": 2}), VIDEO, Speeds(2.9e-6, 8.6e-6, 2.3e-6))
+    assert large.adapting == pytest.approx(80, rel=0.15)
+
+
 def test_more_work_takes_longer_and_a_faster_machine_less() -> None:
     for method in METHODS:
         assert total(method, Clip(120, 448, 256)).restoring == pytest.approx(2 * total(method).restoring)

@@ -22,6 +22,7 @@ BENCHMARKS = {
     "speed": "seconds per frame at 1280x720 of networks and of the whole program, fp32 against the default precision",
     "gpu": "a graphics card beside the processor: agreement, frames a second, adapting",
     "memory": "peak memory of deblur video on a short and on a long clip",
+    "forecast": "how far the planned time is from what a run takes",
     "segments": "what writing a video in segments costs: size and processor time",
     "adaptation_cost": "the survey against decoding alone, adapting against restoring",
     "authors": "our implementations of published networks against the authors', same weights, in turn",

@@ -4,6 +4,7 @@ Results go to stdout, everything else to stderr. The JSON log (``--log json``) h
 
     {"type": "note" | "warning" | "error" | "detail", "message": ..., "code": ... (of an error)}
     {"type": "progress", "task": ..., "done": ..., "total": ..., "elapsed": s, "eta": s | null, <facts>}
+    {"type": "plan", "source": ..., "frames": ..., "adapting": s, "restoring": s, "fast": s | null, <facts>}
     {"type": "summary", "source": ..., "destination": ..., "differences": [...], <facts>}     a file is done
     {"type": "exit", "code": ..., "message": ...}             always the last line
 

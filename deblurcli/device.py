@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import platform
 import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
@@ -86,6 +87,17 @@ def graphics_cards(device: str) -> int:
 def usual_threads() -> int:
     """Threads that a computation on the CPU uses unless told otherwise."""
     return torch.get_num_threads()
+
+
+def processor_name(where: torch.device) -> str:
+    """What computes there, as the system calls it: a graphics card, or the processor."""
+    if where.type == "cuda":
+        return str(torch.cuda.get_device_name(where))
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _cpu_has_bf16() -> bool:

@@ -140,7 +140,7 @@ class PartFolder:
 
     def __init__(self, destination: Path) -> None:
         self.destination = destination
-        self.path = destination.with_name(_folder_name(destination))
+        self.path = part_folder(destination)
         try:
             self._lock = self._locked()
             for left in self.path.glob(".*.part"):  # of a run that was killed
@@ -357,12 +357,12 @@ def _check_inputs(destination: Path, inputs: Iterable[Path]) -> None:
         raise UsageError(f"{destination} is {what}", "choose another output name")
 
 
-def _folder_name(destination: Path) -> str:
-    """``.NAME.part``; names that are too long for that are told apart by a digest."""
-    name = _hidden_name(destination, ".part")
-    if len(os.fsencode(destination.name)) <= 255 - len(".") - len(".part"):
-        return name
-    return _hidden_name(destination, f".{hashlib.sha256(os.fsencode(destination.name)).hexdigest()[:16]}.part")
+def part_folder(destination: Path) -> Path:
+    """``.NAME.part`` beside it; names that are too long for that are told apart by a digest."""
+    tail = ".part"
+    if len(os.fsencode(destination.name)) > 255 - len(".") - len(tail):
+        tail = f".{hashlib.sha256(os.fsencode(destination.name)).hexdigest()[:16]}.part"
+    return destination.with_name(_hidden_name(destination, tail))
 
 
 def _hidden_name(destination: Path, tail: str) -> str:

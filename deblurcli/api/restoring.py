@@ -38,7 +38,7 @@ def deblur_video(
     save_residual: FilePath | None = None, save_translated: FilePath | None = None,
     save_translator: FilePath | None = None, compare: FilePath | None = None, resume: bool | None = None,
     codec: str | None = None, crf: float | None = None, preset: str | None = None,
-    overwrite: bool = False, skip_existing: bool = False, strict: bool = False,
+    overwrite: bool = False, skip_existing: bool = False, dry_run: bool = False, strict: bool = False,
     steps: int | str | None = None, rate: float | None = None, adapt_per: str | None = None, seed: int | None = None,
     patches: int | None = None, patch_size: int | None = None, batch: int | None = None, reblurring: str | None = None,
     crop: int | None = None, identity: float | None = None, replay: float | None = None,
@@ -72,7 +72,8 @@ def deblur_video(
             None: go on if one was.
 
     Returns:
-        the destination, what differs from the source besides the pixels, and what was done, in lines and facts.
+        the destination, what differs from the source besides the pixels, and what was done, in lines and facts; with
+        ``dry_run`` the ``plan``, in lines.
 
     Raises:
         UsageError: an option is out of range, or not one of the method's.
@@ -95,7 +96,7 @@ def deblur_image(
     quality: str = "balanced", network: FilePath | None = None, translator: FilePath | None = None,
     tta_steps: int | None = None,
     rate: float | None = None, tta_pixels: int | None = None, tta_reblur: FilePath | None = None,
-    overwrite: bool = False, skip_existing: bool = False, strict: bool = False,
+    overwrite: bool = False, skip_existing: bool = False, dry_run: bool = False, strict: bool = False,
     device: str = "auto", dtype: str = "auto", tile: str | int = "auto", offline: bool = False,
     worker: Worker | None = None, console: Reporter | None = None,
 ) -> Result:  # fmt: skip

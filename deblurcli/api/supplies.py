@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deblurcli.api.keywords import FilePath
 from deblurcli.console import Reporter
-from deblurcli.jobs.doctor import findings
+from deblurcli.jobs.doctor import findings, speeds
 from deblurcli.weights import registry
 from deblurcli.weights.pull import import_files, pull
 
@@ -41,6 +41,9 @@ def import_weights(
     return import_files(paths, network, console or Reporter.silent(), target, overwrite=overwrite)
 
 
-def doctor() -> list[tuple[str, str]]:
-    """What will be used on this machine, and why: rows of name and finding."""
-    return findings()
+def doctor(*, speed: bool = False, console: Reporter | None = None) -> list[tuple[str, str]]:
+    """What will be used on this machine, and why: rows of name and finding.
+
+    ``speed``: the networks are timed, too, and what is found is kept for plans. Raises DeblurError: it cannot be.
+    """
+    return findings() + (speeds(console or Reporter.silent()) if speed else [])

@@ -20,17 +20,28 @@ from deblurcli.options.compute import ComputeOptions
 
 
 def planned_batch(
-    inputs: Sequence[str] | None, outputs: Outputs, batch: BatchOptions, medium: Medium, written: Collection[str]
+    inputs: Sequence[str] | None,
+    outputs: Outputs,
+    batch: BatchOptions,
+    medium: Medium,
+    written: Collection[str],
+    dry: bool = False,
 ) -> Plan:
     """The plan of a command: of its inputs and those of its list, the share that it does. Raises DeblurError."""
     shard = None if batch.shard is None else shard_of(batch.shard, os.environ)
-    return plan(all_inputs(inputs, batch.files_from), outputs.output, medium, written, outputs.recursive, shard)
+    listed = all_inputs(inputs, batch.files_from)
+    return replace(plan(listed, outputs.output, medium, written, outputs.recursive, shard), dry=dry)
 
 
 def restore(
     jobs: Sequence[Job], planned: Plan, compute: ComputeOptions, batch: BatchOptions, console: Reporter
 ) -> None:
-    """Do the jobs, in this process or in several. Raises DeblurError: the code that the command ends with."""
+    """Do the jobs, in this process or in several. Raises DeblurError: the code that the command ends with.
+
+    What is only planned is planned here, and neither report nor list is written.
+    """
+    if planned.dry:
+        batch = replace(batch, workers="1", report=None, failed=None)
     run_batch(jobs, planned, engine_for(len(jobs), compute, batch, console), console, batch)
 
 

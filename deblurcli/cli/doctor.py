@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from deblurcli.cli.session import Session
 from deblurcli.console import aligned
+from deblurcli.options.option import Options, option
 
 
-def doctor(session: Session) -> None:
-    """Show what will be used on this machine, and why."""
-    from deblurcli.jobs.doctor import findings
+@dataclass(frozen=True)
+class Measured(Options):
+    """What is measured besides what is found."""
 
-    for line in aligned(findings()):
+    speed: bool = option(
+        False, "Measure how fast the networks are, and keep it, so that plans need not measure.", "Result"
+    )
+
+
+def doctor(session: Session, *, measured: Measured) -> None:
+    """Show what will be used on this machine, and why.
+
+    With --speed, the networks that the commands use by themselves are timed for a few seconds. What is found is kept in
+    the cache for the plans of `deblur video`: run it when the machine has nothing else to do.
+    """
+    from deblurcli.jobs.doctor import findings, speeds
+
+    rows = findings()
+    if measured.speed:
+        rows += speeds(session.console)
+    for line in aligned(rows):
         session.console.result(line)

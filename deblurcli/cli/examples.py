@@ -19,6 +19,7 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
             "deblur video in.mp4 -o out.mp4 --method blur2blur --translator a.safetensors",
         ),
         ("Without adapting, faster", "deblur video in.mp4 -o out.mp4 --method none"),
+        ("What would be done, and how long it would take", "deblur video in.mp4 --dry-run"),
         ("The fastest", "deblur video in.mp4 -o out.mp4 --quality fast"),
         ("Three seconds of it, as a preview", "deblur video in.mp4 -o look.mp4 --start 1:02 --duration 3"),
         ("With a page to look at", "deblur video in.mp4 -o out.mp4 --compare run.html"),
@@ -118,5 +119,8 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
     "deblur train kernel": [
         ("Of the blur that the deblurring networks know", "deblur train kernel --data photos/ --out run/ --minutes 60")
     ],
-    "deblur doctor": [("What will be used on this machine", "deblur doctor")],
+    "deblur doctor": [
+        ("What will be used on this machine", "deblur doctor"),
+        ("How fast it is", "deblur doctor --speed"),
+    ],
 }

@@ -46,8 +46,10 @@ def image(
         name = next(iter(values)).replace("_", "-")
         raise UsageError(f"--{name} means nothing without --tta-steps", "leave it out, or give --tta-steps 5")
     tta = TtaOptions(steps=options.tta_steps, **values)
-    planned = planned_batch(inputs, outputs, batch, IMAGES, IMAGE_SUFFIXES)
+    planned = planned_batch(inputs, outputs, batch, IMAGES, IMAGE_SUFFIXES, options.dry_run)
     from deblurcli.jobs.image import ImageJob
 
-    jobs = [ImageJob(source, destination, options, tta, compute) for source, destination in planned.pairs]
+    jobs = [
+        ImageJob(source, destination, options, tta, compute, planned.batch) for source, destination in planned.pairs
+    ]
     restore(jobs, planned, compute, batch, session.console)

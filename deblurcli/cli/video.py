@@ -61,7 +61,7 @@ def video(
     method = method_options(options.method, method_settings(options.quality, options.method) | given(of_method))
     from deblurcli.media.encoders import CONTAINERS
 
-    planned = planned_batch(inputs, outputs, batch, VIDEOS, CONTAINERS)
+    planned = planned_batch(inputs, outputs, batch, VIDEOS, CONTAINERS, options.dry_run)
     group: list[Path] = []
     if together.adapt_together:
         require_one_process(batch, method)
@@ -83,7 +83,9 @@ def video(
             raise UsageError(f"{flag} with several videos", "give one video, or --adapt-together")
     from deblurcli.jobs.video import VideoJob
 
-    jobs = [VideoJob(source, out, options, method, compute, tuple(group)) for source, out in planned.pairs]
+    jobs = [
+        VideoJob(source, out, options, method, compute, tuple(group), planned.batch) for source, out in planned.pairs
+    ]
     restore(jobs, planned, compute, batch, session.console)
 
 

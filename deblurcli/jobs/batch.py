@@ -57,7 +57,7 @@ def run_batch(
     reads = list(dict.fromkeys(path for job in jobs for path in files_read(job)))
     tasks = [Task(job, planned.medium, number, len(jobs)) for number, job in enumerate(jobs, 1)]
     with kept(reads), contextlib.closing(Account(tasks, planned, console, chosen)) as account:
-        if planned.batch:
+        if planned.batch and not planned.dry:
             for folder in dict.fromkeys(job.destination.parent for job in jobs):
                 make_folder(folder)
         given = _given(tasks, account, announced=planned.batch and not engine.parallel)
@@ -126,6 +126,10 @@ class Account:
 
     def _say_written(self, result: Result, task: Task, parallel: bool) -> None:
         source = task.job.source
+        if result.plan:
+            for line in result.plan:
+                self.console.result(line)
+            return
         skipped = bool(result.facts.get("skipped"))
         lines = list(result.lines)
         if source in self._planned.renamed and not skipped:
@@ -169,7 +173,7 @@ class Account:
             stopped.code = failed[0].code
             raise stopped
         finish(self._codes, total)
-        self.console.note(f"{total} files done")
+        self.console.note(f"{total} files {'planned' if self._planned.dry else 'done'}")
 
     def close(self) -> None:
         """Bring report and list to the disk after an end before the end, too. Never raises."""

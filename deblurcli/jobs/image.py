@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deblurcli.adaptation.translated_frames import PreparedBehind, Translator, translation_by
+from deblurcli.console import aligned
 from deblurcli.errors import InputError
-from deblurcli.files import check_destination
+from deblurcli.jobs.forecast import Clip, Speeds, duration, forecast, updates
+from deblurcli.jobs.plan import require_place
 from deblurcli.jobs.result import Result
 from deblurcli.jobs.video import tell_outcome
 from deblurcli.media.footage import PictureFootage
@@ -19,6 +21,7 @@ from deblurcli.options.image import ImageOptions
 from deblurcli.options.none import NoneOptions
 from deblurcli.options.tta import TtaOptions
 from deblurcli.restore.pipeline import restore_frame
+from deblurcli.restore.speed import speed_of
 from deblurcli.restore.worker import Placed, Worker
 
 
@@ -30,6 +33,7 @@ class ImageJob:
         source, destination: image files; the output appears only when complete.
         tta: how it adapts, if ``options`` say that it does; their steps count.
         compute: for the worker that runs it.
+        in_batch: the folder of the output is made where it is missing.
     """
 
     source: Path
@@ -37,6 +41,7 @@ class ImageJob:
     options: ImageOptions
     tta: TtaOptions
     compute: ComputeOptions
+    in_batch: bool = False
 
     def run(self, worker: Worker) -> Result:
         """Do it.
@@ -51,10 +56,13 @@ class ImageJob:
         damage = next((line for page in pages for line in page.damage), None)
         if options.strict and damage is not None:
             raise InputError(f"{self.source.name} is damaged: {damage}", "copy it again, or leave out --strict")
-        check_destination(self.destination, [self.source], options.overwrite)
+        made = self.in_batch and options.dry_run
+        require_place(self.destination, [self.source], overwrite=options.overwrite, made=made)
         form = require_form(pages, self.destination.name)
         network = worker.place(options.network, "image", "deblur")
         translating = None if options.translator is None else worker.place(options.translator, "image", "translate")
+        if options.dry_run:
+            return self._foretold(pages if form in SEVERAL else pages[:1], network)
         result = Result(self.destination, facts=network.record())
         started = time.monotonic()
         chosen = pages if form in SEVERAL else pages[:1]
@@ -66,15 +74,35 @@ class ImageJob:
         result.lines.append(f"restored {count}{width}x{height} in {time.monotonic() - started:.1f} s")
         return result
 
+    def _foretold(self, pages: list[Image], network: Placed) -> Result:
+        """What would be done; everything that could be refused has been checked."""
+        height, width = pages[0].samples.shape[:2]
+        clip, method = Clip(len(pages), width, height), self._method()
+        restoring = speed_of(network, "restoring")
+        updating = speed_of(network, "updating") if updates(method) else 0.0
+        time = forecast(clip, method, network.spec, Speeds(restoring, updating, restoring))
+        steps = f"{self.options.tta_steps} steps of test-time adaptation" if self.options.tta_steps else "no adapting"
+        rows = [
+            ("input", f"{self.source}: {len(pages)} picture{'s' * (len(pages) > 1)} of {width}x{height}"),
+            ("output", str(self.destination)),
+            ("network", f"{network.name} in {network.device.precision} on {network.device.where}"),
+            ("method", steps),
+            ("time", f"about {duration(time.total)}"),
+        ]
+        return Result(self.destination, plan=aligned(rows), facts={"dry_run": True})
+
+    def _method(self) -> NoneOptions | TtaOptions:
+        """How a picture is adapted to."""
+        if self.options.tta_steps:
+            return replace(self.tta, steps=self.options.tta_steps, adapt_per="frame")
+        return NoneOptions()
+
     def _restored(
         self, page: Image, network: Placed, translating: Placed | None, worker: Worker, result: Result
     ) -> Image:
         """One page restored; ``result`` gets what is to be said of it."""
-        method: NoneOptions | TtaOptions = NoneOptions()
-        if self.options.tta_steps:
-            method = replace(self.tta, steps=self.options.tta_steps, adapt_per="frame")
         picture = page.rgb()
-        prepared = prepare(network, [PictureFootage([picture], self.source.name)], method, worker)
+        prepared = prepare(network, [PictureFootage([picture], self.source.name)], self._method(), worker)
         if translating is not None:
             outcome = translation_by(translating, "the picture")
             outcome.then = prepared.outcome

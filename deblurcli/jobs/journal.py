@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,13 +30,22 @@ from deblurcli.console import Reporter
 from deblurcli.device import Device
 from deblurcli.errors import UsageError, WeightsError
 from deblurcli.files import OutputFile, PartFolder, check_destination
+from deblurcli.media.probe import library_versions
+from deblurcli.options.compute import ComputeOptions
+from deblurcli.options.option import WEIGHTS, Option, spelling
+from deblurcli.options.video import OF_ALL_FRAMES, VideoOptions
 from deblurcli.restore.worker import Placed, Worker
+from deblurcli.version import __version__
 from deblurcli.weights.load import LoadedNetwork, load_network
 from deblurcli.weights.save import save_adapted, save_network
 
 PIECES, PIECE_BYTES = 64, 1 << 16
 """A file is told apart from others by that many pieces of its content, evenly spread: a small one by all of it."""
 NAME = "journal.json"
+
+WITHOUT_INFLUENCE = frozenset({"network", "overwrite", "skip_existing", "resume", "strict", "save_adapted", "compare"})
+WITHOUT_INFLUENCE |= {"save_translator", "quality", "dry_run", *OF_ALL_FRAMES}
+"""Options of a video that do not change its frames; of the network, the weights count, of the quality its settings."""
 
 
 class Journal:
@@ -105,21 +114,11 @@ class Journal:
         noted, holds_work = self._read(NAME), self._holds_work()
         if resume is False or not holds_work or not isinstance(noted.get("made_of"), dict):
             if resume:
-                found = f"{self.destination} has nothing to resume: no run of it was interrupted"
-                raise UsageError(found, "leave out --resume")
+                raise _nothing_to_resume(self.destination)
             if holds_work and resume is None:
                 self.console.warn(f"the journal in {self.folder.path} is damaged; starting anew")
             return False
-        before = noted["made_of"]
-        names = dict.fromkeys([*before, *made_of])
-        changed = [
-            f"{name} {before.get(name, 'none')}, now {made_of.get(name, 'none')}"
-            for name in names
-            if before.get(name) != made_of.get(name)
-        ]
-        if changed:
-            found = f"an interrupted run of {self.destination} had {'; '.join(changed)}"
-            raise UsageError(found, "run it as before to go on, or give --no-resume to start anew")
+        _require_alike(self.destination, noted["made_of"], made_of)
         if anew:
             self.console.note(f"starting {self.destination} anew: {anew}")
             return False
@@ -130,7 +129,12 @@ class Journal:
         return True
 
     def _holds_work(self) -> bool:
-        return any(any(self.folder.path.glob(pattern)) for pattern in ("segment-*", "adapted-*.json"))
+        return _holds_work(self.folder.path)
+
+    @property
+    def adapted(self) -> bool:
+        """Whether the adaptation to the video, or to its first shot, is finished."""
+        return self._first(0) is not None
 
     def adaptation(self, number: int, frames: int, network: Placed, worker: Worker) -> Prepared | None:
         """The ``number``-th shot's adaptation, or the video's, as it was; None where it is not finished.
@@ -191,16 +195,54 @@ class Journal:
         return self.folder.path / f"translator-{number:05}.safetensors"
 
     def _read(self, name: str) -> dict[str, Any]:
-        """The content of a file; nothing where it is not there or damaged."""
-        try:
-            content = json.loads((self.folder.path / name).read_bytes())
-        except (OSError, ValueError, RecursionError):
-            return {}
-        return content if isinstance(content, dict) else {}
+        return _read(self.folder.path / name)
 
     def _write(self, name: str, content: dict[str, Any]) -> None:
         with OutputFile(self.folder.path / name, overwrite=True) as output:
             output.file.write(json.dumps(content, default=str, indent=1).encode())
+
+
+def require_resumable(folder: Path, destination: Path, made_of: Mapping[str, str], resume: bool | None) -> bool:
+    """Refuse what :class:`Journal` would, from what an interrupted run has left in its folder; nothing is written.
+
+    Returns: whether there is a finished adaptation to go on with. Raises UsageError.
+    """
+    noted = _read(folder / NAME).get("made_of")
+    if resume is False or not _holds_work(folder) or not isinstance(noted, dict):
+        if resume:
+            raise _nothing_to_resume(destination)
+        return False
+    _require_alike(destination, noted, made_of)
+    return bool(_read(folder / "adapted-00000.json"))
+
+
+def _holds_work(folder: Path) -> bool:
+    return any(any(folder.glob(pattern)) for pattern in ("segment-*", "adapted-*.json"))
+
+
+def _nothing_to_resume(destination: Path) -> UsageError:
+    return UsageError(f"{destination} has nothing to resume: no run of it was interrupted", "leave out --resume")
+
+
+def _require_alike(destination: Path, before: Mapping[str, str], made_of: Mapping[str, str]) -> None:
+    """Refuse to go on with what was made of something else. Raises UsageError."""
+    changed = [
+        f"{name} {before.get(name, 'none')}, now {made_of.get(name, 'none')}"
+        for name in dict.fromkeys([*before, *made_of])
+        if before.get(name) != made_of.get(name)
+    ]
+    if changed:
+        found = f"an interrupted run of {destination} had {'; '.join(changed)}"
+        raise UsageError(found, "run it as before to go on, or give --no-resume to start anew")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The content of a file; nothing where it is not there or damaged."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _outcome(noted: dict[str, Any]) -> Outcome:
@@ -212,6 +254,38 @@ def _outcome(noted: dict[str, Any]) -> Outcome:
 def _placed(loaded: LoadedNetwork, device: Device) -> Placed:
     device = device.limited_to(loaded.spec.dtypes)
     return Placed(loaded, device.place(loaded.module).eval().requires_grad_(False), device)
+
+
+def made_of(
+    source: Path, network: Placed, options: VideoOptions, method: Any, compute: ComputeOptions, together: Sequence[Path]
+) -> dict[str, str]:
+    """What the frames of a video depend on, by names for people. Raises OSError: a file cannot be read.
+
+    Args:
+        network: as it is before it adapts.
+        method: the method's options.
+        together: the videos that are adapted to together with this one.
+    """
+    found = {
+        "input": identity(source),
+        "version": f"{__version__} (torch {torch.__version__}, {library_versions()})",
+        "weights": network.loaded.origin,
+        "device": f"{network.device.where} {network.device.precision}",
+        "--tile": compute.tile,
+    }
+    for owner in (options, method):
+        for each in fields(owner):
+            about, value = each.metadata["option"], getattr(owner, each.name)
+            if each.name in WITHOUT_INFLUENCE:
+                continue
+            if about.complete == WEIGHTS and value is not None and Path(value).is_file():
+                value = identity(Path(value))
+            found[spelling(each.name, about)] = "usual" if value is None else str(value)
+    if together:
+        found["videos adapted to together"] = ", ".join(map(str, together))
+    for name in OF_ALL_FRAMES:
+        found[spelling(name, Option(""))] = "none" if getattr(options, name) is None else "given"
+    return found
 
 
 def identity(path: Path) -> str:

@@ -21,7 +21,7 @@ from deblurcli.jobs.plan import make_folder
 from deblurcli.jobs.result import Result
 from deblurcli.jobs.side_by_side import upright
 from deblurcli.jobs.video import tell_outcome
-from deblurcli.media.excerpt import Excerpt
+from deblurcli.media.excerpt import Excerpt, excerpt_of
 from deblurcli.media.footage import VideoFootage, previewed
 from deblurcli.media.images import Image, require_form, write_image
 from deblurcli.media.probe import VideoInfo
@@ -61,8 +61,7 @@ class FramesJob:
         """Do it. Raises as :meth:`deblurcli.jobs.video.VideoJob.run`."""
         options = self.options
         _require_one_adaptation(options, self.method)
-        start, duration = (None if text is None else seconds_of(text) for text in (options.start, options.duration))
-        excerpt = None if start is None and duration is None else Excerpt(start or Fraction(0), duration)
+        excerpt = excerpt_of(options.start, options.duration)
         network = worker.place(options.network, "video", "deblur")
         footage = VideoFootage(self.source, strict=options.strict, excerpt=excerpt)
         require_form([_blank(footage.info.video)], f"name.{options.form}")

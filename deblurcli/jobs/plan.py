@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deblurcli.errors import DeblurError, InputError, OutputError, UsageError
-from deblurcli.files import reason
+from deblurcli.files import check_destination, reason
 from deblurcli.jobs.shards import Shard
 from deblurcli.media.inputs import (
     IMAGE_SUFFIXES,
@@ -46,6 +46,8 @@ class Plan:
     """Lines about what lies beside the inputs and is left alone, or is another shard's."""
     below: Mapping[Path, Path] = field(default_factory=dict)
     """The path of each source below the folder that was given, or its name."""
+    dry: bool = False
+    """Nothing is written: it is only told what would be."""
 
 
 def require_usable(source: Path, word: str = "file", cure: str = "") -> None:
@@ -247,6 +249,20 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"folder {folder} cannot be made: {reason(error)}", "give another -o") from error
+
+
+def require_place(destination: Path, inputs: Iterable[Path], *, overwrite: bool, made: bool) -> None:
+    """Refuse an output that could not be written, without writing anything. Raises UsageError and OutputError.
+
+    ``made``: its folder will be made where it is missing.
+    """
+    missing = [folder for folder in destination.parents if not os.path.lexists(folder)] if made else []
+    if not missing:
+        check_destination(destination, inputs, overwrite)
+        return
+    there = missing[-1].parent
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise OutputError(f"folder {missing[0]} cannot be made: {there} is not writable", "give another -o")
 
 
 class Pair(NamedTuple):

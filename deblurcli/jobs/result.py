@@ -18,3 +18,5 @@ class Result:
     """What was done, for people."""
     facts: dict[str, Any] = field(default_factory=dict)
     """The same for machines."""
+    plan: list[str] = field(default_factory=list)
+    """What would be done, where nothing was."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator, Hashable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass, field, fields
-from fractions import Fraction
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +15,29 @@ from deblurcli.adaptation.outcome import Outcome, Prepared, PreparedNetwork
 from deblurcli.adaptation.residual import Residual
 from deblurcli.adaptation.translated_frames import PreparedBehind
 from deblurcli.adaptation.update import OUT_OF_MEMORY
+from deblurcli.console import aligned
 from deblurcli.errors import InputError, OutputError, UsageError
-from deblurcli.files import OutputFile, check_destination
-from deblurcli.jobs.journal import Journal, identity
+from deblurcli.files import OutputFile, check_destination, part_folder
+from deblurcli.jobs.journal import Journal, made_of, require_resumable
+from deblurcli.jobs.plan import require_place
 from deblurcli.jobs.residual import exposure_before
 from deblurcli.jobs.result import Result
 from deblurcli.jobs.run_comparison import RunComparison
+from deblurcli.jobs.run_plan import plan_run
 from deblurcli.jobs.translation import TranslatedVideo, require_translation, save_translator, tell_translation
-from deblurcli.media.excerpt import Excerpt
+from deblurcli.media.excerpt import Excerpt, excerpt_of
 from deblurcli.media.footage import Footage, VideoFootage, shots
 from deblurcli.media.images import encoded
-from deblurcli.media.probe import library_versions
 from deblurcli.media.reader import VideoReader
 from deblurcli.media.writer import VideoWriter
 from deblurcli.methods import prepare, prepared_for, require_together
 from deblurcli.options.compute import ComputeOptions
-from deblurcli.options.option import WEIGHTS, Option, spelling
-from deblurcli.options.times import seconds_of
+from deblurcli.options.option import Option, spelling
 from deblurcli.options.video import OF_ALL_FRAMES, VideoOptions
 from deblurcli.reports.residual_map import coloured
 from deblurcli.restore.pipeline import Restoration, restore_video
 from deblurcli.restore.worker import Placed, Worker, state_of
-from deblurcli.version import __version__
 from deblurcli.weights.save import save_adapted
-
-WITHOUT_INFLUENCE = frozenset({"network", "overwrite", "skip_existing", "resume", "strict", "save_adapted", "compare"})
-WITHOUT_INFLUENCE |= {"save_translator", "quality", *OF_ALL_FRAMES}
-"""Options of a video that do not change its frames; of the network, the weights count, of the quality its settings."""
 
 
 @dataclass
@@ -70,6 +65,7 @@ class VideoJob:
         compute: for the worker that runs it.
         together: videos that the method is prepared for once, for all jobs with the same ones and one worker; empty
             where it is prepared for this video alone.
+        in_batch: the folder of the output is made where it is missing.
     """
 
     source: Path
@@ -78,14 +74,12 @@ class VideoJob:
     method: Any
     compute: ComputeOptions
     together: tuple[Path, ...] = ()
+    in_batch: bool = False
 
     @property
     def excerpt(self) -> Excerpt | None:
         """The part of the video that is restored; None: all of it."""
-        start, duration = self.options.start, self.options.duration
-        if start is None and duration is None:
-            return None
-        return Excerpt(seconds_of(start or "0") or Fraction(0), None if duration is None else seconds_of(duration))
+        return excerpt_of(self.options.start, self.options.duration)
 
     @property
     def per_shot(self) -> bool:
@@ -116,6 +110,8 @@ class VideoJob:
             comparison = RunComparison(self.source, options, self.method, self.compute, self.excerpt)
             comparison.require_drawable()
         network = worker.place(options.network, "video", "deblur")
+        if options.dry_run:
+            return self._foretold(network, worker)
         with ExitStack() as open_files:
             excerpt = self.excerpt
             reader = open_files.enter_context(
@@ -140,13 +136,20 @@ class VideoJob:
                     crf=options.crf,
                     preset=options.preset,
                     overwrite=options.overwrite,
-                    folder=journal.folder,
+                    folder=journal.folder.path,
                     completed=journal.forget,
                 )
             )
             for line in writer.foreseen:
                 console.warn(f"{self.source.name}: {line}")
-            console.note(f"{self.source.name}: {writer.require_room()}")
+            room = writer.require_room()
+            console.note(f"{self.source.name}: {room}")
+            if not console.quiet:
+                adapted = journal.found and journal.adapted
+                plan = plan_run(reader, writer, network, options, self.method, worker, room=room, adapted=adapted)
+                if line := plan.line():
+                    console.note(line)
+                console.event("plan", **plan.facts())
             with _for_output(writer):
                 journal.begin()
             before = writer.frames
@@ -194,6 +197,22 @@ class VideoJob:
         if comparison is not None:
             comparison.add(result, console)
         return result
+
+    def _foretold(self, network: Placed, worker: Worker) -> Result:
+        """The plan, with everything checked that a run would refuse, and nothing written. Raises as :meth:`run`."""
+        options = self.options
+        require_place(self.destination, [self.source], overwrite=options.overwrite, made=self.in_batch)
+        with VideoReader(self.source, copied=True, strict=options.strict, excerpt=self.excerpt) as reader:
+            folder = part_folder(self.destination)
+            adapted = require_resumable(folder, self.destination, self._made_of(network), options.resume)
+            encoder = {"codec": options.codec, "crf": options.crf, "preset": options.preset}
+            writer = VideoWriter(reader, self.destination, folder=folder / "none", **encoder)  # type: ignore[arg-type]
+            room = writer.require_room()
+            plan = plan_run(
+                reader, writer, network, options, self.method, worker, room=room, adapted=adapted, asked=True
+            )
+        worker.console.event("plan", **plan.facts())
+        return Result(self.destination, plan=aligned(plan.rows), facts={"dry_run": True})
 
     def _require_savable(self, path: Path) -> None:
         """Raises UsageError or OutputError where the adapted network cannot be saved, before any work."""
@@ -248,32 +267,15 @@ class VideoJob:
 
     def _journal(self, network: Placed, worker: Worker) -> Journal:
         """What an interrupted run left. Raises UsageError: it was made of something else."""
-        options, compute = self.options, self.compute
-        made_of = {
-            "input": identity(self.source),
-            "version": f"{__version__} (torch {torch.__version__}, {library_versions()})",
-            "weights": network.loaded.origin,
-            "device": f"{network.device.where} {network.device.precision}",
-            "--tile": compute.tile,
-        }
-        for owner in (options, self.method):
-            for each in fields(owner):
-                about, value = each.metadata["option"], getattr(owner, each.name)
-                if each.name in WITHOUT_INFLUENCE:
-                    continue
-                if about.complete == WEIGHTS and value is not None and Path(value).is_file():
-                    value = identity(Path(value))
-                made_of[spelling(each.name, about)] = "usual" if value is None else str(value)
-        if self.together:
-            made_of["videos adapted to together"] = ", ".join(map(str, self.together))
-        whole = []
-        for name, what in OF_ALL_FRAMES.items():
-            flag, chosen = spelling(name, Option("")), getattr(options, name) is not None
-            made_of[flag] = "given" if chosen else "none"
-            whole += [f"the {what} of {flag} is of all frames"] if chosen else []
+        options = self.options
+        whole = [
+            f"the {what} of {spelling(name, Option(''))} is of all frames"
+            for name, what in OF_ALL_FRAMES.items()
+            if getattr(options, name) is not None
+        ]
         return Journal(
             self.destination,
-            made_of,
+            self._made_of(network),
             {"threads": torch.get_num_threads(), "tile": PreparedNetwork(network, worker.tile).restorer.side},
             resume=options.resume,
             anew=" and ".join(whole),
@@ -281,6 +283,9 @@ class VideoJob:
             overwrite=options.overwrite,
             console=worker.console,
         )
+
+    def _made_of(self, network: Placed) -> dict[str, str]:
+        return made_of(self.source, network, self.options, self.method, self.compute, self.together)
 
     def _group(self) -> Hashable:
         """What an adaptation to several videos depends on: equal for the jobs that share it."""
@@ -353,8 +358,7 @@ def _tell_run(result: Result, done: Restoration, before: int, reader: VideoReade
     if before:
         result.facts["resumed_behind"] = before
     if reader.excerpt is not None:
-        start, duration = reader.excerpt.start, reader.excerpt.duration
-        result.facts["excerpt"] = {"start": float(start), "duration": None if duration is None else float(duration)}
+        result.facts["excerpt"] = reader.excerpt.facts()
     if others := [other.index for other in reader.info.others if other.kind == "video" and not other.attached_picture]:
         copied = " and ".join(map(str, others))
         result.lines.append(f"video stream {reader.info.video.index} was restored; {copied} was copied as it is")

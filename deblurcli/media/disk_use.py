@@ -65,8 +65,9 @@ def _samples(source: VideoReader) -> Iterator[list[Frame]]:
 
 
 def free_bytes(folder: Path) -> int | None:
-    """What is free where a folder is; None where the file system does not say."""
-    usage = shutil.disk_usage(folder)
+    """What is free where a folder is or will be; None where the file system does not say."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    usage = shutil.disk_usage(there)
     return usage.free if usage.total else None
 
 

@@ -13,6 +13,7 @@ from deblurcli.errors import UsageError
 from deblurcli.media.container import open_input
 from deblurcli.media.inventory import Inventory
 from deblurcli.media.probe import Chapter, MediaInfo
+from deblurcli.options.times import seconds_of
 
 MARGIN = Fraction(2)
 """Seconds before a time from which on is read to have it: a container's index has decoding times, which are earlier."""
@@ -31,6 +32,10 @@ class Excerpt:
     def __str__(self) -> str:
         length = "what follows" if self.duration is None else f"{float(self.duration):g} s"
         return f"{length} from {float(self.start):g} s on"
+
+    def facts(self) -> dict[str, float | None]:
+        """For the record, in seconds."""
+        return {"start": float(self.start), "duration": None if self.duration is None else float(self.duration)}
 
     def of(self, info: MediaInfo) -> MediaInfo:
         """The description of this piece, as far as a header tells: it does not know the first frame's exact time.
@@ -65,6 +70,13 @@ class Excerpt:
         share = 1.0 if not frames or not inventory.packets else min(1.0, frames / inventory.packets)
         packets = max(1, round(inventory.packets * share))
         return replace(inventory, packets=packets, other_bytes=round(inventory.other_bytes * share), cut="", faults=())
+
+
+def excerpt_of(start: str | None, duration: str | None) -> Excerpt | None:
+    """The part that two options ask for, which are times (:mod:`deblurcli.options.times`); None: all of the video."""
+    if start is None and duration is None:
+        return None
+    return Excerpt(seconds_of(start or "0") or Fraction(0), None if duration is None else seconds_of(duration))
 
 
 def chapters_within(chapters: Iterable[Chapter], begin: Fraction, end: Fraction | None) -> tuple[Chapter, ...]:

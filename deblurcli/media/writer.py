@@ -37,7 +37,8 @@ class VideoWriter:
 
     Args:
         folder: where the segments are. Those that lie there already are kept: their frames are not to be written again.
-            It is then left to the caller, as are the segments in it.
+            It is then left to the caller, as are the segments in it and the check of the destination. Nothing is
+            written before the first frame, so that it need not exist.
         completed: called when a segment is complete, with the number of frames in all of them.
 
     Attributes:
@@ -60,7 +61,7 @@ class VideoWriter:
         crf: float | None = None,
         preset: str | None = None,
         overwrite: bool = False,
-        folder: PartFolder | None = None,
+        folder: Path | None = None,
         completed: Callable[[int], object] | None = None,
     ) -> None:
         self.destination, self.overwrite = Path(destination), overwrite
@@ -70,10 +71,11 @@ class VideoWriter:
         self.damaged = self._expected = 0
         self._current: SegmentWriter | None = None
         self._completed = completed or (lambda frames: None)
-        inputs = [source.info.path]
-        check_destination(self.destination, inputs, overwrite)
-        self._own = PartFolder(self.destination) if folder is None else None
-        self.folder = (folder or self._own).path  # type: ignore[union-attr]
+        self._own = None
+        if folder is None:
+            check_destination(self.destination, [source.info.path], overwrite)
+            self._own = PartFolder(self.destination)
+        self.folder = self._own.path if self._own is not None else Path(folder or "")
         try:
             self._encoding: Encoding = choose(source.info.video, source.layout, self.destination, codec, crf, preset)
             self.codec, self.pix_fmt = self._encoding.codec, self._encoding.pix_fmt

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from deblurcli.options.blur2blur import require_translator, translator_option
 from deblurcli.options.option import option, weights
-from deblurcli.options.output import OutputOptions
+from deblurcli.options.output import PlannedOptions
 from deblurcli.options.quality import IMAGE_QUALITIES, fill, quality_option
 
 
 @dataclass(frozen=True)
-class ImageOptions(OutputOptions):
+class ImageOptions(PlannedOptions):
     """An image's network, and whether it adapts; how it does so are the options of test-time adaptation."""
 
     quality: str = quality_option(

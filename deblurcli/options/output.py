@@ -19,3 +19,10 @@ class OutputOptions(Options):
         super().__post_init__()
         both = self.overwrite and self.skip_existing
         require(not both, "--overwrite and --skip-existing exclude each other", "give one")
+
+
+@dataclass(frozen=True)
+class PlannedOptions(OutputOptions):
+    """What commands take whose runs can be planned."""
+
+    dry_run: bool = option(False, "Say what would be done and how long it would take, and write nothing.", "Output")

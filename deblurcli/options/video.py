@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deblurcli.options.option import Option, option, require, spelling, weights
-from deblurcli.options.output import OutputOptions
+from deblurcli.options.output import PlannedOptions
 from deblurcli.options.quality import VIDEO_QUALITIES, fill, quality_option
 from deblurcli.options.times import as_time, require_time
 
@@ -17,7 +17,7 @@ OF_ALL_FRAMES = {"save_residual": "map", "save_translated": "video"}
 
 
 @dataclass(frozen=True)
-class VideoOptions(OutputOptions):
+class VideoOptions(PlannedOptions):
     """A video's method, network and encoder; each method has options of its own."""
 
     start: str | None = option(

@@ -41,7 +41,7 @@ def jobs(monkeypatch):
     module("deblurcli.jobs.image", ImageJob=job("ImageJob"))
     module("deblurcli.jobs.synth", SynthJob=job("SynthJob"))
     module("deblurcli.jobs.train", run=train)
-    module("deblurcli.jobs.doctor", findings=lambda: fake.findings())
+    module("deblurcli.jobs.doctor", findings=lambda: fake.findings(), speeds=lambda console: [("speed", "fast")])
     module(
         "deblurcli.jobs.measure",
         Measurement=lambda options, compare: lambda a, b, report, *_: fake.measure(a, b),

@@ -38,10 +38,11 @@ FAKE = textwrap.dedent(
             time.sleep(0.3)
             part.unlink()
 
-    names = ["source", "destination", "options", "method", "compute", ("together", tuple, ())]
+    names = ["source", "destination", "options", "method", "compute"]
+    names += [("together", tuple, ()), ("in_batch", bool, False)]
     module("deblurcli.restore.worker", Worker=Worker)
     module("deblurcli.jobs.video", VideoJob=make_dataclass("VideoJob", names, namespace={"run": run}))
-    module("deblurcli.jobs.doctor", findings=lambda: [("row", "x" * 100)] * 10000)
+    module("deblurcli.jobs.doctor", findings=lambda: [("row", "x" * 100)] * 10000, speeds=None)
     from deblurcli.cli import main
     main()
     """

@@ -26,8 +26,6 @@ from deblurcli.options.video import VideoOptions
 
 LINES = sorted({line for path in DOCUMENTS for line in command_lines(path)})
 PRESENT = [path for path in DOCUMENTS if path.name != "CHANGELOG.md"]
-PLANNED = {"--dry-run"}
-"""Named where the README says what is not there yet."""
 OTHERS = {"--nproc-per-node", "--check", "--cost", "--ignore-vcs"}
 OTHERS |= {"--array", "--requeue", "--open-mode", "--cpus-per-task", "--mem", "--time", "--signal"}
 """Options of other programs and of benchmarks."""
@@ -75,7 +73,7 @@ def test_an_option_that_a_document_names_exists(path):
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", text_of(path)))
     if path.parent.name == "benchmarks":  # whose programs have options of their own
         named -= {word for file in (ROOT / "benchmarks").glob("*.py") for word in _words(file)}
-    assert named <= known | COMMON | OTHERS | (PLANNED if path.name == "README.md" else set())
+    assert named <= known | COMMON | OTHERS
 
 
 def _words(file: Path) -> set[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 FIELDS = {
-    "VideoJob": ["source", "destination", "options", "method", "compute", "together"],
-    "ImageJob": ["source", "destination", "options", "tta", "compute"],
+    "VideoJob": ["source", "destination", "options", "method", "compute", "together", "in_batch"],
+    "ImageJob": ["source", "destination", "options", "tta", "compute", "in_batch"],
     "SynthJob": ["source", "destination", "options"],
 }
 """A test compares them with the jobs' own."""
@@ -19,4 +19,5 @@ class Worker:
 
 def result(destination, differences=(), lines=(), facts=None):
     """What a job has to say."""
-    return SimpleNamespace(destination=destination, differences=list(differences), lines=list(lines), facts=facts or {})
+    said = {"differences": list(differences), "lines": list(lines), "facts": facts or {}, "plan": []}
+    return SimpleNamespace(destination=destination, **said)

@@ -1,0 +1,111 @@
+"""What a run of ``deblur video`` will do, told before it does it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from deblurcli.jobs.forecast import Clip, Forecast, Speeds, duration, fast, forecast, updates
+from deblurcli.media.disk_use import readable_size
+from deblurcli.media.reader import VideoReader
+from deblurcli.media.writer import VideoWriter
+from deblurcli.methods import prepared_for
+from deblurcli.options.option import Options
+from deblurcli.options.video import VideoOptions
+from deblurcli.restore.speed import speed_of
+from deblurcli.restore.tiles import Restorer
+from deblurcli.restore.worker import Placed, Worker
+
+SHORT = 2_000_000
+"""Pixels in all frames below which a video is done before its time could be told."""
+SINGLE = "plain-unet"
+"""The network of ``--quality fast``."""
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """Everything that is known before the first frame is restored."""
+
+    source: str
+    clip: Clip | None
+    """None: the number of frames is not known."""
+    time: Forecast | None
+    """None where the length is not known, or the video is short and nobody asked."""
+    fast: float | None
+    """Seconds with ``--quality fast``; None where that is what is asked for."""
+    rows: list[tuple[str, str]] = field(default_factory=list)
+    """What is planned, by name, for people."""
+
+    def line(self) -> str:
+        """How long it will take; empty where that is not known."""
+        if self.clip is None or self.time is None:
+            return ""
+        quicker = "" if self.fast is None else f"; --quality fast takes {duration(self.fast)}"
+        return f"{self.source}: {self.clip}: {self.time}{quicker}"
+
+    def facts(self) -> dict[str, Any]:
+        """For the JSON log."""
+        found: dict[str, Any] = dict(self.rows)
+        found["frames"] = None if self.clip is None else self.clip.frames
+        found |= {"adapting": None, "restoring": None, "fast": self.fast}
+        if self.time is not None:
+            found |= {"adapting": round(self.time.adapting, 1), "restoring": round(self.time.restoring, 1)}
+        return found
+
+
+def plan_run(
+    reader: VideoReader,
+    writer: VideoWriter,
+    network: Placed,
+    options: VideoOptions,
+    method: Options,
+    worker: Worker,
+    *,
+    room: str,
+    adapted: bool = False,
+    asked: bool = False,
+) -> RunPlan:
+    """Plan a run whose input and output are open. Measures the speed of the networks where no cache knows it.
+
+    Args:
+        method: the method's options.
+        room: what is said of the room on the disk.
+        adapted: an interrupted run has left its adaptation.
+        asked: somebody asked for the plan, so that a short video is worth the measuring, too.
+    """
+    video, expected = reader.info.video, reader.inventory.packets
+    clip = None if not expected else Clip(expected, video.width, video.height)
+    time = quicker = None
+    left = None if clip is None else Clip(max(0, clip.frames - writer.frames), clip.width, clip.height)
+    if clip is not None and left is not None and (asked or clip.frames * clip.pixels > SHORT):
+        single = worker.place(SINGLE, "video", "deblur")
+        updating = speed_of(network, "updating") if updates(method) else 0.0
+        speeds = Speeds(speed_of(network, "restoring"), updating, speed_of(single, "restoring"))
+        found = forecast(left, method, network.spec, speeds, adapted=adapted)
+        time = found if math.isfinite(found.total) else None
+        if (options.method, network.name) != ("none", SINGLE):
+            quicker = fast(left, speeds)
+    tile = Restorer(network.module, network.spec, network.device, worker.tile).side
+    longest, sides = max(video.width, video.height), (video.width, video.height)
+    whole = tile is None or longest <= tile
+    pixels = video.width * video.height if whole else min(tile or longest, sides[0]) * min(tile or longest, sides[1])
+    memory = pixels * network.spec.bytes_per_pixel * network.spec.window
+    per = "" if options.method == "none" else f", for the {prepared_for(method)}"
+    streams = [f"{other.kind} {other.index} ({other.codec})" for other in reader.info.others]
+    rows = [
+        ("input", f"{clip or f'{video.width}x{video.height}'}, {video.codec} {video.pix_fmt}"),
+        ("part", "all of it" if reader.excerpt is None else str(reader.excerpt)),
+        ("output", f"{writer.destination}: {writer.codec} {writer.pix_fmt}"),
+        ("copied", ", ".join(streams) or "nothing but the video is there"),
+        ("network", f"{network.name} in {network.device.precision} on {network.device.where}"),
+        ("method", f"{options.method}{per}"),
+        ("tiles", "whole frames" if whole else f"{tile}x{tile} pixels"),
+        ("memory", f"about {readable_size(memory)} for restoring"),
+        ("disk", room),
+    ]
+    rows += [("not kept", line) for line in writer.foreseen]
+    plan = RunPlan(reader.info.path.name, clip, time, quicker, rows)
+    said = plan.line().partition(": ")[2].partition(": ")[2]
+    rows.append(("time", said or "not known"))
+    return plan

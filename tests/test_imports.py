@@ -63,6 +63,7 @@ LAZY: dict[str, set[str]] = {
     "cli/video.py": {"deblurcli.jobs.video", "deblurcli.media.encoders"},
     "cli/weights.py": {f"deblurcli.weights.{name}" for name in ("describe", "pull", "registry", "store")},
     "jobs/pool.py": {"deblurcli.restore.worker"},
+    "methods/__init__.py": {"deblurcli.adaptation.update"},
     "media/reader.py": {"deblurcli.media.colour"},
     "train/material.py": {"deblurcli.train.folder"},
     "train/recipe.py": {"deblurcli.train.recorded"},

@@ -9,7 +9,7 @@ from pathlib import Path
 from deblurcli.adaptation.translated_frames import PreparedBehind, Translator, translation_by
 from deblurcli.errors import InputError
 from deblurcli.files import check_destination
-from deblurcli.jobs.result import Result
+from deblurcli.jobs.result import Result, skipped
 from deblurcli.jobs.video import tell_outcome
 from deblurcli.media.footage import PictureFootage
 from deblurcli.media.images import SEVERAL, Image, read_pages, require_form, write_pages
@@ -46,7 +46,7 @@ class ImageJob:
         """
         options = self.options
         if options.skip_existing and self.destination.exists():
-            return Result(self.destination, lines=[f"{self.destination} exists, skipped"], facts={"skipped": True})
+            return skipped(self.destination)
         pages = read_pages(self.source)
         damage = next((line for page in pages for line in page.damage), None)
         if options.strict and damage is not None:

@@ -147,8 +147,8 @@ class Journal:
             behind, translator = noted["behind_translator"], None
             if behind and outcome.kept:
                 loaded = load_network(self._translator(number), role="translate")
-                translator = Translator.placed(_placed(loaded, worker.device), worker.tile)
-            adapted = _placed(load_network(self._weights(number), role="deblur"), network.device)
+                translator = Translator.placed(_placed(loaded, worker.device, network), worker.tile)
+            adapted = _placed(load_network(self._weights(number), role="deblur"), network.device, network)
         except (KeyError, TypeError, WeightsError):
             return None
         if not behind:
@@ -209,9 +209,10 @@ def _outcome(noted: dict[str, Any]) -> Outcome:
     return Outcome(**noted | {"words": words, "then": None if then is None else _outcome(then)})
 
 
-def _placed(loaded: LoadedNetwork, device: Device) -> Placed:
+def _placed(loaded: LoadedNetwork, device: Device, network: Placed) -> Placed:
+    """A network of the journal, whose warnings go where those of ``network`` go."""
     device = device.limited_to(loaded.spec.dtypes)
-    return Placed(loaded, device.place(loaded.module).eval().requires_grad_(False), device)
+    return Placed(loaded, device.place(loaded.module).eval().requires_grad_(False), device, network.warn)
 
 
 def identity(path: Path) -> str:

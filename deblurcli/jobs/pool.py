@@ -268,6 +268,8 @@ def _mind_parent() -> None:
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE_SECONDS)
+        os._exit(128 + signal.SIGTERM)
 
 
 def _exit(number: int, *_: Any) -> NoReturn:

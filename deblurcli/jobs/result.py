@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deblurcli.errors import UsageError
+
 
 @dataclass
 class Result:
@@ -18,3 +20,10 @@ class Result:
     """What was done, for people."""
     facts: dict[str, Any] = field(default_factory=dict)
     """The same for machines."""
+
+
+def skipped(destination: Path) -> Result:
+    """What is said of an output that exists and is left as it is. Raises UsageError: it is empty, so no result."""
+    if not destination.stat().st_size:
+        raise UsageError(f"{destination} exists, but is empty", "remove it, and it is made")
+    return Result(destination, lines=[f"{destination} exists, skipped"], facts={"skipped": True})

@@ -50,7 +50,12 @@ LIGHT_MODULES = (
 _WORKER = "deblurcli.restore.worker"
 LAZY: dict[str, set[str]] = {
     "cli/__init__.py": {"deblurcli.cli.app"},
-    "cli/batch.py": {"deblurcli.device", "deblurcli.jobs.pool", "deblurcli.restore.worker"},
+    "cli/batch.py": {
+        "deblurcli.device",
+        "deblurcli.jobs.cluster",
+        "deblurcli.jobs.pool",
+        "deblurcli.restore.worker",
+    },
     "cli/compare.py": {"deblurcli.jobs.compare"},
     "cli/doctor.py": {"deblurcli.jobs.doctor"},
     "cli/evaluate.py": {"deblurcli.jobs.evaluate", "deblurcli.restore.worker"},

@@ -30,6 +30,7 @@ PLANNED = {"--resume", "--start", "--duration", "--dry-run"}
 """Named where the README says what is not there yet."""
 OTHERS = {"--nproc-per-node", "--check", "--cost", "--ignore-vcs"}
 OTHERS |= {"--array", "--requeue", "--open-mode", "--cpus-per-task", "--mem", "--time", "--signal"}
+OTHERS |= {"--address", "--no-wait", "--follow"}
 """Options of other programs and of benchmarks."""
 COMMON = {"--help"}
 

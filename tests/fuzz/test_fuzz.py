@@ -39,7 +39,7 @@ def outcomes(kind: str, cases: int, seed: int, folder: Path) -> list[dict[str, o
             env=environment,
             capture_output=True,
             text=True,
-            timeout=TOGETHER * fuzzing.SECONDS,
+            timeout=TOGETHER * fuzzing.BLOCKED_SECONDS,
         )
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         found += [line for line in lines if "case" in line]
@@ -67,7 +67,7 @@ def check(kind: str, found: list[dict[str, object]]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("kind", CASES)
 def test_thousands_of_cases(tmp_path: Path, kind: str) -> None:
     found = outcomes(kind, CASES[kind], 24, tmp_path)
@@ -77,16 +77,21 @@ def test_thousands_of_cases(tmp_path: Path, kind: str) -> None:
 
 def test_a_process_that_is_brought_down_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a crash of a library; and what lasts too long, with the place where it was."""
-    for code, said in (("os.abort()", "ended with -6"), ("time.sleep(9)", "ended with 1: Timeout")):
+    for code, said in (
+        ("os.abort()", "ended with -6"),
+        ("time.sleep(9)", "ended with 1: Timeout"),
+        ("while True: pass", "ended with -27: Current thread"),
+    ):
         program = tmp_path / "program.py"
         program.write_text(
             "import fuzzing, os, sys, time\n"
             "class Kind:\n"
             "    def __init__(self, *_): pass\n"
             "    def case(self, draw, folder):\n"
-            f"        if folder.name == 'x-1': {code}\n"
+            "        if folder.name == 'x-1':\n"
+            f"            {code}\n"
             "        return 'code 0'\n"
-            "fuzzing.SECONDS, fuzzing.kinds = 1.0, lambda: {'x': Kind}\n"
+            "fuzzing.SECONDS, fuzzing.BLOCKED_SECONDS, fuzzing.kinds = 0.2, 4.0, lambda: {'x': Kind}\n"
             "name, *numbers, folder = sys.argv[1:]\n"
             "fuzzing.main(name, *map(int, numbers), fuzzing.Path(folder))\n"
         )

@@ -17,6 +17,7 @@ a message, progress or a terminal. A result that goes into a file or a pipe is e
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import math
 import os
@@ -28,7 +29,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from deblurcli.errors import DeblurError, OutputError, described
 
@@ -355,3 +356,39 @@ def _clock(seconds: float | None) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+class OneThread(io.TextIOBase):
+    """A text stream for the thread that makes it. What others write is dropped: a library may write among the
+    results, as Ray does when a worker dies."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._thread = stream, threading.get_ident()
+
+    def write(self, text: str) -> int:
+        """Write, in that thread."""
+        return self._stream.write(text) if threading.get_ident() == self._thread else len(text)
+
+    def flush(self) -> None:
+        """Bring out what was written."""
+        self._stream.flush()
+
+    def fileno(self) -> int:
+        """The system's number of the stream."""
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return self._stream.isatty()
+
+    @property
+    def buffer(self) -> Any:
+        """The stream of bytes below."""
+        return self._stream.buffer
+
+
+@contextlib.contextmanager
+def own_results() -> Iterator[None]:
+    """Nothing but what this thread writes goes to stdout meanwhile."""
+    with contextlib.redirect_stdout(OneThread(sys.stdout)):
+        yield

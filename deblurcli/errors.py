@@ -52,7 +52,7 @@ class OfflineError(DeblurError, code=7, retry="yes"):
 
 
 class DeviceError(DeblurError, code=8, retry="yes, with fewer workers or on another device"):
-    """Device: not present, or out of memory at the smallest tile."""
+    """Device: not present, failing, or out of memory."""
 
 
 class UnfinishedError(DeblurError, code=9, retry="yes, with --skip-existing"):
@@ -92,10 +92,27 @@ FILE_ERRORS: dict[int, tuple[type[DeblurError], str]] = {
 """Errors of the file system whose cause is plain wherever they come from, and their cures."""
 
 
+_SHORT_OF_MEMORY = ("out of memory", "can't allocate memory", "could not create a primitive")
+"""What torch says in any error of its own; oneDNN tells no more than that it cannot set up a convolution."""
+_DEVICE_FAILED = ("cuda error", "cudnn error", "cublas error", "hip error", "mps backend")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception of Python, torch, FFmpeg or the system means that memory ran out, on any device."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _SHORT_OF_MEMORY)
+
+
 def described(error: Exception) -> DeblurError:
     """Any exception as one with a code and one line; code 1 for unexpected ones."""
     if isinstance(error, DeblurError):
         return error
+    first = (str(error) or type(error).__name__).splitlines()[0]
+    if is_out_of_memory(error):
+        return DeviceError(f"memory ran out ({first})", "free memory, or give a smaller --tile or fewer --workers")
+    if isinstance(error, RuntimeError) and any(sign in first.lower() for sign in _DEVICE_FAILED):
+        return DeviceError(f"the device failed ({first})", "see deblur doctor, or give --device cpu")
     if isinstance(error, OSError) and error.errno in FILE_ERRORS:
         kind, cure = FILE_ERRORS[error.errno]
         return kind(f"{error.filename or 'the output'}: {error.strerror}", cure)

@@ -50,7 +50,12 @@ LIGHT_MODULES = (
 _WORKER = "deblurcli.restore.worker"
 LAZY: dict[str, set[str]] = {
     "cli/__init__.py": {"deblurcli.cli.app"},
-    "cli/batch.py": {"deblurcli.device", "deblurcli.jobs.pool", "deblurcli.restore.worker"},
+    "cli/batch.py": {
+        "deblurcli.device",
+        "deblurcli.jobs.cluster",
+        "deblurcli.jobs.pool",
+        "deblurcli.restore.worker",
+    },
     "cli/compare.py": {"deblurcli.jobs.compare"},
     "cli/doctor.py": {"deblurcli.jobs.doctor"},
     "cli/evaluate.py": {"deblurcli.jobs.evaluate", "deblurcli.restore.worker"},
@@ -64,6 +69,7 @@ LAZY: dict[str, set[str]] = {
     "cli/video.py": {"deblurcli.jobs.video", "deblurcli.media.encoders"},
     "cli/weights.py": {f"deblurcli.weights.{name}" for name in ("describe", "pull", "registry", "store")},
     "jobs/pool.py": {"deblurcli.restore.worker"},
+    "methods/__init__.py": {"deblurcli.adaptation.update"},
     "media/reader.py": {"deblurcli.media.colour"},
     "train/material.py": {"deblurcli.train.folder"},
     "train/recipe.py": {"deblurcli.train.recorded"},

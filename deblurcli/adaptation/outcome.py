@@ -42,6 +42,8 @@ class Outcome:
     def line(self) -> str:
         """One line for people."""
         work, (done, undone) = f"{self.work} in {self.seconds:.1f} s", self.words
+        if any(name.startswith("reduced_") for name in self.facts):
+            work += " (on smaller pieces, since memory ran out)"
         if not self.kept:
             return f"{undone} after {work}: {self.reason}"
         return "; ".join(part for part in (f"{done}: {work}", self.gain) if part)
@@ -95,7 +97,8 @@ class PreparedNetwork:
         self.module = network.module if module is None else module
         self.curves = own_curves(network) if curves is None else curves
         # Not clamped before the curves: they know how far results leave [0, 1].
-        self.restorer = Restorer(self.module, network.spec, network.device, tile, clamped=self.curves is None)
+        clamped = self.curves is None
+        self.restorer = Restorer(self.module, network.spec, network.device, tile, clamped=clamped, warn=network.warn)
 
     @property
     def window(self) -> int:

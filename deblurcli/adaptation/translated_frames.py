@@ -8,7 +8,7 @@ tiles or not.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 
 import torch
@@ -44,7 +44,7 @@ class Translator:
 
     Args:
         module: the network, in eval mode, on ``device``.
-        tile: see :class:`deblurcli.restore.tiles.Restorer`.
+        tile, warn: see :class:`deblurcli.restore.tiles.Restorer`.
 
     Attributes:
         frames: how many it has translated.
@@ -54,9 +54,16 @@ class Translator:
 
     window = 1
 
-    def __init__(self, module: nn.Module, spec: NetworkSpec, device: Device, tile: str = "auto") -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        spec: NetworkSpec,
+        device: Device,
+        tile: str = "auto",
+        warn: Callable[[str], object] | None = None,
+    ) -> None:
         self.module, self.frames, self.broken, self.seconds = module, 0, 0, 0.0
-        self._restorer = Restorer(_Change(module), spec, device, tile, clamped=False)
+        self._restorer = Restorer(_Change(module), spec, device, tile, clamped=False, warn=warn)
         # The latest window's frames by identity, each with its translation. The frame itself is held so that no other
         # can take over its identity.
         self._kept: dict[int, tuple[Tensor, Tensor]] = {}
@@ -64,7 +71,7 @@ class Translator:
     @staticmethod
     def placed(network: Placed, tile: str) -> Translator:
         """The translator of a worker."""
-        return Translator(network.module, network.spec, network.device, tile)
+        return Translator(network.module, network.spec, network.device, tile, network.warn)
 
     def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
         """As :class:`deblurcli.restore.pipeline.WindowRestorer`, a frame with its change, not clamped."""

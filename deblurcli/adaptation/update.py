@@ -10,9 +10,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from deblurcli.adaptation.guard import Diverged, Guard, require_finite
+from deblurcli.adaptation.outcome import Outcome, PreparedNetwork
 from deblurcli.console import Reporter
 from deblurcli.device import Device
-from deblurcli.restore.tiles import is_out_of_memory, release_memory
+from deblurcli.errors import is_out_of_memory
+from deblurcli.restore.tiles import release_memory
+from deblurcli.restore.worker import Placed
 
 GUARD_LOOKS, STEPS_BETWEEN = 3, 20
 """Times that a guard looks at the network, evenly spread over the steps, and the least steps between two looks."""
@@ -105,6 +108,12 @@ def undone_without_memory() -> Iterator[None]:
     if failed:
         release_memory()
         raise Diverged(OUT_OF_MEMORY)
+
+
+def undone(network: Placed, method: str, tile: str) -> PreparedNetwork:
+    """The unadapted network, where memory has run out before a method could begin to learn, as in its survey."""
+    release_memory()
+    return PreparedNetwork(network, tile, Outcome(method, kept=False, reason=OUT_OF_MEMORY, work="a look at the video"))
 
 
 def adaptation_device(device: Device) -> Device:

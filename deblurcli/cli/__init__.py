@@ -6,20 +6,39 @@ signals are minded, so that none of them ends in a traceback.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import threading
 from typing import Any, NoReturn
 
 from deblurcli.errors import SIGNALS
 
 _SIGNALS = [getattr(signal, name) for name in ("SIGHUP", "SIGQUIT", "SIGTERM") if hasattr(signal, name)]
 
+GRACE_SECONDS = 20.0
+"""How long the program may clean up after a signal: an encoder or a drive that is stuck would hold it for ever. It is
+more than the processes of a batch have."""
+
 
 def _end(number: int, *_: Any) -> NoReturn:
     # Once: `timeout` and some schedulers send it twice, and the second must not cut the cleaning up short.
     for other in _SIGNALS:
         signal.signal(other, signal.SIG_IGN)
+    _limit(128 + number)
     sys.exit(128 + number)
+
+
+def _interrupt(*_: Any) -> NoReturn:
+    _limit(128 + signal.SIGINT)
+    raise KeyboardInterrupt
+
+
+def _limit(code: int) -> None:
+    """End the program after the grace period, whatever holds it: what it leaves is what a kill leaves."""
+    timer = threading.Timer(GRACE_SECONDS, os._exit, [code])
+    timer.daemon = True
+    timer.start()
 
 
 def main() -> NoReturn:
@@ -28,6 +47,8 @@ def main() -> NoReturn:
         for number in _SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
                 signal.signal(number, _end)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, _interrupt)
         from deblurcli.cli.app import run
 
         code = run(sys.argv[1:])

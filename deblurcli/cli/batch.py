@@ -48,18 +48,24 @@ def restore(
 def engine_for(count: int, compute: ComputeOptions, batch: BatchOptions, console: Reporter) -> Engine:
     """What runs so many jobs. Raises DeviceError: the device is not present."""
     from deblurcli.device import graphics_cards, usual_threads
+    from deblurcli.jobs.cluster import Cluster
     from deblurcli.jobs.pool import Pool, new_worker
     from deblurcli.restore.worker import Worker
 
     if not count:
         return Pool((), 1)
 
+    # OMP_NUM_THREADS is a number for each process wherever it is set.
+    told = "OMP_NUM_THREADS" in os.environ
+    if batch.cluster is not None:
+        make, cores = partial(partial, new_worker, compute), usual_threads() if told else None
+        on_cards, number = compute.device in ("auto", "cuda"), "auto" if batch.workers == "1" else batch.workers
+        return Cluster(batch.cluster, count, number, make, cards=on_cards, threads=cores)
     cards = graphics_cards(compute.device) if batch.workers != "1" else 0
     workers = min(count, max(cards, 1) if batch.workers == "auto" else int(batch.workers))
     if workers < 2:
         return Here(Worker(compute, console))
     places = [replace(compute, device=f"cuda:{number % cards}") if cards else compute for number in range(workers)]
     sharers = -(-workers // max(cards, 1))
-    # OMP_NUM_THREADS is a number for each process wherever it is set.
-    threads = usual_threads() if "OMP_NUM_THREADS" in os.environ else max(usual_threads() // workers, 1)
+    threads = usual_threads() if told else max(usual_threads() // workers, 1)
     return Pool([partial(new_worker, place, sharers) for place in places], threads)

@@ -38,8 +38,8 @@ def image(
 
     Several inputs, a folder, or an OUT that is a folder make a batch: outputs get the names of their inputs, one
     failure does not stop the rest, and a summary ends it. With --workers several processes share them, with --shard
-    several machines; --files-from takes them from a list, and --failed writes one of what is not done. The paths of
-    the written files go to stdout.
+    or --cluster several machines; --files-from takes them from a list, and --failed writes what is not done. The paths
+    of the written files go to stdout.
     """
     values = given(adaptation)
     if values and options.tta_steps is None:

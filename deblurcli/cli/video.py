@@ -55,8 +55,9 @@ def video(
 
     Several inputs, a folder, or an OUT that is a folder make a batch: outputs get the names of their inputs, one
     failure does not stop the rest, and a summary ends it. With --workers several processes share them, with --shard
-    several machines; --files-from takes them from a list, and --failed writes one of what is not done. The paths of
-    the written files go to stdout. Each input is adapted to by itself or, with --adapt-together, all of them together.
+    or --cluster several machines; --files-from takes them from a list, and --failed writes what is not done. The paths
+    of the written files go to stdout. Each input is adapted to by itself or, with --adapt-together, all of them
+    together.
     """
     method = method_options(options.method, method_settings(options.quality, options.method) | given(of_method))
     from deblurcli.media.encoders import CONTAINERS
@@ -94,6 +95,10 @@ def require_one_process(batch: BatchOptions, method: Any) -> None:
     once = "adapt once with --save-adapted FILE and give --network FILE --method none"
     if isinstance(method, Blur2BlurOptions):
         once = "learn once with --save-translator FILE and give --translator FILE"
-    for name, shared in (("--workers", batch.workers != "1"), ("--shard", batch.shard is not None)):
+    for name, shared in (
+        ("--workers", batch.workers != "1"),
+        ("--shard", batch.shard is not None),
+        ("--cluster", batch.cluster is not None),
+    ):
         if shared:
             raise UsageError(f"--adapt-together with {name}", f"leave out {name}, or {once}")

@@ -11,7 +11,7 @@ from deblurcli.console import aligned
 from deblurcli.errors import InputError
 from deblurcli.jobs.forecast import Clip, Speeds, duration, forecast, updates
 from deblurcli.jobs.plan import require_place
-from deblurcli.jobs.result import Result
+from deblurcli.jobs.result import Result, skipped
 from deblurcli.jobs.video import tell_outcome
 from deblurcli.media.footage import PictureFootage
 from deblurcli.media.images import SEVERAL, Image, read_pages, require_form, write_pages
@@ -51,7 +51,7 @@ class ImageJob:
         """
         options = self.options
         if options.skip_existing and self.destination.exists():
-            return Result(self.destination, lines=[f"{self.destination} exists, skipped"], facts={"skipped": True})
+            return skipped(self.destination)
         pages = read_pages(self.source)
         damage = next((line for page in pages for line in page.damage), None)
         if options.strict and damage is not None:

@@ -5,7 +5,7 @@ All of it lies in the folder ``.NAME.part`` beside the output:
 - ``journal.json``: what the frames depend on, as words, and how they were computed.
 - ``segment-00000`` ...: :mod:`deblurcli.media.segments`.
 - ``adapted-00000.safetensors``, ``adapted-00000.json`` ...: the weights that the video, or a shot of it, was adapted
-  to, and what came of it. The weights of a shot go when all of its frames are in segments.
+  to, and what came of it, with digests of both. The weights of a shot go when all of its frames are in segments.
 - ``translator-00000.safetensors``: the translator before these weights, if there is one.
 
 Each file appears complete or not at all. A run that finds nothing goes the same way from the first frame.
@@ -28,8 +28,8 @@ from deblurcli.adaptation.translated_frames import PreparedBehind, Translator
 from deblurcli.adaptation.translation import TRANSLATOR
 from deblurcli.console import Reporter
 from deblurcli.device import Device
-from deblurcli.errors import UsageError, WeightsError
-from deblurcli.files import OutputFile, PartFolder, check_destination
+from deblurcli.errors import OutputError, UsageError, WeightsError
+from deblurcli.files import OutputFile, PartFolder, check_destination, reason
 from deblurcli.media.probe import library_versions
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.option import WEIGHTS, Option, spelling
@@ -143,16 +143,18 @@ class Journal:
             frames: those that are in segments. A shot that is over by then is not restored any more.
             network: as it was adapted.
         """
-        noted, after = self._read(f"adapted-{number:05}.json"), self._first(number + 1)
+        noted, after = self._noted(number), self._first(number + 1)
         try:
             outcome = _outcome(noted["outcome"])
             if after is not None and after <= frames:
                 return PreparedNetwork(network, worker.tile, outcome)
+            if self._digests(number) != noted["files"]:
+                return None
             behind, translator = noted["behind_translator"], None
             if behind and outcome.kept:
                 loaded = load_network(self._translator(number), role="translate")
-                translator = Translator.placed(_placed(loaded, worker.device), worker.tile)
-            adapted = _placed(load_network(self._weights(number), role="deblur"), network.device)
+                translator = Translator.placed(_placed(loaded, worker.device, network), worker.tile)
+            adapted = _placed(load_network(self._weights(number), role="deblur"), network.device, network)
         except (KeyError, TypeError, WeightsError):
             return None
         if not behind:
@@ -173,8 +175,31 @@ class Journal:
             path = self._translator(number)
             save_network(path, module, network=TRANSLATOR, config=config, card={}, dtype=torch.float32)
         save_adapted(self._weights(number), restorer.state(), network.loaded, self.destination.name, {})
-        noted = {"first": first, "behind_translator": behind, "outcome": asdict(outcome)}
-        self._write(f"adapted-{number:05}.json", noted)
+        noted = {
+            "first": first,
+            "behind_translator": behind,
+            "outcome": asdict(outcome),
+            "files": self._digests(number),
+        }
+        text = json.dumps(noted, default=str)
+        self._write(f"adapted-{number:05}.json", {"noted": text, "sha256": sha256(text.encode())})
+
+    def _noted(self, number: int) -> dict[str, Any]:
+        """What was put down of an adaptation; nothing where that is not there or damaged."""
+        found = self._read(f"adapted-{number:05}.json")
+        text = found.get("noted")
+        if not isinstance(text, str) or sha256(text.encode("utf-8", "replace")) != found.get("sha256"):
+            return {}
+        noted: dict[str, Any] = json.loads(text)
+        return noted
+
+    def _digests(self, number: int) -> dict[str, str]:
+        """The SHA-256 of the files of an adaptation, by name. Raises OutputError."""
+        paths = [path for path in (self._weights(number), self._translator(number)) if path.exists()]
+        try:
+            return {path.name: sha256(path.read_bytes()) for path in paths}
+        except OSError as error:
+            raise OutputError(f"{self.folder.path} cannot be read: {reason(error)}", "check its permissions") from error
 
     def forget(self, frames: int) -> None:
         """Remove the weights of shots that are over when so many frames are in segments. Raises OSError."""
@@ -185,7 +210,7 @@ class Journal:
 
     def _first(self, number: int) -> int | None:
         """The first frame of a shot; None where its adaptation is not finished."""
-        first = self._read(f"adapted-{number:05}.json").get("first")
+        first = self._noted(number).get("first")
         return first if isinstance(first, int) else None
 
     def _weights(self, number: int) -> Path:
@@ -251,9 +276,15 @@ def _outcome(noted: dict[str, Any]) -> Outcome:
     return Outcome(**noted | {"words": words, "then": None if then is None else _outcome(then)})
 
 
-def _placed(loaded: LoadedNetwork, device: Device) -> Placed:
+def _placed(loaded: LoadedNetwork, device: Device, network: Placed) -> Placed:
+    """A network of the journal, whose warnings go where those of ``network`` go."""
     device = device.limited_to(loaded.spec.dtypes)
-    return Placed(loaded, device.place(loaded.module).eval().requires_grad_(False), device)
+    return Placed(loaded, device.place(loaded.module).eval().requires_grad_(False), device, network.warn)
+
+
+def sha256(content: bytes) -> str:
+    """The digest by which damage is found."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def made_of(

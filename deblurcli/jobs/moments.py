@@ -18,7 +18,7 @@ from deblurcli.adaptation.outcome import Prepared
 from deblurcli.errors import UsageError
 from deblurcli.files import check_destination
 from deblurcli.jobs.plan import make_folder
-from deblurcli.jobs.result import Result
+from deblurcli.jobs.result import Result, skipped
 from deblurcli.jobs.side_by_side import upright
 from deblurcli.jobs.video import tell_outcome
 from deblurcli.media.excerpt import Excerpt, excerpt_of
@@ -121,7 +121,7 @@ class StillJob:
         _require_one_adaptation(options, self.method)
         result = Result(self.destination)
         if options.skip_existing and self.destination.exists():
-            return Result(self.destination, lines=[f"{self.destination} exists, skipped"], facts={"skipped": True})
+            return skipped(self.destination)
         check_destination(self.destination, [self.source], options.overwrite)
         network = worker.place(options.network, "video", "deblur")
         at, around = (seconds_of(text) or Fraction(0) for text in (options.at, options.around))

@@ -14,9 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -26,9 +24,9 @@ from deblurcli.console import Progress, Reporter, Silent
 from deblurcli.errors import DeblurError, DeviceError, described
 from deblurcli.files import discard_parts, keep, kept
 from deblurcli.jobs.engine import Ended, Task, attempt, sendable
+from deblurcli.jobs.handout import Charge, Handout
 from deblurcli.options.compute import ComputeOptions
 
-MAX_TRIES = 2
 GRACE_SECONDS = 10.0
 """How long processes have to clean up when they are told to end."""
 PROGRESS_SECONDS = 1.0
@@ -62,63 +60,45 @@ class Pool:
 
     def run(self, tasks: Iterable[Task], console: Reporter, reads: Sequence[Path]) -> Generator[Ended, None, None]:
         """Run them; see :class:`deblurcli.jobs.engine.Engine`."""
-        given, again = iter(tasks), deque[Task]()
-        tries: Counter[int] = Counter()
+        handout = Handout(tasks, console)
         members: dict[int, _Member] = {}
-        written: list[Path] = []
-        done = 0
         try:
             while True:
                 for place, make in enumerate(self.makers, 1):
                     if place in members and members[place].task is not None:
                         continue
-                    task = next(given, None) or (again.popleft() if again else None)
+                    task = handout.next()
                     if task is not None:
                         if place not in members:
                             members[place] = _Member(place, make, self.threads, console, reads)
-                        tries[task.number] += 1
-                        members[place].give(task, written)
+                        members[place].give(task, handout.written)
                 busy = {member.connection: member for member in members.values() if member.task is not None}
                 if not busy:
                     break
-                total = next(iter(busy.values())).task.total  # type: ignore[union-attr]
-                console.progress("restoring", done, total, now=", ".join(member.doing for member in busy.values()))
+                handout.progress(busy)
                 for connection in wait(list(busy), timeout=PROGRESS_SECONDS):
                     member = busy[connection]  # type: ignore[index]
                     try:
                         ended = member.hear()
                     except (EOFError, OSError):
                         del members[member.place]
-                        ended = self._buried(member, again, tries, console)
+                        again = handout.lost(*member.bury())
+                        if again is not None:
+                            yield again
+                        continue
                     if ended is not None:
-                        done += 1
-                        if ended.result is not None:
-                            written.append(ended.result.destination)
-                        yield replace(ended, tries=tries[ended.task.number])
+                        yield handout.ended(ended)
             for member in members.values():
                 member.dismiss()
         finally:
             _end(list(members.values()))
 
-    def _buried(self, dead: _Member, again: deque[Task], tries: Counter[int], console: Reporter) -> Ended | None:
-        """What becomes of the task of a process that has died: it is given out again, or has failed."""
-        task, how, error = dead.bury()
-        if tries[task.number] < MAX_TRIES:
-            with console.about(task.job.source):
-                console.warn(f"{how} while it restored {task.job.source}; the file is tried once more")
-            again.append(task)
-            return None
-        return Ended(task, None, error, time.monotonic() - dead.since)
 
-
-class _Member:
+class _Member(Charge):
     """A process of a pool, as the process that has started it sees it."""
 
     def __init__(self, place: int, make: Maker, threads: int, console: Reporter, reads: Sequence[Path]) -> None:
-        self.place, self.console = place, console
-        self.task: Task | None = None
-        self.since = 0.0
-        self._now: Progress | None = None
+        super().__init__(place, console)
         self._told = 0
         context = multiprocessing.get_context("spawn")
         self.connection, other = context.Pipe()
@@ -131,7 +111,7 @@ class _Member:
 
     def give(self, task: Task, written: list[Path]) -> None:
         """Let it do a task. ``written``: every output so far, of which it is told what it does not know yet."""
-        self.task, self.since, self._now = task, time.monotonic(), None
+        self.begin(task)
         self._send((task, written[self._told :]))
         self._told = len(written)
 
@@ -149,35 +129,11 @@ class _Member:
             self.task = None
             ended: Ended = rest[0]
             return ended
-        if kind == "progress":
-            self._now = rest[0]
-        if self.task is not None:
-            with self.console.about(self.task.job.source):
-                self._say(kind, *rest)
+        self.tell(kind, *rest)
         return None
 
-    def _say(self, kind: str, what: Any) -> None:
-        named, console = self.console.sink.named, self.console
-        if kind == "progress":
-            if named:
-                console.event("progress", **what.record)
-        elif named or console.verbose or kind in ("warning", "error"):
-            name = self.task.job.source.name if self.task is not None and not named else ""
-            text = what if name in what else f"{name}: {what}"
-            {"note": console.note, "warning": console.warn, "error": console.error, "detail": console.detail}[kind](
-                text
-            )
-
-    @property
-    def doing(self) -> str:
-        """The file that it works on, and how far it is."""
-        if self.task is None:
-            return ""
-        name, now = self.task.job.source.name, self._now
-        return name if now is None else f"{name} {now.task.removesuffix(name).strip()} {now.share.strip()}"
-
-    def bury(self) -> tuple[Task, str, DeblurError]:
-        """Clean up after its death: its task, how it died, and what to say where that was its fault."""
+    def bury(self) -> tuple[Task, str, DeblurError, float]:
+        """Clean up after its death: what :meth:`deblurcli.jobs.handout.Handout.lost` asks for."""
         assert self.task is not None
         self.process.join(GRACE_SECONDS)
         self.process.kill()
@@ -190,8 +146,10 @@ class _Member:
         how = f"worker {self.place} {how}"
         found = f"{source}: {how}, the second time"
         if code == -getattr(signal, "SIGKILL", 9):
-            return self.task, how, DeviceError(found, "memory may be short: fewer --workers, or a smaller --tile")
-        return self.task, how, DeblurError(found, "the file brings the program down; leave it out, and report it")
+            error: DeblurError = DeviceError(found, "memory may be short: fewer --workers, or a smaller --tile")
+        else:
+            error = DeblurError(found, "the file brings the program down; leave it out, and report it")
+        return self.task, how, error, self.since
 
     def dismiss(self) -> None:
         """Tell it that there is nothing more to do."""
@@ -238,7 +196,7 @@ def _serve(connection: Connection, make: Maker, threads: int, quiet: bool, verbo
     _mind_signals()
     threading.Thread(target=_mind_parent, daemon=True).start()
     os.environ |= dict.fromkeys(THREAD_VARIABLES, str(threads))  # before the libraries are loaded
-    relay = _Relay(connection)
+    relay = Relay(connection)
     try:
         reads = connection.recv()
         worker = make(Reporter(relay, quiet=quiet, verbose=verbose))
@@ -268,6 +226,8 @@ def _mind_parent() -> None:
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE_SECONDS)
+        os._exit(128 + signal.SIGTERM)
 
 
 def _exit(number: int, *_: Any) -> NoReturn:
@@ -276,12 +236,12 @@ def _exit(number: int, *_: Any) -> NoReturn:
     sys.exit(128 + number)
 
 
-class _Relay(Silent):
+class Relay(Silent):
     """Sends what is said to the process that has started this one."""
 
     every = PROGRESS_SECONDS
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Any) -> None:
         self._connection, self._lock = connection, threading.Lock()
 
     def message(self, kind: str, text: str, **facts: Any) -> None:

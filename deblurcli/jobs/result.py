@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deblurcli.errors import UsageError
+
 
 @dataclass
 class Result:
@@ -20,3 +22,10 @@ class Result:
     """The same for machines."""
     plan: list[str] = field(default_factory=list)
     """What would be done, where nothing was."""
+
+
+def skipped(destination: Path) -> Result:
+    """What is said of an output that exists and is left as it is. Raises UsageError: it is empty, so no result."""
+    if not destination.stat().st_size:
+        raise UsageError(f"{destination} exists, but is empty", "remove it, and it is made")
+    return Result(destination, lines=[f"{destination} exists, skipped"], facts={"skipped": True})

@@ -21,7 +21,7 @@ from deblurcli.files import OutputFile, check_destination, part_folder
 from deblurcli.jobs.journal import Journal, made_of, require_resumable
 from deblurcli.jobs.plan import require_place
 from deblurcli.jobs.residual import exposure_before
-from deblurcli.jobs.result import Result
+from deblurcli.jobs.result import Result, skipped
 from deblurcli.jobs.run_comparison import RunComparison
 from deblurcli.jobs.run_plan import plan_run
 from deblurcli.jobs.translation import TranslatedVideo, require_translation, save_translator, tell_translation
@@ -94,7 +94,7 @@ class VideoJob:
         """
         options, console = self.options, worker.console
         if options.skip_existing and self.destination.exists():
-            return Result(self.destination, lines=[f"{self.destination} exists, skipped"], facts={"skipped": True})
+            return skipped(self.destination)
         if self.together:
             require_together(self.method, len(self.together))
         adapted = bool(self.together) and worker.has(self._group())

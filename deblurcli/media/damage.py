@@ -110,6 +110,11 @@ class Damage:
         self.ends.append(f"the file became shorter while it was read: {now} of {before} frames were there")
         self._refuse()
 
+    def note_changed(self) -> None:
+        """The file is not the one that was opened."""
+        self.ends.append("the file was changed, replaced or removed while it was read")
+        self._refuse()
+
     def note_late(self) -> None:
         """A stream begins only later in the file."""
         if LATE not in self.faults:

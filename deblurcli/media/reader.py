@@ -108,6 +108,7 @@ class VideoReader:
         self, path: Path, *, copied: bool = False, strict: bool = False, excerpt: Excerpt | None = None
     ) -> None:
         self.info: MediaInfo = probe(path)
+        self._state = self._current_state()
         self.inventory = take_inventory(self.info)
         self.damage = Damage(self.info.path.name, strict)
         video = self.info.video
@@ -287,6 +288,16 @@ class VideoReader:
         yield from self._account.close()
         if self.excerpt is None and self._account.entered < self.inventory.packets:
             self.damage.note_shrunk(self.inventory.packets, self._account.entered)
+        elif self._current_state() != self._state:
+            self.damage.note_changed()
+
+    def _current_state(self) -> tuple[int, int]:
+        """Size and time of change of what has the file's name now; its number is not the same twice on some drives."""
+        try:
+            found = self.info.path.stat()
+        except OSError:
+            return -1, -1
+        return found.st_size, found.st_mtime_ns
 
     def _is_joint(self, packet: av.Packet) -> bool:
         """Whether a break at a packet is nothing new."""
@@ -300,6 +311,8 @@ class VideoReader:
             with complaints() as said:
                 try:
                     packet = next(packets, None)
+                except av.error.MemoryError:
+                    raise
                 except (av.FFmpegError, OSError) as error:
                     packet = None
                     said.append((0, "", reason(error)))

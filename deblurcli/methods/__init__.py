@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from deblurcli.errors import UsageError
+from deblurcli.errors import UsageError, is_out_of_memory
 from deblurcli.options.blur2blur import Blur2BlurOptions
 from deblurcli.options.meta import MetaOptions
 from deblurcli.options.none import NoneOptions
@@ -94,6 +94,16 @@ def prepare(network: Placed, footages: Sequence[Footage], options: Any, worker: 
         InputError: no footage can be read. Of several, one that cannot be is named and left out.
         WeightsError, OfflineError: another network that the method needs is missing or refused.
         UsageError: the options do not fit the network.
+        RuntimeError, MemoryError: what is not a matter of an adaptation, which is undone where memory runs out.
     """
-    module = importlib.import_module(f"{__name__}.{METHODS[name_of(options)].module}")
-    return module.prepare(network, footages, options, worker)
+    from deblurcli.adaptation.update import undone
+
+    method = name_of(options)
+    module = importlib.import_module(f"{__name__}.{METHODS[method].module}")
+    try:
+        return module.prepare(network, footages, options, worker)
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(options, NoneOptions) or not is_out_of_memory(error):
+            raise
+    # Here, where nothing that the method made is held any more by the error.
+    return undone(network, method, worker.tile)

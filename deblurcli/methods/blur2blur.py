@@ -47,6 +47,7 @@ from deblurcli.adaptation.translated_frames import (
 from deblurcli.adaptation.translation import RECIPES, TRANSLATOR, Translation, new_critic, new_generator, translated
 from deblurcli.adaptation.update import OUT_OF_MEMORY, adaptation_device, undone_without_memory, update_average
 from deblurcli.console import Reporter
+from deblurcli.errors import is_out_of_memory
 from deblurcli.media.footage import Footage
 from deblurcli.methods import meta, none, tta
 from deblurcli.metrics.self_shift import self_shift_score
@@ -55,7 +56,7 @@ from deblurcli.options.blur2blur import Blur2BlurOptions
 from deblurcli.options.meta import MetaOptions
 from deblurcli.options.none import NoneOptions
 from deblurcli.options.tta import TtaOptions
-from deblurcli.restore.tiles import is_out_of_memory, release_memory
+from deblurcli.restore.tiles import release_memory
 from deblurcli.restore.worker import Placed, Worker
 
 USUAL = 4

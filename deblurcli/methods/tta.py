@@ -185,6 +185,11 @@ class Adapter:
         require_finite_weights(self.adapting, "deblurring")
         return trace
 
+    def reduced(self) -> dict[str, int]:
+        """For the record: to how many pixels memory has reduced the pieces, if it has."""
+        reduced = self.splitter.reduced
+        return {} if math.isinf(reduced) else {"reduced_pixels": int(reduced)}
+
     def outcome(self, what: str) -> Outcome:
         """An outcome to fill. ``what``: the pictures, for people."""
         facts = {"options": asdict(self.options), "what": what, "precision": self.device.precision}
@@ -238,7 +243,7 @@ def adapted_to_all(adapter: Adapter, footages: Sequence[Footage], console: Repor
         what = f"{count} frames of {len(names)} videos together"
         outcome.facts["videos"] = names
     outcome.work = f"{adapter.options.updates} steps on {what}"
-    outcome.facts |= {"what": what, "adaptations": 1, "undone": int(not outcome.kept)}
+    outcome.facts |= {"what": what, "adaptations": 1, "undone": int(not outcome.kept)} | adapter.reduced()
     return PreparedNetwork(network, adapter.tile, outcome, module, curves)
 
 
@@ -264,8 +269,10 @@ class EachPicture:
         self.adapter, self.curves = adapter, own_curves(network)
         self.unadapted = PreparedNetwork(network, adapter.tile)
         # Not clamped before their histograms are matched.
-        self.plain = Restorer(network.module, network.spec, network.device, adapter.tile, clamped=False)
-        self.adapted = Restorer(adapter.module, network.spec, network.device, adapter.tile, clamped=False)
+        self.plain, self.adapted = (
+            Restorer(module, network.spec, network.device, adapter.tile, clamped=False, warn=network.warn)
+            for module in (network.module, adapter.module)
+        )
         self.outcome = adapter.outcome(what)
         self.outcome.facts |= {"adaptations": 0, "undone": 0}
 
@@ -304,6 +311,7 @@ class EachPicture:
         outcome, facts = self.outcome, self.outcome.facts
         outcome.seconds += seconds
         facts["adaptations"] += 1
+        facts |= self.adapter.reduced()
         if losses is None:
             facts["undone"] += 1
             outcome.reason = reason

@@ -29,6 +29,12 @@ class BatchOptions(Options):
     workers: str = option(
         "1", "Processes that restore at the same time; auto: one for each graphics card.", _PANEL, metavar="N|auto"
     )
+    cluster: str | None = option(
+        None,
+        "Restore on the machines of a Ray cluster; local: begin one here.",
+        _PANEL,
+        metavar="ADDRESS|local",
+    )
     keep_going: bool = option(
         True, "Go on after a failure, or begin no further file.", _PANEL, flags=("--keep-going/--stop-on-error",)
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import gc
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from deblurcli.device import Device
-from deblurcli.errors import DeviceError
+from deblurcli.errors import DeviceError, is_out_of_memory
 from deblurcli.networks import NetworkSpec
 from deblurcli.networks.spec import more_scales, padded
 
@@ -50,16 +51,6 @@ def ramp(length: int, size: int, start: int, overlap: int) -> Tensor:
     return left * right
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception of torch means that memory ran out, on any device."""
-    text = str(error).lower()
-    # oneDNN says no more than that it cannot set up a convolution.
-    signs = ("out of memory", "can't allocate memory", "could not create a primitive")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and any(sign in text for sign in signs)
-    )
-
-
 def release_memory() -> None:
     """Give back what nothing uses any more: cycles of Python's, and what torch keeps of the device's memory."""
     gc.collect()
@@ -81,11 +72,20 @@ class Restorer:
         module: the network, in eval mode, on ``device``.
         tile: ``auto``, ``off``, or the side in pixels.
         clamped: results are in [0, 1]; otherwise as the network gives them.
+        warn: is told when tiles become smaller.
     """
 
     def __init__(
-        self, module: nn.Module, spec: NetworkSpec, device: Device, tile: str = "auto", *, clamped: bool = True
+        self,
+        module: nn.Module,
+        spec: NetworkSpec,
+        device: Device,
+        tile: str = "auto",
+        *,
+        clamped: bool = True,
+        warn: Callable[[str], object] | None = None,
     ) -> None:
+        self.warn = warn
         self.module, self.spec, self.device = module.eval(), spec, device
         self.usual, self.more = (self.module, spec), 0
         self.range = (0.0, 1.0) if clamped else (-math.inf, math.inf)
@@ -143,6 +143,8 @@ class Restorer:
             encodings.clear()
         release_memory()
         self.side = smaller
+        if self.warn is not None:
+            self.warn(f"memory ran out on {self.device.where}; tiles are {smaller} pixels wide from here on")
 
     def _tiled(self, frames: list[Tensor], precise: bool) -> Tensor:
         h, w = frames[0].shape[-2:]

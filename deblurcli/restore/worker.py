@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ class Placed:
     module: nn.Module
     device: Device
     """The worker's, but in float32 where the network does not agree with float32 in the worker's precision."""
+    warn: Callable[[str], object] | None = field(default=None, repr=False, compare=False)
+    """Is told what the user should know of how it runs."""
 
     @property
     def spec(self) -> NetworkSpec:
@@ -110,7 +112,8 @@ class Worker:
         device = self.device.limited_to(loaded.spec.dtypes)
         if device != self.device:
             self.console.note(f"{loaded.name} runs in fp32: its results in {self.device.precision} are not the same")
-        return Placed(loaded, device.place(loaded.module).eval().requires_grad_(False), device)
+        module = device.place(loaded.module).eval().requires_grad_(False)
+        return Placed(loaded, module, device, self.console.warn)
 
 
 def state_of(path: Path) -> tuple[tuple[Path, int, int], ...]:

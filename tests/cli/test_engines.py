@@ -7,6 +7,7 @@ import pytest
 from deblurcli import device
 from deblurcli.cli.batch import engine_for
 from deblurcli.console import Reporter
+from deblurcli.jobs.cluster import Cluster
 from deblurcli.jobs.engine import Here
 from deblurcli.jobs.pool import Pool
 from deblurcli.options.batch import BatchOptions
@@ -63,3 +64,15 @@ def test_the_memory_is_shared():
     place = device.pick_device("cpu")
     alone = place.free_memory()
     assert device.replace(place, sharers=4).free_memory() == pytest.approx(alone / 4, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("workers", "number", "device", "cards"), [("1", "auto", "auto", True), ("8", "8", "cpu", False)]
+)
+def test_a_cluster_has_workers_wherever_there_is_room(machine, workers, number, device, cards):
+    machine(0, 8)
+    compute, batch = ComputeOptions(device=device), BatchOptions(cluster="10.0.0.1:6379", workers=workers)
+    engine = engine_for(5, compute, batch, Reporter.silent())
+    assert isinstance(engine, Cluster) and (engine.address, engine.count) == ("10.0.0.1:6379", 5)
+    assert (engine.workers, engine.cards, engine.threads) == (number, cards, None)
+    assert engine.make(3).args == (compute, 3)

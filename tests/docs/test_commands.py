@@ -28,6 +28,7 @@ LINES = sorted({line for path in DOCUMENTS for line in command_lines(path)})
 PRESENT = [path for path in DOCUMENTS if path.name != "CHANGELOG.md"]
 OTHERS = {"--nproc-per-node", "--check", "--cost", "--ignore-vcs"}
 OTHERS |= {"--array", "--requeue", "--open-mode", "--cpus-per-task", "--mem", "--time", "--signal"}
+OTHERS |= {"--address", "--no-wait", "--follow"}
 """Options of other programs and of benchmarks."""
 COMMON = {"--help"}
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from deblurcli.device import Device, pick_device
-from deblurcli.errors import DeviceError
+from deblurcli.errors import DeviceError, is_out_of_memory
 from deblurcli.networks import NETWORKS, NetworkSpec
 from deblurcli.networks.spec import padded
-from deblurcli.restore.tiles import MIN_TILE, Restorer, is_out_of_memory, ramp, tile_spans
+from deblurcli.restore.tiles import MIN_TILE, Restorer, ramp, tile_spans
 
 FP32 = pick_device("cpu", "fp32")
 

@@ -224,7 +224,7 @@ def test_a_changed_input_network_or_version_is_refused(
     content[len(content) // 2] ^= 1
     (other / "in.mkv").write_bytes(content)
     small_network(other / "small.safetensors", 0.03)
-    monkeypatch.setattr("deblurcli.jobs.video.__version__", "9.9")
+    monkeypatch.setattr("deblurcli.jobs.journal.__version__", "9.9")
     assert again(*command(other, stopped)) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1

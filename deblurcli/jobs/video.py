@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Generator, Hashable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -27,16 +28,19 @@ from deblurcli.media.images import encoded
 from deblurcli.media.probe import library_versions
 from deblurcli.media.reader import VideoReader
 from deblurcli.media.writer import VideoWriter
-from deblurcli.methods import prepare, prepared_for, require_together
+from deblurcli.methods import prepare, prepared_for, require_together, stages
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.option import WEIGHTS, Option, spelling
 from deblurcli.options.video import OF_ALL_FRAMES, VideoOptions
 from deblurcli.reports.residual_map import coloured
+from deblurcli.reports.summary import Sharpness, adaptation_sentence, kept_sentence
 from deblurcli.restore.pipeline import Restoration, restore_video
 from deblurcli.restore.worker import Placed, Worker, state_of
 from deblurcli.version import __version__
 from deblurcli.weights.save import save_adapted
 
+FINISHING_WORK = 0.005
+"""Work of joining all streams and reading the file back, for each pixel, in pixels restored."""
 WITHOUT_INFLUENCE = frozenset({"network", "overwrite", "skip_existing", "resume", "strict", "save_adapted", "compare"})
 WITHOUT_INFLUENCE |= {"save_translator", *OF_ALL_FRAMES}
 """Options of a video that do not change its frames; of the network, the weights count."""
@@ -104,6 +108,7 @@ class VideoJob:
         if options.compare is not None:
             comparison = RunComparison(self.source, options, self.method, self.compute)
             comparison.require_drawable()
+        console.progress("loading the networks", 0, None)
         network = worker.place(options.network, "video", "deblur")
         with ExitStack() as open_files:
             reader = open_files.enter_context(VideoReader(self.source, copied=True, strict=options.strict))
@@ -111,6 +116,8 @@ class VideoJob:
                 console.warn(f"{self.source.name} is interlaced; deinterlace it first for a good result")
             # The output is opened before the first frame is looked at: what cannot be written is known at once.
             journal = open_files.enter_context(self._journal(network, worker))
+            total = reader.info.expected_frames
+            open_files.enter_context(console.run(self._stages(network, reader, resumed=journal.found or adapted)))
             # Before the output, so that it gets its name after it, and not without it.
             picture = open_files.enter_context(self._picture(options.save_residual)) if options.save_residual else None
             translated = None
@@ -126,6 +133,7 @@ class VideoJob:
                     overwrite=options.overwrite,
                     folder=journal.folder,
                     completed=journal.forget,
+                    muxed=lambda frames: console.progress("finishing", frames, total),
                 )
             )
             for line in writer.foreseen:
@@ -140,7 +148,7 @@ class VideoJob:
                 console.note(f"{self.source.name}: a run was interrupted; going on {stopped}")
             if writer.damaged:
                 console.warn(f"{self.source.name}: damaged segments are left out, their frames restored again")
-            residual = None
+            residual, sharpness = None, Sharpness(total)
             if picture is not None:
                 residual = Residual(exposure_before(network, self.source, worker.tile, strict=options.strict))
             spans = open_files.enter_context(closing(self._spans(VideoFootage(self.source, strict=options.strict))))
@@ -152,10 +160,12 @@ class VideoJob:
                 console,
                 per_shot=self.per_shot,
                 before=before,
-                total=reader.info.expected_frames,
+                total=total,
                 watch=None if residual is None else residual.add,
                 beside=None if translated is None else translated.write,
+                changed=sharpness.add,
             )
+            console.progress("finishing", 0, total)
             if picture is not None and residual is not None:
                 picture.file.write(encoded(coloured(residual.map()), picture.destination.name)[0])
         result = Result(self.destination, facts={"method": options.method} | network.record())
@@ -169,12 +179,42 @@ class VideoJob:
                 result.differences.append(f"the adaptation was undone, {options.save_adapted} was not written")
             tell_translation(result, outcome, options)
         _tell_run(result, done, before, reader, writer)
+        result.facts |= sharpness.facts()
         if residual is not None:
             result.lines.append(f"residual: {residual.line()}")
             result.facts["residual"] = residual.facts()
         if comparison is not None:
             comparison.add(result, console)
+        others = [other.kind for other in reader.info.others]
+        result.summary = self._summary(result, sharpness, progress.outcomes, others, writer.notes)
         return result
+
+    def _summary(
+        self, result: Result, sharpness: Sharpness, outcomes: list[Outcome], others: list[str], notes: list[str]
+    ) -> list[str]:
+        """The run in plain words. ``others``: kinds of the other streams. ``notes``: of the writer."""
+        options = self.options
+        files = [options.compare, options.save_adapted, options.save_residual, options.save_translated]
+        made = [str(path) for path in (*files, options.save_translator) if path is not None and path.exists()]
+        compare = shlex.join(["deblur", "compare", str(self.source), str(self.destination), "-o", "compare.html"])
+        found = [
+            sharpness.sentence(),
+            adaptation_sentence(outcomes, "this clip"),
+            kept_sentence(others, result.differences),
+            *notes,
+            f"Also written: {', '.join(made)}." if made else "",
+            "" if options.compare is not None else f"See the difference: {compare}",
+        ]
+        return [line for line in found if line]
+
+    def _stages(self, network: Placed, reader: VideoReader, *, resumed: bool) -> dict[str, float | None]:
+        """The stages of the run and the work of each. ``resumed``: what adapts has done so already."""
+        video, frames = reader.info.video, reader.info.expected_frames
+        pixels = (frames or 0) * video.height * video.width
+        found: dict[str, float | None] = {}
+        if not resumed and not self.per_shot:
+            found = stages(network, self.method, pixels, (video.height, video.width))
+        return found | {"restoring": float(pixels) if frames else None, "finishing": FINISHING_WORK * pixels}
 
     def _require_savable(self, path: Path) -> None:
         """Raises UsageError or OutputError where the adapted network cannot be saved, before any work."""

@@ -39,6 +39,7 @@ class VideoWriter:
         folder: where the segments are. Those that lie there already are kept: their frames are not to be written again.
             It is then left to the caller, as are the segments in it.
         completed: called when a segment is complete, with the number of frames in all of them.
+        muxed: called for every frame that is joined with the other streams in the end, with the number of those so far.
 
     Attributes:
         foreseen: what will not be kept, as far as it is known before the first frame, a line each.
@@ -62,6 +63,7 @@ class VideoWriter:
         overwrite: bool = False,
         folder: PartFolder | None = None,
         completed: Callable[[int], object] | None = None,
+        muxed: Callable[[int], object] | None = None,
     ) -> None:
         self.destination, self.overwrite = Path(destination), overwrite
         self._source = source
@@ -70,6 +72,7 @@ class VideoWriter:
         self.damaged = self._expected = 0
         self._current: SegmentWriter | None = None
         self._completed = completed or (lambda frames: None)
+        self._muxed = muxed or (lambda frames: None)
         inputs = [source.info.path]
         check_destination(self.destination, inputs, overwrite)
         self._own = PartFolder(self.destination) if folder is None else None
@@ -193,7 +196,7 @@ class VideoWriter:
         try:
             muxer = self._muxer(output.file)
             try:
-                muxer.write(self.segments)
+                muxer.write(self.segments, self._muxed)
                 output.complete()
                 muxer.read_back(output)
             except FAILURES as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from deblurcli.errors import UsageError
@@ -95,5 +96,22 @@ def prepare(network: Placed, footages: Sequence[Footage], options: Any, worker: 
         WeightsError, OfflineError: another network that the method needs is missing or refused.
         UsageError: the options do not fit the network.
     """
-    module = importlib.import_module(f"{__name__}.{METHODS[name_of(options)].module}")
-    return module.prepare(network, footages, options, worker)
+    return _module(options).prepare(network, footages, options, worker)
+
+
+def stages(network: Placed, options: Any, pixels: int, frame: tuple[int, int]) -> dict[str, float | None]:
+    """What a method does before the first frame is restored, by the tasks of its progress.
+
+    Args:
+        options: the method's; their type says which.
+        pixels: of the whole video, all frames. ``frame``: height and width of one.
+
+    Returns:
+        Stage -> its work, in pixels that the network restores in the same time; None where that is not known.
+    """
+    found: dict[str, float | None] = _module(options).stages(network, options, pixels, frame)
+    return found
+
+
+def _module(options: Any) -> ModuleType:
+    return importlib.import_module(f"{__name__}.{METHODS[name_of(options)].module}")

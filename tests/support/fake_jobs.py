@@ -19,4 +19,6 @@ class Worker:
 
 def result(destination, differences=(), lines=(), facts=None):
     """What a job has to say."""
-    return SimpleNamespace(destination=destination, differences=list(differences), lines=list(lines), facts=facts or {})
+    return SimpleNamespace(
+        destination=destination, differences=list(differences), lines=list(lines), facts=facts or {}, summary=[]
+    )

@@ -17,7 +17,7 @@ from deblurcli.metrics.edge_strength import MIN_PIXELS, edge_strength
 
 MAX_FRAMES = 24
 """Frames that are compared with the input's, evenly spread."""
-SAME = 0.02
+SAME = 0.01
 """Relative difference of the edges' strength below which neither version is called the sharper one."""
 STANDARD = "the standard result was kept"
 

@@ -63,7 +63,7 @@ def test_what_was_adapted_is_told_in_words(outcomes, said):
 
 def frame(blur: int) -> torch.Tensor:
     """Stripes whose edges are ``blur`` pixels wide."""
-    ramp = (torch.arange(96) % 24 / blur).clamp(0, 1)
+    ramp = (((torch.arange(96) % 48 - 24).abs() - 12) / blur + 0.5).clamp(0, 1)
     return ramp.expand(3, 32, 96).clone()
 
 

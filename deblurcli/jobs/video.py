@@ -150,6 +150,7 @@ class VideoJob:
                 console.warn(f"{self.source.name}: damaged segments are left out, their frames restored again")
             residual, sharpness = None, Sharpness(total)
             if picture is not None:
+                console.progress("finding the exposure", 0, None)
                 residual = Residual(exposure_before(network, self.source, worker.tile, strict=options.strict))
             spans = open_files.enter_context(closing(self._spans(VideoFootage(self.source, strict=options.strict))))
             prepared = self._prepared(spans, progress)

@@ -17,7 +17,6 @@ a message, progress or a terminal. A result that goes into a file or a pipe is e
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import math
 import os
@@ -26,18 +25,22 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from deblurcli.errors import DeblurError, OutputError, described
+from deblurcli.progress import Course, Progress
 
 LOGS = ("text", "json")
 
 BAR_SECONDS = 0.1
 JSON_SECONDS = 1.0
-PLAIN_SECONDS = 10.0
+PLAIN_SECONDS = 5.0
+TICK_SECONDS = 3.0
+"""How long a run's progress may stand still in the JSON log."""
+TICK_LOOK_SECONDS = 0.5
 
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
 """Control characters, line and paragraph separators, and marks of the direction of writing."""
@@ -66,36 +69,16 @@ def abandon_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far a task is."""
+@dataclass
+class Ticking:
+    """A progress that goes on by the clock: what is shown is true when it is shown."""
 
-    task: str
-    done: float
-    total: float | None
-    """In the unit of ``done``; None where unknown."""
-    elapsed: float
-    """Seconds."""
-    eta: float | None
-    """Seconds left; None where unknown."""
-    facts: dict[str, Any]
+    progress: Progress
+    at: float
+    """The clock when it was true."""
 
-    @property
-    def share(self) -> str:
-        """What is done of all, in percent where that is known."""
-        return f"{min(100 * self.done / self.total, 100):3.0f} %" if self.total else f"{self.done:g} of ?"
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """The same for the JSON log."""
-        record = asdict(self)
-        return record | record.pop("facts")
-
-    @property
-    def text(self) -> str:
-        """Share, times and facts, for people."""
-        times = f"{_clock(self.elapsed)} elapsed, {_clock(self.eta)} left"
-        return one_line(" · ".join([self.share, times, *(_fact(k, v) for k, v in self.facts.items())]))
+    def __format__(self, _: str) -> str:
+        return one_line(self.progress.later(time.monotonic() - self.at).text)
 
 
 class Silent:
@@ -105,6 +88,8 @@ class Silent:
     """Seconds between two looks at the progress of a task."""
     patient = False
     """Whether a task is mentioned only when it has taken that long."""
+    ticks = math.inf
+    """Seconds without news after which a run's progress is told again."""
     named = False
     """Whether every line has the file that it is about beside it."""
     source: Path | None = None
@@ -124,7 +109,7 @@ class Silent:
 class PlainLines(Silent):
     """Lines of text, as a log file holds them."""
 
-    every = PLAIN_SECONDS
+    every = ticks = PLAIN_SECONDS
     patient = True
 
     def result(self, line: str) -> None:
@@ -145,7 +130,7 @@ class PlainLines(Silent):
             self.write(opening + one_line(text))
 
     def progress(self, now: Progress) -> None:
-        self.write(f"{one_line(now.task)}: {now.text}")
+        self.write(one_line(f"{now.title}: {now.text}"))
 
     def write(self, line: str) -> None:
         """A line of stderr. Losing the terminal must not lose hours of work."""
@@ -160,6 +145,7 @@ class TerminalBar(PlainLines):
     """Lines of text, and progress as a bar that is redrawn."""
 
     every = BAR_SECONDS
+    ticks = math.inf  # the bar has a thread of its own
     patient = False
     _bar: Any = None
 
@@ -178,8 +164,18 @@ class TerminalBar(PlainLines):
             )  # fmt: skip
             self._bar.add_task("", text="")
             self._bar.start()
-        task = self._bar.task_ids[0]
-        self._bar.update(task, description=one_line(now.task), completed=now.done, total=now.total, text=now.text)
+        share = None if now.run is None else now.run.share
+        done, total = (now.done, now.total) if share is None else (share, 1.0)
+        title, text = one_line(now.title), Ticking(now, time.monotonic())
+        self._bar.update(self._bar.task_ids[0], description=title, completed=done, total=total, text=text)
+
+    def write(self, line: str) -> None:
+        """A line above the bar, which stays: nothing else may come for long."""
+        if self._bar is None:
+            super().write(line)
+        else:
+            with contextlib.suppress(OSError, ValueError):
+                self._bar.console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
     def close(self) -> None:
         bar, self._bar = self._bar, None
@@ -191,6 +187,7 @@ class JsonLines(PlainLines):
     """One JSON object per line."""
 
     every = JSON_SECONDS
+    ticks = TICK_SECONDS
     patient = False
     named = True
 
@@ -232,6 +229,9 @@ class Reporter:
         self._task = ""
         self._first = self._done = self._started = self._next = 0.0
         self._shown = False
+        self._course: Course | None = None
+        self._latest: tuple[Progress, float] | None = None
+        """The latest progress of a run, and the clock then."""
 
     @classmethod
     def silent(cls) -> Reporter:
@@ -303,19 +303,57 @@ class Reporter:
         # The end is shown once, and by a patient sink only when the task was long enough to be mentioned before.
         ends = total is not None and self._done < total <= done and (self._shown or not self.sink.patient)
         self._done = done
-        if not new and not ends and now < self._next:
+        if not new and not ends and now < self._next and self._course is None:
             return
         with self._lock:
             if new:
-                self._task, self._first, self._started, self._shown = task, done, now, False
-                if self.sink.patient:
+                if not self._task and self.sink.patient:
                     self._next = now + self.sink.every
-                    return
-            self._next, self._shown = now + self.sink.every, True
+                self._task, self._first, self._started, self._shown = task, done, now, False
+                if self._course is not None:
+                    self._course.enter(task, now)
             elapsed = now - self._started
             gained = done - self._first
             eta = elapsed * max(total - done, 0) / gained if total is not None and gained > 0 else None
-            self.sink.progress(Progress(task, done, total, elapsed, eta, facts))
+            run = None
+            if self._course is not None:
+                share = done / total if total and task == self._course.current else None
+                run = self._course.progress(now, share, None if share is None else eta)
+            found = Progress(task, done, total, elapsed, eta, facts, run)
+            self._latest = (found, now)
+            if ends or now >= self._next or (new and not self.sink.patient):
+                self._next, self._shown = now + self.sink.every, True
+                self.sink.progress(found)
+
+    @contextlib.contextmanager
+    def run(self, work: Mapping[str, float | None]) -> Iterator[None]:
+        """While it lasts, tasks are stages of one run: its progress has the run's, and goes on by the clock.
+
+        Args:
+            work: stage -> its expected work, in any unit; None where that does not tell how long it takes. Tasks of
+                other names belong to the stage that is under way.
+        """
+        self._course = None if self.quiet else Course(work, time.monotonic())
+        over = threading.Event()
+        if self._course is not None and self.sink.ticks < math.inf:
+            threading.Thread(target=self._tick, args=(over,), name="deblur-progress", daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
+            with self._lock:
+                self._course = self._latest = None
+                self._task = ""
+
+    def _tick(self, over: threading.Event) -> None:
+        """Tell the progress again where nothing new has come for long: a call of the networks may take a minute."""
+        while not over.wait(TICK_LOOK_SECONDS):
+            with self._lock:
+                now = time.monotonic()
+                if self._latest is not None and now >= self._next - self.sink.every + self.sink.ticks:
+                    self._next = now + self.sink.every
+                    found, at = self._latest
+                    self.sink.progress(found.later(now - at))
 
     def close(self) -> None:
         """Take the bar off the terminal; the next progress draws it again."""
@@ -344,51 +382,3 @@ def _json(value: Any) -> Any:
     with contextlib.suppress(TypeError, ValueError):
         return float(value) if math.isfinite(float(value)) else None
     return str(value)
-
-
-def _fact(name: str, value: Any) -> str:
-    return f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-
-
-def _clock(seconds: float | None) -> str:
-    if seconds is None:
-        return "?"
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
-
-
-class OneThread(io.TextIOBase):
-    """A text stream for the thread that makes it. What others write is dropped: a library may write among the
-    results, as Ray does when a worker dies."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream, self._thread = stream, threading.get_ident()
-
-    def write(self, text: str) -> int:
-        """Write, in that thread."""
-        return self._stream.write(text) if threading.get_ident() == self._thread else len(text)
-
-    def flush(self) -> None:
-        """Bring out what was written."""
-        self._stream.flush()
-
-    def fileno(self) -> int:
-        """The system's number of the stream."""
-        return self._stream.fileno()
-
-    def isatty(self) -> bool:
-        """Whether it is a terminal."""
-        return self._stream.isatty()
-
-    @property
-    def buffer(self) -> Any:
-        """The stream of bytes below."""
-        return self._stream.buffer
-
-
-@contextlib.contextmanager
-def own_results() -> Iterator[None]:
-    """Nothing but what this thread writes goes to stdout meanwhile."""
-    with contextlib.redirect_stdout(OneThread(sys.stdout)):
-        yield

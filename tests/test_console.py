@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -142,30 +143,37 @@ def test_quiet_json_still_tells_how_it_ended(capsys):
     assert [json.loads(line)["type"] for line in capsys.readouterr().err.splitlines()] == ["error", "exit"]
 
 
-def test_plain_progress_is_at_most_a_line_in_ten_seconds(capsys, clock):
+def test_plain_progress_is_at_most_a_line_in_five_seconds(capsys, clock):
     r = Reporter()
     for frame in range(1, 1001):
         r.progress("restoring", frame, 1000, fps=33.333)
         clock[0] += 0.03
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
+        "restoring: 17 % · 0:05 elapsed, 0:25 left · fps 33.33",
         "restoring: 34 % · 0:10 elapsed, 0:20 left · fps 33.33",
+        "restoring: 50 % · 0:15 elapsed, 0:15 left · fps 33.33",
         "restoring: 67 % · 0:20 elapsed, 0:10 left · fps 33.33",
+        "restoring: 84 % · 0:25 elapsed, 0:05 left · fps 33.33",
         "restoring: 100 % · 0:30 elapsed, 0:00 left · fps 33.33",
     ]
 
 
-def test_a_short_task_needs_no_line_and_a_new_one_has_its_own_clock(capsys, clock):
+def test_short_tasks_need_no_line_each_but_together_they_are_not_silent(capsys, clock):
     r = Reporter()
     for task in ("surveying", "adapting"):
-        for i in range(1, 6):
-            r.progress(task, i, 5)
+        for i in range(1, 3):
+            r.progress(task, i, 2)
             clock[0] += 1
     assert capsys.readouterr().err == ""
-    r.progress("restoring", 1, 100)
-    clock[0] += 11
-    r.progress("restoring", 2, 100)
-    assert capsys.readouterr().err == "restoring: 2 % · 0:11 elapsed, 17:58 left\n"
+    for task in ("restoring", "comparing"):
+        r.progress(task, 1, 100)
+        clock[0] += 11
+        r.progress(task, 2, 100)
+    assert capsys.readouterr().err.splitlines() == [
+        "restoring: 2 % · 0:11 elapsed, 17:58 left",
+        "comparing: 2 % · 0:11 elapsed, 17:58 left",
+    ]
 
 
 def test_going_back_starts_anew(capsys, clock):
@@ -176,7 +184,10 @@ def test_going_back_starts_anew(capsys, clock):
     r.progress("restoring", 1, 100)
     clock[0] += 9
     r.progress("restoring", 2, 100)
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err.splitlines() == [
+        "restoring: 1 % · 0:00 elapsed, ? left",
+        "restoring: 2 % · 0:09 elapsed, 14:42 left",
+    ]
 
 
 def test_unknown_total_is_a_question_mark(capsys, clock):
@@ -193,6 +204,84 @@ def test_eta_of_a_resumed_task_counts_only_what_this_run_did(capsys, clock):
     clock[0] += 10
     r.progress("training", 0.6, 1.0)
     assert json.loads(capsys.readouterr().err.splitlines()[-1])["eta"] == pytest.approx(40)
+
+
+RUN = {"surveying": None, "adapting": 100.0, "restoring": 50.0, "finishing": 0.0}
+
+
+def test_a_run_tells_stage_and_what_is_left_of_all(capsys, clock):
+    r = Reporter(JsonLines())
+
+    def told(*now):
+        r.progress(*now)
+        found = json.loads(capsys.readouterr().err.splitlines()[-1])
+        return [found[name] for name in ("stage", "stages", "run_elapsed", "run_eta")]
+
+    with r.run(RUN):
+        assert told("surveying", 1, 10) == [1, 4, 0, None]
+        clock[0] += 5
+        assert told("adapting", 0, 20) == [2, 4, 5, None]
+        clock[0] += 10
+        # 5 of 20 steps in 10 s: 30 s more, and the other stage is half the work: 20 s.
+        assert told("adapting", 5, 20) == [2, 4, 15, 50]
+        clock[0] += 30
+        told("adapting", 20, 20)
+        assert told("checking the result", 0, None) == [2, 4, 45, 20]
+        clock[0] += 5
+        assert told("restoring", 0, 50)[:3] == [3, 4, 50]
+        clock[0] += 8
+        assert told("restoring", 20, 50) == [3, 4, 58, 12]
+    r.progress("comparing", 1, 9)
+    assert "stage" not in json.loads(capsys.readouterr().err.splitlines()[-1])
+
+
+def test_a_stage_that_goes_on_behind_others_counts_all_of_its_time(capsys, clock):
+    """Adapting to each shot: between the frames of two shots lies the adaptation to the second."""
+    r = Reporter(JsonLines())
+    with r.run({"restoring": 10.0, "finishing": 0.0}):
+        for shot in range(2):
+            r.progress("adapting", 0, 1)
+            clock[0] += 10
+            for frame in range(1, 6):
+                clock[0] += 2
+                r.progress("restoring", 5 * shot + frame, 20)
+    last = json.loads(capsys.readouterr().err.splitlines()[-1])
+    assert (last["stage"], last["run_elapsed"], last["run_eta"]) == (1, 40, 40)
+
+
+def test_a_run_of_which_too_little_is_known_promises_nothing(capsys, clock):
+    r = Reporter(JsonLines())
+    with r.run({"adapting": None, "restoring": None, "finishing": 0.0}):
+        for task in ("adapting", "restoring"):
+            r.progress(task, 0, 4)
+            clock[0] += 3
+            r.progress(task, 1, None if task == "restoring" else 4)
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert len(lines) == 4 and all(line["run_eta"] is None for line in lines)
+
+
+@pytest.mark.parametrize(("sink", "count"), [(JsonLines, 3), (report.PlainLines, 2)])
+def test_a_run_is_not_silent_during_one_long_call(sink, count, capsys, monkeypatch):
+    monkeypatch.setattr(sink, "ticks", 0.2)
+    monkeypatch.setattr(sink, "every", 0.2)
+    monkeypatch.setattr(report, "TICK_LOOK_SECONDS", 0.05)
+    r = Reporter(sink())
+    with r.run(RUN):
+        r.progress("surveying", 0, None)
+        time.sleep(1)
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) >= count
+    time.sleep(0.5)
+    assert capsys.readouterr().err == "", "the run is over"
+
+
+def test_a_quiet_run_starts_no_thread(capsys):
+    r = Reporter(JsonLines(), quiet=True)
+    before = threading.active_count()
+    with r.run(RUN):
+        assert threading.active_count() == before
+        r.progress("surveying", 0, None)
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("log", ["text", "json"])
@@ -229,12 +318,12 @@ SCRIPT = textwrap.dedent(
 )
 
 
-def _on_terminal(**env: str) -> tuple[str, str]:
-    """Run SCRIPT with stderr on a terminal and stdout on a pipe."""
+def _on_terminal(script: str = SCRIPT, **env: str) -> tuple[str, str]:
+    """Run a script with stderr on a terminal and stdout on a pipe."""
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
     clean = {k: v for k, v in os.environ.items() if k not in ("CI", "NO_COLOR", "FORCE_COLOR")}
-    command = [sys.executable, "-c", SCRIPT]
+    command = [sys.executable, "-c", script]
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, env=clean | {"TERM": "xterm"} | env)
     os.close(theirs)
     text = b""
@@ -253,6 +342,27 @@ def test_a_terminal_gets_a_bar_and_stdout_only_the_result():
     out, err = _on_terminal()
     assert out == "out.mp4\nTrue\n"
     assert "\x1b[" in err and "restoring [a]" in err and "fps 2.5" in err and "75 %" in err
+
+
+LONG_CALL = textwrap.dedent(
+    """
+    import time
+    from deblurcli.console import Reporter
+    r = Reporter()
+    with r.run({"surveying": None, "restoring": 1.0}):
+        r.progress("surveying", 0, None)
+        r.note("a note in between")
+        time.sleep(3.5)
+    r.close()
+    """
+)
+
+
+def test_the_clock_of_a_bar_ticks_between_calls():
+    _, err = _on_terminal(LONG_CALL)
+    assert "[1/2] surveying" in err and "a note in between" in err
+    shown = {f"0:0{second} elapsed" for second in range(4)}
+    assert sum(each in err for each in shown) >= 3
 
 
 def test_no_color_takes_the_colours_but_not_the_bar():

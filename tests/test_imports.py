@@ -35,13 +35,13 @@ RINGS = [
     {"synth", "metrics", "losses", "device"},
     {"networks"},
     {"options", "console", "files"},
-    {"errors", "version"},
+    {"errors", "progress", "version"},
 ]
 RANK = {name: rank for rank, names in enumerate(RINGS) for name in names}
 FACE = ("__init__", "__main__")
 """The public face: anything, on first use."""
 HEAVY = {"torch", "av", "cv2", "numpy", "kornia", "safetensors", "huggingface_hub", "matplotlib"}
-LIGHT = {"cli", "options", "console", "errors", "files", "version"}
+LIGHT = {"cli", "options", "console", "progress", "errors", "files", "version"}
 LIGHT_MODULES = (
     *("deblurcli.jobs.batch", "deblurcli.jobs.plan", "deblurcli.media.inputs", "deblurcli.methods"),
     "deblurcli.reports.scores",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deblurcli.adaptation.survey import Survey
+from deblurcli.adaptation.survey import HELD_OUT, Survey
 from deblurcli.options.meta import MetaOptions
 
 MOST_WORK, SHORT_SHARE = 30 * 1280 * 720, 2
@@ -10,6 +10,8 @@ MOST_WORK, SHORT_SHARE = 30 * 1280 * 720, 2
 UPDATE_WORK, ALONE_WORK, LOOK_WORK = 7.0, 5.5, 500_000
 """Work of an update for each pixel that it learns from, of a whole network and of a part that restores each frame
 alone, and of a look of the guard, in pixels restored; measured."""
+FIT_WORK = 2.5
+"""Work of the targets and of the fit of the blur for each pixel of the patches."""
 LEAST_UPDATES = 5
 """Below this the video is too short to be worth adapting to."""
 
@@ -24,10 +26,31 @@ def affordable(found: Survey, options: MetaOptions, side: int, *, alone: bool = 
         side: of what an update learns from, in pixels.
         alone: a part of the network adapts that restores each frame alone.
     """
+    patches = len(found.patches) * found.size**2
+    return _updates(found.frames * found.pixels, patches, options, _work(options, side, alone))
+
+
+def expected_work(pixels: int, size: int, options: MetaOptions, side: int, *, alone: bool = False) -> dict[str, float]:
+    """The work of the targets, of the fit of the blur, and of the updates with the guard's looks, in pixels restored.
+
+    Args:
+        pixels: of the whole video, all frames. ``size``: side of its patches.
+        side, alone: as :func:`affordable` takes them.
+    """
+    patches, work = (options.patches + HELD_OUT) * size**2, _work(options, side, alone)
+    looks = 0 if options.guard == "off" else LOOK_WORK * 3
+    fitting = {"measuring the motion": (FIT_WORK - 1) * patches} if options.needs_flow else {}
+    adapting = _updates(pixels, patches, options, work) * work + looks
+    return {"learning the blur": float(patches)} | fitting | {"adapting": adapting}
+
+
+def _work(options: MetaOptions, side: int, alone: bool) -> float:
+    return (ALONE_WORK if alone else UPDATE_WORK) * side**2 * options.batch
+
+
+def _updates(pixels: int, patches: int, options: MetaOptions, work: float) -> int:
     if options.steps != "auto" or options.learnt:
         return options.updates
-    allowed = min(MOST_WORK, SHORT_SHARE * found.frames * found.pixels)
-    # The targets and the fit of the blur, then the looks of the guard.
-    fixed = 2.5 * len(found.patches) * found.size**2 + (0 if options.guard == "off" else LOOK_WORK * 3)
-    work = ALONE_WORK if alone else UPDATE_WORK
-    return max(0, min(options.updates, int((allowed - fixed) / (work * side**2 * options.batch))))
+    allowed = min(MOST_WORK, SHORT_SHARE * pixels)
+    fixed = FIT_WORK * patches + (0 if options.guard == "off" else LOOK_WORK * 3)
+    return max(0, min(options.updates, int((allowed - fixed) / work)))

@@ -14,6 +14,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,7 @@ from deblurcli.adaptation.guard import Diverged
 from deblurcli.adaptation.noise import captured, sensor_of
 from deblurcli.adaptation.reblurring_flow import expose_flow
 from deblurcli.adaptation.support import WINDOW, SupportPatch
+from deblurcli.console import Reporter
 from deblurcli.networks.alignment import warp
 from deblurcli.synth.exposure import views_along
 from deblurcli.synth.light import Response, Sensor
@@ -36,6 +39,8 @@ EXPONENTS = (1.6, 2.2, 3.2)
 """Exponents of the response that are tried. The exposure makes dark things brighter, the more the larger the exponent.
 What the restoration of a sharp moment leaves of that is missing in the difference to its neighbours, so that the
 exponent is found too small. Below 1.6 it is not believed."""
+TRIALS = len(SHARES) + 3 * len(EXPONENTS)
+"""Pairs of both that are tried, at most."""
 FIRST_EXPONENT = 1.6
 """What the exposure is first looked for with."""
 UNSURE = 0.2
@@ -147,7 +152,9 @@ class FlowBlur:
         }
 
 
-def fit_flow(patches: list[SupportPatch], restore: Callable[[Tensor], Tensor]) -> FlowBlur:
+def fit_flow(
+    patches: list[SupportPatch], restore: Callable[[Tensor], Tensor], console: Reporter | None = None
+) -> FlowBlur:
     """Find the exposure and the response with which sharp moments, blurred along the flow, look like their neighbours.
 
     Args:
@@ -155,6 +162,7 @@ def fit_flow(patches: list[SupportPatch], restore: Callable[[Tensor], Tensor]) -
         restore: the network that restores a window (1 x 5 x 3 x S x S): its middle frame, 1 x 3 x S x S. As they are in
             the video the sharp moments would not do: where the camera never rests, they are nearly as blurred as their
             neighbours, and the exposure would be found too short.
+        console: where progress goes.
 
     Raises:
         Diverged: the patches are too small, or the video moves too little to tell.
@@ -167,14 +175,24 @@ def fit_flow(patches: list[SupportPatch], restore: Callable[[Tensor], Tensor]) -
     turns = [patch.turn for patch in patches if patch.turn is not None][:PATCHES]
     if not turns:
         raise Diverged("the video is too short to see its motion")
-    moments = [moment for turn in turns for moment in _moments(turn, restore(turn[None]))]
-    device = moments[0].picture.device
-    motions = torch.stack([torch.stack(_motion(window)) for window in windows]).to(device)
+    total = len(turns) + len(windows) + TRIALS
+    told = partial((console or Reporter.silent()).progress, "measuring the motion", total=total)
+    moments: list[Moment] = []
+    for number, turn in enumerate(turns):
+        told(done=number)
+        moments += _moments(turn, restore(turn[None]))
+    device, found = moments[0].picture.device, []
+    for number, window in enumerate(windows, len(turns)):
+        told(done=number)
+        found.append(torch.stack(_motion(window)))
+    motions = torch.stack(found).to(device)
     moving = sorted((m for m in moments if m.speed > MIN_SPEED), key=lambda m: -m.speed)
     chosen = moving[:PIECES]
     if len(chosen) < MIN_PIECES:
         raise Diverged("the video moves too little to tell how long its shutter is open")
-    share, exponent = _exposure([moment.halved() for moment in chosen])
+    before = len(turns) + len(windows)
+    share, exponent = _exposure([moment.halved() for moment in chosen], lambda tried: told(done=before + tried))
+    told(done=total)
     response = _response(exponent).to(device)
     pictures = torch.stack([m.picture for m in chosen])
     residual = pictures - _exposed(chosen, share, response)
@@ -228,14 +246,15 @@ def _exposed(moments: list[Moment], share: float, response: Response) -> Tensor:
     return response.display(expose_flow(light, forward, backward, share, FIT_SAMPLES))
 
 
-def _exposure(moments: list[Moment]) -> tuple[float, float]:
+def _exposure(moments: list[Moment], told: Callable[[int], object]) -> tuple[float, float]:
     """The share and the exponent that explain the moments best, in the mean: where the motion changes within a frame or
     two, the flow between the frames is not that of the exposure, and no single moment can be trusted. First the share,
-    then both about it."""
-    pictures = torch.stack([m.picture for m in moments])
+    then both about it. ``told``: how many trials are done, before each."""
+    pictures, trials = torch.stack([m.picture for m in moments]), count()
 
     def missed(share: float, exponent: float) -> float:
         """Mean over the moments of the logarithm of what is missed, without what is as fine as noise."""
+        told(next(trials))
         apart = F.avg_pool2d(_exposed(moments, share, _response(exponent)) - pictures, 3, 1)
         return float(apart[..., EDGE:-EDGE, EDGE:-EDGE].square().mean((1, 2, 3)).clamp(min=1e-6).log().mean())
 

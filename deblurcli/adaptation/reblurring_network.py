@@ -79,7 +79,7 @@ def learn_to_reblur(
         len(patches),
         losses,
         subject="reblurring",
-        task="learning the blur",
+        task="learning to reblur",
         trace=trace,
         console=console,
         smaller=smaller,

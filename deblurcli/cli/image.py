@@ -47,6 +47,7 @@ def image(
         raise UsageError(f"--{name} means nothing without --tta-steps", "leave it out, or give --tta-steps 5")
     tta = TtaOptions(steps=options.tta_steps, **values)
     planned = planned_batch(inputs, outputs, batch, IMAGES, IMAGE_SUFFIXES, options.dry_run)
+    session.console.progress("starting", 0, None)  # loading torch takes seconds
     from deblurcli.jobs.image import ImageJob
 
     jobs = [

@@ -82,6 +82,7 @@ def video(
     for flag, path in learnt.items():
         if several and path is not None and not together.adapt_together:
             raise UsageError(f"{flag} with several videos", "give one video, or --adapt-together")
+    session.console.progress("starting", 0, None)  # loading torch takes seconds
     from deblurcli.jobs.video import VideoJob
 
     jobs = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -97,7 +98,7 @@ class Account:
             require_list(self._list)
             if options.report is not None and options.report.absolute() == self._list.absolute():
                 raise UsageError(f"{self._list} would be both report and list", "give two names")
-        self._report = None if options.report is None else open_report(options.report)
+        self._where, self._report = options.report, None if options.report is None else open_report(options.report)
         if options.report is not None:
             keep(options.report, "the report")
         self._write_list()
@@ -131,7 +132,10 @@ class Account:
                 self.console.result(line)
             return
         skipped = bool(result.facts.get("skipped"))
-        lines = list(result.lines)
+        lines = list(result.summary or result.lines)
+        if result.summary:
+            self.console.detail("\n".join(result.lines))
+            lines = [" ".join(lines[:2])] if self._planned.batch else lines
         if source in self._planned.renamed and not skipped:
             name = f"{source.name} became {result.destination.name}"
             lines.append(f"{source.suffix} files are read, but not written: {name}")
@@ -152,6 +156,8 @@ class Account:
         self._listed = True
         for line in self._planned.left:
             self.console.note(line)
+        if self._report is not None:
+            self.console.note(f"every number is in {self._where}")
         if self._planned.batch:
             self._finish_batch()
         for ended in self._ended.values():
@@ -173,7 +179,11 @@ class Account:
             stopped.code = failed[0].code
             raise stopped
         finish(self._codes, total)
-        self.console.note(f"{total} files {'planned' if self._planned.dry else 'done'}")
+        if self._planned.dry:
+            self.console.note(f"{total} files planned")
+            return
+        facts = [ended.result.facts for ended in self._ended.values() if ended.result is not None]
+        self.console.note("; ".join([f"{total} files done", *counted(facts)]))
 
     def close(self) -> None:
         """Bring report and list to the disk after an end before the end, too. Never raises."""
@@ -194,6 +204,17 @@ class Account:
     def _is_done(self, task: Task) -> bool:
         ended = self._ended.get(task.number)
         return ended is not None and ended.result is not None
+
+
+def counted(files: Sequence[dict[str, Any]]) -> list[str]:
+    """What came of several files, for people: how many are sharper, and in how many adapting was of use."""
+    verdicts = Counter(facts["sharpness"]["verdict"] for facts in files if "sharpness" in facts)
+    found = [", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())] if verdicts else []
+    adapted = [facts["adaptations"] for facts in files if facts.get("adaptations")]
+    if adapted:
+        kept = sum(any(each["kept"] for each in of_file) for of_file in adapted)
+        found.append(f"adapting was of use in {kept} of {len(adapted)}")
+    return found
 
 
 def require_list(path: Path) -> None:

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import io
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from deblurcli.console import Reporter, own_results
+from deblurcli.console import Reporter
 from deblurcli.errors import DeblurError, DeviceError, UsageError, described
 from deblurcli.files import discard_parts, keep, kept
 from deblurcli.jobs.engine import Ended, Task, attempt, sendable
@@ -332,3 +334,39 @@ class _Outbox:
             self._filled.wait_for(lambda: self._messages, seconds)
             taken, self._messages = self._messages, []
         return taken
+
+
+class OneThread(io.TextIOBase):
+    """A text stream for the thread that makes it. What others write is dropped: a library may write among the
+    results, as Ray does when a worker dies."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._thread = stream, threading.get_ident()
+
+    def write(self, text: str) -> int:
+        """Write, in that thread."""
+        return self._stream.write(text) if threading.get_ident() == self._thread else len(text)
+
+    def flush(self) -> None:
+        """Bring out what was written."""
+        self._stream.flush()
+
+    def fileno(self) -> int:
+        """The system's number of the stream."""
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return self._stream.isatty()
+
+    @property
+    def buffer(self) -> Any:
+        """The stream of bytes below."""
+        return self._stream.buffer
+
+
+@contextlib.contextmanager
+def own_results() -> Iterator[None]:
+    """Nothing but what this thread writes goes to stdout meanwhile."""
+    with contextlib.redirect_stdout(OneThread(sys.stdout)):
+        yield

@@ -6,13 +6,14 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from deblurcli.adaptation.outcome import Outcome
 from deblurcli.adaptation.translated_frames import PreparedBehind, Translator, translation_by
 from deblurcli.console import aligned
 from deblurcli.errors import InputError
 from deblurcli.jobs.forecast import Clip, Speeds, duration, forecast, updates
 from deblurcli.jobs.plan import require_place
 from deblurcli.jobs.result import Result, skipped
-from deblurcli.jobs.video import tell_outcome
+from deblurcli.jobs.run_summary import tell_outcome
 from deblurcli.media.footage import PictureFootage
 from deblurcli.media.images import SEVERAL, Image, read_pages, require_form, write_pages
 from deblurcli.methods import prepare
@@ -20,6 +21,7 @@ from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.image import ImageOptions
 from deblurcli.options.none import NoneOptions
 from deblurcli.options.tta import TtaOptions
+from deblurcli.reports.summary import Sharpness, adaptation_sentence
 from deblurcli.restore.pipeline import restore_frame
 from deblurcli.restore.speed import speed_of
 from deblurcli.restore.worker import Placed, Worker
@@ -59,6 +61,7 @@ class ImageJob:
         made = self.in_batch and options.dry_run
         require_place(self.destination, [self.source], overwrite=options.overwrite, made=made)
         form = require_form(pages, self.destination.name)
+        worker.console.progress("loading the networks", 0, None)
         network = worker.place(options.network, "image", "deblur")
         translating = None if options.translator is None else worker.place(options.translator, "image", "translate")
         if options.dry_run:
@@ -66,12 +69,22 @@ class ImageJob:
         result = Result(self.destination, facts=network.record())
         started = time.monotonic()
         chosen = pages if form in SEVERAL else pages[:1]
-        restored = [self._restored(page, network, translating, worker, result) for page in chosen]
+        restored, sharpness, outcome = [], Sharpness(), None
+        with worker.console.run({"restoring": len(chosen)}):
+            for number, page in enumerate(chosen):
+                worker.console.progress("restoring", number, len(chosen))
+                page, outcome = self._restored(page, network, translating, worker, result, sharpness)
+                restored.append(page)
         written = write_pages(self.destination, restored, overwrite=options.overwrite, source=self.source)
         result.differences = [*written, *dict.fromkeys(result.differences)]
         height, width = pages[0].samples.shape[:2]
         count = f"{len(restored)} pictures of " if len(restored) > 1 else ""
         result.lines.append(f"restored {count}{width}x{height} in {time.monotonic() - started:.1f} s")
+        result.facts |= sharpness.facts()
+        noun = "this picture" if len(restored) == 1 else "the last of the pictures"
+        adapted = [] if outcome is None else [outcome]
+        found = [sharpness.sentence(), adaptation_sentence(adapted, noun)]
+        result.summary = [line for line in found if line]
         return result
 
     def _foretold(self, pages: list[Image], network: Placed) -> Result:
@@ -98,9 +111,15 @@ class ImageJob:
         return NoneOptions()
 
     def _restored(
-        self, page: Image, network: Placed, translating: Placed | None, worker: Worker, result: Result
-    ) -> Image:
-        """One page restored; ``result`` gets what is to be said of it."""
+        self,
+        page: Image,
+        network: Placed,
+        translating: Placed | None,
+        worker: Worker,
+        result: Result,
+        sharpness: Sharpness,
+    ) -> tuple[Image, Outcome | None]:
+        """One page restored, and what was adapted to it; ``result`` and ``sharpness`` get what is to be said of it."""
         picture = page.rgb()
         prepared = prepare(network, [PictureFootage([picture], self.source.name)], self._method(), worker)
         if translating is not None:
@@ -112,4 +131,5 @@ class ImageJob:
             result.differences.append("the result came out broken; the input was written instead")
         if prepared.outcome is not None:
             tell_outcome(result, prepared.outcome)
-        return page.with_change(change)
+        sharpness.add(picture, change)
+        return page.with_change(change), prepared.outcome

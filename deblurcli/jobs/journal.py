@@ -64,6 +64,7 @@ class Journal:
     Attributes:
         folder: where segments are put.
         found: whether an earlier run left something.
+        frames: frames in complete segments, as far as it was told.
 
     Raises:
         UsageError: what an earlier run left was made of something else; another run is at it; there is nothing to
@@ -85,7 +86,7 @@ class Journal:
     ) -> None:
         check_destination(destination, inputs, overwrite)
         self.destination, self.console, self._made_of = destination, console, dict(made_of)
-        self._computed = dict(computed)
+        self._computed, self.frames = dict(computed), 0
         self.folder = PartFolder(destination)
         try:
             self.found = self._is_there(made_of, resume, anew)
@@ -101,7 +102,9 @@ class Journal:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         kept = error is not None and self._holds_work()
         if kept:
-            self.console.note(f"what is done is kept in {self.folder.path}; the same command goes on from there")
+            self.console.note(f"kept in {self.folder.path}: {self._work()}; the same command goes on from there")
+        elif error is not None and not isinstance(error, Exception):
+            self.console.note("nothing was finished yet, so nothing is kept; the same command begins anew")
         self.folder.close(keep=kept)
 
     def begin(self) -> None:
@@ -135,6 +138,12 @@ class Journal:
     def adapted(self) -> bool:
         """Whether the adaptation to the video, or to its first shot, is finished."""
         return self._first(0) is not None
+
+    def _work(self) -> str:
+        """What is kept, for people."""
+        adapted = any(self.folder.path.glob("adapted-*.json"))
+        frames = f"{self.frames} restored frames" if self.frames else ""
+        return " and ".join(filter(None, ["what was adapted" if adapted else "", frames])) or "finished segments"
 
     def adaptation(self, number: int, frames: int, network: Placed, worker: Worker) -> Prepared | None:
         """The ``number``-th shot's adaptation, or the video's, as it was; None where it is not finished.
@@ -203,6 +212,7 @@ class Journal:
 
     def forget(self, frames: int) -> None:
         """Remove the weights of shots that are over when so many frames are in segments. Raises OSError."""
+        self.frames = frames
         number = 1
         while (first := self._first(number)) is not None and first <= frames:
             self._weights(number - 1).unlink(missing_ok=True)

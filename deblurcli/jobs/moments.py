@@ -19,8 +19,8 @@ from deblurcli.errors import UsageError
 from deblurcli.files import check_destination
 from deblurcli.jobs.plan import make_folder
 from deblurcli.jobs.result import Result, skipped
+from deblurcli.jobs.run_summary import tell_outcome
 from deblurcli.jobs.side_by_side import upright
-from deblurcli.jobs.video import tell_outcome
 from deblurcli.media.excerpt import Excerpt, excerpt_of
 from deblurcli.media.footage import VideoFootage, previewed
 from deblurcli.media.images import Image, require_form, write_image

@@ -20,12 +20,13 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NoReturn
 
-from deblurcli.console import Progress, Reporter, Silent
+from deblurcli.console import TICK_SECONDS, Reporter, Silent
 from deblurcli.errors import DeblurError, DeviceError, described
 from deblurcli.files import discard_parts, keep, kept
 from deblurcli.jobs.engine import Ended, Task, attempt, sendable
 from deblurcli.jobs.handout import Charge, Handout
 from deblurcli.options.compute import ComputeOptions
+from deblurcli.progress import Progress
 
 GRACE_SECONDS = 10.0
 """How long processes have to clean up when they are told to end."""
@@ -240,6 +241,7 @@ class Relay(Silent):
     """Sends what is said to the process that has started this one."""
 
     every = PROGRESS_SECONDS
+    ticks = TICK_SECONDS
 
     def __init__(self, connection: Any) -> None:
         self._connection, self._lock = connection, threading.Lock()

@@ -17,11 +17,14 @@ class Result:
     differences: list[str] = field(default_factory=list)
     """What is not as in the input besides the pixels, or was not done as asked for; not empty means exit code 3."""
     lines: list[str] = field(default_factory=list)
-    """What was done, for people."""
+    """What was done, with numbers."""
     facts: dict[str, Any] = field(default_factory=dict)
     """The same for machines."""
     plan: list[str] = field(default_factory=list)
     """What would be done, where nothing was."""
+    summary: list[str] = field(default_factory=list)
+    """What came of it in plain words, for people; the first two sentences are enough in a batch. Empty where the lines
+    say it."""
 
 
 def skipped(destination: Path) -> Result:

@@ -14,7 +14,6 @@ import torch
 from deblurcli.adaptation.outcome import Outcome, Prepared, PreparedNetwork
 from deblurcli.adaptation.residual import Residual
 from deblurcli.adaptation.translated_frames import PreparedBehind
-from deblurcli.adaptation.update import OUT_OF_MEMORY
 from deblurcli.console import aligned
 from deblurcli.errors import InputError, OutputError, UsageError
 from deblurcli.files import OutputFile, check_destination, part_folder
@@ -24,20 +23,25 @@ from deblurcli.jobs.residual import exposure_before
 from deblurcli.jobs.result import Result, skipped
 from deblurcli.jobs.run_comparison import RunComparison
 from deblurcli.jobs.run_plan import plan_run
+from deblurcli.jobs.run_summary import in_plain_words, tell_outcome, tell_run
 from deblurcli.jobs.translation import TranslatedVideo, require_translation, save_translator, tell_translation
 from deblurcli.media.excerpt import Excerpt, excerpt_of
 from deblurcli.media.footage import Footage, VideoFootage, shots
 from deblurcli.media.images import encoded
 from deblurcli.media.reader import VideoReader
 from deblurcli.media.writer import VideoWriter
-from deblurcli.methods import prepare, prepared_for, require_together
+from deblurcli.methods import prepare, prepared_for, require_together, stages
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.option import Option, spelling
 from deblurcli.options.video import OF_ALL_FRAMES, VideoOptions
 from deblurcli.reports.residual_map import coloured
-from deblurcli.restore.pipeline import Restoration, restore_video
+from deblurcli.reports.summary import Sharpness
+from deblurcli.restore.pipeline import restore_video
 from deblurcli.restore.worker import Placed, Worker, state_of
 from deblurcli.weights.save import save_adapted
+
+FINISHING_WORK = 0.005
+"""Work of joining all streams and reading the file back, for each pixel, in pixels restored."""
 
 
 @dataclass
@@ -109,6 +113,7 @@ class VideoJob:
         if options.compare is not None:
             comparison = RunComparison(self.source, options, self.method, self.compute, self.excerpt)
             comparison.require_drawable()
+        console.progress("loading the networks", 0, None)
         network = worker.place(options.network, "video", "deblur")
         if options.dry_run:
             return self._foretold(network, worker)
@@ -121,6 +126,8 @@ class VideoJob:
                 console.warn(f"{self.source.name} is interlaced; deinterlace it first for a good result")
             # The output is opened before the first frame is looked at: what cannot be written is known at once.
             journal = open_files.enter_context(self._journal(network, worker))
+            total = reader.info.expected_frames
+            open_files.enter_context(console.run(self._stages(network, reader, resumed=journal.found or adapted)))
             # Before the output, so that it gets its name after it, and not without it.
             picture = open_files.enter_context(self._picture(options.save_residual)) if options.save_residual else None
             translated = None
@@ -138,6 +145,7 @@ class VideoJob:
                     overwrite=options.overwrite,
                     folder=journal.folder.path,
                     completed=journal.forget,
+                    muxed=lambda frames: console.progress("finishing", frames, total),
                 )
             )
             for line in writer.foreseen:
@@ -163,7 +171,9 @@ class VideoJob:
                 others = "; the other streams are cut to it" if reader.info.others else ""
                 console.note(f"{self.source.name}: only {excerpt}{others}")
             residual, footage = None, VideoFootage(self.source, strict=options.strict, excerpt=excerpt)
+            sharpness = Sharpness(total)
             if picture is not None:
+                console.progress("finding the exposure", 0, None)
                 residual = Residual(exposure_before(network, footage, worker.tile))
             spans = open_files.enter_context(closing(self._spans(footage)))
             prepared = self._prepared(spans, progress)
@@ -174,10 +184,12 @@ class VideoJob:
                 console,
                 per_shot=self.per_shot,
                 before=before,
-                total=reader.info.expected_frames,
+                total=total,
                 watch=None if residual is None else residual.add,
                 beside=None if translated is None else translated.write,
+                changed=sharpness.add,
             )
+            console.progress("finishing", 0, total)
             if picture is not None and residual is not None:
                 picture.file.write(encoded(coloured(residual.map()), picture.destination.name)[0])
         result = Result(self.destination, facts={"method": options.method} | network.record())
@@ -190,12 +202,15 @@ class VideoJob:
             elif options.save_adapted is not None:
                 result.differences.append(f"the adaptation was undone, {options.save_adapted} was not written")
             tell_translation(result, outcome, options)
-        _tell_run(result, done, before, reader, writer)
+        tell_run(result, done, before, reader, writer)
+        result.facts |= sharpness.facts()
         if residual is not None:
             result.lines.append(f"residual: {residual.line()}")
             result.facts["residual"] = residual.facts()
         if comparison is not None:
             comparison.add(result, console)
+        kinds = [other.kind for other in reader.info.others]
+        result.summary = in_plain_words(self.source, result, options, sharpness, progress.outcomes, kinds, writer.notes)
         return result
 
     def _foretold(self, network: Placed, worker: Worker) -> Result:
@@ -213,6 +228,15 @@ class VideoJob:
             )
         worker.console.event("plan", **plan.facts())
         return Result(self.destination, plan=aligned(plan.rows), facts={"dry_run": True})
+
+    def _stages(self, network: Placed, reader: VideoReader, *, resumed: bool) -> dict[str, float | None]:
+        """The stages of the run and the work of each. ``resumed``: what adapts has done so already."""
+        video, frames = reader.info.video, reader.info.expected_frames
+        pixels = (frames or 0) * video.height * video.width
+        found: dict[str, float | None] = {}
+        if not resumed and not self.per_shot:
+            found = stages(network, self.method, pixels, (video.height, video.width))
+        return found | {"restoring": float(pixels) if frames else None, "finishing": FINISHING_WORK * pixels}
 
     def _require_savable(self, path: Path) -> None:
         """Raises UsageError or OutputError where the adapted network cannot be saved, before any work."""
@@ -333,40 +357,3 @@ def _for_output(writer: VideoWriter) -> Iterator[None]:
         yield
     except OutputError as error:
         raise writer.failed(error) from error
-
-
-def tell_outcome(result: Result, outcome: Outcome) -> None:
-    """Add an adaptation to what is said of a file."""
-    result.lines.append(outcome.line())
-    result.facts.setdefault("adaptations", []).append(outcome.record())
-    result.facts["weights"] |= outcome.weights
-    said = "memory ran out while adapting; the unadapted network was used"
-    if outcome.reason == OUT_OF_MEMORY and said not in result.differences:
-        result.differences.append(said)
-    if outcome.then is not None:
-        tell_outcome(result, outcome.then)
-
-
-def _tell_run(result: Result, done: Restoration, before: int, reader: VideoReader, writer: VideoWriter) -> None:
-    """Turn counters into lines and differences. ``before``: frames that an earlier run had restored."""
-    rate = done.frames / max(done.seconds, 1e-9)
-    earlier = f" ({before} before the interrupt)" if before else ""
-    result.lines.append(
-        f"restored {writer.frames} frames{earlier} in {done.seconds:.1f} s ({rate:.2f} frames/s), written as"
-        f" {writer.codec} {writer.pix_fmt}"
-    )
-    if before:
-        result.facts["resumed_behind"] = before
-    if reader.excerpt is not None:
-        result.facts["excerpt"] = reader.excerpt.facts()
-    if others := [other.index for other in reader.info.others if other.kind == "video" and not other.attached_picture]:
-        copied = " and ".join(map(str, others))
-        result.lines.append(f"video stream {reader.info.video.index} was restored; {copied} was copied as it is")
-    result.lines += writer.notes
-    result.facts |= {"frames": writer.frames, "seconds": round(done.seconds, 2), "codec": writer.codec}
-    if done.cuts:
-        result.facts["cuts"] = done.cuts
-    result.differences += writer.differences
-    if writer.replaced:
-        result.differences.append(f"{writer.replaced} frames came out broken; the input frames were written instead")
-    result.differences += reader.damage.lines()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -33,6 +33,13 @@ MP4_TAGS = frozenset(
 """Tags the mp4 family has fields for; any other needs the freer, less widely read form."""
 FROM_ZERO = frozenset({"avi"})
 """Containers whose first picture is shown at once: a later one would leave a gap behind it."""
+
+
+def counted(packets: Iterable[av.Packet], told: Callable[[int], object]) -> Iterator[av.Packet]:
+    """The same packets; ``told`` is called with the number of each, from 1."""
+    for number, packet in enumerate(packets, 1):
+        told(number)
+        yield packet
 
 
 def shift_of(source: VideoReader, muxer: str) -> Fraction:
@@ -129,8 +136,10 @@ class Muxer:
         if tags.get("alpha_mode") and "alpha" not in self._encoding.losses:
             self._video.metadata["alpha_mode"] = tags["alpha_mode"]
 
-    def write(self, segments: Sequence[Segment]) -> None:
+    def write(self, segments: Sequence[Segment], muxed: Callable[[int], object] = lambda frames: None) -> None:
         """Write all packets, and end the file; those of dropped streams are left out.
+
+        ``muxed`` is called with the number of the video's packets so far.
 
         Raises:
             OutputError: a segment is damaged.
@@ -139,7 +148,7 @@ class Muxer:
         self._times = array("q", (time for segment in segments for time in segment.times))
         self._opaque = all(segment.opaque for segment in segments)
         self._first_pts, self._end = self._times[0], max(segment.end for segment in segments)
-        packets = (packet for segment in segments for packet in segment.packets())
+        packets = counted((packet for segment in segments for packet in segment.packets()), muxed)
         clock, following = self._source.info.video.time_base, next(packets, None)
         for copied in copied_packets(self._source) if self._copied else ():
             at = copied.pts if copied.dts is None else copied.dts

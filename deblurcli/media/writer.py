@@ -40,6 +40,7 @@ class VideoWriter:
             It is then left to the caller, as are the segments in it and the check of the destination. Nothing is
             written before the first frame, so that it need not exist.
         completed: called when a segment is complete, with the number of frames in all of them.
+        muxed: called for every frame that is joined with the other streams in the end, with the number of those so far.
 
     Attributes:
         foreseen: what will not be kept, as far as it is known before the first frame, a line each.
@@ -63,6 +64,7 @@ class VideoWriter:
         overwrite: bool = False,
         folder: Path | None = None,
         completed: Callable[[int], object] | None = None,
+        muxed: Callable[[int], object] | None = None,
     ) -> None:
         self.destination, self.overwrite = Path(destination), overwrite
         self._source = source
@@ -71,6 +73,7 @@ class VideoWriter:
         self.damaged = self._expected = 0
         self._current: SegmentWriter | None = None
         self._completed = completed or (lambda frames: None)
+        self._muxed = muxed or (lambda frames: None)
         self._own = None
         if folder is None:
             check_destination(self.destination, [source.info.path], overwrite)
@@ -195,7 +198,7 @@ class VideoWriter:
         try:
             muxer = self._muxer(output.file)
             try:
-                muxer.write(self.segments)
+                muxer.write(self.segments, self._muxed)
                 output.complete()
                 muxer.read_back(output)
             except FAILURES as error:

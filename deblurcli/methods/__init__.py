@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from deblurcli.errors import UsageError, is_out_of_memory
@@ -98,12 +99,28 @@ def prepare(network: Placed, footages: Sequence[Footage], options: Any, worker: 
     """
     from deblurcli.adaptation.update import undone
 
-    method = name_of(options)
-    module = importlib.import_module(f"{__name__}.{METHODS[method].module}")
     try:
-        return module.prepare(network, footages, options, worker)
+        return _module(options).prepare(network, footages, options, worker)
     except (RuntimeError, MemoryError) as error:
         if isinstance(options, NoneOptions) or not is_out_of_memory(error):
             raise
     # Here, where nothing that the method made is held any more by the error.
-    return undone(network, method, worker.tile)
+    return undone(network, name_of(options), worker.tile)
+
+
+def stages(network: Placed, options: Any, pixels: int, frame: tuple[int, int]) -> dict[str, float | None]:
+    """What a method does before the first frame is restored, by the tasks of its progress.
+
+    Args:
+        options: the method's; their type says which.
+        pixels: of the whole video, all frames. ``frame``: height and width of one.
+
+    Returns:
+        Stage -> its work, in pixels that the network restores in the same time; None where that is not known.
+    """
+    found: dict[str, float | None] = _module(options).stages(network, options, pixels, frame)
+    return found
+
+
+def _module(options: Any) -> ModuleType:
+    return importlib.import_module(f"{__name__}.{METHODS[name_of(options)].module}")

@@ -96,6 +96,15 @@ def prepare(network: Placed, footages: Sequence[Footage], options: Blur2BlurOpti
     return PreparedBehind(translator, prepared, outcome)
 
 
+def stages(network: Placed, options: Blur2BlurOptions, pixels: int, frame: tuple[int, int]) -> dict[str, float | None]:
+    """What comes before restoring, see :func:`deblurcli.methods.stages`. Learning ends by the clock, not by work."""
+    learning: dict[str, float | None] = {}
+    if options.translator is None:
+        judging = {} if options.guard == "off" else {"measuring the motion": None}
+        learning = {"surveying": None, **judging, "learning to translate": None}
+    return learning | ({} if options.then == "none" else {"adapting": None})
+
+
 def followed(network: Placed, footages: Sequence[Footage], options: Blur2BlurOptions, worker: Worker) -> Prepared:
     """The method that restores the translated frames, and may adapt to them."""
     if options.then == "meta":
@@ -233,7 +242,6 @@ class _Learning:
         critic = self.device.place(new_critic(recipe, options.seed))
         strata = guard = None
         if options.guard != "off":
-            self.console.progress("learning the blur", 0, len(self.support))
             strata = self.strata()
             unadapted = {name: value.to(self.device.where) for name, value in unadapted.items()}
             guard = Guard(averaged, torch.no_grad()(strata.gain), unadapted, MIN_GAIN["strata"])
@@ -241,6 +249,7 @@ class _Learning:
             generator, critic, recipe, self.features, self.device, rate=options.rate, seed=options.seed
         )
         steps = self.learn(translation, averaged, guard)
+        self.console.progress("checking the result", 0, None)
         require_finite_weights(averaged, "translating")
         settle(self.outcome, averaged, steps, guard, strata)
         return averaged.requires_grad_(False)
@@ -301,7 +310,7 @@ class _Learning:
         def alone(window: Tensor) -> Tensor:
             return restored_alone(network.module, network.spec, window.to(where), self.device)
 
-        blur = fit_flow(self.support + self.held_out, alone)
+        blur = fit_flow(self.support + self.held_out, alone, self.console)
         self.outcome.facts["flow"] = blur.facts()
         judging = self.held_out or self.support
         targets = [alone(patch.clip(where)) for patch in judging]

@@ -39,7 +39,7 @@ import torch
 from torch import Tensor, nn
 
 from deblurcli.adaptation.agreement import Agreement
-from deblurcli.adaptation.budget import LEAST_UPDATES, affordable
+from deblurcli.adaptation.budget import LEAST_UPDATES, affordable, expected_work
 from deblurcli.adaptation.camera import Alignment, Camera, align, camera_of
 from deblurcli.adaptation.flow import FlowBlur, fit_flow
 from deblurcli.adaptation.group import surveyed
@@ -98,6 +98,20 @@ def prepare(network: Placed, footages: Sequence[Footage], options: MetaOptions, 
     outcome.facts["survey_seconds"] = round(looked - started, 2)
     outcome.weights = {used.name: used.sha256 for used in (initial, reblur, critic) if used}
     return PreparedNetwork(network, worker.tile, outcome, adapted)
+
+
+def stages(network: Placed, options: MetaOptions, pixels: int, frame: tuple[int, int]) -> dict[str, float | None]:
+    """What comes before restoring, see :func:`deblurcli.methods.stages`."""
+    size = min(options.patch_size, *(side // 32 * 32 for side in frame))
+    alone = bool(network.spec.alone)
+    work = expected_work(pixels, size, options, side_of(options, size), alone=alone)
+    adapting = work.pop("adapting")
+    return {"surveying": None, **work, **({"learning to reblur": None} if options.learnt else {}), "adapting": adapting}
+
+
+def side_of(options: MetaOptions, size: int) -> int:
+    """Side in pixels of what an update learns from, in patches of ``size``."""
+    return min(options.crop or (size if options.learnt else USUAL_CROP), size)
 
 
 def adapt(
@@ -168,7 +182,7 @@ class _Adaptation:
         self.device = adaptation_device(network.device)
         self.support, self.held_out = found.parted(options.patches)
         self.rng = np.random.default_rng(options.seed)
-        self.side = min(options.crop or (found.size if options.learnt else USUAL_CROP), found.size)
+        self.side = side_of(options, found.size)
         self.steps = affordable(found, options, self.side, alone=bool(network.spec.alone)) if self.support else 0
         self.targets: dict[tuple[int, int, int], Tensor] = {}
         self.strata: Strata | None = None
@@ -199,9 +213,10 @@ class _Adaptation:
             self.targets[patch.video, patch.y, patch.x] = target
         alignment = flow = None
         if options.reblurring == "camera" or options.guard == "agreement":
+            self.console.progress("fitting the camera", 0, None)
             alignment = align(self.found.patches, self.device.where)
-        if options.reblurring == "flow" or options.guard == "strata":
-            flow = fit_flow(self.found.patches, self.restored_alone)
+        if options.needs_flow:
+            flow = fit_flow(self.found.patches, self.restored_alone, self.console)
             self.outcome.facts["flow"] = flow.facts()
         if reblur is not None and critic is not None:
             for parameter in moving:
@@ -218,6 +233,7 @@ class _Adaptation:
         averaged = copy.deepcopy(adapted)
         guard = None
         if options.guard != "off":
+            self.console.progress("preparing the check", 0, None)
             # Both networks are judged on the same: also where phase 1 has moved the deblurring network.
             gain = self.judge(make_pair, alignment, flow)
             unadapted = self.network.module.state_dict()
@@ -225,6 +241,7 @@ class _Adaptation:
         for parameter in moving:
             parameter.requires_grad_(True)
         self.update_deblurring(adapted, averaged, optimiser, make_pair, guard)
+        self.console.progress("checking the result", 0, None)
         settle(self.outcome, averaged, self.steps, guard, self.strata)
         return averaged
 

@@ -13,6 +13,11 @@ from deblurcli.options.none import NoneOptions
 from deblurcli.restore.worker import Placed, Worker
 
 
+def stages(network: Placed, options: NoneOptions, pixels: int, frame: tuple[int, int]) -> dict[str, float | None]:
+    """Nothing comes before restoring."""
+    return {}
+
+
 def prepare(network: Placed, footages: Sequence[Footage], options: NoneOptions, worker: Worker) -> PreparedNetwork:
     """The network as it is. No footage is looked at."""
     return PreparedNetwork(network, worker.tile)

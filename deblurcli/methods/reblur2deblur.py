@@ -104,6 +104,13 @@ def prepare(
     return PreparedNetwork(network, worker.tile, outcome, adapted)
 
 
+def stages(
+    network: Placed, options: Reblur2DeblurOptions, pixels: int, frame: tuple[int, int]
+) -> dict[str, float | None]:
+    """What comes before restoring, see :func:`deblurcli.methods.stages`. How long an update takes is seen by itself."""
+    return {"surveying": None, "measuring the motion": None, "adapting": None}
+
+
 def moment_of(spec: NetworkSpec) -> int:
     """Frames in a row from which a network, or its part that adapts, restores three."""
     return FRAMES + frames_of(spec) - 1
@@ -204,7 +211,6 @@ class _Adaptation:
         options, spec = self.options, self.network.spec
         if not self.moments:
             raise Diverged(f"no shot has the {moment_of(spec)} frames in a row that explain one of them")
-        self.console.progress("learning the blur", 0, len(self.support))
         blur = self.fitted()
         reblurring = self.reblurring(blur)
         adapted = copy.deepcopy(self.network.module).requires_grad_(False)
@@ -213,15 +219,18 @@ class _Adaptation:
             adapted.get_submodule(spec.alone).load_state_dict(initial.state_dict())
         result, guard = adapted if options.papers else copy.deepcopy(adapted), None
         if options.guard != "off" and blur is not None:
+            self.console.progress("preparing the check", 0, None)
             judging = self.held_out or self.support
             self.strata = strata_of(blur, judging, self.network, self.device, options.seed)
             unadapted = self.network.module.state_dict()
             guard = Guard(result, torch.no_grad()(self.strata.gain), unadapted, MIN_GAIN["strata"])
+        self.console.progress("making pairs", 0, None)
         source, examples = self.sources(blur, supervised)
         self.outcome.facts["supervised"] = str(source)
         residual = self.outcome.facts["residual"]
         residual["before"] = round(self.residual(self.network.module, reblurring), 2)
         self.learn(adapted, result, reblurring, source, self.criterion(examples), guard)
+        self.console.progress("checking the result", 0, None)
         settle(self.outcome, result, options.updates, guard, self.strata)
         residual["after"] = round(self.residual(result, reblurring), 2)
         return result
@@ -233,7 +242,7 @@ class _Adaptation:
     def fitted(self) -> FlowBlur | None:
         """The video's blur; None where it is not known, and no guard needs it. Raises Diverged: to be undone."""
         try:
-            blur = fit_flow(self.support + self.held_out, self.restored_alone)
+            blur = fit_flow(self.support + self.held_out, self.restored_alone, self.console)
         except Diverged:
             if self.options.guard != "off":
                 raise

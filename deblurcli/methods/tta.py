@@ -74,6 +74,12 @@ def prepare(network: Placed, footages: Sequence[Footage], options: TtaOptions, w
     return adapted_to_all(adapter, footages, worker.console)
 
 
+def stages(network: Placed, options: TtaOptions, pixels: int, frame: tuple[int, int]) -> dict[str, float | None]:
+    """What comes before restoring, see :func:`deblurcli.methods.stages`."""
+    before = options.updates and options.adapt_per == "video"
+    return {"surveying": None, "adapting": None} if before else {}
+
+
 class Adapter:
     """Adapts a copy of a deblurring network, again and again from the same weights.
 

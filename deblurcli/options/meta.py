@@ -123,6 +123,11 @@ class MetaOptions(SurveyOptions):
         return self.reblurring == "network"
 
     @property
+    def needs_flow(self) -> bool:
+        """Whether the video's blur is fitted along its optical flow, to learn from or to judge by."""
+        return self.reblurring == "flow" or self.guard == "strata"
+
+    @property
     def updates(self) -> int:
         """Updates per phase, at most."""
         if self.steps != "auto":

@@ -71,6 +71,7 @@ def restore_video(
     total: int | None = None,
     watch: Callable[[Tensor, Tensor, bool], object] | None = None,
     beside: Callable[[Frame, Tensor], object] | None = None,
+    changed: Callable[[Tensor, Tensor], object] | None = None,
 ) -> Restoration:
     """Restore every frame among ``items`` (frames and packets in file order) and hand all of them to ``write``.
 
@@ -86,6 +87,7 @@ def restore_video(
         total: expected number of frames, for progress.
         watch: is shown every frame, restored and as it was (3 x H x W in [0, 1]), and told whether it begins a shot.
         beside: is given every frame after it was restored, and its picture, the tensor that the restorer was given.
+        changed: is given every picture that was restored, and its change.
     """
     following = iter(restorers)
     restorer = next(following)
@@ -140,6 +142,8 @@ def restore_video(
                 watch((picture + change).clamp(0, 1), picture, cut)
             if beside is not None:
                 beside(frame, picture)
+            if changed is not None:
+                changed(picture, change)
             restored.put((replace(frame, replaced=True), None) if broken else (frame, change))
             rate = done.frames / (time.monotonic() - started)
             console.progress("restoring", number + 1, total, fps=round(rate, 2))

@@ -22,10 +22,10 @@ from end_to_end import deblur, pan, small_network, write_video
 from pool_jobs import planned, quick, unfit
 from processes import free_port
 
-from deblurcli.console import OneThread, PlainLines, Reporter
+from deblurcli.console import PlainLines, Reporter
 from deblurcli.errors import DeviceError, UnfinishedError, UsageError
 from deblurcli.jobs.batch import run_batch
-from deblurcli.jobs.cluster import Cluster, Share, connected
+from deblurcli.jobs.cluster import Cluster, OneThread, Share, connected
 from deblurcli.jobs.lists import read_list
 from deblurcli.options.batch import BatchOptions
 

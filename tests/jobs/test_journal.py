@@ -78,7 +78,7 @@ def test_the_same_command_goes_on(
     out = tmp_path / "out.mkv"
     assert killed(*command(made, out, "-q"), stage=stage, number=number)
     assert not out.exists()
-    assert again(*command(made, out)) == 0
+    assert again(*command(made, out, "-v")) == 0
     assert facts(out) == facts(made / "whole.mkv") and list(contents(tmp_path)) == ["out.mkv"]
     done = {"encoding": number // FRAMES * FRAMES, "muxing": 17}[stage]
     said = capsys.readouterr().err
@@ -144,7 +144,7 @@ def test_an_exception_keeps_what_is_done_and_says_so(
         patch.setattr(VideoWriter, "write", interrupted)
         assert again(*command(made, out)) == 130
     said = capsys.readouterr().err
-    assert f"what is done is kept in {part(out)}; the same command goes on from there" in said
+    assert f"kept in {part(out)}: 8 restored frames; the same command goes on from there" in said
     assert sorted(path.name for path in part(out).iterdir()) == ["journal.json", "segment-00000", "segment-00001"]
     assert again(*command(made, out, "--resume", "-q")) == 0 and facts(out) == facts(made / "whole.mkv")
 

@@ -20,6 +20,7 @@ from deblurcli import methods
 from deblurcli.adaptation import camera, update
 from deblurcli.adaptation.translation import Translation
 from deblurcli.adaptation.update import OUT_OF_MEMORY
+from deblurcli.console import Reporter, Silent
 from deblurcli.errors import UsageError
 from deblurcli.files import OutputFile
 from deblurcli.jobs.result import Result
@@ -30,6 +31,7 @@ from deblurcli.methods import METHODS, Entry, method_options, prepare
 from deblurcli.networks import NETWORKS
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.video import VideoOptions
+from deblurcli.progress import Progress
 from deblurcli.restore.worker import Worker
 from deblurcli.synth.pairs import shaken
 from deblurcli.weights.save import save_network
@@ -63,6 +65,10 @@ class ToyOptions(Options):
         return self.steps
 
 
+def stages(network, options, pixels, frame):
+    return {"adapting": None}
+
+
 def prepare(network, footages, options, worker):
     outcome, pieces = Outcome("toy", losses={"losses": []}, work=f"{options.steps} steps on a frame"), [1]
     module, started = copy.deepcopy(network.module).requires_grad_(True), time.monotonic()
@@ -79,7 +85,10 @@ def prepare(network, footages, options, worker):
         with undone_without_memory():
             frame = unit(next(footages[0].previews()))[None]
             optimiser = torch.optim.Adam(module.parameters(), lr=options.toy_rate)
-            update(optimiser, options.steps, losses, trace=outcome.losses["losses"], smaller=smaller)
+            update(
+                optimiser, options.steps, losses,
+                trace=outcome.losses["losses"], smaller=smaller, console=worker.console,
+            )
     except Diverged as error:
         outcome.kept, outcome.reason = False, str(error)
     outcome.seconds = time.monotonic() - started
@@ -159,6 +168,18 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return found
 
 
+class Told(Silent):
+    """Remembers all progress."""
+
+    every = 0.0
+
+    def __init__(self) -> None:
+        self.told: list[Progress] = []
+
+    def progress(self, now: Progress) -> None:
+        self.told.append(now)
+
+
 Run = Callable[..., tuple[Result, Tensor]]
 
 
@@ -207,6 +228,28 @@ def test_equal_runs_give_equal_frames_and_say_what_they_did(name: str, run: Run,
     json.dumps(result.facts)
     began = ("adapted: ", "translated: ")
     assert any(line.startswith(began) for line in result.lines) and not any("\n" in line for line in result.lines)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_goes_through_the_stages_of_its_method_and_ends_in_plain_words(
+    name: str, clips: dict[str, Path], network: str, tmp_path: Path
+) -> None:
+    sink, compute = Told(), ComputeOptions(device="cpu", dtype="fp32", tile="off")
+    worker = Worker(compute, Reporter(sink))
+    chosen, options = (
+        method_options(name, SMALL.get(name, {})),
+        VideoOptions(method=name, network=network, codec="ffv1"),
+    )
+    result = VideoJob(clips["one"], tmp_path / "out.mkv", options, chosen, compute).run(worker)
+    of_run = [each for each in sink.told if each.run is not None]
+    placed = worker.place(network, "video", "deblur")
+    named = [*methods.stages(placed, chosen, 7 * 128 * 128, (128, 128)), "restoring", "finishing"]
+    seen = dict.fromkeys(each.task for each in of_run if each.task in named)
+    assert list(seen) == named and {each.run.stages for each in of_run if each.run} == {len(named)}
+    assert all(0 < each.run.stage <= len(named) for each in of_run if each.run)
+    first, second, *_ = result.summary
+    assert first.startswith("The result is ") and result.facts["sharpness"]["frames"] == 7
+    assert ("Nothing was adapted" in second) == (name == "none") and "deblur compare" in result.summary[-1]
 
 
 @pytest.mark.parametrize("name", [name for name in ADAPTING if name not in SAVES])

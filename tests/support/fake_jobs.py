@@ -19,5 +19,5 @@ class Worker:
 
 def result(destination, differences=(), lines=(), facts=None):
     """What a job has to say."""
-    said = {"differences": list(differences), "lines": list(lines), "facts": facts or {}, "plan": []}
+    said = {"differences": list(differences), "lines": list(lines), "facts": facts or {}, "plan": [], "summary": []}
     return SimpleNamespace(destination=destination, **said)

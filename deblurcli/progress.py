@@ -1,0 +1,182 @@
+"""How far a task is, how far the run is that it is a stage of, and how long the rest will take.
+
+A run is told by its stages and the work of each, in a unit of its own. How long the later ones will take is expected
+from the first one whose work is known, in seconds for a unit of work; a stage that is under way tells by itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class RunProgress:
+    """How far a whole run is."""
+
+    stage: int
+    """Number of the stage, from 1."""
+    stages: int
+    elapsed: float
+    """Seconds since the run began."""
+    eta: float | None
+    """Seconds left; None where unknown."""
+
+    @property
+    def share(self) -> float | None:
+        """Part of the run's time that is over, 0 to 1; None where unknown."""
+        return None if self.eta is None else self.elapsed / max(self.elapsed + self.eta, 1e-9)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The same for the JSON log."""
+        return {
+            "stage": self.stage,
+            "stages": self.stages,
+            "run_elapsed": round(self.elapsed, 3),
+            "run_eta": None if self.eta is None else round(self.eta, 3),
+        }
+
+    @property
+    def text(self) -> str:
+        """Times, for people."""
+        gone = f"{clock(self.elapsed)} elapsed"
+        return gone if self.eta is None else f"{gone}, about {clock(self.eta)} left in all"
+
+    def later(self, seconds: float) -> RunProgress:
+        """The same when so many seconds have passed."""
+        left = None if self.eta is None else max(self.eta - seconds, 0.0)
+        return replace(self, elapsed=self.elapsed + seconds, eta=left)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a task is."""
+
+    task: str
+    done: float
+    total: float | None
+    """In the unit of ``done``; None where unknown."""
+    elapsed: float
+    """Seconds."""
+    eta: float | None
+    """Seconds left; None where unknown."""
+    facts: dict[str, Any]
+    run: RunProgress | None = None
+    """The run that the task is a part of, where its stages are known."""
+
+    @property
+    def title(self) -> str:
+        """The task's name and, where it is known, the number of its stage."""
+        return self.task if self.run is None else f"[{self.run.stage}/{self.run.stages}] {self.task}"
+
+    @property
+    def share(self) -> str:
+        """What is done of all, in percent where that is known; empty for what is not counted."""
+        if not self.total:
+            return f"{self.done:g} of ?" if self.done else ""
+        return f"{min(100 * self.done / self.total, 100):.0f} %"
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The same for the JSON log."""
+        record = {name: getattr(self, name) for name in ("task", "done", "total", "elapsed", "eta")}
+        return record | ({} if self.run is None else self.run.record) | self.facts
+
+    @property
+    def text(self) -> str:
+        """Share, times and facts, for people."""
+        times = f"{clock(self.elapsed)} elapsed"
+        if self.run is not None:
+            times = self.run.text
+        elif self.share:
+            times += f", {clock(self.eta)} left"
+        return " · ".join(filter(None, [self.share, times, *(_fact(k, v) for k, v in self.facts.items())]))
+
+    def later(self, seconds: float) -> Progress:
+        """The same when so many seconds have passed without news."""
+        left = None if self.eta is None else max(self.eta - seconds, 0.0)
+        run = None if self.run is None else self.run.later(seconds)
+        return replace(self, elapsed=self.elapsed + seconds, eta=left, run=run)
+
+
+@dataclass
+class Course:
+    """The stages of a run, in order, and how long each has taken.
+
+    Args:
+        work: stage -> its expected work, relative to the others'; None where work does not tell how long it takes. A
+            task with the name of a stage is that stage; any other belongs to the stage that is under way.
+        began: the clock when the run began.
+    """
+
+    work: Mapping[str, float | None]
+    began: float
+    spent: dict[str, float] = field(default_factory=dict)
+    """Seconds that the stages took that are over."""
+    current: str = ""
+    entered: float = 0.0
+    resumed: bool = False
+    """Whether the stage has gone on behind other tasks: how fast it alone is tells little then."""
+    share: float | None = None
+    """The latest that is known of the stage's share."""
+    at_entry: float | None = None
+    """The share that was done when it was first told: a task is often told with its first step."""
+
+    def enter(self, task: str, now: float) -> None:
+        """A task begins; if it is a stage, the one before it is over."""
+        self.resumed = task == self.current
+        if task not in self.work or self.resumed:
+            return
+        if self.current:
+            self.spent[self.current] = self.spent.get(self.current, 0.0) + now - self.entered
+        # Nothing is before the first stage but making ready for it.
+        self.at_entry, self.share = (None, None) if self.current else (0.0, None)
+        self.current, self.entered = task, now if self.current else self.began
+
+    def progress(self, now: float, share: float | None, eta: float | None) -> RunProgress:
+        """How far the run is.
+
+        Args:
+            share: of the stage that is under way, 0 to 1; None where unknown.
+            eta: seconds that are left of it, where it tells.
+        """
+        names = list(self.work)
+        stage = names.index(self.current) if self.current else 0
+        self.share = self.share if share is None else share
+        self.at_entry = self.share if self.at_entry is None else self.at_entry
+        left = self._left(names[stage:], now, self.share, eta)
+        return RunProgress(stage + 1, len(names), now - self.began, left)
+
+    def _left(self, names: list[str], now: float, share: float | None, eta: float | None) -> float | None:
+        rest = [self.work[name] for name in names[1:]]
+        if not self.current or any(work is None for work in rest):
+            return None
+        later = math.fsum(work for work in rest if work is not None)
+        mine, here = self.work[names[0]], now - self.entered
+        gained = 0.0 if share is None or self.at_entry is None else share - self.at_entry
+        paces = [self.spent[name] / work for name, work in self.work.items() if work and name in self.spent]
+        own = here / (gained * mine) if mine and gained > 0 else None
+        usual = paces[0] if paces else own
+        pace = usual if own is None else own
+        left = None if self.resumed else eta
+        if left is None and mine is not None and pace is not None:
+            left = max((1 - share) * mine * pace if share else mine * pace - here, 0.0)
+        if left is None or (later and usual is None):
+            return None
+        return left + (later * usual if usual is not None else 0.0)
+
+
+def clock(seconds: float | None) -> str:
+    """Hours, minutes and seconds."""
+    if seconds is None:
+        return "?"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def _fact(name: str, value: Any) -> str:
+    return f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"

@@ -63,6 +63,14 @@ def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
+def by_name(rows: Iterable[tuple[str, str]]) -> dict[str, str | list[str]]:
+    """Rows of name and finding as an object for programs: a name of several rows has a list."""
+    found: dict[str, list[str]] = {}
+    for name, finding in rows:
+        found.setdefault(name, []).append(finding)
+    return {name: findings if len(findings) > 1 else findings[0] for name, findings in found.items()}
+
+
 def abandon_stdout() -> None:
     """Let what is still buffered for stdout go nowhere: Python writes it at its end, which must not fail again."""
     with contextlib.suppress(OSError, ValueError):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
-from deblurcli.cli.session import Session
-from deblurcli.console import aligned
+from deblurcli.cli.session import Format, Session
+from deblurcli.console import aligned, by_name
 from deblurcli.options.option import Options, option
 
 
@@ -18,7 +19,7 @@ class Measured(Options):
     )
 
 
-def doctor(session: Session, *, measured: Measured) -> None:
+def doctor(session: Session, *, measured: Measured, format: Format) -> None:
     """Show what will be used on this machine, and why.
 
     With --speed, the networks that the commands use by themselves are timed for a few seconds. What is found is kept in
@@ -29,5 +30,8 @@ def doctor(session: Session, *, measured: Measured) -> None:
     rows = findings()
     if measured.speed:
         rows += speeds(session.console)
+    if format.form == "json":
+        session.console.result(json.dumps(by_name(rows)))
+        return
     for line in aligned(rows):
         session.console.result(line)

@@ -22,6 +22,13 @@ class Messages(Options):
     )
 
 
+@dataclass(frozen=True)
+class Format(Options):
+    """How results are printed that people and programs read."""
+
+    form: str = option("table", "A table to read, or JSON.", "Result", choices=("table", "json"), flags=("--format",))
+
+
 class Session:
     """The ``obj`` of every context."""
 

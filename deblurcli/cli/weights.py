@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from deblurcli.cli.parameters import command, group, weights_names
-from deblurcli.cli.session import Session
-from deblurcli.console import aligned, printable
+from deblurcli.cli.session import Format, Session
+from deblurcli.console import aligned, by_name, printable
 from deblurcli.errors import DeblurError, WeightsError
 from deblurcli.jobs.batch import finish
 from deblurcli.options.option import Options, option
@@ -44,7 +45,7 @@ class Imported(Options):
 
 
 @command(app, "list")
-def listing(session: Session) -> None:
+def listing(session: Session, format: Format) -> None:
     """List the weights: name, network, size, licence, where they are (bundled, cached, available, import), score.
 
     Available ones can be fetched with `deblur weights pull`. Those marked import must be fetched in a browser first;
@@ -52,6 +53,9 @@ def listing(session: Session) -> None:
     """
     from deblurcli.weights import store
 
+    if format.form == "json":
+        session.console.result(json.dumps([_facts(row) for row in store.listing()]))
+        return
     rows = [
         (row.entry.name, row.entry.network, _megabytes(row.entry.size), row.entry.licence, row.state, row.entry.score)
         for row in store.listing()
@@ -152,15 +156,27 @@ def verify(session: Session, name: Name = "") -> None:
 
 
 @command(app, "info")
-def info(session: Session, name: Annotated[str, _name("A name of the list, or a file of weights.")]) -> None:
+def info(
+    session: Session, name: Annotated[str, _name("A name of the list, or a file of weights.")], format: Format
+) -> None:
     """Show what is known about weights: network, data, licence, score, checksum, sources, place, and the card.
 
     A file of one's own is checked as --network checks it.
     """
     from deblurcli.weights.describe import described
 
+    if format.form == "json":
+        session.console.result(json.dumps(by_name(described(name))))
+        return
     for key, value in described(name):
         session.console.result(f"{key:8} {printable(value)}")
+
+
+def _facts(row: Any) -> dict[str, Any]:
+    entry = row.entry
+    size = {"bytes": entry.size or None, "path": None if row.path is None else str(row.path)}
+    facts = {"name": entry.name, "network": entry.network, "licence": entry.licence, "terms": entry.terms}
+    return facts | {"state": row.state, "score": entry.score or None} | size
 
 
 def _megabytes(size: int) -> str:

@@ -31,7 +31,7 @@ from deblurcli.options.tta import TtaOptions
 from deblurcli.options.video import VideoOptions
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ["video", "image", "weights", "compare", "metrics", "evaluate", "inspect", "synth", "train", "doctor"]
+COMMANDS = ["video", "image", "frames", "still", "weights", "compare", "metrics", "evaluate", "inspect", "synth", "train", "doctor"]
 
 
 def raising(error):
@@ -301,6 +301,9 @@ def test_the_json_log_ends_with_the_exit(jobs, folder, capsys, args):
     out, err = capsys.readouterr()
     assert out == "o.mp4\n"
     lines = [json.loads(line) for line in err.splitlines()]
+    assert lines.pop(0) | {"elapsed": 0} == {
+        **{"type": "progress", "task": "starting", "done": 0, "total": None, "elapsed": 0, "eta": None}
+    }
     assert [line["type"] for line in lines] == ["note", "summary", "exit"]
     assert lines[1] == {"type": "summary", "source": "a.mp4", "destination": "o.mp4", "differences": [], "frames": 3}
     assert lines[2] == {"type": "exit", "code": 0, "message": "done"}
@@ -359,6 +362,9 @@ def test_doctor_is_a_table(jobs, capsys):
     jobs.findings = lambda: [("device", "cpu fp32"), ("av", "1")]
     assert run(["doctor"]) == 0
     assert capsys.readouterr().out == "device  cpu fp32\nav      1\n"
+    jobs.findings = lambda: [("device", "cpu fp32"), ("weights", "a"), ("weights", "b")]
+    assert run(["doctor", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"device": "cpu fp32", "weights": ["a", "b"]}
 
 
 def test_metrics_of_two_files(jobs, folder, capsys):
@@ -457,6 +463,15 @@ def test_weights_list(registry, capsys):
     assert run(["weights", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines == ["good  plain-unet  3.4 MB  MIT  bundled  -", "bad   plain-unet  3.4 MB  MIT  bundled  -"]
+    assert run(["weights", "list", "--format", "json"]) == 0
+    good, bad = json.loads(capsys.readouterr().out)
+    assert (good["name"], good["network"], good["state"], bad["name"]) == ("good", "plain-unet", "bundled", "bad")
+
+
+def test_weights_info_for_a_program(registry, capsys):
+    assert run(["weights", "info", "good", "--format", "json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["name"] == "good" and facts["card"] == "minutes: 90.0"
 
 
 def test_weights_path(registry, capsys, monkeypatch):

@@ -28,7 +28,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from deblurcli.errors import DeblurError, OutputError, described
 from deblurcli.progress import Course, Progress
@@ -69,6 +69,11 @@ def by_name(rows: Iterable[tuple[str, str]]) -> dict[str, str | list[str]]:
     for name, finding in rows:
         found.setdefault(name, []).append(finding)
     return {name: findings if len(findings) > 1 else findings[0] for name, findings in found.items()}
+
+
+def results_stream() -> TextIO:
+    """Where results go."""
+    return sys.stdout
 
 
 def abandon_stdout() -> None:

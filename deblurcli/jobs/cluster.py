@@ -14,7 +14,6 @@ import contextvars
 import io
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -22,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from deblurcli.console import Reporter
+from deblurcli.console import Reporter, results_stream
 from deblurcli.errors import DeblurError, DeviceError, UsageError, described
 from deblurcli.files import discard_parts, keep, kept
 from deblurcli.jobs.engine import Ended, Task, attempt, sendable
@@ -368,5 +367,5 @@ class OneThread(io.TextIOBase):
 @contextlib.contextmanager
 def own_results() -> Iterator[None]:
     """Nothing but what this thread writes goes to stdout meanwhile."""
-    with contextlib.redirect_stdout(OneThread(sys.stdout)):
+    with contextlib.redirect_stdout(OneThread(results_stream())):
         yield

@@ -31,7 +31,7 @@ from deblurcli.options.tta import TtaOptions
 from deblurcli.options.video import VideoOptions
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ["video", "image", "frames", "still", "weights", "compare", "metrics", "evaluate", "inspect", "synth", "train", "doctor"]
+COMMANDS = "video image frames still weights compare metrics evaluate inspect synth train doctor".split()
 
 
 def raising(error):

@@ -83,7 +83,7 @@ def test_what_another_command_restores_does_not_change_the_code(work: Path, capf
     for name in ("empty.mp4", "broken.mp4", "pipe.mp4"):
         Path("in", name).unlink()
     assert deblur("video", "in", "-o", "out", "--method", "none", "--network", work / "w.safetensors") == 0
-    assert capfd.readouterr().err.endswith("3 files done\n")
+    assert capfd.readouterr().err.endswith("3 files done; 3 about as sharp\n")
 
 
 def test_a_folder_without_any_says_what_it_has(work: Path, capfd: Captured) -> None:

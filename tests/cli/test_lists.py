@@ -185,7 +185,8 @@ def test_a_single_file_has_a_report_and_its_own_code(clips, jobs, broken, capsys
     assert run(["video", "a.mp4", "-o", "o.mp4", "--report", "r", "--failed", "f", "--log", "json"]) == 8
     assert json.loads(Path("r").read_text())["code"] == 8 and read_list(Path("f")) == ["a.mp4"]
     said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    assert said[0] == {"type": "error", "source": "a.mp4", "message": "no memory", "code": 8}
+    (error,) = (event for event in said if event["type"] == "error")
+    assert error == {"type": "error", "source": "a.mp4", "message": "no memory", "code": 8}
     assert run(["video", "a.mp4", "-o", "out/"]) == 8, "in a folder, too"
     jobs.run = lambda job, worker: result(job.destination, differences=["1 stream lost"])
     assert run(["video", "a.mp4", "-o", "o.mp4"]) == run(["video", "a.mp4", "-o", "out/"]) == 3

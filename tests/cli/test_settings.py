@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 import torch
 import typer
@@ -129,7 +130,9 @@ def test_they_are_used_and_said(
     said = capsys.readouterr().err
     # The meta method's patches wait for it.
     assert "set by deblur.toml: method, network, overwrite\n" in said
-    assert "set by DEBLUR_VIDEO_CODEC: codec\n" in said and "written as ffv1" in said
+    assert "set by DEBLUR_VIDEO_CODEC: codec\n" in said
+    with av.open("out.mkv") as written_video:
+        assert written_video.streams.video[0].codec_context.name == "ffv1"
     assert deblur("video", clip, "-o", "out.mkv") == 0  # overwritten
     assert deblur("video", clip, "-o", "out.mkv", "--codec", "libx264rgb", "--crf", "0", "-q") == 0
     assert capsys.readouterr().err.count("set by DEBLUR") == 1  # the command line counts more, and -q is quiet

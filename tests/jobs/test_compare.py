@@ -264,7 +264,7 @@ def test_a_run_ends_with_its_page(clips: Path, capsys: pytest.CaptureFixture[str
     network = small_network(clips / "w.safetensors")
     words = ["video", "shaken.mkv", "-o", "done.mkv", "--network", network, *QUICK, "--steps", "2"]
     assert deblur(*words, "--compare", "run.html") == 0
-    assert "comparison: run.html" in capsys.readouterr().err
+    assert "Also written: run.html." in capsys.readouterr().err
     found = data_of(clips / "run.html")
     run, facts = found["run"], found["run"]["record"]
     assert [file["name"] for file in found["files"]] == ["shaken.mkv", "done.mkv"]

@@ -31,7 +31,8 @@ from deblurcli.options.tta import TtaOptions
 from deblurcli.options.video import VideoOptions
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = "video image frames still weights compare metrics evaluate inspect synth train doctor".split()
+COMMANDS = ["video", "image", "frames", "still", "weights", "compare", "metrics", "evaluate", "inspect", "synth"]
+COMMANDS += ["train", "doctor"]
 
 
 def raising(error):

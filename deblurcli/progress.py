@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+EARLY = 0.1
+"""Share of a stage before which its own pace tells little, where that of the others is known."""
+
 
 @dataclass(frozen=True)
 class RunProgress:
@@ -161,8 +164,11 @@ class Course:
         own = here / (gained * mine) if mine and gained > 0 else None
         usual = paces[0] if paces else own
         pace = usual if own is None else own
-        left = None if self.resumed else eta
-        if left is None and mine is not None and pace is not None:
+        early = mine is not None and usual is not None and (share or 0.0) < EARLY
+        left = None if self.resumed or early else eta
+        if early and mine is not None and usual is not None:
+            left = max(mine * usual - here, 0.0)
+        elif left is None and mine is not None and pace is not None:
             left = max((1 - share) * mine * pace if share else mine * pace - here, 0.0)
         if left is None or (later and usual is None):
             return None

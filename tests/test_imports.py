@@ -70,7 +70,7 @@ LAZY: dict[str, set[str]] = {
     "cli/weights.py": {f"deblurcli.weights.{name}" for name in ("describe", "pull", "registry", "store")},
     "jobs/pool.py": {"deblurcli.restore.worker"},
     "methods/__init__.py": {"deblurcli.adaptation.update"},
-    "media/reader.py": {"deblurcli.media.colour"},
+    "media/reader.py": {"deblurcli.device", "deblurcli.media.colour"},
     "train/material.py": {"deblurcli.train.folder"},
     "train/recipe.py": {"deblurcli.train.recorded"},
     "train/stages/blur2blur.py": {

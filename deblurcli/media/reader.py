@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 MAX_FAILURES = 1000
 """Damaged packets in a row after which a file is given up."""
-
-
 INCOMPLETE = "a packet is incomplete"
 """What is said where the container knows of damage that the decoder does not see."""
+SPARE_BYTES = 256 << 20
+"""Memory that reading takes at most besides a packet, which is no larger than its file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -303,6 +303,12 @@ class VideoReader:
         """Whether a break at a packet is nothing new."""
         return self.inventory.joined or self._clock.is_joint(packet)
 
+    def _may_be_short(self) -> bool:
+        """Whether memory may really not suffice for a packet; otherwise the file claims more than it has."""
+        from deblurcli.device import free_system_memory
+
+        return free_system_memory() < self.info.path.stat().st_size + SPARE_BYTES
+
     def _demux(self) -> Iterator[av.Packet]:
         """The packets of the streams that are read; where one cannot be, it goes on behind the damage."""
         streams = [] if self.copied else [self.stream]
@@ -311,9 +317,9 @@ class VideoReader:
             with complaints() as said:
                 try:
                     packet = next(packets, None)
-                except av.error.MemoryError:
-                    raise
                 except (av.FFmpegError, OSError) as error:
+                    if isinstance(error, MemoryError) and self._may_be_short():
+                        raise
                     packet = None
                     said.append((0, "", reason(error)))
                     packets, in_a_row = self.container.demux(*streams), in_a_row + 1

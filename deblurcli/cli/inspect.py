@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from deblurcli.cli.parameters import only
-from deblurcli.cli.session import Session
+from deblurcli.cli.session import Format, Session
 from deblurcli.console import printable
 from deblurcli.errors import UsageError
 from deblurcli.jobs.plan import require_usable
@@ -35,9 +35,6 @@ class Shown(Options):
         metavar="FILE",
     )
     translator: str | None = translator_option("none")
-    form: str = option(
-        "table", "A table to read, or one JSON object.", "Result", choices=("table", "json"), flags=("--format",)
-    )
     overwrite: bool = option(False, "Replace a picture that exists.", "Output")
 
 
@@ -45,6 +42,7 @@ def inspect(
     session: Session,
     source: Annotated[str, typer.Argument(metavar="INPUT", help="A video.")],
     shown: Shown,
+    format: Format,
     options: SurveyOptions,
     compute: Annotated[ComputeOptions, only("device")],
 ) -> None:
@@ -86,7 +84,7 @@ def inspect(
     )
     written = {} if picture is None else {"picture": str(picture)}
     console.event("summary", source=source, destination=picture, differences=[], frames=found.survey.frames)
-    if shown.form == "json":
+    if format.form == "json":
         console.result(json.dumps(found.facts() | written))
         return
     for line in found.lines(BLOCKS if _can_show(BLOCKS) else LETTERS):

@@ -119,7 +119,6 @@ class StillJob:
         """Do it. Raises as :meth:`deblurcli.jobs.video.VideoJob.run`."""
         options = self.options
         _require_one_adaptation(options, self.method)
-        result = Result(self.destination)
         if options.skip_existing and self.destination.exists():
             return skipped(self.destination)
         check_destination(self.destination, [self.source], options.overwrite)
@@ -137,7 +136,7 @@ class StillJob:
         if ended:
             raise behind
         seconds -= video.start * video.time_base
-        result.facts = {"method": options.method} | network.record()
+        result = Result(self.destination, facts={"method": options.method} | network.record())
         _restore(footage, {number: self.destination}, network, self.method, worker, result, options)
         result.lines.append(f"the frame that is shown at {float(at):g} s, which begins at {float(seconds):.3f} s")
         result.facts["at"] = round(float(seconds), 6)

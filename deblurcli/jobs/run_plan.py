@@ -87,10 +87,9 @@ def plan_run(
         if (options.method, network.name) != ("none", SINGLE):
             quicker = fast(left, speeds)
     tile = Restorer(network.module, network.spec, network.device, worker.tile).side
-    longest, sides = max(video.width, video.height), (video.width, video.height)
-    whole = tile is None or longest <= tile
-    pixels = video.width * video.height if whole else min(tile or longest, sides[0]) * min(tile or longest, sides[1])
-    memory = pixels * network.spec.bytes_per_pixel * network.spec.window
+    longest = max(video.width, video.height)
+    side = tile or longest
+    memory = min(side, video.width) * min(side, video.height) * network.spec.bytes_per_pixel * network.spec.window
     per = "" if options.method == "none" else f", for the {prepared_for(method)}"
     streams = [f"{other.kind} {other.index} ({other.codec})" for other in reader.info.others]
     rows = [
@@ -100,7 +99,7 @@ def plan_run(
         ("copied", ", ".join(streams) or "nothing but the video is there"),
         ("network", f"{network.name} in {network.device.precision} on {network.device.where}"),
         ("method", f"{options.method}{per}"),
-        ("tiles", "whole frames" if whole else f"{tile}x{tile} pixels"),
+        ("tiles", "whole frames" if longest <= side else f"{side}x{side} pixels"),
         ("memory", f"about {readable_size(memory)} for restoring"),
         ("disk", room),
     ]

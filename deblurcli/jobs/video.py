@@ -153,8 +153,8 @@ class VideoJob:
             room = writer.require_room()
             console.note(f"{self.source.name}: {room}")
             if not console.quiet:
-                adapted = journal.found and journal.adapted
-                plan = plan_run(reader, writer, network, options, self.method, worker, room=room, adapted=adapted)
+                left = journal.found and journal.adapted
+                plan = plan_run(reader, writer, network, options, self.method, worker, room=room, adapted=left)
                 if line := plan.line():
                     console.note(line)
                 console.event("plan", **plan.facts())

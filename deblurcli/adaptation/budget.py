@@ -27,7 +27,16 @@ def affordable(found: Survey, options: MetaOptions, side: int, *, alone: bool = 
         alone: a part of the network adapts that restores each frame alone.
     """
     patches = len(found.patches) * found.size**2
-    return _updates(found.frames * found.pixels, patches, options, _work(options, side, alone))
+    return affordable_within(found.frames * found.pixels, patches, options, side, alone=alone)
+
+
+def affordable_within(pixels: int, patches: int, options: MetaOptions, side: int, *, alone: bool = False) -> int:
+    """The same as :func:`affordable`, from the pixels of all frames and those of the patches."""
+    if options.steps != "auto" or options.learnt:
+        return options.updates
+    allowed = min(MOST_WORK, SHORT_SHARE * pixels)
+    fixed = FIT_WORK * patches + (0 if options.guard == "off" else LOOK_WORK * 3)
+    return max(0, min(options.updates, int((allowed - fixed) / _work(options, side, alone))))
 
 
 def expected_work(pixels: int, size: int, options: MetaOptions, side: int, *, alone: bool = False) -> dict[str, float]:
@@ -40,17 +49,9 @@ def expected_work(pixels: int, size: int, options: MetaOptions, side: int, *, al
     patches, work = (options.patches + HELD_OUT) * size**2, _work(options, side, alone)
     looks = 0 if options.guard == "off" else LOOK_WORK * 3
     fitting = {"measuring the motion": (FIT_WORK - 1) * patches} if options.needs_flow else {}
-    adapting = _updates(pixels, patches, options, work) * work + looks
+    adapting = affordable_within(pixels, patches, options, side, alone=alone) * work + looks
     return {"learning the blur": float(patches)} | fitting | {"adapting": adapting}
 
 
 def _work(options: MetaOptions, side: int, alone: bool) -> float:
     return (ALONE_WORK if alone else UPDATE_WORK) * side**2 * options.batch
-
-
-def _updates(pixels: int, patches: int, options: MetaOptions, work: float) -> int:
-    if options.steps != "auto" or options.learnt:
-        return options.updates
-    allowed = min(MOST_WORK, SHORT_SHARE * pixels)
-    fixed = FIT_WORK * patches + (0 if options.guard == "off" else LOOK_WORK * 3)
-    return max(0, min(options.updates, int((allowed - fixed) / work)))

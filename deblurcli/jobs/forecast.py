@@ -7,17 +7,15 @@ method are worth; ``python -m benchmarks forecast`` measures them, and how far t
 
 from __future__ import annotations
 
-from array import array
 from dataclasses import dataclass
 from typing import Any
 
-from deblurcli.adaptation.budget import affordable
+from deblurcli.adaptation.budget import affordable_within
 from deblurcli.adaptation.samples import split
-from deblurcli.adaptation.support import SupportPatch
-from deblurcli.adaptation.survey import HELD_OUT, Survey
+from deblurcli.adaptation.survey import HELD_OUT
 from deblurcli.adaptation.update import GUARD_LOOKS, STEPS_BETWEEN
 from deblurcli.methods.blur2blur import LOOKS
-from deblurcli.methods.meta import USUAL_CROP
+from deblurcli.methods.meta import side_of
 from deblurcli.networks import NETWORKS
 from deblurcli.networks.spec import NetworkSpec
 from deblurcli.options.blur2blur import Blur2BlurOptions
@@ -161,9 +159,8 @@ def _looks(steps: int) -> int:
 
 def _meta(clip: Clip, options: MetaOptions, spec: NetworkSpec, speeds: Speeds) -> float:
     count, size = _patches(clip, options.patches, options.patch_size)
-    side = min(options.crop or (size if options.learnt else USUAL_CROP), size)
-    found = Survey([SupportPatch(0, 0)] * count, size, clip.pixels, array("f", bytes(4 * clip.frames)))
-    steps = affordable(found, options, side, alone=bool(spec.alone))
+    side = side_of(options, size)
+    steps = affordable_within(clip.frames * clip.pixels, count * size**2, options, side, alone=bool(spec.alone))
     restored = FIT_WORK * count * size**2 + _guarded(options.guard, _looks(steps))
     phases = 2 if options.learnt else 1
     return phases * steps * options.batch * side**2 * UPDATE_WORK * speeds.updating + restored * speeds.restoring

@@ -21,10 +21,10 @@ from deblurcli.adaptation.update import update_average
 from deblurcli.device import pick_device
 from deblurcli.losses import l1_fft
 from deblurcli.networks.video_unet import VideoUNet
+from deblurcli.optimiser import Muon, rate_at
 from deblurcli.synth.paths import BlurRange
 from deblurcli.train.data import Source, centred, clips
 from deblurcli.train.material import Material, load_material
-from deblurcli.train.optimiser import Muon, rate_at
 from deblurcli.train.ring import CropRing
 from deblurcli.train.stages.fusion import fuse, prepared_clips
 from deblurcli.train.validation import VALIDATION_SEED, mean_psnr

@@ -28,10 +28,10 @@ from deblurcli.device import Device, pick_device
 from deblurcli.losses import l1_fft, psnr_loss
 from deblurcli.networks import NETWORKS
 from deblurcli.networks.plain_unet import PlainUNet
+from deblurcli.optimiser import Muon, rate_at
 from deblurcli.synth.paths import BlurRange
 from deblurcli.train.data import stills
 from deblurcli.train.material import load_material
-from deblurcli.train.optimiser import Muon, rate_at
 from deblurcli.train.ring import CropRing
 from deblurcli.train.validation import VALIDATION_SEED, mean_psnr
 

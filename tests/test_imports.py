@@ -32,7 +32,7 @@ RINGS = [
     {"restore"},
     {"datasets"},
     {"media", "weights"},
-    {"synth", "metrics", "losses", "device"},
+    {"synth", "metrics", "losses", "optimiser", "device"},
     {"networks"},
     {"options", "console", "files"},
     {"errors", "progress", "version"},

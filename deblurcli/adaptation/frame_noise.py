@@ -15,12 +15,14 @@ from torch import Tensor
 
 SIDE, COARSE, FINE = 64, 16, 8
 """Sides in pixels: of a block, of the cells whose brightness is taken away, of those by which it counts as smooth."""
+NOISE_PIECES = 600
+"""Pieces of a camera's blurred frames to look at, of which the smoothest give the noise."""
 DARK, BRIGHT = 0.08, 0.92
 """Brightness beyond which noise is cut off."""
 SMOOTHEST, LEAST, MOST = 0.08, 8, 48
 """Share of the pieces that give blocks, and how many they are."""
-STRENGTHS = 0.6, 1.4
-"""Noise is drawn weaker and stronger than it was found."""
+STRENGTHS = 0.0, 1.25
+"""Noise is drawn weaker and stronger than it was found: what has little keeps its detail."""
 
 
 def _coarse(pieces: Tensor) -> Tensor:

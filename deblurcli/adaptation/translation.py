@@ -13,7 +13,8 @@ What differs from the paper, by recipe:
 - ``authors``: the authors' code. Its gradient penalty is right for one picture a device; here it is for any number.
 - ``ours``, so that it can be trained without a graphics card: G starts as the identity, from which it need not find its
   way back to a picture, is small, and first learns from pairs alone: known blur with the camera's own noise and traces
-  of compression (:mod:`deblurcli.adaptation.frame_noise`), and without. Then the critic joins, which alone
+  of compression (:mod:`deblurcli.adaptation.frame_noise`), and without. Its optimiser is that of the other
+  networks (:class:`deblurcli.optimiser.Muon`): Adam learns less in the same time. Then the critic joins, which alone
   changes nothing within minutes.
 """
 
@@ -35,11 +36,20 @@ from deblurcli.networks import NETWORKS
 from deblurcli.networks.critic import PatchCritic
 from deblurcli.networks.mimo_unet import MIMOUNet
 from deblurcli.networks.spec import outputs, padded
+from deblurcli.optimiser import Muon
 
 TRANSLATOR = "blur-translator"
 CRITIC = "patch-critic"
 BETAS = (0.5, 0.999)
 """Adam's, in the authors' code; the paper says Adam alone."""
+PAIRS_RATE = 40.0
+"""Peak rate of the generator's optimiser where it learns from pairs, in units of Adam's."""
+WARMUP = 0.1
+"""Share of the pairs' time in which the rate rises to its peak: one that starts there may never begin to learn."""
+PIXEL_LAYERS = ("feat_extract.0", "feat_extract.5", "ConvsOut")
+"""Layers of the generator that see or give pixels."""
+DETAIL = 3.0
+"""By how much the detail that a new generator sees is amplified: it has a fraction of a picture's contrast."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,7 @@ class TranslationRecipe:
     noise_weight: float = 0.0
     """Weight of the mean absolute error on pairs with and without the camera's noise."""
     alone: float = 0.0
-    """Share of the training in which there are these pairs alone, with ten times the rate."""
+    """Share of the training in which there are these pairs alone, at the full rate; then at a tenth of it."""
     sharpest_until, all_from = 0.2, 0.5
     """Progress until which the share stays (200k of 1M iterations in the paper), and from which it is 1."""
 
@@ -123,9 +133,7 @@ def new_generator(recipe: TranslationRecipe, seed: int, width: int | None = None
     if recipe.start == "normal":
         start_normal(generator)
     else:
-        last = [generator.feat_extract[-1], *generator.ConvsOut]  # they give what is added to the picture
-        for parameter in (p for layer in last for p in layer.parameters()):
-            nn.init.zeros_(parameter)
+        start_as_identity(generator)
     return generator, config
 
 
@@ -144,6 +152,26 @@ def start_normal(module: nn.Module, deviation: float = 0.02) -> None:
             nn.init.normal_(layer.weight, 0.0, deviation)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def start_as_identity(generator: MIMOUNet) -> None:
+    """Draw weights with which a generator changes nothing, and from which it soon learns to change fine detail.
+
+    Source: He, Zhang, Ren & Sun, "Delving Deep into Rectifiers" (ICCV 2015), equation 10: signals keep their strength
+    behind a ReLU. The first filters have no mean, so that all that follows sees detail, of which noise is a part, and
+    not brightness, beside which it would be lost: with PyTorch's own start hundreds of steps learn nothing.
+    """
+    for layer in generator.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    with torch.no_grad():
+        first = generator.get_parameter("feat_extract.0.main.0.weight")
+        first.sub_(first.mean((2, 3), keepdim=True)).mul_(DETAIL)
+        for last in (generator.feat_extract[-1], *generator.ConvsOut):  # they give what is added to the picture
+            for parameter in last.parameters():
+                parameter.zero_()
 
 
 def critic_adversarial(kind: str, real: Tensor, fake: Tensor) -> Tensor:
@@ -195,7 +223,7 @@ class Translation:
         features: of the reconstruction loss; without them there is none.
         device: where both are, and in which precision they compute.
         noise: of the camera, for pairs; without it there are none, and the critic is there from the beginning.
-        rate: Adam's, of both.
+        rate: Adam's, of both; a generator that learns from pairs has ``PAIRS_RATE`` times as much of Muon's.
         seed: mixtures for the gradient penalty are drawn from it and the number of the step.
     """
 
@@ -216,7 +244,11 @@ class Translation:
         self.paired = noise is not None and recipe.noise_weight > 0
         self.alone = self.paired and recipe.alone > 0
         """Whether there are the pairs alone, now."""
-        self.optimiser = torch.optim.Adam(generator.parameters(), rate, BETAS)
+        self.optimiser: torch.optim.Optimizer
+        if self.paired:
+            self.optimiser = Muon(generator, PAIRS_RATE * rate, weight_decay=0.0, aside=PIXEL_LAYERS)
+        else:
+            self.optimiser = torch.optim.Adam(generator.parameters(), rate, BETAS)
         self.critic_optimiser = torch.optim.Adam(critic.parameters(), rate, BETAS)
 
     def step(self, blurry: Tensor, known: Tensor, progress: float = 0.0) -> dict[str, float]:
@@ -248,16 +280,23 @@ class Translation:
         return found | {name: float(loss.detach()) for name, loss in losses.items()}
 
     def pace(self, progress: float) -> float:
-        """Set the rates of this progress (0 to 1); returns the share of the peak rate."""
+        """Set the rates of this progress (0 to 1); returns the generator's share of its peak rate."""
         recipe, alone = self.recipe, self.recipe.alone
         self.alone = self.paired and progress < alone
         if self.alone:
-            share = 10 * max(0.05, min(1.0, 2 * (1 - progress / alone)))
+            come = progress / alone
+            critics, share = 1.0, max(0.05, min(1.0, come / WARMUP, 2 * (1 - come)))
+        elif self.paired:
+            critics = recipe.rate_share((progress - alone) / max(1 - alone, 1e-6))
+            share = 0.1 * critics
         else:
-            share = recipe.rate_share((progress - alone) / max(1 - alone, 1e-6) if self.paired else progress)
+            critics = share = recipe.rate_share(progress)
+        if isinstance(self.optimiser, Muon):
+            self.optimiser.set_rate(share)
         for optimiser in (self.optimiser, self.critic_optimiser):
-            for group in optimiser.param_groups:
-                group["lr"] = share * self.rate
+            if not isinstance(optimiser, Muon):
+                for group in optimiser.param_groups:
+                    group["lr"] = critics * self.rate
         return share
 
     def pictures(self, blurry: Tensor) -> list[Tensor]:

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from deblurcli.adaptation.content_features import ContentFeatures, content_features
 from deblurcli.adaptation.flow import fit_flow
+from deblurcli.adaptation.frame_noise import NOISE_PIECES, SIDE, NoiseBlocks
 from deblurcli.adaptation.group import surveyed
 from deblurcli.adaptation.guard import MIN_GAIN, Diverged, Guard, require_finite_weights
 from deblurcli.adaptation.known_blur import KnownBlur, synthetic_blur
@@ -158,7 +159,9 @@ def learn(
     Returns:
         The translator, in eval mode, None where it was undone; and what was done.
     """
-    losses: dict[str, list[float]] = {"critic_losses": [], "adversarial_losses": [], "reconstruction_losses": []}
+    losses: dict[str, list[float]] = {
+        f"{name}_losses": [] for name in ("pairs", "critic", "adversarial", "reconstruction")
+    }
     outcome = Outcome("blur2blur", reason="the guard found it better", losses=losses, words=WORDS)
     outcome.facts = {
         "gain": 0.0,
@@ -181,7 +184,7 @@ def learn(
                 generator = _Learning(network, found, options, console, outcome, features, known).run()
         except Diverged as error:
             outcome.kept, outcome.reason = False, str(error)
-    outcome.work = f"{len(losses['critic_losses'])} steps on {found}"
+    outcome.work = f"{max(map(len, losses.values()))} steps on {found}"
     if options.guard != "off":
         outcome.gain = f"about {outcome.facts['gain']:+.2f} dB, by what the guard sees"
     return generator, outcome
@@ -245,8 +248,9 @@ class _Learning:
             strata = self.strata()
             unadapted = {name: value.to(self.device.where) for name, value in unadapted.items()}
             guard = Guard(averaged, torch.no_grad()(strata.gain), unadapted, MIN_GAIN["strata"])
+        noise = NoiseBlocks(self.noise_pieces()) if recipe.noise_weight else None
         translation = Translation(
-            generator, critic, recipe, self.features, self.device, rate=options.rate, seed=options.seed
+            generator, critic, recipe, self.features, self.device, noise=noise, rate=options.rate, seed=options.seed
         )
         steps = self.learn(translation, averaged, guard)
         self.console.progress("checking the result", 0, None)
@@ -301,6 +305,16 @@ class _Learning:
             y, x = self.rng.integers(piece.shape[-1] - self.side + 1, size=2).tolist()
             part = cut_at(piece, y, x, self.side).rot90(int(self.rng.integers(4)), (-2, -1))
             found.append(part.flip(-1) if self.rng.integers(2) else part)
+        return torch.stack(found).to(self.device.where)
+
+    def noise_pieces(self) -> Tensor:
+        """Random parts of the blurred pieces, of which the smoothest show the video's noise: N x 3 x 64 x 64."""
+        rng = np.random.default_rng([self.options.seed, 7])
+        found = []
+        for _ in range(NOISE_PIECES):
+            piece = self.blurred[int(rng.integers(len(self.blurred)))]
+            y, x = rng.integers(piece.shape[-1] - SIDE + 1, size=2).tolist()
+            found.append(cut_at(piece, y, x, SIDE))
         return torch.stack(found).to(self.device.where)
 
     def strata(self) -> Strata:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from deblurcli.device import Device
 from deblurcli.losses import clamp_parameters, critic_loss, generator_loss
 from deblurcli.networks import NETWORKS
-from deblurcli.train.optimiser import step_if_finite
+from deblurcli.optimiser import step_if_finite
 from deblurcli.train.parallel import Peers
 
 CRITIC = "patch-critic"

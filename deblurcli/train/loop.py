@@ -12,10 +12,10 @@ from typing import Any
 from deblurcli.adaptation.update import update_average
 from deblurcli.errors import InputError, OutputError, UsageError
 from deblurcli.files import OutputFile, reason
+from deblurcli.optimiser import Muon, rate_at, step_if_finite, warmup_length
 from deblurcli.options.train import TrainOptions
 from deblurcli.train.checkpoint import load_state, save_state, settings
 from deblurcli.train.curve import draw_curve
-from deblurcli.train.optimiser import Muon, rate_at, step_if_finite, warmup_length
 from deblurcli.train.recipe import Recipe, Setting
 from deblurcli.train.validation import Measure, Scores
 from deblurcli.weights.save import save_network

@@ -28,6 +28,7 @@ from deblurcli.errors import InputError, UsageError
 from deblurcli.jobs import train as training
 from deblurcli.media.reader import VideoReader
 from deblurcli.networks import NETWORKS
+from deblurcli.optimiser import Muon, orthogonalised, rate_at, warmup_length
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.train import DeblurTraining, TrainOptions
 from deblurcli.restore.worker import Worker
@@ -35,7 +36,6 @@ from deblurcli.train import loop
 from deblurcli.train.data import stills, turned
 from deblurcli.train.material import Material, load_material, pack_material
 from deblurcli.train.moments import read_moments
-from deblurcli.train.optimiser import Muon, orthogonalised, rate_at, warmup_length
 from deblurcli.train.parallel import Peers
 from deblurcli.train.recipe import Setting, trainee
 from deblurcli.train.ring import CropRing

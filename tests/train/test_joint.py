@@ -21,8 +21,8 @@ from deblurcli.errors import DeblurError, UsageError, WeightsError
 from deblurcli.losses import l1, l1_fft
 from deblurcli.networks import NETWORKS
 from deblurcli.networks.lpips import LPIPS
+from deblurcli.optimiser import Muon
 from deblurcli.train.material import Material, pack_material
-from deblurcli.train.optimiser import Muon
 from deblurcli.train.stages import joint
 from deblurcli.train.stages.module import restored_pairs
 from deblurcli.weights.load import LoadedNetwork, load_network

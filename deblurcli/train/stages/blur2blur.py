@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from deblurcli.adaptation.content_features import ContentFeatures, content_features
-from deblurcli.adaptation.frame_noise import SIDE, NoiseBlocks
+from deblurcli.adaptation.frame_noise import NOISE_PIECES, SIDE, NoiseBlocks
 from deblurcli.adaptation.known_blur import KnownBlur, synthetic_blur
 from deblurcli.adaptation.translation import CRITIC, RECIPES, Translation, new_critic, new_generator, translated
 from deblurcli.errors import UsageError
@@ -38,8 +38,6 @@ from deblurcli.weights.load import is_name, opened
 SAMPLES = "samples.png"
 """A row for each of some held-out crops: as it is, translated, restored from that, and restored without translation."""
 MAX_SAMPLES = 4
-NOISE_PIECES = 600
-"""Pieces of blurred frames, of which the smoothest give the noise."""
 SYNTH, AUTO = "synth", "auto"
 VGG16 = "lpips-vgg"
 """What ``auto`` compares by where it has been fetched: half a gigabyte, which nobody asked for otherwise."""

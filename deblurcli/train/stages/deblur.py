@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from deblurcli.networks.spec import NetworkSpec, outputs
+from deblurcli.optimiser import Muon
 from deblurcli.options.train import DeblurTraining, JointTraining
 from deblurcli.synth.paths import BlurRange
 from deblurcli.train.data import Recorded, Source, centred, clips, stills
 from deblurcli.train.material import Material
-from deblurcli.train.optimiser import Muon
 from deblurcli.train.recipe import Recipe, Setting, chosen_loss, crops, trainee
 from deblurcli.train.validation import Scored, compared, validator
 

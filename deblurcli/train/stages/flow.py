@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from deblurcli.losses import LOSSES
 from deblurcli.networks.spec import outputs
+from deblurcli.optimiser import Muon
 from deblurcli.options.train import FlowTraining
 from deblurcli.train.data import Source, flow_pairs, turned_flow
 from deblurcli.train.material import Material
-from deblurcli.train.optimiser import Muon
 from deblurcli.train.recipe import Recipe, Setting, crops, trainee
 from deblurcli.train.validation import END_POINT_ERROR, compared, validator
 

@@ -10,11 +10,11 @@ from deblurcli.device import Device
 from deblurcli.errors import UsageError
 from deblurcli.losses import LOSSES
 from deblurcli.networks.spec import NetworkSpec
+from deblurcli.optimiser import Muon
 from deblurcli.options.train import FusionTraining
 from deblurcli.synth.paths import BlurRange
 from deblurcli.train.data import Recorded, Source, centred, clips
 from deblurcli.train.material import Material
-from deblurcli.train.optimiser import Muon
 from deblurcli.train.recipe import Recipe, Setting, Trainee, chosen_spec, continued, crops, training_device
 from deblurcli.train.validation import compared, validator
 

@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from deblurcli.errors import UsageError
 from deblurcli.losses import l1
 from deblurcli.networks.spec import outputs
+from deblurcli.optimiser import Muon
 from deblurcli.options.train import JointTraining, TrainOptions
 from deblurcli.train.companion import CRITIC, Companion, adversarial_loss, new_critic
-from deblurcli.train.optimiser import Muon
 from deblurcli.train.recipe import Recipe, Setting, chosen_loss, chosen_spec, picture_of, started
 from deblurcli.train.stages.deblur import deblur_recipe
 from deblurcli.train.validation import compared

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 
 from deblurcli.losses import LOSSES
 from deblurcli.networks.kernel_extractor import drawn
+from deblurcli.optimiser import Muon
 from deblurcli.options.train import KernelTraining
 from deblurcli.synth.paths import BlurRange
 from deblurcli.train.data import Recorded, Source, stills
 from deblurcli.train.material import Material
-from deblurcli.train.optimiser import Muon
 from deblurcli.train.recipe import Recipe, Setting, chosen_spec, crops, started
 from deblurcli.train.validation import compared, validator
 

@@ -28,9 +28,9 @@ from deblurcli.device import Device
 from deblurcli.errors import UsageError
 from deblurcli.losses import LOSSES
 from deblurcli.networks.spec import NetworkSpec, outputs
+from deblurcli.optimiser import Muon
 from deblurcli.options.meta import MetaOptions
 from deblurcli.options.train import MetaTraining
-from deblurcli.train.optimiser import Muon
 from deblurcli.train.recipe import Recipe, Setting, chosen_spec, learnt_from, trainee
 from deblurcli.train.tasks import SIDE, Task, TaskRing, draw_task
 from deblurcli.train.validation import VALIDATION_SEED, Scores, mean_psnr

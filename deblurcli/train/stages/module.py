@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from deblurcli.device import Device
 from deblurcli.errors import UsageError
+from deblurcli.optimiser import Muon
 from deblurcli.options.train import ModuleTraining
 from deblurcli.synth.paths import BlurRange
 from deblurcli.train.data import Recorded, Source, stills
 from deblurcli.train.material import Material
-from deblurcli.train.optimiser import Muon
 from deblurcli.train.recipe import Recipe, Setting, chosen_spec, crops, trainee
 from deblurcli.train.stages.joint import reblurring_loss
 from deblurcli.train.validation import compared, validator

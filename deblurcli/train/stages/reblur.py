@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from deblurcli.losses import charbonnier
+from deblurcli.optimiser import Muon
 from deblurcli.options.train import ReblurTraining
 from deblurcli.synth.paths import BlurRange
 from deblurcli.train.companion import CRITIC, adversarial_loss, new_critic
 from deblurcli.train.data import Source, reblur_clips
 from deblurcli.train.material import Material
-from deblurcli.train.optimiser import Muon
 from deblurcli.train.recipe import Recipe, Setting, crops, trainee
 from deblurcli.train.validation import compared, validator
 

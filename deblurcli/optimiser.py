@@ -1,4 +1,4 @@
-"""The optimiser of the training stages and the schedule of its rate."""
+"""The optimiser that networks are trained with from scratch, and the schedule of its rate."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from deblurcli.options.compare import CompareOptions
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.evaluate import EvaluateOptions
 from deblurcli.options.metrics import MetricsOptions
+from deblurcli.options.option import USUAL_FPS
 from deblurcli.options.survey import SurveyOptions
 from deblurcli.restore.worker import Worker
 
@@ -102,8 +103,8 @@ def evaluate(
 def inspect(
     source: FilePath, destination: FilePath | None = None, *, patches: int = SurveyOptions.patches,
     patch_size: int = SurveyOptions.patch_size, seed: int = SurveyOptions.seed,
-    restored: FilePath | None = None, translator: FilePath | None = None, overwrite: bool = False,
-    device: str = "auto", worker: Worker | None = None, console: Reporter | None = None,
+    restored: FilePath | None = None, translator: FilePath | None = None, fps: float = USUAL_FPS,
+    overwrite: bool = False, device: str = "auto", worker: Worker | None = None, console: Reporter | None = None,
 ) -> Inspection:  # fmt: skip
     """Look through a video as the meta method does before it adapts: what is found, what would be used.
 
@@ -120,13 +121,14 @@ def inspect(
     picture = None if destination is None else Path(destination)
     made = None if restored is None else Path(restored)
     translating = None if translator is None else str(translator)
-    job = InspectJob(Path(source), picture, pick(SurveyOptions, keywords), overwrite, made, translating)
+    job = InspectJob(Path(source), picture, pick(SurveyOptions, keywords), overwrite, made, translating, fps)
     return job.run(worker or Worker(pick(ComputeOptions, keywords), console))
 
 
 def compare(
     before: FilePath, after: FilePath, destination: FilePath, *, view: str = "side", frames: int = 6, crops: int = 3,
-    crop_size: int | None = None, at: float | None = None, labels: str = "before,after", overwrite: bool = False,
+    crop_size: int | None = None, at: float | None = None, labels: str = "before,after", fps: float = USUAL_FPS,
+    overwrite: bool = False,
     console: Reporter | None = None,
 ) -> Result:  # fmt: skip
     """Show what differs between two versions of a video or picture.

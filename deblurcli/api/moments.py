@@ -11,12 +11,14 @@ from deblurcli.jobs.result import Result
 from deblurcli.methods import METHODS, method_options
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.moments import FramesOptions, StillOptions
+from deblurcli.options.option import USUAL_FPS
 from deblurcli.restore.worker import Worker
 
 
 def take_frames(
     source: FilePath, destination: FilePath, *, every: str | float = "0.5s", start: str | float | None = None,
-    duration: str | float | None = None, form: str = "png", method: str = "meta", network: FilePath = "default",
+    duration: str | float | None = None, fps: float = USUAL_FPS, form: str = "png",
+    method: str = "meta", network: FilePath = "default",
     overwrite: bool = False, skip_existing: bool = False, strict: bool = False,
     steps: int | str | None = None, rate: float | None = None, adapt_per: str | None = None, seed: int | None = None,
     patches: int | None = None, patch_size: int | None = None, batch: int | None = None, reblurring: str | None = None,
@@ -52,7 +54,8 @@ def take_frames(
 
 
 def take_still(
-    source: FilePath, destination: FilePath, at: str | float, *, around: str | float = "2s", method: str = "meta",
+    source: FilePath, destination: FilePath, at: str | float, *, around: str | float = "2s", fps: float = USUAL_FPS,
+    method: str = "meta",
     network: FilePath = "default", overwrite: bool = False, skip_existing: bool = False, strict: bool = False,
     steps: int | str | None = None, rate: float | None = None, adapt_per: str | None = None, seed: int | None = None,
     patches: int | None = None, patch_size: int | None = None, batch: int | None = None, reblurring: str | None = None,

@@ -11,6 +11,8 @@ import typer
 from deblurcli.cli.session import Session
 from deblurcli.errors import PartialError, UsageError
 from deblurcli.jobs.plan import require_usable
+from deblurcli.media.inputs import is_sequence
+from deblurcli.media.sequences import folder_of, stem_of
 from deblurcli.options.compare import CompareOptions
 from deblurcli.options.option import Options, option
 
@@ -52,7 +54,9 @@ def compare(
 
     console = session.console
     one, other = Path(before), Path(after)
-    destination = other.with_name(f"{other.stem}.compare.html") if shown.output is None else Path(shown.output)
+    name = f"{stem_of(other)}.compare.html"
+    beside = folder_of(other).absolute() if is_sequence(other) else other
+    destination = beside.with_name(name) if shown.output is None else Path(shown.output)
     for path in (one, other):
         require_usable(path)
     result = CompareJob(one, other, destination, options).make(console)

@@ -12,6 +12,7 @@ from deblurcli.cli.parameters import either, given
 from deblurcli.cli.session import Session
 from deblurcli.errors import UsageError
 from deblurcli.media.inputs import VIDEOS
+from deblurcli.media.sequences import is_there
 from deblurcli.methods import METHODS, method_options, require_together
 from deblurcli.options.batch import BatchOptions
 from deblurcli.options.blur2blur import Blur2BlurOptions
@@ -66,7 +67,7 @@ def video(
     group: list[Path] = []
     if together.adapt_together:
         require_one_process(batch, method)
-        missing = (source for source, out in planned.pairs if not (options.skip_existing and out.exists()))
+        missing = (source for source, out in planned.pairs if not (options.skip_existing and is_there(out)))
         group = sorted(missing)
         require_together(method, len(group))
     several = len(planned.pairs) > 1 or bool(batch.shard)

@@ -45,7 +45,8 @@ def compare(
     the labels burnt in; --view says what it shows. The key frames are those that differ most in equal parts of the
     video, the crops lie where the change is largest over all frames.
 
-    Both must be pictures, or both videos, of one size and length. They are shown upright and without sound.
+    Both must be pictures, or both videos, of one size and length. They are shown upright and without sound. Numbered
+    pictures (a folder, or frames/%06d.png) are a video.
     """
     for name, value in {"BEFORE": before, "AFTER": after, "-o": shown.output}.items():
         if value == "":

@@ -41,7 +41,7 @@ class Shown(Options):
 
 def inspect(
     session: Session,
-    source: Annotated[str, typer.Argument(metavar="INPUT", help="A video.")],
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="A video, or an image sequence.")],
     shown: Shown,
     format: Format,
     options: SurveyOptions,

@@ -54,6 +54,9 @@ def video(
 
     Without -o, IMG.mp4 becomes IMG.deblurred.mp4 beside it.
 
+    Numbered pictures are a video, in and out: a folder without videos in it, or a pattern such as frames/%06d.png. They
+    keep their depth, and have --fps frames per second. OUT such as out/%06d.png makes a new folder of pictures.
+
     Several inputs, a folder, or an OUT that is a folder make a batch: outputs get the names of their inputs, one
     failure does not stop the rest, and a summary ends it. With --workers several processes share them, with --shard
     or --cluster several machines; --files-from takes them from a list, and --failed writes what is not done. The paths

@@ -85,7 +85,7 @@ def joint_recipe(options: JointTraining, setting: Setting) -> Recipe:
     criterion, peers = chosen_loss(options, spec), setting.peers
     module = started(setting, REBLURRING, options.reblur_start, options.seed, options.reblur_blocks)
     reblurrer = Companion(module.module, Muon(module.module, REBLUR_RATE), module.config)
-    origins, perceptual, critic = {"reblurring_start": module.origin}, None, None
+    origins, perceptual, critic = {"reblurring_start": module.origin, "deblurring": options.network}, None, None
     device = setting.worker.device
     if options.perceptual_weight:
         judge = load_network(options.perceptual, role="metric")

@@ -82,6 +82,7 @@ LAZY: dict[str, set[str]] = {
         "deblurcli.train.kernel_blur",
     },
     "train/stages/hybrid.py": {"deblurcli.train.blurred_clips"},
+    "train/stages/meta.py": {"deblurcli.train.recorded_tasks"},
 }
 """Modules that import others of the package inside a function, and which. Each keeps `deblur --help` and completion
 fast: what does the work is imported by the command that needs it. Opening a video needs no torch, seeing it in RGB

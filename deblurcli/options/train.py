@@ -184,7 +184,7 @@ class ModuleTraining(PairsTraining):
 
 
 @dataclass(frozen=True)
-class MetaTraining(TrainOptions):
+class MetaTraining(PairsTraining):
     """Train weights to adapt to videos from, by first-order meta-learning."""
 
     inner_steps: int = option(8, "Updates on the pseudo pairs of a task.", "Method", least=1)
@@ -212,7 +212,7 @@ class FusionTraining(PairsTraining):
 
 
 @dataclass(frozen=True)
-class ReblurTraining(TrainOptions):
+class ReblurTraining(PairsTraining):
     """Train a reblurring network and its critic."""
 
     network: str = _network("videoadapt-small")

@@ -14,7 +14,7 @@ from deblurcli.losses import charbonnier
 from deblurcli.options.train import ReblurTraining
 from deblurcli.synth.paths import BlurRange
 from deblurcli.train.companion import CRITIC, adversarial_loss, new_critic
-from deblurcli.train.data import Source, reblur_clips
+from deblurcli.train.data import Recorded, Source, reblur_clips
 from deblurcli.train.material import Material
 from deblurcli.train.optimiser import Muon
 from deblurcli.train.recipe import Recipe, Setting, crops, trainee
@@ -29,8 +29,10 @@ def reblur_recipe(options: ReblurTraining, setting: Setting) -> Recipe:
     start = trainee(setting, options, "reblur")
     device, peers, ranges = start.device, setting.peers, BlurRange(layered=0.3, compressed=0.15)
     critic, deblur = new_critic(device), None
+    if options.cycle_weight:
+        deblur = setting.worker.place("default", "image", "deblur").module
 
-    def source(of: Material) -> Source:
+    def source(of: Material | Recorded) -> Source:
         return reblur_clips(of, max(options.crops), ranges, device.where)
 
     material, ring, pairs = crops(options, setting, source, 24, every=4, group=4, first=24)

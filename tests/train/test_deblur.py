@@ -29,7 +29,8 @@ from deblurcli.jobs import train as training
 from deblurcli.media.reader import VideoReader
 from deblurcli.networks import NETWORKS
 from deblurcli.options.compute import ComputeOptions
-from deblurcli.options.train import DeblurTraining, TrainOptions
+from deblurcli.options.train import DeblurTraining
+from deblurcli.options.training import TrainOptions
 from deblurcli.restore.worker import Worker
 from deblurcli.train import loop
 from deblurcli.train.data import stills, turned

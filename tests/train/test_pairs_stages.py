@@ -23,7 +23,8 @@ from deblurcli.datasets.read import clips
 from deblurcli.errors import InputError
 from deblurcli.networks import NETWORKS
 from deblurcli.options.compute import ComputeOptions
-from deblurcli.options.train import STAGES, PairsTraining, ReblurTraining
+from deblurcli.options.train import STAGES, ReblurTraining
+from deblurcli.options.training import PairsTraining
 from deblurcli.restore.worker import Worker
 from deblurcli.synth.pairs import shaken
 from deblurcli.synth.paths import BlurRange

@@ -12,7 +12,7 @@ from deblurcli.options.train import DeblurTraining, JointTraining
 from deblurcli.synth.paths import BlurRange
 from deblurcli.train.data import Recorded, Source, centred, clips, stills
 from deblurcli.train.material import Material
-from deblurcli.train.optimiser import Muon
+from deblurcli.train.optimiser import new_optimiser
 from deblurcli.train.recipe import Recipe, Setting, chosen_loss, crops, trainee
 from deblurcli.train.validation import Scored, compared, validator
 
@@ -53,7 +53,7 @@ def deblur_recipe(
     material, ring, pairs = crops(options, setting, source, every=4)
     return Recipe(
         start,
-        optimiser=Muon(start.module, options.rate),
+        optimiser=new_optimiser(start.module, options.regime, options.rate),
         ring=ring,
         loss=loss or (lambda net, blurred, sharp: criterion(outputs(net, blurred), sharp)),
         validate=validator(pairs, start.device, scored or usual),

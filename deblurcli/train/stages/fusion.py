@@ -14,7 +14,7 @@ from deblurcli.options.train import FusionTraining
 from deblurcli.synth.paths import BlurRange
 from deblurcli.train.data import Recorded, Source, centred, clips
 from deblurcli.train.material import Material
-from deblurcli.train.optimiser import Muon
+from deblurcli.train.optimiser import new_optimiser
 from deblurcli.train.recipe import Recipe, Setting, Trainee, chosen_spec, continued, crops, training_device
 from deblurcli.train.validation import compared, validator
 
@@ -91,7 +91,7 @@ def fusion_recipe(options: FusionTraining, setting: Setting) -> Recipe:
     material, ring, pairs = crops(options, setting, source, every=6)
     return Recipe(
         start,
-        optimiser=Muon(fusion, options.rate),  # type: ignore[arg-type]
+        optimiser=new_optimiser(fusion, options.regime, options.rate),  # type: ignore[arg-type]
         ring=ring,
         loss=lambda net, prepared, sharp: criterion(fuse(net, prepared), sharp),
         validate=validator(pairs, device, lambda net, b, s: compared(fuse(net, b), b[:, spec.window // 2, 3:], s)),

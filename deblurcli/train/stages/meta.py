@@ -34,7 +34,7 @@ from deblurcli.networks.spec import NetworkSpec, outputs
 from deblurcli.options.meta import MetaOptions
 from deblurcli.options.train import MetaTraining
 from deblurcli.train.material import Material
-from deblurcli.train.optimiser import Muon
+from deblurcli.train.optimiser import new_optimiser
 from deblurcli.train.recipe import Recipe, Setting, chosen_spec, learnt_from, trainee
 from deblurcli.train.tasks import SIDE, Task, TaskRing, draw_task
 from deblurcli.train.validation import VALIDATION_SEED, Scores, mean_psnr
@@ -157,7 +157,7 @@ def meta_recipe(options: MetaTraining, setting: Setting) -> Recipe:
 
     return Recipe(
         start,
-        optimiser=Muon(start.module, options.rate),
+        optimiser=new_optimiser(start.module, options.regime, options.rate),
         ring=ring,
         loss=loss,
         validate=validate,

@@ -19,7 +19,7 @@ from deblurcli.options.train import ModuleTraining
 from deblurcli.synth.paths import BlurRange
 from deblurcli.train.data import Recorded, Source, stills
 from deblurcli.train.material import Material
-from deblurcli.train.optimiser import Muon
+from deblurcli.train.optimiser import new_optimiser
 from deblurcli.train.recipe import Recipe, Setting, chosen_spec, crops, trainee
 from deblurcli.train.stages.joint import reblurring_loss
 from deblurcli.train.validation import compared, validator
@@ -70,7 +70,7 @@ def module_recipe(options: ModuleTraining, setting: Setting) -> Recipe:
     material, ring, pairs = crops(options, setting, source, every=6, precise=True, tries=3)
     return Recipe(
         start,
-        optimiser=Muon(start.module, options.rate),
+        optimiser=new_optimiser(start.module, options.regime, options.rate),
         ring=ring,
         loss=loss,
         validate=validator(pairs, start.device, lambda net, b, s: compared(net(b[:, 0]), b[:, 0], s)),

@@ -27,7 +27,7 @@ from deblurcli.media.inputs import (
     is_sequence,
     look,
 )
-from deblurcli.media.sequences import folder_of, pattern_of, place_of
+from deblurcli.media.sequences import folder_of, has_number, pattern_of, place_of
 
 MARK = ".deblurred"
 """What stands between name and suffix of an output that is not named."""
@@ -60,7 +60,7 @@ def require_usable(source: Path, word: str = "file", cure: str = "") -> None:
     """
     if is_sequence(source) and word != IMAGES.word:
         return
-    if is_numbered(source):
+    if has_number(source):
         raise InputError(f"{source} is an image sequence, which is a video", "use deblur video, or give its folder")
     if is_pattern(str(source)):
         found = f"the pattern {source} matches no {word}"

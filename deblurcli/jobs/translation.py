@@ -18,6 +18,7 @@ from deblurcli.errors import UsageError
 from deblurcli.jobs.result import Result
 from deblurcli.media.excerpt import Excerpt
 from deblurcli.media.frames import Frame
+from deblurcli.media.inputs import is_numbered, is_sequence
 from deblurcli.media.videos import check_output, open_video, write_video
 from deblurcli.options.blur2blur import Blur2BlurOptions
 from deblurcli.options.video import VideoOptions
@@ -27,7 +28,7 @@ from deblurcli.weights.save import save_network
 def require_translation(options: VideoOptions, method: Any, inputs: list[Path], destination: Path) -> None:
     """Refuse, before any work, files of a translation that is not made, or that cannot be written.
 
-    ``destination``: of the restored video.
+    ``inputs``: the video, then what else is read. ``destination``: of the restored video.
 
     Raises UsageError, OutputError.
     """
@@ -38,6 +39,10 @@ def require_translation(options: VideoOptions, method: Any, inputs: list[Path], 
             raise UsageError(f"{flag} with --method {options.method}", "give --method blur2blur, or leave it out")
         if path.absolute() == destination.absolute():
             raise UsageError(f"{flag} {path} is the restored video", "choose another name")
+        pictures = is_numbered(destination) and not is_sequence(inputs[0]) and not is_numbered(path)
+        if pictures and path == options.save_translated:
+            found = f"--save-translated {path} with pictures as output"
+            raise UsageError(found, f"give pictures there, too: {path.with_suffix('') / destination.name}")
         check_output(path, inputs, options.overwrite)
     path = options.save_translator
     if path is not None and method.translator is not None:

@@ -17,7 +17,7 @@ from deblurcli.adaptation.translated_frames import PreparedBehind
 from deblurcli.console import aligned
 from deblurcli.errors import InputError, OutputError, UsageError
 from deblurcli.files import OutputFile, check_destination, part_folder
-from deblurcli.jobs.journal import Journal, made_of, require_resumable
+from deblurcli.jobs.journal import Journal, identity, made_of, require_resumable
 from deblurcli.jobs.plan import require_place
 from deblurcli.jobs.residual import exposure_before
 from deblurcli.jobs.result import Result, skipped
@@ -29,6 +29,7 @@ from deblurcli.media.excerpt import Excerpt, excerpt_of
 from deblurcli.media.footage import Footage, VideoFootage, shots
 from deblurcli.media.frames import FrameReader, FrameWriter
 from deblurcli.media.images import encoded
+from deblurcli.media.inputs import is_sequence
 from deblurcli.media.sequences import is_there, name_of, place_of
 from deblurcli.media.videos import check_output, open_video, write_video
 from deblurcli.methods import prepare, prepared_for, require_together, stages
@@ -320,7 +321,8 @@ class VideoJob:
 
     def _group(self) -> Hashable:
         """What an adaptation to several videos depends on: equal for the jobs that share it."""
-        files = [state_of(path) for path in (*self.together, Path(self.options.network))]
+        videos = [identity(path) if is_sequence(path) else state_of(path) for path in self.together]
+        files = [*videos, state_of(Path(self.options.network))]
         options = self.options
         return (*files, self.method, self.excerpt, options.strict, options.save_adapted, options.save_translator)
 

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from deblurcli.errors import InputError, UsageError
@@ -79,9 +80,15 @@ def is_sequence(path: Path) -> bool:
     if is_numbered(path):
         return True
     try:
-        files = visible(path) if path.is_dir() else []
+        return path.is_dir() and _holds_frames(path, path.stat().st_mtime_ns)
     except OSError:
         return False
+
+
+@lru_cache(maxsize=256)
+def _holds_frames(folder: Path, changed: int) -> bool:
+    """Whether a folder is a sequence. ``changed``: when it was; a second look costs nothing. Raises OSError."""
+    files = visible(folder)
     numbered = (file.suffix.lower() in IMAGE_SUFFIXES and _DIGITS.search(file.stem) for file in files)
     return not any(file.suffix.lower() in VIDEOS.suffixes for file in files) and any(numbered)
 

@@ -136,11 +136,12 @@ class SequenceWriter(FrameWriter):
                 usual = item.pts - last if usual is None else usual
                 self._uneven += abs(item.pts - last - usual) > 1
             last = item.pts
-            yield item if item.image is not None else _as_picture(item)
+            yield item if item.layout.colour is COLOUR else _as_picture(item)
 
     def write(self, item: Frame | av.Packet) -> None:
         if not isinstance(item, Frame):
             return
+        item = item if item.layout.colour is COLOUR else _as_picture(item)
         content, lines = self._encoded(item)
         known = len(self._lines), len(self._replaced)
         self._lines |= dict.fromkeys(lines)

@@ -73,6 +73,11 @@ def frame_files(path: Path) -> FrameFiles:
     return files
 
 
+def has_number(path: Path) -> bool:
+    """Whether a name is a pattern with a number such as ``%06d``."""
+    return is_numbered(path) and bool(_NUMBER.search(path.name.replace("%%", "")))
+
+
 def require_number(path: Path) -> None:
     """Refuse a pattern without a number, or with two. Raises InputError."""
     rest = _NUMBER.sub("", path.name.replace("%%", ""), count=1)

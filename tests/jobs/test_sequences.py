@@ -7,12 +7,15 @@ from pathlib import Path
 
 import cv2
 import pytest
+import torch
 from end_to_end import contents, deblur, small_network
 from frame_folders import write_frames
 from interrupted import killed
+from translators import WIDTH, translating
 
 from deblurcli.media.images import read_image
 from deblurcli.media.probe import probe
+from deblurcli.weights.save import save_network
 
 ADDED = 5
 """What the network adds to samples of 8 bits."""
@@ -163,3 +166,44 @@ def test_pairs_of_a_sequence(work: Path, capfd: Captured) -> None:
     write_frames(Path("sharp"), 8, size=(128, 96))
     assert deblur("synth", "sharp/%06d.png", "-o", "pairs", "--rate", "50", "--shutter", "1") == 0
     assert probe(Path("pairs/blurred/sharp.mkv")).video.rate == 50
+
+
+def test_adapted_to_together(work: Path, capfd: Captured) -> None:
+    for name in ("one", "two"):
+        write_frames(Path("both") / name, 6, size=(128, 96))
+    words = ("--steps", 1, "--patches", 2, "--patch-size", 64, "--network", "w.safetensors", "--adapt-together")
+    assert deblur("video", "both/*", "-o", "out/", *words) in (0, 3)
+    assert "adapting to 2 videos together" in capfd.readouterr().err
+    assert len(list(Path("out").glob("*/*.png"))) == 12
+
+
+def test_translated_frames_are_written_as_what_they_are(work: Path, capfd: Captured) -> None:
+    path, module = Path("t.safetensors"), translating(0.2)
+    save_network(path, module, network="blur-translator", config=WIDTH, card={}, dtype=torch.float32)
+    assert restored("clips/a", "-o", "in.mkv") == 0
+    words = ("--method", "blur2blur", "--translator", "t.safetensors", "--network", "w.safetensors", "--then", "none")
+    assert deblur("video", "in.mkv", "-o", "x/%d.png", *words, "--save-translated", "t.mkv") == 2
+    assert (
+        "--save-translated t.mkv with pictures as output; give pictures there, too: t/%d.png" in capfd.readouterr().err
+    )
+    assert deblur("video", "in.mkv", "-o", "out.mkv", *words, "--save-translated", "of_video/%d.png") in (0, 3)
+    assert deblur("video", "in.mkv", "-o", "out/%d.png", *words, "--save-translated", "with_pictures/%d.png") in (0, 3)
+    assert deblur("video", "clips/a", "-o", "again/%d.png", *words, "--save-translated", "of_pictures.mkv") in (0, 3)
+    assert len(list(Path("with_pictures").iterdir())) == 12 and probe(Path("of_pictures.mkv")).video.pix_fmt == "bgr0"
+    one, other = (read_image(Path(folder, "5.png")).samples.astype(int) for folder in ("of_video", "with_pictures"))
+    assert abs(one - other).max() <= 3  # the first were rounded as a video's samples
+
+
+def test_a_percent_sign_alone_is_no_sequence(work: Path, capfd: Captured) -> None:
+    assert deblur("image", "50%.png", "-o", "x.png") == 4
+    assert "50%.png does not exist; check the path" in capfd.readouterr().err
+    assert restored("clips/a/%.png", "-o", "out/%d.png") == 4
+    assert "clips/a/%.png has not one number such as %06d" in capfd.readouterr().err
+
+
+def test_photos_that_are_no_video(work: Path, capfd: Captured) -> None:
+    for name in ("a.png", "b.png"):
+        Path("photos").mkdir(exist_ok=True)
+        (Path("photos") / name).write_bytes(Path("clips/a/000001.png").read_bytes())
+    assert restored("photos", "-o", "out/") == 4
+    assert "2 images left alone: use deblur image" in capfd.readouterr().err

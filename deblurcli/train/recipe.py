@@ -87,7 +87,8 @@ class Recipe:
     measure: Measure = PSNR
     """What ``validate`` scores by."""
     pace: Callable[[float], float] | None = None
-    """progress (0 to 1) -> the share of the peak rate; it sets the rates itself. Without it, see :func:`rate_at`."""
+    """progress (0 to 1) -> the share of the peak rate; it sets the rates itself. Without it, the schedule is that of
+    ``--recipe``."""
     files: tuple[str, ...] = ()
     """Other files that are written to the run folder."""
 

@@ -75,6 +75,8 @@ def test_refused_names(work: Path, capfd: Captured) -> None:
     assert deblur("image", "clips/a/%06d.png", "-o", "x.png") == 4
     assert "is an image sequence, which is a video; use deblur video, or give its folder" in capfd.readouterr().err
     assert not Path("out").exists()
+    assert deblur("clips/a/%06d.png") == 2
+    assert "to restore it, give deblur video clips/a/%06d.png" in capfd.readouterr().err
 
 
 def test_folder_of_pictures_stays_one_by_one_for_image(work: Path, capfd: Captured) -> None:

@@ -17,7 +17,7 @@ from deblurcli.jobs.engine import Ended, Engine, Job, Task
 from deblurcli.jobs.lists import listed, write_list
 from deblurcli.jobs.plan import Plan, make_folder
 from deblurcli.media.inputs import IMAGES, VIDEOS
-from deblurcli.media.sequences import place_of
+from deblurcli.media.sequences import name_of, place_of
 from deblurcli.options.batch import BatchOptions
 from deblurcli.options.option import Options, weights_files
 
@@ -118,7 +118,7 @@ class Account:
             self._codes.append(ended.code)
             self.stopped |= ended.result is None and not self._keep_going
             if self._planned.batch:
-                self.console.failure(ended.failure, about=ended.task.job.source.name)
+                self.console.failure(ended.failure, about=name_of(ended.task.job.source))
         if self._report is not None:
             try:
                 self._report.add(json_line(record(ended)))

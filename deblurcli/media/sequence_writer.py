@@ -172,12 +172,9 @@ class SequenceWriter(FrameWriter):
 
     def _encoded(self, frame: Frame) -> tuple[bytes, list[str]]:
         image, video = image_of(frame), self._source.info.video
-        if frame.image is None and video.rotation:
-            turned = [None if part is None else upright(part, video.rotation // 90, False) for part in (
-                image.samples, image.alpha
-            )]  # fmt: skip
-            assert turned[0] is not None
-            image = replace(image, samples=turned[0], alpha=turned[1])
+        if frame.image is None and (turns := video.rotation // 90):
+            alpha = None if image.alpha is None else upright(image.alpha, turns, False)
+            image = replace(image, samples=upright(image.samples, turns, False), alpha=alpha)
         return encoded(image, self._path(self.frames).name)
 
     def _path(self, index: int) -> Path:

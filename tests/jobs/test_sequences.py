@@ -209,3 +209,14 @@ def test_photos_that_are_no_video(work: Path, capfd: Captured) -> None:
         (Path("photos") / name).write_bytes(Path("clips/a/000001.png").read_bytes())
     assert restored("photos", "-o", "out/") == 4
     assert "2 images left alone: use deblur image" in capfd.readouterr().err
+
+
+def test_a_list_of_what_failed_keeps_the_places(work: Path, capfd: Captured) -> None:
+    Path("clips/a/000002.png").unlink()
+    words = (f"{work}/./clips/a/%06d.png", f"{work}/./clips/b", "-o", "out", "--failed", "failed.txt")
+    assert restored(*words) == 3
+    assert Path("failed.txt").read_text() == f"{work}/./clips/a/%06d.png\n"
+    assert "deblur: a/%06d.png: " in capfd.readouterr().err
+    Path("clips/a/000001.png").rename("clips/a/000002.png")
+    assert restored("--files-from", "failed.txt", "-o", "out") == 0
+    assert len(list(Path("out/clips/a").iterdir())) == 11

@@ -8,6 +8,7 @@ import io
 import os
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
@@ -94,7 +95,7 @@ class OutputFile:
                 self.part.replace(self.destination)
             else:
                 self._link()
-            _sync(self.destination.parent)
+            sync_folder(self.destination.parent)
         except FileExistsError as error:
             cure = "use --overwrite or another name"
             raise UsageError(f"{self.destination} appeared while it was made", cure) from error
@@ -185,7 +186,7 @@ class PartFolder:
         """Remove what lies in it. Raises OutputError."""
         try:
             for left in self.path.iterdir():
-                left.unlink()
+                shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
         except OSError as error:
             raise OutputError(f"{self.path} cannot be emptied: {reason(error)}", "remove it") from error
 
@@ -386,7 +387,7 @@ def _create_part(destination: Path, folder: Path) -> Part:
     raise OutputError(f"{folder} holds too many .part files", "remove them")
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Bring the names in a folder to the disk, where that can be done."""
     if hasattr(os, "O_DIRECTORY"):
         with contextlib.suppress(OSError):  # some network drives cannot sync a folder

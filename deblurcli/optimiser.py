@@ -1,4 +1,4 @@
-"""The optimiser that networks are trained with from scratch, and the schedule of its rate."""
+"""The optimisers of training, which a translator learnt from a video uses as well, and the schedules of their rates."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from deblurcli.options.recipes import Regime
+
 MAX_WARMUP = 300
 """Iterations."""
+
+PEAK, LEAST = "peak", "least"
+"""Under these names a group of parameters keeps its largest and its least rate."""
 
 WARMUP_SHARE = 0.05
 """Longest warm-up as a share of the run: short fine-tuning must reach its peak rate, too."""
@@ -107,6 +112,37 @@ class Muon(torch.optim.Optimizer):
             torch._foreach_addcdiv_(alike, first, scale, value=-group["lr"] / (1 - 0.9**n))
 
 
+def new_optimiser(
+    module: nn.Module, regime: Regime, rate: float, *, aside: tuple[str, ...] = ("head", "tail")
+) -> torch.optim.Optimizer:
+    """What a recipe trains a network with.
+
+    Args:
+        rate: peak rate.
+        aside: of :class:`Muon`.
+    """
+    if regime.optimiser == "muon":
+        return Muon(module, rate, aside=aside)
+    groups = []
+    left = dict(module.named_parameters())
+    for start, share in (*regime.slower, ("", 1.0)):
+        named = [name for name in left if name.startswith(start)]
+        parameters = [left.pop(name) for name in named]
+        groups += [{"params": parameters, "lr": share * rate, PEAK: share * rate}] if parameters else []
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[regime.optimiser]
+    return kind(groups, betas=regime.betas, weight_decay=regime.decay)
+
+
+def set_share(optimiser: torch.optim.Optimizer, share: float) -> None:
+    """Go on with this share of the peak rates; an optimiser that knows none keeps its rate."""
+    if isinstance(optimiser, Muon):
+        optimiser.set_rate(share)
+        return
+    for group in optimiser.param_groups:
+        if PEAK in group:
+            group["lr"] = max(share * group[PEAK], group.get(LEAST, 0.0))
+
+
 def _gradients(parameters: list[Tensor]) -> list[Tensor]:
     return [p.grad for p in parameters if p.grad is not None]
 
@@ -119,12 +155,12 @@ def _kept(state: dict[str, Any], name: str, like: Tensor) -> Tensor:
     return found
 
 
-def step_if_finite(optimiser: torch.optim.Optimizer, module: nn.Module, longest: float = 1.0) -> None:
-    """Take a step along gradients shortened to the norm ``longest``; none where one of them is not finite.
+def step_if_finite(optimiser: torch.optim.Optimizer, module: nn.Module, longest: float | None = 1.0) -> None:
+    """Take a step along gradients shortened to the norm ``longest``, if any; none where one of them is not finite.
 
     With gradients averaged over processes the norm is the same in all of them: they skip a broken step together.
     """
-    if torch.isfinite(nn.utils.clip_grad_norm_(module.parameters(), longest)):
+    if torch.isfinite(nn.utils.clip_grad_norm_(module.parameters(), longest or math.inf)):
         optimiser.step()
 
 

@@ -52,7 +52,7 @@ def names(*kinds: Any) -> set[str]:
         (api.measure, names(MetricsOptions)),
         (api.evaluate, names(EvaluateOptions, ComputeOptions, *METHOD_OPTIONS)),
         (api.compare, names(CompareOptions) | {"before", "after"}),
-        (api.inspect, names(SurveyOptions) | {"translator", "overwrite", "device"}),
+        (api.inspect, names(SurveyOptions) | {"translator", "fps", "overwrite", "device"}),
         (api.make_pairs, names(SynthOptions)),
         (api.train_network, names(*STAGES.values()) | {"device", "dtype", "offline"}),
     ],

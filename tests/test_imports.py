@@ -34,6 +34,7 @@ RINGS = [
     {"media", "weights"},
     {"synth", "metrics", "losses", "optimiser", "device"},
     {"networks"},
+    {"folders"},
     {"options", "console", "files"},
     {"errors", "progress", "version"},
 ]
@@ -41,9 +42,10 @@ RANK = {name: rank for rank, names in enumerate(RINGS) for name in names}
 FACE = ("__init__", "__main__")
 """The public face: anything, on first use."""
 HEAVY = {"torch", "av", "cv2", "numpy", "kornia", "safetensors", "huggingface_hub", "matplotlib"}
-LIGHT = {"cli", "options", "console", "progress", "errors", "files", "version"}
+LIGHT = {"cli", "options", "console", "progress", "errors", "files", "folders", "version"}
 LIGHT_MODULES = (
     *("deblurcli.jobs.batch", "deblurcli.jobs.plan", "deblurcli.media.inputs", "deblurcli.methods"),
+    "deblurcli.media.sequences",
     "deblurcli.reports.scores",
 )
 """What `deblur --help` loads: rings, and modules of others."""
@@ -70,7 +72,8 @@ LAZY: dict[str, set[str]] = {
     "cli/weights.py": {f"deblurcli.weights.{name}" for name in ("describe", "pull", "registry", "store")},
     "jobs/pool.py": {"deblurcli.restore.worker"},
     "methods/__init__.py": {"deblurcli.adaptation.update"},
-    "media/reader.py": {"deblurcli.device", "deblurcli.media.colour"},
+    "media/frames.py": {"deblurcli.media.colour"},
+    "media/reader.py": {"deblurcli.device"},
     "train/material.py": {"deblurcli.train.folder"},
     "train/recipe.py": {"deblurcli.train.recorded"},
     "train/stages/blur2blur.py": {
@@ -79,6 +82,7 @@ LAZY: dict[str, set[str]] = {
         "deblurcli.train.kernel_blur",
     },
     "train/stages/hybrid.py": {"deblurcli.train.blurred_clips"},
+    "train/stages/meta.py": {"deblurcli.train.recorded_tasks"},
 }
 """Modules that import others of the package inside a function, and which. Each keeps `deblur --help` and completion
 fast: what does the work is imported by the command that needs it. Opening a video needs no torch, seeing it in RGB

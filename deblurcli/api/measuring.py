@@ -18,6 +18,7 @@ from deblurcli.options.compare import CompareOptions
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.evaluate import EvaluateOptions
 from deblurcli.options.metrics import MetricsOptions
+from deblurcli.options.option import USUAL_FPS
 from deblurcli.options.survey import SurveyOptions
 from deblurcli.restore.worker import Worker
 
@@ -73,8 +74,9 @@ def evaluate(
     patches: int | None = None, patch_size: int | None = None, batch: int | None = None, reblurring: str | None = None,
     crop: int | None = None, identity: float | None = None, replay: float | None = None,
     pseudo_sharp: str | None = None, initial: FilePath | None = None, guard: str | None = None, part: str | None = None,
-    weighting: str | None = None, critic: FilePath | None = None, real_sample: str | None = None,
-    cycle_weight: float | None = None, freeze_deblur_in_cycle: bool | None = None, dropout: bool | None = None,
+    weighting: str | None = None, reblur: FilePath | None = None, critic: FilePath | None = None,
+    real_sample: str | None = None, cycle_weight: float | None = None, freeze_deblur_in_cycle: bool | None = None,
+    dropout: bool | None = None,
     reblur_rate: float | None = None, critic_rate: float | None = None, tta_frames: int | None = None,
     tta_pixels: int | None = None, tta_reblur: FilePath | None = None, recipe: str | None = None,
     reblur_weight: float | None = None, reblur_model: str | None = None, reblur_frames: int | None = None,
@@ -102,8 +104,8 @@ def evaluate(
 def inspect(
     source: FilePath, destination: FilePath | None = None, *, patches: int = SurveyOptions.patches,
     patch_size: int = SurveyOptions.patch_size, seed: int = SurveyOptions.seed,
-    restored: FilePath | None = None, translator: FilePath | None = None, overwrite: bool = False,
-    device: str = "auto", worker: Worker | None = None, console: Reporter | None = None,
+    restored: FilePath | None = None, translator: FilePath | None = None, fps: float = USUAL_FPS,
+    overwrite: bool = False, device: str = "auto", worker: Worker | None = None, console: Reporter | None = None,
 ) -> Inspection:  # fmt: skip
     """Look through a video as the meta method does before it adapts: what is found, what would be used.
 
@@ -120,13 +122,14 @@ def inspect(
     picture = None if destination is None else Path(destination)
     made = None if restored is None else Path(restored)
     translating = None if translator is None else str(translator)
-    job = InspectJob(Path(source), picture, pick(SurveyOptions, keywords), overwrite, made, translating)
+    job = InspectJob(Path(source), picture, pick(SurveyOptions, keywords), overwrite, made, translating, fps)
     return job.run(worker or Worker(pick(ComputeOptions, keywords), console))
 
 
 def compare(
     before: FilePath, after: FilePath, destination: FilePath, *, view: str = "side", frames: int = 6, crops: int = 3,
-    crop_size: int | None = None, at: float | None = None, labels: str = "before,after", overwrite: bool = False,
+    crop_size: int | None = None, at: float | None = None, labels: str = "before,after", fps: float = USUAL_FPS,
+    overwrite: bool = False,
     console: Reporter | None = None,
 ) -> Result:  # fmt: skip
     """Show what differs between two versions of a video or picture.

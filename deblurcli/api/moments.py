@@ -11,19 +11,22 @@ from deblurcli.jobs.result import Result
 from deblurcli.methods import METHODS, method_options
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.moments import FramesOptions, StillOptions
+from deblurcli.options.option import USUAL_FPS
 from deblurcli.restore.worker import Worker
 
 
 def take_frames(
     source: FilePath, destination: FilePath, *, every: str | float = "0.5s", start: str | float | None = None,
-    duration: str | float | None = None, form: str = "png", method: str = "meta", network: FilePath = "default",
+    duration: str | float | None = None, fps: float = USUAL_FPS, form: str = "png",
+    method: str = "meta", network: FilePath = "default",
     overwrite: bool = False, skip_existing: bool = False, strict: bool = False,
     steps: int | str | None = None, rate: float | None = None, adapt_per: str | None = None, seed: int | None = None,
     patches: int | None = None, patch_size: int | None = None, batch: int | None = None, reblurring: str | None = None,
     crop: int | None = None, identity: float | None = None, replay: float | None = None,
     pseudo_sharp: str | None = None, initial: FilePath | None = None, guard: str | None = None, part: str | None = None,
-    weighting: str | None = None, critic: FilePath | None = None, real_sample: str | None = None,
-    cycle_weight: float | None = None, freeze_deblur_in_cycle: bool | None = None, dropout: bool | None = None,
+    weighting: str | None = None, reblur: FilePath | None = None, critic: FilePath | None = None,
+    real_sample: str | None = None, cycle_weight: float | None = None, freeze_deblur_in_cycle: bool | None = None,
+    dropout: bool | None = None,
     reblur_rate: float | None = None, critic_rate: float | None = None, tta_frames: int | None = None,
     tta_pixels: int | None = None, tta_reblur: FilePath | None = None, recipe: str | None = None,
     reblur_weight: float | None = None, reblur_model: str | None = None, reblur_frames: int | None = None,
@@ -52,14 +55,16 @@ def take_frames(
 
 
 def take_still(
-    source: FilePath, destination: FilePath, at: str | float, *, around: str | float = "2s", method: str = "meta",
+    source: FilePath, destination: FilePath, at: str | float, *, around: str | float = "2s", fps: float = USUAL_FPS,
+    method: str = "meta",
     network: FilePath = "default", overwrite: bool = False, skip_existing: bool = False, strict: bool = False,
     steps: int | str | None = None, rate: float | None = None, adapt_per: str | None = None, seed: int | None = None,
     patches: int | None = None, patch_size: int | None = None, batch: int | None = None, reblurring: str | None = None,
     crop: int | None = None, identity: float | None = None, replay: float | None = None,
     pseudo_sharp: str | None = None, initial: FilePath | None = None, guard: str | None = None, part: str | None = None,
-    weighting: str | None = None, critic: FilePath | None = None, real_sample: str | None = None,
-    cycle_weight: float | None = None, freeze_deblur_in_cycle: bool | None = None, dropout: bool | None = None,
+    weighting: str | None = None, reblur: FilePath | None = None, critic: FilePath | None = None,
+    real_sample: str | None = None, cycle_weight: float | None = None, freeze_deblur_in_cycle: bool | None = None,
+    dropout: bool | None = None,
     reblur_rate: float | None = None, critic_rate: float | None = None, tta_frames: int | None = None,
     tta_pixels: int | None = None, tta_reblur: FilePath | None = None, recipe: str | None = None,
     reblur_weight: float | None = None, reblur_model: str | None = None, reblur_frames: int | None = None,

@@ -24,6 +24,7 @@ from deblurcli.methods import METHODS, method_options, prepared_for
 from deblurcli.options.blur2blur import Blur2BlurOptions
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.image import ImageOptions
+from deblurcli.options.option import USUAL_FPS
 from deblurcli.options.quality import method_settings
 from deblurcli.options.tta import TtaOptions
 from deblurcli.options.video import VideoOptions
@@ -32,8 +33,8 @@ from deblurcli.restore.worker import Worker
 
 def deblur_video(
     source: FilePath, destination: FilePath | None = None, *, adapt_together: Iterable[FilePath] = (),
-    start: str | float | None = None, duration: str | float | None = None, quality: str = "balanced",
-    method: str | None = None, network: FilePath | None = None,
+    start: str | float | None = None, duration: str | float | None = None, fps: float = USUAL_FPS,
+    quality: str = "balanced", method: str | None = None, network: FilePath | None = None,
     save_adapted: FilePath | None = None,
     save_residual: FilePath | None = None, save_translated: FilePath | None = None,
     save_translator: FilePath | None = None, compare: FilePath | None = None, resume: bool | None = None,
@@ -43,8 +44,9 @@ def deblur_video(
     patches: int | None = None, patch_size: int | None = None, batch: int | None = None, reblurring: str | None = None,
     crop: int | None = None, identity: float | None = None, replay: float | None = None,
     pseudo_sharp: str | None = None, initial: FilePath | None = None, guard: str | None = None, part: str | None = None,
-    weighting: str | None = None, critic: FilePath | None = None, real_sample: str | None = None,
-    cycle_weight: float | None = None, freeze_deblur_in_cycle: bool | None = None, dropout: bool | None = None,
+    weighting: str | None = None, reblur: FilePath | None = None, critic: FilePath | None = None,
+    real_sample: str | None = None, cycle_weight: float | None = None, freeze_deblur_in_cycle: bool | None = None,
+    dropout: bool | None = None,
     reblur_rate: float | None = None, critic_rate: float | None = None, tta_frames: int | None = None,
     tta_pixels: int | None = None, tta_reblur: FilePath | None = None, recipe: str | None = None,
     reblur_weight: float | None = None, reblur_model: str | None = None, reblur_frames: int | None = None,
@@ -58,12 +60,15 @@ def deblur_video(
     """Restore a video; every stream, timestamp and tag except the pixels stays as it was.
 
     Args:
-        source: the blurred video.
-        destination: the file to write; it appears only when it is complete. None: ``NAME.deblurred`` with the source's
+        source: the blurred video: a file, or an image sequence (a folder of numbered pictures, or a pattern of their
+            names such as ``frames/%06d.png``).
+        destination: the file, or the pattern of pictures, to write; it appears only when it is complete. None:
+            ``NAME.deblurred`` with the source's
             suffix, beside it.
         adapt_together: other videos that are adapted to together with this one. Calls with one ``worker`` for the
             videos of a group, in any order, adapt once.
         start, duration: restore a part only, in seconds or as ``"1:02"``.
+        fps: frames per second of an image sequence.
         quality: ``fast``, ``balanced`` or ``best``: what ``method``, ``network`` and the method's options are where
             they are not given (:mod:`deblurcli.options.quality`).
         method: ``meta``, ``reblur2deblur``, ``tta``, ``blur2blur`` or ``none``; the keywords from ``steps`` to
@@ -145,8 +150,9 @@ def adapt(
     patches: int | None = None, patch_size: int | None = None, batch: int | None = None, reblurring: str | None = None,
     crop: int | None = None, identity: float | None = None, replay: float | None = None,
     pseudo_sharp: str | None = None, initial: FilePath | None = None, guard: str | None = None, part: str | None = None,
-    weighting: str | None = None, critic: FilePath | None = None, real_sample: str | None = None,
-    cycle_weight: float | None = None, freeze_deblur_in_cycle: bool | None = None, dropout: bool | None = None,
+    weighting: str | None = None, reblur: FilePath | None = None, critic: FilePath | None = None,
+    real_sample: str | None = None, cycle_weight: float | None = None, freeze_deblur_in_cycle: bool | None = None,
+    dropout: bool | None = None,
     reblur_rate: float | None = None, critic_rate: float | None = None, tta_frames: int | None = None,
     tta_pixels: int | None = None, tta_reblur: FilePath | None = None, recipe: str | None = None,
     reblur_weight: float | None = None, reblur_model: str | None = None, reblur_frames: int | None = None,

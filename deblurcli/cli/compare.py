@@ -11,6 +11,8 @@ import typer
 from deblurcli.cli.session import Session
 from deblurcli.errors import PartialError, UsageError
 from deblurcli.jobs.plan import require_usable
+from deblurcli.media.inputs import is_sequence
+from deblurcli.media.sequences import folder_of, stem_of
 from deblurcli.options.compare import CompareOptions
 from deblurcli.options.option import Options, option
 
@@ -43,7 +45,8 @@ def compare(
     the labels burnt in; --view says what it shows. The key frames are those that differ most in equal parts of the
     video, the crops lie where the change is largest over all frames.
 
-    Both must be pictures, or both videos, of one size and length. They are shown upright and without sound.
+    Both must be pictures, or both videos, of one size and length. They are shown upright and without sound. Numbered
+    pictures (a folder, or frames/%06d.png) are a video.
     """
     for name, value in {"BEFORE": before, "AFTER": after, "-o": shown.output}.items():
         if value == "":
@@ -52,7 +55,9 @@ def compare(
 
     console = session.console
     one, other = Path(before), Path(after)
-    destination = other.with_name(f"{other.stem}.compare.html") if shown.output is None else Path(shown.output)
+    name = f"{stem_of(other)}.compare.html"
+    beside = folder_of(other).absolute() if is_sequence(other) else other
+    destination = beside.with_name(name) if shown.output is None else Path(shown.output)
     for path in (one, other):
         require_usable(path)
     result = CompareJob(one, other, destination, options).make(console)

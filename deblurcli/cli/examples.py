@@ -22,6 +22,7 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("What would be done, and how long it would take", "deblur video in.mp4 --dry-run"),
         ("The fastest", "deblur video in.mp4 -o out.mp4 --quality fast"),
         ("Three seconds of it, as a preview", "deblur video in.mp4 -o look.mp4 --start 1:02 --duration 3"),
+        ("Numbered pictures in, and out", "deblur video frames/ -o out/%06d.png"),
         ("With a page to look at", "deblur video in.mp4 -o out.mp4 --compare run.html"),
         ("All videos of a folder, going on where an earlier run ended", "deblur video clips/ -o out/ --skip-existing"),
         ("What an earlier run could not do", "deblur video --files-from failed.txt -o out/ --failed failed.txt"),

@@ -17,7 +17,7 @@ from deblurcli.errors import UsageError
 from deblurcli.jobs.plan import require_usable
 from deblurcli.options.blur2blur import translator_option
 from deblurcli.options.compute import ComputeOptions
-from deblurcli.options.option import Options, option
+from deblurcli.options.option import Options, frame_rate, option
 from deblurcli.options.survey import SurveyOptions
 
 
@@ -35,12 +35,13 @@ class Shown(Options):
         metavar="FILE",
     )
     translator: str | None = translator_option("none")
+    fps: float = frame_rate()
     overwrite: bool = option(False, "Replace a picture that exists.", "Output")
 
 
 def inspect(
     session: Session,
-    source: Annotated[str, typer.Argument(metavar="INPUT", help="A video.")],
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="A video, or an image sequence.")],
     shown: Shown,
     format: Format,
     options: SurveyOptions,
@@ -79,7 +80,7 @@ def inspect(
     restored = None if shown.restored is None else Path(shown.restored)
     if restored is not None:
         require_usable(restored, "video")
-    found = InspectJob(Path(source), picture, options, shown.overwrite, restored, shown.translator).run(
+    found = InspectJob(Path(source), picture, options, shown.overwrite, restored, shown.translator, shown.fps).run(
         Worker(compute, console)
     )
     written = {} if picture is None else {"picture": str(picture)}

@@ -21,7 +21,7 @@ from deblurcli.options.option import Options, option
 if TYPE_CHECKING:
     from deblurcli.jobs.moments import FramesJob, StillJob
 
-Source = Annotated[str, typer.Argument(metavar="INPUT", help="A video.")]
+Source = Annotated[str, typer.Argument(metavar="INPUT", help="A video, or an image sequence.")]
 
 
 @dataclass(frozen=True)

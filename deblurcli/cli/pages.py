@@ -12,7 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from deblurcli.cli.examples import EXAMPLES
 from deblurcli.errors import UsageError
-from deblurcli.media.inputs import IMAGES
+from deblurcli.media.inputs import IMAGES, is_numbered
 from deblurcli.options.option import PANELS
 
 
@@ -92,7 +92,8 @@ class Pages(TyperGroup):
 
     def _meant(self, ctx: Any, word: str, args: list[str]) -> str:
         if ctx.parent is None and (Path(word).suffix or os.path.lexists(word)):
-            meant = "image" if Path(word).suffix.lower() in IMAGES.suffixes else "video"
+            is_image = Path(word).suffix.lower() in IMAGES.suffixes and not is_numbered(Path(word))
+            meant = "image" if is_image else "video"
             return f"to restore it, give {shlex.join(['deblur', meant, *args])}"
         if close := get_close_matches(word, self.commands, 1):
             return f"perhaps {ctx.command_path} {close[0]}"

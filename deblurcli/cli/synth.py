@@ -13,7 +13,8 @@ from deblurcli.errors import UsageError
 from deblurcli.jobs.batch import run_batch
 from deblurcli.jobs.engine import Here
 from deblurcli.jobs.plan import Plan, left_alone
-from deblurcli.media.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, look
+from deblurcli.media.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_picture, look
+from deblurcli.media.sequences import stem_of
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.option import Options, option
 from deblurcli.options.synth import SynthOptions
@@ -49,8 +50,8 @@ def synth(
     pairs: dict[Path, Path] = {}
     found = look(inputs, IMAGE_SUFFIXES | VIDEO_SUFFIXES, folder.recursive)
     for source in found.files:
-        still = source.suffix.lower() in IMAGE_SUFFIXES and options.frames == 1
-        destination = Path(folder.output) / "blurred" / f"{source.stem}{'.png' if still else '.mkv'}"
+        still = is_picture(source) and options.frames == 1
+        destination = Path(folder.output) / "blurred" / f"{stem_of(source)}{'.png' if still else '.mkv'}"
         if other := pairs.get(destination):
             raise UsageError(f"{other} and {source} would both be written as {destination}", "run them apart")
         pairs[destination] = source

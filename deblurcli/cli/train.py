@@ -9,7 +9,8 @@ from deblurcli.cli.parameters import command, group, only
 from deblurcli.cli.session import Session
 from deblurcli.errors import UsageError
 from deblurcli.options.compute import ComputeOptions
-from deblurcli.options.train import STAGES, TrainOptions
+from deblurcli.options.train import STAGES
+from deblurcli.options.training import TrainOptions
 
 COMMON = """
 

@@ -12,6 +12,7 @@ from deblurcli.cli.parameters import either, given
 from deblurcli.cli.session import Session
 from deblurcli.errors import UsageError
 from deblurcli.media.inputs import VIDEOS
+from deblurcli.media.sequences import is_there
 from deblurcli.methods import METHODS, method_options, require_together
 from deblurcli.options.batch import BatchOptions
 from deblurcli.options.blur2blur import Blur2BlurOptions
@@ -53,6 +54,9 @@ def video(
 
     Without -o, IMG.mp4 becomes IMG.deblurred.mp4 beside it.
 
+    Numbered pictures are a video, in and out: a folder without videos in it, or a pattern such as frames/%06d.png. They
+    keep their depth, and have --fps frames per second. OUT such as out/%06d.png makes a new folder of pictures.
+
     Several inputs, a folder, or an OUT that is a folder make a batch: outputs get the names of their inputs, one
     failure does not stop the rest, and a summary ends it. With --workers several processes share them, with --shard
     or --cluster several machines; --files-from takes them from a list, and --failed writes what is not done. The paths
@@ -66,7 +70,7 @@ def video(
     group: list[Path] = []
     if together.adapt_together:
         require_one_process(batch, method)
-        missing = (source for source, out in planned.pairs if not (options.skip_existing and out.exists()))
+        missing = (source for source, out in planned.pairs if not (options.skip_existing and is_there(out)))
         group = sorted(missing)
         require_together(method, len(group))
     several = len(planned.pairs) > 1 or bool(batch.shard)

@@ -13,9 +13,10 @@ from torch import Tensor
 from deblurcli.datasets.folders import Pair
 from deblurcli.errors import InputError
 from deblurcli.media.footage import Footage, unit
+from deblurcli.media.frames import Frame
 from deblurcli.media.images import read_image
 from deblurcli.media.inputs import VIDEO_SUFFIXES
-from deblurcli.media.reader import Frame, VideoReader
+from deblurcli.media.reader import VideoReader
 
 Pictures = tuple[Tensor, Tensor]
 """A blurred and a sharp picture, 3 x H x W each."""

@@ -17,6 +17,7 @@ from deblurcli.jobs.engine import Ended, Engine, Job, Task
 from deblurcli.jobs.lists import listed, write_list
 from deblurcli.jobs.plan import Plan, make_folder
 from deblurcli.media.inputs import IMAGES, VIDEOS
+from deblurcli.media.sequences import name_of, place_of
 from deblurcli.options.batch import BatchOptions
 from deblurcli.options.option import Options, weights_files
 
@@ -59,7 +60,7 @@ def run_batch(
     tasks = [Task(job, planned.medium, number, len(jobs)) for number, job in enumerate(jobs, 1)]
     with kept(reads), contextlib.closing(Account(tasks, planned, console, chosen)) as account:
         if planned.batch and not planned.dry:
-            for folder in dict.fromkeys(job.destination.parent for job in jobs):
+            for folder in dict.fromkeys(place_of(job.destination).parent for job in jobs):
                 make_folder(folder)
         given = _given(tasks, account, announced=planned.batch and not engine.parallel)
         with contextlib.closing(engine.run(given, console, reads)) as run:
@@ -117,7 +118,7 @@ class Account:
             self._codes.append(ended.code)
             self.stopped |= ended.result is None and not self._keep_going
             if self._planned.batch:
-                self.console.failure(ended.failure, about=ended.task.job.source.name)
+                self.console.failure(ended.failure, about=name_of(ended.task.job.source))
         if self._report is not None:
             try:
                 self._report.add(json_line(record(ended)))

@@ -20,8 +20,8 @@ from deblurcli.media.canvas import resized, within
 from deblurcli.media.clips import VIEWED, ViewClip
 from deblurcli.media.excerpt import Excerpt
 from deblurcli.media.images import FORMS, Image, encoded
-from deblurcli.media.inputs import IMAGE_SUFFIXES
-from deblurcli.media.probe import probe
+from deblurcli.media.inputs import is_picture
+from deblurcli.media.videos import describe
 from deblurcli.metrics.change import ChangeMap
 from deblurcli.metrics.naturalness import bundled_model, niqe
 from deblurcli.metrics.self_shift import self_shift_score
@@ -83,7 +83,7 @@ class CompareJob:
                 output.file.write(page(found, frames, self.run))
                 lines = found.lines()
             elif suffix in VIEWED:
-                rate = probe(self.before).video.rate or USUAL_RATE
+                rate = describe(self.before, self.options.fps).video.rate or USUAL_RATE
                 crops = self._crops(look)
                 with ViewClip(output) as clip:
                     for number, (one, other) in enumerate(self._pairs(), 1):
@@ -118,15 +118,17 @@ class CompareJob:
 
     @property
     def _video(self) -> bool:
-        return self.before.suffix.lower() not in IMAGE_SUFFIXES
+        return not is_picture(self.before)
 
     def _pairs(self, damage: list[str] | None = None) -> Iterator[Both]:
-        return moments_in_step(self.before, self.after, [] if damage is None else damage, self.excerpt)
+        return moments_in_step(
+            self.before, self.after, [] if damage is None else damage, self.excerpt, self.options.fps
+        )
 
     def _looked(self, console: Reporter, damage: list[str]) -> _Look:
         """One pass through both: where and when they differ, and for a page how sharp each is."""
         found, page_wanted = _Look(), self.destination.suffix.lower() in PAGES
-        total = probe(self.after).expected_frames if self._video else 1
+        total = describe(self.after).expected_frames if self._video else 1
         for number, both in enumerate(self._pairs(damage), 1):
             before, after = (moment.picture for moment in both)
             found.changes.append(found.map.add(before, after))
@@ -164,7 +166,7 @@ class CompareJob:
         crops, options = self._crops(look), self.options
         found = Comparison(
             options.names,
-            [(path.name, _about(path)) for path in (self.before, self.after)],
+            [(path.name, _about(path, self.options.fps)) for path in (self.before, self.after)],
             self._video,
             (look.map.width, look.map.height),
             look.seconds,
@@ -210,11 +212,11 @@ def _sharpness(picture: np.ndarray) -> float:
     return float(self_shift_score(_unit(picture)[None]))
 
 
-def _about(path: Path) -> str:
+def _about(path: Path, fps: float) -> str:
     """What kind of file it is, in a few words; nothing of a picture but what its name says."""
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    if is_picture(path):
         return ""
-    info = probe(path)
+    info = describe(path, fps)
     rate = f", {float(info.video.rate):.5g} frames/s" if info.video.rate else ""
     length = f", {float(info.duration):.2f} s" if info.duration else ""
     return f"{info.video.codec}, {info.video.width}x{info.video.height}{rate}{length}"

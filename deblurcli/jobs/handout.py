@@ -13,6 +13,7 @@ from typing import Any
 from deblurcli.console import Progress, Reporter
 from deblurcli.errors import DeblurError
 from deblurcli.jobs.engine import Ended, Task
+from deblurcli.media.sequences import name_of
 
 MAX_TRIES = 2
 
@@ -103,7 +104,7 @@ class Charge:
             if named:
                 console.event("progress", **what.record)
         elif named or console.verbose or kind in ("warning", "error"):
-            name = self.task.job.source.name if self.task is not None and not named else ""
+            name = name_of(self.task.job.source) if self.task is not None and not named else ""
             text = what if name in what else f"{name}: {what}"
             {"note": console.note, "warning": console.warn, "error": console.error, "detail": console.detail}[kind](
                 text
@@ -114,5 +115,5 @@ class Charge:
         """The file that it works on, and how far it is."""
         if self.task is None:
             return ""
-        name, now = self.task.job.source.name, self._now
+        name, now = name_of(self.task.job.source), self._now
         return name if now is None else f"{name} {now.task.removesuffix(name).strip()} {now.share.strip()}"

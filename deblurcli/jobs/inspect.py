@@ -22,9 +22,11 @@ from deblurcli.errors import UsageError
 from deblurcli.files import check_destination
 from deblurcli.jobs.residual import explain
 from deblurcli.media.footage import previewed
+from deblurcli.media.frames import Frame, FrameReader
 from deblurcli.media.images import write_image
-from deblurcli.media.reader import Frame, VideoReader
+from deblurcli.media.videos import open_video
 from deblurcli.options.blur2blur import require_translator
+from deblurcli.options.option import USUAL_FPS
 from deblurcli.options.survey import SurveyOptions
 from deblurcli.reports.inspection import Inspection, Translated, drawn
 from deblurcli.restore.worker import Placed, Worker
@@ -42,6 +44,8 @@ class InspectJob:
     """What was made of the video, if it is to be shown how well that explains it."""
     translator: str | None = None
     """What is shown at work on the blurriest patches, if anything."""
+    fps: float = USUAL_FPS
+    """Frames per second of an image sequence."""
 
     def run(self, worker: Worker) -> Inspection:
         """Survey the video and fit its camera, as the meta method does before it adapts.
@@ -55,7 +59,7 @@ class InspectJob:
             _require_drawing(picture)
         require_translator(self.translator)
         translator = None if self.translator is None else worker.place(self.translator, "image", "translate")
-        with VideoReader(self.source) as reader:
+        with open_video(self.source, fps=self.fps) as reader:
             if picture is not None:
                 check_destination(picture, [self.source], self.overwrite)
             explained = None if self.restored is None else _explained(self.restored, self.source, worker)
@@ -67,7 +71,7 @@ class InspectJob:
         return found
 
 
-def _inspect(reader: VideoReader, options: SurveyOptions, worker: Worker) -> Inspection:
+def _inspect(reader: FrameReader, options: SurveyOptions, worker: Worker) -> Inspection:
     video, total, console = reader.info.video, reader.info.expected_frames, worker.console
     times, end = array("d"), 0.0
 

@@ -3,7 +3,7 @@
 All of it lies in the folder ``.NAME.part`` beside the output:
 
 - ``journal.json``: what the frames depend on, as words, and how they were computed.
-- ``segment-00000`` ...: :mod:`deblurcli.media.segments`.
+- ``segment-00000`` ...: :mod:`deblurcli.media.segments`; or ``frames/``: :mod:`deblurcli.media.sequence_writer`.
 - ``adapted-00000.safetensors``, ``adapted-00000.json`` ...: the weights that the video, or a shot of it, was adapted
   to, and what came of it, with digests of both. The weights of a shot go when all of its frames are in segments.
 - ``translator-00000.safetensors``: the translator before these weights, if there is one.
@@ -29,8 +29,11 @@ from deblurcli.adaptation.translation import TRANSLATOR
 from deblurcli.console import Reporter
 from deblurcli.device import Device
 from deblurcli.errors import OutputError, UsageError, WeightsError
-from deblurcli.files import OutputFile, PartFolder, check_destination, reason
+from deblurcli.files import OutputFile, PartFolder, reason
+from deblurcli.media.inputs import is_sequence
 from deblurcli.media.probe import library_versions
+from deblurcli.media.sequences import frame_files, place_of
+from deblurcli.media.videos import check_output
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.option import WEIGHTS, Option, spelling
 from deblurcli.options.video import OF_ALL_FRAMES, VideoOptions
@@ -84,10 +87,10 @@ class Journal:
         overwrite: bool = False,
         console: Reporter,
     ) -> None:
-        check_destination(destination, inputs, overwrite)
+        check_output(destination, inputs, overwrite)
         self.destination, self.console, self._made_of = destination, console, dict(made_of)
         self._computed, self.frames = dict(computed), 0
-        self.folder = PartFolder(destination)
+        self.folder = PartFolder(place_of(destination))
         try:
             self.found = self._is_there(made_of, resume, anew)
             if not self.found:
@@ -252,7 +255,7 @@ def require_resumable(folder: Path, destination: Path, made_of: Mapping[str, str
 
 
 def _holds_work(folder: Path) -> bool:
-    return any(any(folder.glob(pattern)) for pattern in ("segment-*", "adapted-*.json"))
+    return any(any(folder.glob(pattern)) for pattern in ("segment-*", "frames/*", "adapted-*.json"))
 
 
 def _nothing_to_resume(destination: Path) -> UsageError:
@@ -330,7 +333,14 @@ def made_of(
 
 
 def identity(path: Path) -> str:
-    """What tells a file apart from others, wherever it lies and whenever it was copied. Raises OSError."""
+    """What tells a file apart from others, wherever it lies and whenever it was copied; of an image sequence, what
+    tells its first, middle and last picture apart, and how large and how many all are. Raises OSError, InputError."""
+    if is_sequence(path):
+        files = frame_files(path)
+        sizes = [files.path(index).stat().st_size for index in range(files.count)]
+        some = [identity(files.path(index)) for index in (0, files.count // 2, files.count - 1)]
+        told = sha256("\n".join([files.pattern, str(files.first), *map(str, sizes), *some]).encode())
+        return f"{files.count} pictures of {sum(sizes)} bytes ({told[:12]})"
     digest, size = hashlib.sha256(), path.stat().st_size
     with path.open("rb") as file:
         for piece in range(PIECES):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from deblurcli.errors import InputError, UsageError
 from deblurcli.files import OutputFile, reason
+from deblurcli.media.inputs import is_numbered
 
 MAX_LIST_BYTES = 1 << 28
 MAX_PATH_BYTES = 4096
@@ -56,6 +57,8 @@ def write_list(path: Path, inputs: Iterable[str]) -> None:
 def listed(source: Path, below: Path) -> str:
     """An input as a list has it. ``below``: its path below the output folder, marked as :mod:`deblurcli.media.inputs`
     reads it, so that another run gives its output the same place."""
+    if is_numbered(source):
+        return f"{listed(source.parent, below)}/{source.name}"
     parts = len(below.parts)
     if parts < 2 or source.parts[-parts:] != below.parts:
         return str(source)

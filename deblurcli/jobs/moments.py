@@ -23,10 +23,12 @@ from deblurcli.jobs.run_summary import tell_outcome
 from deblurcli.jobs.side_by_side import upright
 from deblurcli.media.excerpt import Excerpt, excerpt_of
 from deblurcli.media.footage import VideoFootage, previewed
+from deblurcli.media.frames import Frame, FrameReader
 from deblurcli.media.images import Image, require_form, write_image
 from deblurcli.media.probe import VideoInfo
-from deblurcli.media.reader import Frame, VideoReader
+from deblurcli.media.sequences import stem_of
 from deblurcli.media.shots import CutDetector, windows
+from deblurcli.media.videos import open_video
 from deblurcli.methods import prepare, prepared_for
 from deblurcli.metrics.self_shift import score_locations
 from deblurcli.options.compute import ComputeOptions
@@ -63,11 +65,11 @@ class FramesJob:
         _require_one_adaptation(options, self.method)
         excerpt = excerpt_of(options.start, options.duration)
         network = worker.place(options.network, "video", "deblur")
-        footage = VideoFootage(self.source, strict=options.strict, excerpt=excerpt)
+        footage = VideoFootage(self.source, strict=options.strict, excerpt=excerpt, fps=options.fps)
         require_form([_blank(footage.info.video)], f"name.{options.form}")
         make_folder(self.destination)
         moments = self._sharpest(footage, worker)
-        paths = {number: self.destination / f"{self.source.stem}_{number:06}.{options.form}" for number in moments}
+        paths = {number: self.destination / f"{stem_of(self.source)}_{number:06}.{options.form}" for number in moments}
         left = {number for number, path in paths.items() if options.skip_existing and path.exists()}
         wanted = {number: path for number, path in paths.items() if number not in left}
         for path in wanted.values():
@@ -124,14 +126,15 @@ class StillJob:
         check_destination(self.destination, [self.source], options.overwrite)
         network = worker.place(options.network, "video", "deblur")
         at, around = (seconds_of(text) or Fraction(0) for text in (options.at, options.around))
-        with VideoReader(self.source, strict=options.strict) as reader:
+        with open_video(self.source, strict=options.strict, fps=options.fps) as reader:
             video, length = reader.info.video, reader.info.video.duration or reader.info.duration
         require_form([_blank(video)], self.destination.name)
         behind = UsageError(f"--at {options.at} is behind the end of {self.source.name}", "give an earlier time")
         if length is not None and at >= length:
             raise behind
         first = max(at - around, Fraction(0))
-        footage = VideoFootage(self.source, strict=options.strict, excerpt=Excerpt(first, at + around - first))
+        piece = Excerpt(first, at + around - first)
+        footage = VideoFootage(self.source, strict=options.strict, excerpt=piece, fps=options.fps)
         number, seconds, ended = self._shown(footage, at + video.start * video.time_base)
         if ended:
             raise behind
@@ -189,7 +192,7 @@ def _restore(
     result.lines.append(f"restored {len(wanted)} pictures in {time.monotonic() - started:.1f} s")
 
 
-def _windows(reader: VideoReader, prepared: Prepared, wanted: Mapping[int, Path]) -> Iterator[tuple[int, list[Frame]]]:
+def _windows(reader: FrameReader, prepared: Prepared, wanted: Mapping[int, Path]) -> Iterator[tuple[int, list[Frame]]]:
     """The wanted frames by number, each with those around it of its shot. Ends with the last of them."""
     is_cut, several = CutDetector(), prepared.window > 1
     found = windows(reader.frames(), prepared.window, lambda frame: several and is_cut(frame.preview()))

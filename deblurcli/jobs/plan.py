@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -22,9 +22,12 @@ from deblurcli.media.inputs import (
     Found,
     Medium,
     is_hidden,
+    is_numbered,
     is_pattern,
+    is_sequence,
     look,
 )
+from deblurcli.media.sequences import folder_of, has_number, pattern_of, place_of
 
 MARK = ".deblurred"
 """What stands between name and suffix of an output that is not named."""
@@ -55,6 +58,10 @@ def require_usable(source: Path, word: str = "file", cure: str = "") -> None:
 
     ``word`` says what was looked for, ``cure`` what to do where a folder or a pattern has none. Raises InputError.
     """
+    if is_sequence(source) and word != IMAGES.word:
+        return
+    if has_number(source):
+        raise InputError(f"{source} is an image sequence, which is a video", "use deblur video, or give its folder")
     if is_pattern(str(source)):
         found = f"the pattern {source} matches no {word}"
         raise InputError(found, cure or "check the pattern, and the folder it starts from")
@@ -80,7 +87,7 @@ def explained(error: DeblurError, source: Path, medium: Medium | None) -> Deblur
     """The error of a file that could not be read, or, where it is what another command restores, one that says so."""
     others = (one for one in (VIDEOS, IMAGES) if one != medium and source.suffix.lower() in one.suffixes)
     other = next(others, None)
-    if not isinstance(error, InputError) or medium is None or other is None:
+    if not isinstance(error, InputError) or medium is None or other is None or is_sequence(source):
         return error
     article = "an" if other.word[0] in "aeiou" else "a"
     return InputError(f"{source} is {article} {other.word}", f"use deblur {other.command}")
@@ -95,6 +102,8 @@ def plan(
     shard: Shard | None = None,
 ) -> Plan:
     """Decide the name of every output before any work.
+
+    An image sequence goes to a folder of its folder's name, under the names of its pictures.
 
     Outputs get the names of their inputs; with ``recursive`` they lie in the same folders below the output as the
     inputs below theirs. An output folder within an input folder is not itself an input.
@@ -123,27 +132,33 @@ def plan(
         folder, file = target.is_dir(), target.is_file()
     except OSError as error:
         raise OutputError(f"{output} cannot be written: {reason(error)}", "give another -o") from error
-    found = _without(look(inputs, medium.suffixes, recursive), target if folder else None, inputs)
+    found = _without(_looked(inputs, medium, recursive), target if folder else None, inputs)
     left = left_alone(found, medium)
-    if all(is_pattern(str(source)) or source.is_dir() for source in found.files):
+    if not any(map(_is_input, found.files)):
         require_usable(next(iter(found.files), Path(inputs[0])), medium.word, "; ".join(left))
     sources = list(found.files)
     folder = folder or output.endswith(("/", os.sep))
-    if not folder and len(sources) == 1 and not any(Path(text).is_dir() for text in inputs):
+    alone = len(sources) == 1 and (is_sequence(sources[0]) or not any(Path(text).is_dir() for text in inputs))
+    if not folder and alone:
         if not target.suffix:
             like = sources[0].suffix if sources[0].suffix.lower() in written else medium.substitute
+            like = f"/{pattern_of(sources[0])}" if is_sequence(sources[0]) else like
             cure = f"give a file such as {output}{like}, or a folder: {output}/"
             raise UsageError(f"-o {output} has no suffix", cure)
         return _shared(Plan([(sources[0], target)], False, medium, left=left, below=found.files), shard)
-    if not folder and (file or target.suffix.lower() in medium.suffixes):
+    one = target.suffix.lower() in medium.suffixes or (medium == VIDEOS and is_numbered(target))
+    if not folder and (file or one):
         raise UsageError(f"-o {output} is one file for several inputs", f"give a folder: -o {target.with_suffix('')}/")
     names = _names(found.files, medium, written)
     taken: dict[Path, Path] = {}
     for source, name in names.items():
-        if other := taken.get(name):
-            raise UsageError(f"{other} and {source} would both be written as {target / name}", "run them apart")
-        taken[name] = source
-    renamed = frozenset(source for source, below in found.files.items() if names[source] != below)
+        place = place_of(target / name)
+        if other := taken.get(place):
+            raise UsageError(f"{other} and {source} would both be written as {place}", "run them apart")
+        taken[place] = source
+    renamed = frozenset(
+        source for source, below in found.files.items() if names[source] != below and not is_sequence(source)
+    )
     pairs = [(source, target / name) for source, name in names.items()]
     return _shared(Plan(pairs, True, medium, renamed, left, found.files), shard)
 
@@ -153,19 +168,23 @@ def beside(source: Path, medium: Medium, written: Collection[str]) -> Path:
 
     ``written``: the suffixes that an output may have, in lower case; for others the medium's substitute is taken.
     """
+    if medium == VIDEOS and is_sequence(source):
+        folder = folder_of(source)
+        folder = folder if folder.name else folder.absolute()
+        return folder.with_name(folder.name + MARK) / pattern_of(source)
     suffix = source.suffix if source.suffix.lower() in written else medium.substitute
     return source.with_name(f"{source.stem}{MARK}{suffix}")
 
 
 def _plan_beside(inputs: list[str], medium: Medium, written: Collection[str], recursive: bool) -> Plan:
     """The plan of outputs that lie beside their inputs. Raises UsageError, InputError."""
-    found = look(inputs, medium.suffixes, recursive)
+    found = _looked(inputs, medium, recursive)
     left = left_alone(found, medium)
-    if all(is_pattern(str(source)) or source.is_dir() for source in found.files):
+    if not any(map(_is_input, found.files)):
         require_usable(next(iter(found.files), Path(inputs[0])), medium.word, "; ".join(left))
     outputs = {source: beside(source, medium, written) for source in found.files}
     # What a run before has made of the same inputs, which a folder or a pattern stands for, too.
-    made = set(outputs.values()) & set(outputs)
+    made = set(map(place_of, outputs.values())) & set(outputs)
     pairs: dict[Path, Path] = {}
     for source, out in outputs.items():
         if source in made:
@@ -174,9 +193,22 @@ def _plan_beside(inputs: list[str], medium: Medium, written: Collection[str], re
             raise UsageError(f"{pairs[out]} and {source} would both be written as {out}", "run them apart, with -o")
         pairs[out] = source
     left += (f"{_counted(len(made), 'earlier output')} left alone",) if made else ()
-    batch = len(pairs) > 1 or bool(made) or any(Path(text).is_dir() for text in inputs)
-    renamed = frozenset(source for out, source in pairs.items() if source.suffix != out.suffix)
+    folders = (Path(text) for text in inputs)
+    batch = len(pairs) > 1 or bool(made) or any(path.is_dir() and path not in outputs for path in folders)
+    renamed = frozenset(
+        source for out, source in pairs.items() if source.suffix != out.suffix and not is_sequence(source)
+    )
     return Plan([(source, out) for out, source in pairs.items()], batch, medium, renamed, left, found.files)
+
+
+def _looked(inputs: Iterable[str | Path], medium: Medium, recursive: bool) -> Found:
+    """What the inputs stand for; image sequences are videos."""
+    return look(inputs, medium.suffixes, recursive, sequences=medium == VIDEOS)
+
+
+def _is_input(source: Path) -> bool:
+    """Whether something was found: no pattern without matches, and no folder without files."""
+    return is_sequence(source) or not (is_pattern(str(source)) or source.is_dir())
 
 
 def _shared(whole: Plan, shard: Shard | None) -> Plan:
@@ -204,13 +236,14 @@ def _without(found: Found, target: Path | None, inputs: Iterable[str]) -> Found:
 
 def _names(files: dict[Path, Path], medium: Medium, written: Collection[str]) -> dict[Path, Path]:
     """The output of each file, below the folder for outputs: its input's name, with a suffix that is written."""
+    sequences = {source: below / pattern_of(source) for source, below in files.items() if is_sequence(source)}
     others = {
         source: below.with_suffix(medium.substitute)
         for source, below in files.items()
-        if source.suffix.lower() in medium.suffixes and below.suffix.lower() not in written
+        if source not in sequences and source.suffix.lower() in medium.suffixes and below.suffix.lower() not in written
     }
     wanted = Counter([*others.values(), *(below for source, below in files.items() if source not in others)])
-    names = dict(files)
+    names = files | sequences
     for source, name in others.items():
         # a.mxf beside a.mkv becomes a.mxf.mkv.
         below = files[source]
@@ -251,14 +284,21 @@ def make_folder(folder: Path) -> None:
         raise OutputError(f"folder {folder} cannot be made: {reason(error)}", "give another -o") from error
 
 
-def require_place(destination: Path, inputs: Iterable[Path], *, overwrite: bool, made: bool) -> None:
+def require_place(
+    destination: Path,
+    inputs: Iterable[Path],
+    *,
+    overwrite: bool,
+    made: bool,
+    check: Callable[[Path, Iterable[Path], bool], None] = check_destination,
+) -> None:
     """Refuse an output that could not be written, without writing anything. Raises UsageError and OutputError.
 
-    ``made``: its folder will be made where it is missing.
+    ``made``: its folder will be made where it is missing; ``check``: refuses what lies in a folder that is there.
     """
-    missing = [folder for folder in destination.parents if not os.path.lexists(folder)] if made else []
+    missing = [folder for folder in place_of(destination).parents if not os.path.lexists(folder)] if made else []
     if not missing:
-        check_destination(destination, inputs, overwrite)
+        check(destination, inputs, overwrite)
         return
     there = missing[-1].parent
     if not there.is_dir() or not os.access(there, os.W_OK):
@@ -295,7 +335,7 @@ def pairs_to_measure(
     others = (reference, blurred, before)
     try:
         for text in (restored, *others):
-            if text and not is_several(text) and not Path(text).exists():
+            if text and not is_several(text) and not Path(text).exists() and not is_numbered(Path(text)):
                 raise InputError(f"{text} does not exist", "check the path")
     except OSError as error:
         raise InputError(f"{error.filename} cannot be read: {reason(error)}", "check the path") from error

@@ -15,7 +15,7 @@ from deblurcli.console import Reporter
 from deblurcli.errors import InputError
 from deblurcli.jobs.side_by_side import side_by_side
 from deblurcli.media.footage import VideoFootage
-from deblurcli.media.inputs import IMAGE_SUFFIXES
+from deblurcli.media.inputs import is_picture
 from deblurcli.media.shots import CutDetector, windows
 from deblurcli.restore.pipeline import restore_frame
 from deblurcli.restore.worker import Placed
@@ -39,7 +39,7 @@ def explain(
         InputError: one cannot be read, or is an image, or they differ in size or number of frames.
     """
     for path in (restored, blurred):
-        if path.suffix.lower() in IMAGE_SUFFIXES:
+        if is_picture(path):
             raise InputError(f"{path} is an image", "only videos can explain their input: give one")
     residual = Residual(exposure or _best_exposure(restored, blurred))
     is_cut, found = CutDetector(), {}

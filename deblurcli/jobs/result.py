@@ -29,6 +29,6 @@ class Result:
 
 def skipped(destination: Path) -> Result:
     """What is said of an output that exists and is left as it is. Raises UsageError: it is empty, so no result."""
-    if not destination.stat().st_size:
+    if destination.exists() and not destination.stat().st_size:
         raise UsageError(f"{destination} exists, but is empty", "remove it, and it is made")
     return Result(destination, lines=[f"{destination} exists, skipped"], facts={"skipped": True})

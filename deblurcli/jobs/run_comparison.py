@@ -12,7 +12,7 @@ from deblurcli.files import check_destination
 from deblurcli.jobs.compare import CompareJob
 from deblurcli.jobs.result import Result
 from deblurcli.media.excerpt import Excerpt
-from deblurcli.media.probe import probe
+from deblurcli.media.videos import describe
 from deblurcli.options.compare import CompareOptions
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.video import VideoOptions
@@ -38,7 +38,7 @@ class RunComparison:
     def add(self, result: Result, console: Reporter) -> None:
         """Draw the comparison of a finished run, and say so in its result. The video stays if that fails."""
         options = {**asdict(self.options), "options": asdict(self.method), "compute": asdict(self.compute)}
-        video = probe(self.source).video
+        video = describe(self.source).video
         run = run_facts(result.lines, result.differences, result.facts, options, (video.width, video.height))
         job = self._job(result.destination, run)
         try:
@@ -54,7 +54,7 @@ class RunComparison:
             self.source,
             restored,
             self.options.compare,
-            CompareOptions(overwrite=self.options.overwrite),
+            CompareOptions(overwrite=self.options.overwrite, fps=self.options.fps),
             run,
             self.excerpt,
         )

@@ -8,8 +8,8 @@ from typing import Any
 
 from deblurcli.jobs.forecast import Clip, Forecast, Speeds, duration, fast, forecast, updates
 from deblurcli.media.disk_use import readable_size
-from deblurcli.media.reader import VideoReader
-from deblurcli.media.writer import VideoWriter
+from deblurcli.media.frames import FrameReader, FrameWriter
+from deblurcli.media.sequences import name_of
 from deblurcli.methods import prepared_for
 from deblurcli.options.option import Options
 from deblurcli.options.video import VideoOptions
@@ -55,8 +55,8 @@ class RunPlan:
 
 
 def plan_run(
-    reader: VideoReader,
-    writer: VideoWriter,
+    reader: FrameReader,
+    writer: FrameWriter,
     network: Placed,
     options: VideoOptions,
     method: Options,
@@ -104,7 +104,7 @@ def plan_run(
         ("disk", room),
     ]
     rows += [("not kept", line) for line in writer.foreseen]
-    plan = RunPlan(reader.info.path.name, clip, time, quicker, rows)
+    plan = RunPlan(name_of(reader.info.path), clip, time, quicker, rows)
     said = plan.line().partition(": ")[2].partition(": ")[2]
     rows.append(("time", said or "not known"))
     return plan

@@ -9,8 +9,7 @@ from pathlib import Path
 from deblurcli.adaptation.outcome import Outcome
 from deblurcli.adaptation.update import OUT_OF_MEMORY
 from deblurcli.jobs.result import Result
-from deblurcli.media.reader import VideoReader
-from deblurcli.media.writer import VideoWriter
+from deblurcli.media.frames import FrameReader, FrameWriter
 from deblurcli.options.video import VideoOptions
 from deblurcli.reports.summary import Sharpness, adaptation_sentence, kept_sentence
 from deblurcli.restore.pipeline import Restoration
@@ -58,7 +57,7 @@ def tell_outcome(result: Result, outcome: Outcome) -> None:
         tell_outcome(result, outcome.then)
 
 
-def tell_run(result: Result, done: Restoration, before: int, reader: VideoReader, writer: VideoWriter) -> None:
+def tell_run(result: Result, done: Restoration, before: int, reader: FrameReader, writer: FrameWriter) -> None:
     """Turn counters into lines and differences. ``before``: frames that an earlier run had restored."""
     rate = done.frames / max(done.seconds, 1e-9)
     earlier = f" ({before} before the interrupt)" if before else ""

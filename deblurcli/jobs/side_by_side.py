@@ -15,9 +15,10 @@ from deblurcli.errors import InputError
 from deblurcli.media.canvas import resized
 from deblurcli.media.excerpt import Excerpt
 from deblurcli.media.images import read_image
-from deblurcli.media.inputs import IMAGE_SUFFIXES
+from deblurcli.media.inputs import is_picture
 from deblurcli.media.probe import VideoInfo
-from deblurcli.media.reader import VideoReader
+from deblurcli.media.videos import open_video
+from deblurcli.options.option import USUAL_FPS
 
 Picture = TypeVar("Picture")
 
@@ -37,17 +38,17 @@ def side_by_side(restored: Path, reference: Path, damage: list[str]) -> Iterator
 
 
 def moments_in_step(
-    before: Path, after: Path, damage: list[str], excerpt: Excerpt | None = None
+    before: Path, after: Path, damage: list[str], excerpt: Excerpt | None = None, fps: float = USUAL_FPS
 ) -> Iterator[tuple[Moment, Moment]]:
-    """The same, to be looked at; ``excerpt``: the part of the first that is.
+    """The same, to be looked at; ``excerpt``: the part of the first that is; ``fps``: of image sequences.
 
     Raises InputError, also where one is a picture and the other a video.
     """
-    stills = [path.suffix.lower() in IMAGE_SUFFIXES for path in (before, after)]
+    stills = [is_picture(path) for path in (before, after)]
     if stills[0] != stills[1]:
         still, moving = (before, after) if stills[0] else (after, before)
         raise InputError(f"{still} is a picture, {moving} is a video", "compare two of one kind")
-    read = [moments(before, damage, excerpt), moments(after, damage)]
+    read = [moments(before, damage, excerpt, fps), moments(after, damage, fps=fps)]
     return in_step(before, after, read, lambda moment: moment.picture.shape[1::-1])
 
 
@@ -70,21 +71,21 @@ def in_step(
 
 def pictures(path: Path, damage: list[str]) -> Iterator[Tensor]:
     """The pictures of a file; ``damage`` gets a line for each kind that a video has."""
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    if is_picture(path):
         yield read_image(path).rgb()
         return
-    with VideoReader(path) as reader:
+    with open_video(path) as reader:
         for frame in reader.frames():
             yield frame.rgb()
         damage += [f"{path.name}: {line}" for line in reader.damage.lines()]
 
 
-def moments(path: Path, damage: list[str], excerpt: Excerpt | None = None) -> Iterator[Moment]:
+def moments(path: Path, damage: list[str], excerpt: Excerpt | None = None, fps: float = USUAL_FPS) -> Iterator[Moment]:
     """The same, to be looked at."""
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    if is_picture(path):
         yield Moment(_bytes(read_image(path).preview()), 0.0)
         return
-    with VideoReader(path, excerpt=excerpt) as reader:
+    with open_video(path, excerpt=excerpt, fps=fps) as reader:
         video = reader.info.video
         for frame in reader.frames():
             seconds = float((frame.pts - video.start) * frame.time_base)

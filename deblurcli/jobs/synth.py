@@ -15,9 +15,10 @@ from deblurcli.files import output_files
 from deblurcli.jobs.plan import make_folder
 from deblurcli.jobs.result import Result
 from deblurcli.media.clips import ClipWriter
+from deblurcli.media.frames import FrameReader
 from deblurcli.media.images import Image, encoded, read_image
-from deblurcli.media.inputs import IMAGE_SUFFIXES
-from deblurcli.media.reader import VideoReader
+from deblurcli.media.inputs import is_picture
+from deblurcli.media.videos import open_video
 from deblurcli.options.synth import SynthOptions
 from deblurcli.restore.worker import Worker
 from deblurcli.synth.pairs import MARGIN, integrated, shaken
@@ -46,7 +47,7 @@ class SynthJob:
     def run(self, worker: Worker) -> Result:
         """Make the pair. Raises InputError where the source is too small, and as :class:`OutputFile`."""
         with ExitStack() as stack:
-            reader = None if self._is_photo else stack.enter_context(VideoReader(self.source))
+            reader = None if self._is_photo else stack.enter_context(open_video(self.source, fps=self.options.rate))
             pairs, rate, total = self._pairs(reader)
             paths = [self.destination, self.sharp]
             for path in paths:
@@ -71,9 +72,9 @@ class SynthJob:
 
     @property
     def _is_photo(self) -> bool:
-        return self.source.suffix.lower() in IMAGE_SUFFIXES
+        return is_picture(self.source)
 
-    def _pairs(self, reader: VideoReader | None) -> tuple[Pairs, Fraction, int | None]:
+    def _pairs(self, reader: FrameReader | None) -> tuple[Pairs, Fraction, int | None]:
         """Blurred and sharp pictures, their rate, and how many to expect."""
         chosen = self.options
         if reader is None:

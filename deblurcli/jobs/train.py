@@ -14,7 +14,7 @@ from deblurcli.files import kept, reason
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.option import own_options, weights_files
 from deblurcli.options.train import STAGES as OPTIONS
-from deblurcli.options.train import TrainOptions, of_pairs
+from deblurcli.options.training import TrainOptions, of_pairs
 from deblurcli.restore.worker import Worker
 from deblurcli.train.checkpoint import read_facts, refuse_changes
 from deblurcli.train.loop import STATE, progress_of, train

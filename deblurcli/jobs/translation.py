@@ -15,11 +15,11 @@ from deblurcli.adaptation.outcome import Outcome, Prepared
 from deblurcli.adaptation.translated_frames import PreparedBehind
 from deblurcli.adaptation.translation import TRANSLATOR
 from deblurcli.errors import UsageError
-from deblurcli.files import check_destination
 from deblurcli.jobs.result import Result
 from deblurcli.media.excerpt import Excerpt
-from deblurcli.media.reader import Frame, VideoReader
-from deblurcli.media.writer import VideoWriter
+from deblurcli.media.frames import Frame
+from deblurcli.media.inputs import is_numbered, is_sequence
+from deblurcli.media.videos import check_output, open_video, write_video
 from deblurcli.options.blur2blur import Blur2BlurOptions
 from deblurcli.options.video import VideoOptions
 from deblurcli.weights.save import save_network
@@ -28,7 +28,7 @@ from deblurcli.weights.save import save_network
 def require_translation(options: VideoOptions, method: Any, inputs: list[Path], destination: Path) -> None:
     """Refuse, before any work, files of a translation that is not made, or that cannot be written.
 
-    ``destination``: of the restored video.
+    ``inputs``: the video, then what else is read. ``destination``: of the restored video.
 
     Raises UsageError, OutputError.
     """
@@ -39,7 +39,11 @@ def require_translation(options: VideoOptions, method: Any, inputs: list[Path], 
             raise UsageError(f"{flag} with --method {options.method}", "give --method blur2blur, or leave it out")
         if path.absolute() == destination.absolute():
             raise UsageError(f"{flag} {path} is the restored video", "choose another name")
-        check_destination(path, inputs, options.overwrite)
+        pictures = is_numbered(destination) and not is_sequence(inputs[0]) and not is_numbered(path)
+        if pictures and path == options.save_translated:
+            found = f"--save-translated {path} with pictures as output"
+            raise UsageError(found, f"give pictures there, too: {path.with_suffix('') / destination.name}")
+        check_output(path, inputs, options.overwrite)
     path = options.save_translator
     if path is not None and method.translator is not None:
         raise UsageError("--save-translator with --translator, which is a file already", "leave one of them out")
@@ -94,11 +98,11 @@ class TranslatedVideo:
         options = self._options
         with self._open as opening:
             # Another reader, for the form of the output: its frames are not asked for.
-            reader = opening.enter_context(VideoReader(self._source, excerpt=self._excerpt))
+            reader = opening.enter_context(open_video(self._source, excerpt=self._excerpt, fps=options.fps))
             settings: dict[str, Any] = {
                 name: getattr(options, name) for name in ("codec", "crf", "preset", "overwrite")
             }
-            self._writer = opening.enter_context(VideoWriter(reader, self._destination, **settings))
+            self._writer = opening.enter_context(write_video(reader, self._destination, **settings))
             self._open = opening.pop_all()
         return self
 

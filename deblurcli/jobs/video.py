@@ -17,7 +17,7 @@ from deblurcli.adaptation.translated_frames import PreparedBehind
 from deblurcli.console import aligned
 from deblurcli.errors import InputError, OutputError, UsageError
 from deblurcli.files import OutputFile, check_destination, part_folder
-from deblurcli.jobs.journal import Journal, made_of, require_resumable
+from deblurcli.jobs.journal import Journal, identity, made_of, require_resumable
 from deblurcli.jobs.plan import require_place
 from deblurcli.jobs.residual import exposure_before
 from deblurcli.jobs.result import Result, skipped
@@ -27,9 +27,11 @@ from deblurcli.jobs.run_summary import in_plain_words, tell_outcome, tell_run
 from deblurcli.jobs.translation import TranslatedVideo, require_translation, save_translator, tell_translation
 from deblurcli.media.excerpt import Excerpt, excerpt_of
 from deblurcli.media.footage import Footage, VideoFootage, shots
+from deblurcli.media.frames import FrameReader, FrameWriter
 from deblurcli.media.images import encoded
-from deblurcli.media.reader import VideoReader
-from deblurcli.media.writer import VideoWriter
+from deblurcli.media.inputs import is_sequence
+from deblurcli.media.sequences import is_there, name_of, place_of
+from deblurcli.media.videos import check_output, open_video, write_video
 from deblurcli.methods import prepare, prepared_for, require_together, stages
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.option import Option, spelling
@@ -51,7 +53,7 @@ class _Done:
     network: Placed
     worker: Worker
     journal: Journal
-    writer: VideoWriter
+    writer: FrameWriter
     before: int
     """Frames that an earlier run restored."""
     outcomes: list[Outcome] = field(default_factory=list)
@@ -97,7 +99,7 @@ class VideoJob:
             UsageError, InputError, OutputError, WeightsError, OfflineError, DeviceError: see :mod:`deblurcli.errors`.
         """
         options, console = self.options, worker.console
-        if options.skip_existing and self.destination.exists():
+        if options.skip_existing and is_there(self.destination):
             return skipped(self.destination)
         if self.together:
             require_together(self.method, len(self.together))
@@ -120,10 +122,10 @@ class VideoJob:
         with ExitStack() as open_files:
             excerpt = self.excerpt
             reader = open_files.enter_context(
-                VideoReader(self.source, copied=True, strict=options.strict, excerpt=excerpt)
+                open_video(self.source, copied=True, strict=options.strict, excerpt=excerpt, fps=options.fps)
             )
             if reader.info.video.interlaced:
-                console.warn(f"{self.source.name} is interlaced; deinterlace it first for a good result")
+                console.warn(f"{name_of(self.source)} is interlaced; deinterlace it first for a good result")
             # The output is opened before the first frame is looked at: what cannot be written is known at once.
             journal = open_files.enter_context(self._journal(network, worker))
             total = reader.info.expected_frames
@@ -136,7 +138,7 @@ class VideoJob:
                     TranslatedVideo(self.source, options.save_translated, options, excerpt)
                 )
             writer = open_files.enter_context(
-                VideoWriter(
+                write_video(
                     reader,
                     self.destination,
                     codec=options.codec,
@@ -149,9 +151,9 @@ class VideoJob:
                 )
             )
             for line in writer.foreseen:
-                console.warn(f"{self.source.name}: {line}")
+                console.warn(f"{name_of(self.source)}: {line}")
             room = writer.require_room()
-            console.note(f"{self.source.name}: {room}")
+            console.note(f"{name_of(self.source)}: {room}")
             if not console.quiet:
                 left = journal.found and journal.adapted
                 plan = plan_run(reader, writer, network, options, self.method, worker, room=room, adapted=left)
@@ -164,13 +166,13 @@ class VideoJob:
             progress = _Done(network, worker, journal, writer, before)
             if journal.found:
                 stopped = f"behind frame {before}" if before else "with what it had adapted"
-                console.note(f"{self.source.name}: a run was interrupted; going on {stopped}")
+                console.note(f"{name_of(self.source)}: a run was interrupted; going on {stopped}")
             if writer.damaged:
-                console.warn(f"{self.source.name}: damaged segments are left out, their frames restored again")
+                console.warn(f"{name_of(self.source)}: damaged segments are left out, their frames restored again")
             if excerpt is not None:
                 others = "; the other streams are cut to it" if reader.info.others else ""
-                console.note(f"{self.source.name}: only {excerpt}{others}")
-            residual, footage = None, VideoFootage(self.source, strict=options.strict, excerpt=excerpt)
+                console.note(f"{name_of(self.source)}: only {excerpt}{others}")
+            residual, footage = None, self._footage(self.source)
             sharpness = Sharpness(total)
             if picture is not None:
                 console.progress("finding the exposure", 0, None)
@@ -178,7 +180,7 @@ class VideoJob:
             spans = open_files.enter_context(closing(self._spans(footage)))
             prepared = self._prepared(spans, progress)
             done = restore_video(
-                reader.items(),
+                writer.taken(reader.items()),
                 writer.write,
                 prepared if translated is None else translated.noting(prepared),
                 console,
@@ -194,7 +196,7 @@ class VideoJob:
                 picture.file.write(encoded(coloured(residual.map()), picture.destination.name)[0])
         result = Result(self.destination, facts={"method": options.method} | network.record())
         if not self.together and progress.latest is not None:
-            self._save(progress.latest, network, self.source.name)
+            self._save(progress.latest, network, name_of(self.source))
         for outcome in progress.outcomes:
             tell_outcome(result, outcome)
             if options.save_adapted is not None and outcome.kept:
@@ -216,12 +218,15 @@ class VideoJob:
     def _foretold(self, network: Placed, worker: Worker) -> Result:
         """The plan, with everything checked that a run would refuse, and nothing written. Raises as :meth:`run`."""
         options = self.options
-        require_place(self.destination, [self.source], overwrite=options.overwrite, made=self.in_batch)
-        with VideoReader(self.source, copied=True, strict=options.strict, excerpt=self.excerpt) as reader:
-            folder = part_folder(self.destination)
+        made = self.in_batch
+        require_place(self.destination, [self.source], overwrite=options.overwrite, made=made, check=check_output)
+        with open_video(
+            self.source, copied=True, strict=options.strict, excerpt=self.excerpt, fps=options.fps
+        ) as reader:
+            folder = part_folder(place_of(self.destination))
             adapted = require_resumable(folder, self.destination, self._made_of(network), options.resume)
             encoder = {"codec": options.codec, "crf": options.crf, "preset": options.preset}
-            writer = VideoWriter(reader, self.destination, folder=folder / "none", **encoder)  # type: ignore[arg-type]
+            writer = write_video(reader, self.destination, folder=folder / "none", **encoder)
             room = writer.require_room()
             plan = plan_run(
                 reader, writer, network, options, self.method, worker, room=room, adapted=adapted, asked=True
@@ -229,7 +234,10 @@ class VideoJob:
         worker.console.event("plan", **plan.facts())
         return Result(self.destination, plan=aligned(plan.rows), facts={"dry_run": True})
 
-    def _stages(self, network: Placed, reader: VideoReader, *, resumed: bool) -> dict[str, float | None]:
+    def _footage(self, path: Path) -> VideoFootage:
+        return VideoFootage(path, strict=self.options.strict, excerpt=self.excerpt, fps=self.options.fps)
+
+    def _stages(self, network: Placed, reader: FrameReader, *, resumed: bool) -> dict[str, float | None]:
         """The stages of the run and the work of each. ``resumed``: what adapts has done so already."""
         video, frames = reader.info.video, reader.info.expected_frames
         pixels = (frames or 0) * video.height * video.width
@@ -313,7 +321,8 @@ class VideoJob:
 
     def _group(self) -> Hashable:
         """What an adaptation to several videos depends on: equal for the jobs that share it."""
-        files = [state_of(path) for path in (*self.together, Path(self.options.network))]
+        videos = [identity(path) if is_sequence(path) else state_of(path) for path in self.together]
+        files = [*videos, state_of(Path(self.options.network))]
         options = self.options
         return (*files, self.method, self.excerpt, options.strict, options.save_adapted, options.save_translator)
 
@@ -324,7 +333,7 @@ class VideoJob:
         footages: list[Footage] = []
         for path in self.together:
             try:
-                footage = VideoFootage(path, strict=self.options.strict, excerpt=self.excerpt)
+                footage = self._footage(path)
             except (InputError, UsageError) as error:
                 worker.console.warn(f"not adapted to: {error}")
             else:
@@ -351,7 +360,7 @@ class VideoJob:
 
 
 @contextmanager
-def _for_output(writer: VideoWriter) -> Iterator[None]:
+def _for_output(writer: FrameWriter) -> Iterator[None]:
     """What the journal cannot write is told as what the output cannot. Raises OutputError."""
     try:
         yield

@@ -137,6 +137,10 @@ class CopiedStreams:
         carried = muxer in MP4_FAMILY and bool(info.description)
         return made(muxer, info) or carried or holds(other, self._source, template, info, first)
 
+    def packets(self) -> Iterator[av.Packet]:
+        """The packets of all of them (:func:`copied_packets`)."""
+        return copied_packets(self._source)
+
     @property
     def pairs(self) -> dict[int, int]:
         """Index of each output stream, and the id of the source's stream that it is."""

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import av
 
-from deblurcli.media.container import open_input
 from deblurcli.media.encoders import Encoding
-from deblurcli.media.layout import unpack
-from deblurcli.media.reader import Frame, VideoReader
+from deblurcli.media.frames import FrameReader
 from deblurcli.media.segments import SEGMENT_FRAMES, SegmentEncoder
 
 PLACES = 3
@@ -22,11 +18,11 @@ FRAMES_PER_PLACE = 4
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
-def expected_bytes(source: VideoReader, encoding: Encoding) -> int:
+def expected_bytes(source: FrameReader, encoding: Encoding) -> int:
     """About how many bytes the video will have; where no frame of it can be had so, as many as the input has."""
     keyframes: list[int] = []
     others: list[int] = []
-    for frames in _samples(source):
+    for frames in source.samples(PLACES, FRAMES_PER_PLACE):
         with contextlib.suppress(av.FFmpegError, OSError, ValueError):
             encoder = SegmentEncoder(encoding, source.info.video)
             packets = [packet for frame in frames for packet in encoder.encode(frame)]
@@ -34,34 +30,10 @@ def expected_bytes(source: VideoReader, encoding: Encoding) -> int:
             keyframes.append(sizes[0])
             others += sizes[1:]
     if not keyframes:
-        return source.info.path.stat().st_size
+        return source.size
     count, key = source.inventory.packets, sum(keyframes) / len(keyframes)
     segments = -(-count // SEGMENT_FRAMES)
     return round(segments * key + (count - segments) * (sum(others) / len(others) if others else key))
-
-
-def _samples(source: VideoReader) -> Iterator[list[Frame]]:
-    """Frames from some places of the video, as they are decoded behind a keyframe."""
-    video, layout, piece = source.info.video, source.layout, source.excerpt is not None
-    length = source.info.duration if piece else video.duration
-    with contextlib.suppress(av.FFmpegError, OSError), open_input(source.info.path) as container:
-        stream = container.streams[source.stream.index]
-        for place in range(PLACES):
-            frames: list[Frame] = []
-            with contextlib.suppress(av.FFmpegError, OSError, ValueError, IndexError):
-                if length and (place or piece):
-                    at = video.start + round(length * place / PLACES / video.time_base)
-                    container.seek(at, stream=stream)
-                for picture in itertools.islice(container.decode(stream), FRAMES_PER_PLACE):
-                    shape = (picture.width, picture.height, picture.format.name)
-                    if shape == (video.width, video.height, video.pix_fmt):
-                        pts = video.start + len(frames) * source.usual_duration
-                        planes = unpack(picture, layout)
-                        frames.append(Frame(planes, layout, pts, video.time_base, source.usual_duration, picture))
-            if frames:
-                yield frames
-            if not length:
-                return
 
 
 def free_bytes(folder: Path) -> int | None:

@@ -11,9 +11,12 @@ from torch import Tensor
 
 from deblurcli.media.ahead import ahead
 from deblurcli.media.excerpt import Excerpt
-from deblurcli.media.probe import MediaInfo, probe
-from deblurcli.media.reader import Frame, VideoReader
+from deblurcli.media.frames import Frame, FrameReader
+from deblurcli.media.probe import MediaInfo
+from deblurcli.media.sequences import name_of
 from deblurcli.media.shots import by_shot
+from deblurcli.media.videos import describe, open_video
+from deblurcli.options.option import USUAL_FPS
 
 
 class Footage:
@@ -36,18 +39,22 @@ class Footage:
 
 
 class VideoFootage(Footage):
-    """The frames of a video file, or of an excerpt, opened anew for every pass; a ``strict`` pass refuses damage.
+    """The frames of a video, or of an excerpt, opened anew for every pass; a ``strict`` pass refuses damage.
+
+    ``fps`` is for image sequences.
 
     Raises:
         InputError: the file is unusable, as :func:`deblurcli.media.probe.probe` says.
         UsageError: the video ends before the excerpt begins.
     """
 
-    def __init__(self, path: Path, *, strict: bool = False, excerpt: Excerpt | None = None) -> None:
-        whole = probe(path)
+    def __init__(
+        self, path: Path, *, strict: bool = False, excerpt: Excerpt | None = None, fps: float = USUAL_FPS
+    ) -> None:
+        whole = describe(path, fps)
         self.info: MediaInfo = whole if excerpt is None else excerpt.of(whole)
-        self.strict, self.excerpt = strict, excerpt
-        self.name, self.total = self.info.path.name, self.info.expected_frames
+        self.strict, self.excerpt, self.fps = strict, excerpt, fps
+        self.name, self.total = name_of(path), self.info.expected_frames
 
     def pictures(self) -> Generator[Tensor, None, None]:
         with self.opened() as reader:
@@ -60,9 +67,9 @@ class VideoFootage(Footage):
             for _, picture in frames:
                 yield picture
 
-    def opened(self) -> VideoReader:
+    def opened(self) -> FrameReader:
         """A new reader of them."""
-        return VideoReader(self.info.path, strict=self.strict, excerpt=self.excerpt)
+        return open_video(self.info.path, strict=self.strict, excerpt=self.excerpt, fps=self.fps)
 
 
 class PictureFootage(Footage):
@@ -105,7 +112,7 @@ def unit(pixels: Tensor) -> Tensor:
     return pixels / 255 if pixels.dtype == torch.uint8 else pixels
 
 
-def previewed(reader: VideoReader) -> Generator[tuple[Frame, Tensor], None, None]:
+def previewed(reader: FrameReader) -> Generator[tuple[Frame, Tensor], None, None]:
     """The frames of an open video with their previews, decoded ahead on a thread. Raises InputError.
 
     The thread ends when this is closed, which must be before the video is.

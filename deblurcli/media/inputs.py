@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
+import os
+import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from deblurcli.errors import InputError, UsageError
@@ -28,6 +31,7 @@ _OTHER_IMAGES = frozenset(
 _OTHER_VIDEOS = frozenset({".rm", ".rmvb", ".braw", ".r3d", ".swf", ".m1v", ".ivf", ".264", ".h264", ".265", ".hevc"})
 
 _SIGNS = frozenset("*?[")
+_DIGITS = re.compile(r"\d")
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,36 @@ def is_pattern(text: str) -> bool:
     return bool(_SIGNS & set(text)) and not _exists(Path(text))
 
 
+def is_numbered(path: Path) -> bool:
+    """Whether a name stands for numbered pictures, as ``frames/%06d.png`` does: it has a percent sign and the suffix
+    of a picture, and nothing has this very name."""
+    return "%" in path.name and path.suffix.lower() in IMAGE_SUFFIXES and not os.path.lexists(path)
+
+
+def is_sequence(path: Path) -> bool:
+    """Whether a path stands for the frames of one video: a pattern of numbered pictures, or a folder that holds
+    pictures with numbers in their names and no video."""
+    if is_numbered(path):
+        return True
+    try:
+        return path.is_dir() and _holds_frames(path, path.stat().st_mtime_ns)
+    except OSError:
+        return False
+
+
+@lru_cache(maxsize=256)
+def _holds_frames(folder: Path, changed: int) -> bool:
+    """Whether a folder is a sequence. ``changed``: when it was; a second look costs nothing. Raises OSError."""
+    files = visible(folder)
+    numbered = (file.suffix.lower() in IMAGE_SUFFIXES and _DIGITS.search(file.stem) for file in files)
+    return not any(file.suffix.lower() in VIDEOS.suffixes for file in files) and any(numbered)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a path is that of one picture, by its name."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not is_numbered(path)
+
+
 def is_hidden(path: Path) -> bool:
     """Whether a file is not shown: ``.DS_Store``, or ``._CLIP.MP4`` of some cameras' cards, which is no media."""
     return path.name.startswith(".")
@@ -86,18 +120,26 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def expand(inputs: Iterable[str | Path], suffixes: Collection[str], recursive: bool = False) -> list[Path]:
+def expand(
+    inputs: Iterable[str | Path], suffixes: Collection[str], recursive: bool = False, sequences: bool = False
+) -> list[Path]:
     """The files of :func:`look`."""
-    return list(look(inputs, suffixes, recursive).files)
+    return list(look(inputs, suffixes, recursive, sequences).files)
 
 
-def look(inputs: Iterable[str | Path], suffixes: Collection[str], recursive: bool = False) -> Found:
+def look(
+    inputs: Iterable[str | Path], suffixes: Collection[str], recursive: bool = False, sequences: bool = False
+) -> Found:
     """Files as given, folders as the media files in them, patterns as what they match; sorted, none twice.
 
     Patterns have ``*``, ``?``, ``[...]``, and ``**`` for any folders. What they match is an input if it has one of the
     ``suffixes`` or the pattern ends in its suffix. Hidden files and folders are no media. What matches nothing stays
     in the list, so that it fails as one item and not in silence; so does a folder in a folder that cannot be read.
     ``suffixes`` are in lower case with the dot; ``recursive`` takes the folders in a folder, too, each once.
+
+    A folder is one file of it where ``sequences`` are taken, it was given or matched, it is a sequence
+    (:func:`is_sequence`), and no media file is found in it. A pattern of numbered pictures always is one. Both have the
+    path of their folder.
 
     What stands after ``/./`` in an input is its path below the folder that is given, as rsync has it:
     ``clips/./day/1.mp4`` and, where ``day`` is a folder, ``clips/./day`` stand for ``day/1.mp4``.
@@ -113,7 +155,11 @@ def look(inputs: Iterable[str | Path], suffixes: Collection[str], recursive: boo
             raise UsageError("an input is empty", "give files, folders or patterns")
         path, top = Path(given), _marked(str(given))
         try:
-            files = dict(_below(path, suffixes, recursive, found, top))
+            if is_numbered(path):
+                folder = path.parent
+                found.files[path] = _under(folder if folder.name else folder.absolute(), top)
+                continue
+            files = dict(_below(path, suffixes, recursive, found, top, sequences))
             found.files |= files or {path: _under(path, top)}
         except OSError as error:
             cure = "check the path and its permissions"
@@ -129,7 +175,7 @@ def _marked(text: str) -> Path | None:
 
 
 def _below(
-    given: Path, suffixes: Collection[str], recursive: bool, found: Found, top: Path | None
+    given: Path, suffixes: Collection[str], recursive: bool, found: Found, top: Path | None, sequences: bool
 ) -> Iterator[tuple[Path, Path]]:
     """The files that an input stands for, and their paths below it, or below ``top``; what lies beside them is noted
     in ``found``."""
@@ -140,7 +186,14 @@ def _below(
     for match in matches:
         if _is_folder(match):
             base = top if top is not None and match.is_relative_to(top) else match
-            for file in _inside(match, suffixes, recursive, found):
+            inside = Found()
+            files = list(_inside(match, suffixes, recursive, inside))
+            if sequences and not files and is_sequence(match):
+                yield match, _under(match if match.name else match.absolute(), top)
+                continue
+            found.beside += inside.beside
+            found.folders += inside.folders
+            for file in files:
                 yield file, file.relative_to(base)
         elif exact or match.suffix.lower() in suffixes or _means(given, match):
             yield match, _under(match, top)
@@ -198,12 +251,13 @@ def _matches(folder: Path, parts: tuple[str, ...]) -> Iterator[Path]:
         for inside in _folders(folder):
             yield from _matches(inside, rest)
     elif _SIGNS & set(part) and folder.is_dir():
-        for child in _visible(folder, hidden=part.startswith(".")):
+        for child in visible(folder, hidden=part.startswith(".")):
             if fnmatch.fnmatch(child.name, part):
                 yield from _matches(child, rest)
 
 
-def _visible(folder: Path, hidden: bool = False) -> list[Path]:
+def visible(folder: Path, hidden: bool = False) -> list[Path]:
+    """What a folder shows, sorted. Raises OSError."""
     return sorted(child for child in folder.iterdir() if hidden or not is_hidden(child))
 
 
@@ -215,7 +269,7 @@ def _folders(top: Path) -> Iterator[Path]:
         folder = waiting.pop()
         if _is_new(folder, seen):
             yield folder
-            waiting += reversed([child for child in _visible(folder) if child.is_dir()])
+            waiting += reversed([child for child in visible(folder) if child.is_dir()])
 
 
 def _is_new(folder: Path, seen: set[tuple[int, int]]) -> bool:

@@ -10,14 +10,15 @@ from dataclasses import replace
 from fractions import Fraction
 
 import av
+from av.stream import Disposition
 
 from deblurcli.errors import DeblurError, OutputError
 from deblurcli.files import OutputFile
 from deblurcli.media import boxes
-from deblurcli.media.copied import MP4_FAMILY, CopiedStreams, copied_packets
+from deblurcli.media.copied import MP4_FAMILY, CopiedStreams
 from deblurcli.media.encoders import CONTAINERS, Encoding
-from deblurcli.media.excerpt import as_written
 from deblurcli.media.extent import measure, seconds
+from deblurcli.media.frames import FrameReader
 from deblurcli.media.matroska import write_aspect
 from deblurcli.media.probe import probe
 from deblurcli.media.properties import CARRIED_BOXES, FILE, VIDEO, advised, content_tags, lost
@@ -42,7 +43,7 @@ def counted(packets: Iterable[av.Packet], told: Callable[[int], object]) -> Iter
         yield packet
 
 
-def shift_of(source: VideoReader, muxer: str) -> Fraction:
+def shift_of(source: FrameReader, muxer: str) -> Fraction:
     """Seconds by which all times are later in an output: most containers cannot begin before zero, and an excerpt
     begins there."""
     video = source.info.video
@@ -67,11 +68,11 @@ class Muxer:
         av.FFmpegError, OSError, ValueError: the container does not take the streams, or cannot be written.
     """
 
-    def __init__(self, source: VideoReader, encoding: Encoding, file: io.FileIO | io.BytesIO) -> None:
+    def __init__(self, source: FrameReader, encoding: Encoding, file: io.FileIO | io.BytesIO) -> None:
         self._source, self._encoding, self.file = source, encoding, file
-        self.foreseen: list[str] = []
+        self.foreseen: list[str] = [*source.foreseen]
         self.notes: list[str] = []
-        self.differences: list[str] = []
+        self.differences: list[str] = [*source.foreseen]
         self._held: av.Packet | None = None
         self._first_pts = self._first_dts = self._end = 0
         self._last_dts: int | None = None
@@ -104,11 +105,11 @@ class Muxer:
         self._container = av.open(
             self.file, "w", format=muxer, container_options=options, metadata_errors="surrogateescape"
         )
-        if self._source.copied:
+        if self._source.copied and isinstance(self._source, VideoReader):
             self._copied = CopiedStreams(self._source, self._container, self._encoding)
             self._copied.add(behind=False)
         self._video = add_video(self._container, self._encoding, video)
-        self._video.disposition = self._source.stream.disposition
+        self._video.disposition = Disposition(video.disposition)
         self._name_video()
         if self._shift and self._source.excerpt is None:
             moved = f"all times moved by {seconds(self._shift)}"
@@ -122,8 +123,7 @@ class Muxer:
         if muxer == "mpegts" and len(info.programs) == 1:
             name, _, provider = info.programs[0].rpartition(" (")
             self._container.metadata.update(service_name=name, service_provider=provider.removesuffix(")"))
-        piece = self._source.excerpt is not None
-        if chapters := as_written(info.chapters) if piece else self._source.container.chapters():
+        if chapters := self._source.chapters():
             self._container.set_chapters(chapters)
         self._container.start_encoding()
         self._clock = Fraction(self._video.time_base or video.time_base)
@@ -150,7 +150,7 @@ class Muxer:
         self._first_pts, self._end = self._times[0], max(segment.end for segment in segments)
         packets = counted((packet for segment in segments for packet in segment.packets()), muxed)
         clock, following = self._source.info.video.time_base, next(packets, None)
-        for copied in copied_packets(self._source) if self._copied else ():
+        for copied in self._copied.packets() if self._copied else ():
             at = copied.pts if copied.dts is None else copied.dts
             # In the order of time, so that the muxer holds back nothing.
             while following and at is not None and following.pts * clock <= at * copied.time_base + self._shift:
@@ -205,7 +205,8 @@ class Muxer:
     def _carry_descriptions(self) -> None:
         """Copy from one file of the MP4 family to the other what FFmpeg does not pass on."""
         info = self._source.info
-        if self._encoding.muxer not in MP4_FAMILY or not info.container.startswith("mov"):
+        alike = self._encoding.muxer in MP4_FAMILY and info.container.startswith("mov")
+        if not alike or not isinstance(self._source, VideoReader):
             return
         streams = {self._video.index: self._source.stream.id} | (self._copied.pairs if self._copied else {})
         pairs = {index + 1: id for index, id in streams.items()}  # FFmpeg counts tracks from 1
@@ -226,7 +227,7 @@ class Muxer:
             measured = measure(output.part, result.video.index, by_decoding=muxer == "avi")
         except DeblurError as error:
             raise OutputError(f"{output.destination.name} does not read back: {error.found}", "use .mkv") from error
-        for unit, kinds in self._rounded.items():
+        for unit, kinds in self._rounded.items() if self._source.timed else ():
             found = f"times rounded to {unit} s by {muxer} ({', '.join(sorted(kinds))})"
             self.differences.append(advised(found, "" if muxer in MP4_FAMILY else "use .mp4"))
         video = source.video

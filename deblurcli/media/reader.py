@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import Any
 
 import av
-import numpy as np
 
 from deblurcli.errors import InputError
 from deblurcli.files import reason
@@ -19,13 +18,11 @@ from deblurcli.media.account import Account
 from deblurcli.media.clock import Clock, Picture, Timeline
 from deblurcli.media.damage import Damage
 from deblurcli.media.decoder import BROKEN_PACKET, WARNINGS, complaints, decoder_of, plain
-from deblurcli.media.excerpt import Excerpt, chapters_within, place_before
+from deblurcli.media.excerpt import Excerpt, as_written, chapters_within, place_before
+from deblurcli.media.frames import Frame, FrameReader
 from deblurcli.media.inventory import change_of_picture, take_inventory
 from deblurcli.media.layout import PlaneLayout, layout_of, unpack
 from deblurcli.media.probe import MediaInfo, open_input, probe
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 MAX_FAILURES = 1000
 """Damaged packets in a row after which a file is given up."""
@@ -35,55 +32,8 @@ SPARE_BYTES = 256 << 20
 """Memory that reading takes at most besides a packet, which is no larger than its file."""
 
 
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """One picture in the source's own samples."""
-
-    planes: tuple[np.ndarray, ...]
-    """uint8 or uint16, H x W, chroma as stored, in the order Y, U, V[, A] or G, B, R[, A] or grey."""
-    layout: PlaneLayout
-    pts: int
-    """Presentation time in units of ``time_base``, as ``duration`` is."""
-    time_base: Fraction
-    """Seconds."""
-    duration: int
-    picture: av.VideoFrame | None = field(default=None, repr=False)
-    """As decoded: its side data (captions, HDR data, field order) travels to the encoder."""
-    replaced: bool = False
-    """It stands for a restored frame that came out broken."""
-
-    @property
-    def width(self) -> int:
-        return int(self.planes[0].shape[1])
-
-    @property
-    def height(self) -> int:
-        return int(self.planes[0].shape[0])
-
-    def rgb(self) -> Tensor:
-        """Float32 RGB, 3 x H x W in [0, 1], contiguous."""
-        from deblurcli.media.colour import to_rgb
-
-        return to_rgb(self.planes, self.layout)
-
-    def preview(self) -> Tensor:
-        """RGB to look at, faster than ``rgb()``: uint8, 3 x H x W, rounded; ``rgb()`` itself for more than 8 bits."""
-        from deblurcli.media.colour import to_rgb8
-
-        return to_rgb8(self.planes, self.layout) if self.layout.depth <= 8 else self.rgb()
-
-    def with_change(self, change: Tensor) -> Frame:
-        """A new frame with an RGB difference added (restored - ``rgb()``): float, 3 x H x W.
-
-        A zero change gives the same samples bit for bit; alpha is not touched.
-        """
-        from deblurcli.media.colour import add_change
-
-        return replace(self, planes=add_change(self.planes, self.layout, change))
-
-
-class VideoReader:
-    """Decodes one video stream, in constant memory. Use as a context manager; read through once.
+class VideoReader(FrameReader):
+    """Decodes one video stream of a file, in constant memory. Use as a context manager; read through once.
 
     A frame that is lost to damage is replaced by the one before it (at the beginning, by the one behind), so that the
     number of frames and their times hold.
@@ -121,8 +71,7 @@ class VideoReader:
         self.stream = self.container.streams.video[[s.index for s in self.container.streams.video].index(video.index)]
         self.layout: PlaneLayout = layout_of(video.pix_fmt, video.colour)
         self.copied, self.excerpt = copied, excerpt
-        self.within: tuple[Fraction, Fraction | None] = (Fraction(0), None)
-        """When an excerpt begins and ends on the clock of the file, in seconds."""
+        self.within = (Fraction(0), None)
         self._decoder = decoder_of(self.stream)
         reckoned = self.info.container == "mpeg"  # which gives times to some pictures only
         self._account = Account(video.codec, video.time_base, self.info.container == "avi", reckoned)
@@ -137,22 +86,42 @@ class VideoReader:
             self._begin(excerpt)
         self.damage.note_inventory(self.inventory, float(self.info.video.start * video.time_base))
 
-    def __enter__(self) -> VideoReader:
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
     def close(self) -> None:
         self.container.close()
 
-    def frames(self) -> Iterator[Frame]:
-        """The frames in order of time. Raises InputError if nothing decodes."""
-        return (item for item in self.items() if isinstance(item, Frame))
-
     def items(self) -> Iterator[Frame | av.Packet]:
-        """Frames and, if ``copied``, the other streams' packets, in the order of the file."""
         return self._frames
+
+    def chapters(self) -> list[dict[str, Any]]:
+        return as_written(self.info.chapters) if self.excerpt is not None else self.container.chapters()
+
+    @property
+    def size(self) -> int:
+        return self.info.path.stat().st_size
+
+    def samples(self, places: int, count: int) -> Iterator[list[Frame]]:
+        """As they are decoded behind a keyframe: their times are made up."""
+        video, piece = self.info.video, self.excerpt is not None
+        length = self.info.duration if piece else video.duration
+        with contextlib.suppress(av.FFmpegError, OSError), open_input(self.info.path) as container:
+            stream = container.streams[self.stream.index]
+            for place in range(places):
+                frames: list[Frame] = []
+                with contextlib.suppress(av.FFmpegError, OSError, ValueError, IndexError):
+                    if length and (place or piece):
+                        at = video.start + round(length * place / places / video.time_base)
+                        container.seek(at, stream=stream)
+                    for picture in islice(container.decode(stream), count):
+                        shape = (picture.width, picture.height, picture.format.name)
+                        if shape == (video.width, video.height, video.pix_fmt):
+                            pts, planes = video.start + len(frames) * self.usual_duration, unpack(picture, self.layout)
+                            frames.append(
+                                Frame(planes, self.layout, pts, video.time_base, self.usual_duration, picture)
+                            )
+                if frames:
+                    yield frames
+                if not length:
+                    return
 
     def _set_start(self, start: int) -> None:
         """The first frame may be one that is lost, or one whose time follows from those behind it."""
@@ -352,12 +321,6 @@ class VideoReader:
         """Time since the beginning of the video."""
         video = self.info.video
         return float((pts - video.start) * video.time_base)
-
-    @property
-    def usual_duration(self) -> int:
-        """From one frame to the next, in units of the stream's time base."""
-        video = self.info.video
-        return max(1, round(1 / (video.rate * video.time_base))) if video.rate else 1
 
     def _last(self, frame: Frame) -> Frame:
         """The last frame lasts until the stream's claimed end, unless the file ends before it."""

@@ -26,9 +26,9 @@ from deblurcli.errors import OutputError
 from deblurcli.files import OutputFile
 from deblurcli.media.encoders import GROUP_CODED, Encoding
 from deblurcli.media.fields import FIRST_SHOWN, FieldMarks
+from deblurcli.media.frames import Frame
 from deblurcli.media.layout import pack
 from deblurcli.media.probe import VideoInfo
-from deblurcli.media.reader import Frame
 from deblurcli.media.trial import add_video
 
 SEGMENT_FRAMES = 125

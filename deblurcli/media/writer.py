@@ -19,8 +19,8 @@ from deblurcli.files import OutputFile, PartFolder, check_destination, reason
 from deblurcli.media.choice import choose
 from deblurcli.media.disk_use import expected_bytes, free_bytes, readable_size
 from deblurcli.media.encoders import Encoding
+from deblurcli.media.frames import Frame, FrameReader, FrameWriter
 from deblurcli.media.muxer import Muxer, shift_of
-from deblurcli.media.reader import Frame, VideoReader
 from deblurcli.media.segments import SEGMENT_FRAMES, Segment, SegmentEncoder, SegmentWriter, read_segment
 
 FAILURES = (av.FFmpegError, OSError, ValueError, OutputError)
@@ -29,7 +29,7 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Errors of a disk, or of somebody's share of it, that is full."""
 
 
-class VideoWriter:
+class VideoWriter(FrameWriter):
     """Writes what a reader yields. Use as a context manager: a clean exit commits, an exception leaves nothing.
 
     Frames go into segments, and these with the packets of the other streams, read once more, into the file. Encoder and
@@ -55,7 +55,7 @@ class VideoWriter:
 
     def __init__(
         self,
-        source: VideoReader,
+        source: FrameReader,
         destination: Path,
         *,
         codec: str | None = None,
@@ -94,9 +94,6 @@ class VideoWriter:
             self._discard()
             raise
 
-    def __enter__(self) -> VideoWriter:
-        return self
-
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
             if error is None:
@@ -106,16 +103,13 @@ class VideoWriter:
 
     @property
     def frames(self) -> int:
-        """Frames in complete segments."""
         return sum(len(segment.times) for segment in self.segments)
 
     @property
     def replaced(self) -> int:
-        """How many of them came out of the network broken, so that the input's were taken."""
         return sum(segment.replaced for segment in self.segments)
 
     def require_room(self) -> str:
-        """A line about how much room the rest takes and how much there is. Raises OutputError: it is not enough."""
         self._expected = expected_bytes(self._source, self._encoding)
         needed, free = self.needed, free_bytes(self.folder)
         line = f"needs about {readable_size(needed)} in {self.destination.parent}"
@@ -211,7 +205,6 @@ class VideoWriter:
             output.discard()
 
     def failed(self, error: Exception) -> DeblurError:
-        """The error to raise for one of a library or the system: what could not be written, and what would help."""
         if isinstance(error, DeblurError):
             if not isinstance(error.__cause__, OSError):
                 return error

@@ -85,7 +85,7 @@ def prepare(network: Placed, footages: Sequence[Footage], options: MetaOptions, 
     console = worker.console
     initial, reblur, critic = initial_weights(network, options, worker), None, None
     if options.learnt:
-        reblur = worker.place("default", "meta", "reblur")
+        reblur = worker.place(options.reblur, "meta", "reblur")
         critic = worker.place(options.critic, "meta", "critic")
     started = time.monotonic()
     found = surveyed(footages, options, console)

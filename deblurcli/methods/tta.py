@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -68,6 +69,9 @@ def prepare(network: Placed, footages: Sequence[Footage], options: TtaOptions, w
     if not options.updates:
         return PreparedNetwork(network, worker.tile)
     reblur = worker.place(options.tta_reblur, "tta", "reblur-image")
+    if another := trained_for(reblur, network):
+        found = f"{reblur.name} was trained for what {another} leaves of blur, not {network.name}"
+        worker.warn_once(f"{found}; deblur train module --deblurring FILE makes one for it, --tta-reblur takes it")
     adapter = Adapter(network, reblur, options, worker.tile)
     if options.adapt_per == "frame":
         return EachPicture(adapter, "the picture" if footages[0].total == 1 else "each frame")
@@ -78,6 +82,17 @@ def stages(network: Placed, options: TtaOptions, pixels: int, frame: tuple[int, 
     """What comes before restoring, see :func:`deblurcli.methods.stages`."""
     before = options.updates and options.adapt_per == "video"
     return {"surveying": None, "adapting": None} if before else {}
+
+
+def trained_for(module: Placed, network: Placed) -> str:
+    """The deblurring network that a reblurring module belongs to, by its card, where that is another one.
+
+    Empty where the card says nothing, or names this network, one that it was trained or adapted from, or its part.
+    """
+    told = re.match(r"[\w.+-]+", str(module.loaded.card.get("deblurring", "")))
+    origins = (str(network.loaded.card.get(key, "")) for key in ("start", "deblurring", "adapted_from"))
+    kin = " ".join([network.name, network.network, *origins])
+    return "" if told is None or re.search(rf"(?<![\w-]){re.escape(told[0])}(?![\w-])", kin) else told[0]
 
 
 class Adapter:

@@ -65,6 +65,7 @@ class MetaOptions(SurveyOptions):
         "While reblurring adapts, keep the deblurring network, as the paper (default), or move it, as its code does.",
         flags=("--freeze-deblur-in-cycle/--move-deblur-in-cycle",),
     )
+    reblur: str = weights("default", "Weights of the reblurring network, with --reblurring network.", usual="bundled")
     critic: str = weights("default", "Weights of the critic.", "Advanced", usual="bundled")
     real_sample: str = option(
         "blurriest",
@@ -112,6 +113,11 @@ class MetaOptions(SurveyOptions):
             self.crop is None or self.crop % PATCH_GRID == 0,
             f"--crop {self.crop} does not fit the networks",
             f"give a multiple of {PATCH_GRID}",
+        )
+        require(
+            self.learnt or self.reblur == MetaOptions.reblur,
+            f"--reblur with --reblurring {self.reblurring}, which has no network",
+            "add --reblurring network, or leave it out",
         )
         require(
             self.identity + self.replay <= 1, "--identity and --replay together are more than 1", "give smaller shares"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deblurcli.options.option import option, weights
+from deblurcli.options.option import frame_rate, option, weights
 from deblurcli.options.output import OutputOptions
 from deblurcli.options.times import as_time, require_time
 
@@ -16,6 +16,7 @@ FORMATS = ("png", "tif", "jpg")
 class MomentOptions(OutputOptions):
     """The method and network; each method has options of its own."""
 
+    fps: float = frame_rate()
     method: str = option("meta", "How to adapt, as in `deblur video`.", "Method", complete="methods")
     network: str = weights(
         "default", "Weights: a name of `deblur weights list`, or a file.", usual="bundled, for videos"

@@ -18,6 +18,8 @@ from deblurcli.errors import UsageError
 
 PANELS = ("Result", "Batch", "Method", "Network and device", "Output", "Messages", "Advanced")
 """The headings of a help page, in its order."""
+USUAL_FPS = 25.0
+"""Frames per second of pictures, which have no rate of their own; FFmpeg's, too."""
 WEIGHTS = "weights"
 """What the shell completes for an option that takes weights."""
 
@@ -63,6 +65,12 @@ def compute_device(help: str) -> Any:
     """The option of where to compute."""
     words = f"{help}: auto (the best present), cpu, cuda, cuda:N or mps."
     return option("auto", words, "Network and device", metavar="DEVICE", complete="auto cpu cuda mps")
+
+
+def frame_rate() -> Any:
+    """The option of how fast the pictures of a sequence follow each other."""
+    words = "Frames per second of an image sequence, which has no rate of its own."
+    return option(USUAL_FPS, words, "Result", metavar="FPS", above=0, most=1000)
 
 
 def spelling(name: str, about: Option) -> str:

@@ -17,7 +17,14 @@ class SynthOptions(Options):
     """Motion, exposure and camera; what is not given is drawn at random."""
 
     frames: int = option(1, "Frames to make of a photo; above 1 a clip, shaken by hand.", "Result", least=1)
-    rate: float = option(25.0, "Frames per second of a photo's clip.", "Result", metavar="FPS", least=1, most=1000)
+    rate: float = option(
+        25.0,
+        "Frames per second of a photo's clip, and of an image sequence.",
+        "Result",
+        metavar="FPS",
+        least=1,
+        most=1000,
+    )
     blur: float | None = _drawn(
         "Photos: mean length of the camera's path in an exposure.", "PIXELS", 200, "random, 11 in half of the cases"
     )

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from deblurcli.console import Reporter
 from deblurcli.media.ahead import END, Pipe, Stopped, Thread
-from deblurcli.media.reader import Frame
+from deblurcli.media.frames import Frame
 from deblurcli.media.shots import CutDetector, windows
 
 ABSURD_CHANGE = 0.25

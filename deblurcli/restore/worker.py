@@ -77,6 +77,7 @@ class Worker:
         self.tile, self.offline = compute.tile, compute.offline
         self._placed: dict[_Key, Placed] = {}
         self._shared: dict[Hashable, Any] = {}
+        self._told: set[str] = set()
 
     def place(self, chosen: str, command: str, role: Role) -> Placed:
         """The network that a user names, on its device. A file is read again when it has changed.
@@ -96,6 +97,12 @@ class Worker:
             loaded = load_chosen(name, command, role, offline=self.offline, report=self.console)
             self._placed[key] = self._place(loaded)
         return self._placed[key]
+
+    def warn_once(self, text: str) -> None:
+        """Warn of something that concerns all jobs of the worker, when the first of them comes to it."""
+        if text not in self._told:
+            self._told.add(text)
+            self.console.warn(text)
 
     def shared(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """What several jobs share, made by the first of them that asks for it; one thing at a time is kept."""

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from deblurcli.console import Reporter
 from deblurcli.errors import InputError
-from deblurcli.media.inputs import VIDEO_SUFFIXES, expand
-from deblurcli.media.reader import Frame, VideoReader
+from deblurcli.media.frames import Frame
+from deblurcli.media.inputs import VIDEO_SUFFIXES, expand, is_sequence
 from deblurcli.media.shots import CutDetector
+from deblurcli.media.videos import open_video
 from deblurcli.synth.motion import optical_flow
 from deblurcli.train.data import Source
 from deblurcli.train.material import is_held_out
@@ -55,7 +56,7 @@ class Film:
         """
         wanted = sorted(int(self.starts[i]) for i in rng.integers(len(self.starts), size=count))
         around: deque[Frame] = deque(maxlen=self.frames)
-        with VideoReader(self.path) as reader:
+        with open_video(self.path) as reader:
             for index, frame in enumerate(islice(reader.frames(), wanted[-1] + self.frames)):
                 around.append(frame)
                 while wanted and wanted[0] + self.frames - 1 == index:
@@ -73,8 +74,8 @@ def read_films(videos: Sequence[Path], frames: int, size: int, console: Reporter
     Raises:
         InputError: a video cannot be read, or none can be used.
     """
-    paths = expand(videos, VIDEO_SUFFIXES)
-    if empty := next((path for path in paths if path.is_dir()), None):
+    paths = expand(videos, VIDEO_SUFFIXES, sequences=True)
+    if empty := next((path for path in paths if path.is_dir() and not is_sequence(path)), None):
         raise InputError(f"{empty} holds no videos", "give --videos FILE, or a FOLDER with videos in it")
     films: list[Film] = []
     refused: list[InputError] = []
@@ -95,7 +96,7 @@ def read_films(videos: Sequence[Path], frames: int, size: int, console: Reporter
 
 def _looked_through(path: Path, frames: int, size: int) -> Film | InputError:
     """A video's moments to learn from, or why there are none. Raises InputError: it cannot be read."""
-    with VideoReader(path) as reader:
+    with open_video(path) as reader:
         width, height = reader.info.video.width, reader.info.video.height
         if min(width, height) < size:
             found = f"{path.name} has {width}x{height} pixels, too few for crops of {size}"

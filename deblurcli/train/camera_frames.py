@@ -17,8 +17,8 @@ from deblurcli.adaptation.samples import evenly
 from deblurcli.console import Reporter
 from deblurcli.errors import InputError
 from deblurcli.media.images import read_image
-from deblurcli.media.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand
-from deblurcli.media.reader import VideoReader
+from deblurcli.media.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand, is_picture
+from deblurcli.media.videos import open_video
 from deblurcli.metrics.self_shift import self_shift_score
 from deblurcli.train.blurred_clips import pixels
 from deblurcli.train.unpaired import CameraFrame, piece_of
@@ -108,9 +108,9 @@ def _divided(frames: list[CameraFrame]) -> tuple[list[CameraFrame], list[CameraF
 
 def _frames_of(path: Path) -> list[Tensor]:
     """Frames of a video, evenly over its time, or a picture: 3 x H x W uint8. Raises InputError."""
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    if is_picture(path):
         return [(read_image(path).rgb() * 255).round().byte()]
-    with VideoReader(path) as reader:
+    with open_video(path) as reader:
         return evenly(islice(reader.frames(), MAX_FRAMES), FRAMES_PER_VIDEO, pixels)
 
 

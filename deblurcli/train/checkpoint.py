@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from deblurcli.errors import InputError, UsageError
 from deblurcli.files import OutputFile
 from deblurcli.options.option import spelling
-from deblurcli.options.train import STAGES, TrainOptions
+from deblurcli.options.train import STAGES
+from deblurcli.options.training import TrainOptions
 
 FREE = {"out", "minutes", "iterations", "save_every"}
 """Options that may change when a run goes on: where, how long, and how often it is saved."""

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from deblurcli.device import Device
 from deblurcli.losses import clamp_parameters, critic_loss, generator_loss
 from deblurcli.networks import NETWORKS
-from deblurcli.optimiser import step_if_finite
+from deblurcli.optimiser import LEAST, PEAK, step_if_finite
 from deblurcli.train.parallel import Peers
 
 CRITIC = "patch-critic"
+CRITIC_RATE = 1e-4
+"""RMSprop's."""
 
 
 @dataclass
@@ -25,19 +27,23 @@ class Companion:
     optimiser: torch.optim.Optimizer
     config: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments that ``module`` was built with, where they are not its network's defaults."""
+    clip: float | None = 1.0
+    """Norm to which gradients are shortened; None: they are not."""
 
     def step(self, loss: Tensor, peers: Peers) -> None:
         """Take a step that lowers ``loss``. Gradients are averaged over the processes; only this module gets any."""
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward(inputs=list(self.module.parameters()))
         peers.average_gradients(self.module)
-        step_if_finite(self.optimiser, self.module)
+        step_if_finite(self.optimiser, self.module, self.clip)
 
 
-def new_critic(device: Device) -> Companion:
-    """A critic of patches with random weights."""
+def new_critic(device: Device, rate: float = CRITIC_RATE, least: float | None = None) -> Companion:
+    """A critic of patches with random weights. ``least``: its rate falls as the network's does, to this one at least;
+    None: it stays."""
     critic = device.place(NETWORKS[CRITIC].build())
-    return Companion(critic, torch.optim.RMSprop(critic.parameters(), lr=1e-4))
+    falling = {} if least is None else {PEAK: rate, LEAST: least}
+    return Companion(critic, torch.optim.RMSprop([{"params": list(critic.parameters()), **falling}], lr=rate))
 
 
 def adversarial_loss(critic: Companion, real: Tensor, fake: Tensor, peers: Peers) -> Tensor:

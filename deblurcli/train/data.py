@@ -45,6 +45,9 @@ class Recorded(Protocol):
     def drawn(self, frames: int, size: int, device: torch.device) -> Source:
         """As :func:`clips`, without anything made."""
 
+    def sharp_windows(self, frames: int, size: int, device: torch.device) -> Source:
+        """As :func:`reblur_clips`."""
+
     def expect(self, count: int, rng: np.random.Generator) -> None:
         """A draw with this generator comes next: it can be begun."""
 
@@ -163,8 +166,12 @@ def centred(draw: Source) -> Source:
     return drawn
 
 
-def reblur_clips(material: Material, size: int, ranges: BlurRange, device: torch.device, frames: int = 5) -> Source:
+def reblur_clips(
+    material: Material | Recorded, size: int, ranges: BlurRange, device: torch.device, frames: int = 5
+) -> Source:
     """Pairs for the reblurring network: (count, rng) -> blurred centre, sharp window (count x 5 x 3 x ...)."""
+    if not isinstance(material, Material):
+        return material.sharp_windows(frames, size, device)
     material = material.on(device)
 
     def draw(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

@@ -12,8 +12,9 @@ from typing import Any
 from deblurcli.adaptation.update import update_average
 from deblurcli.errors import InputError, OutputError, UsageError
 from deblurcli.files import OutputFile, reason
-from deblurcli.optimiser import Muon, rate_at, step_if_finite, warmup_length
-from deblurcli.options.train import TrainOptions
+from deblurcli.optimiser import rate_at, set_share, step_if_finite, warmup_length
+from deblurcli.options.recipes import OURS
+from deblurcli.options.training import TrainOptions
 from deblurcli.train.checkpoint import load_state, save_state, settings
 from deblurcli.train.curve import draw_curve
 from deblurcli.train.recipe import Recipe, Setting
@@ -48,7 +49,7 @@ class Run:
     """A training run: its networks and optimisers, how far it has come, and how all of that goes to disk and back."""
 
     def __init__(self, recipe: Recipe, options: TrainOptions, setting: Setting) -> None:
-        self.recipe, self.options, self.setting = recipe, options, setting
+        self.recipe, self.options, self.setting, self.regime = recipe, options, setting, options.regime
         self.peers, self.console = setting.peers, setting.worker.console
         self.module = recipe.trainee.module
         self.peers.start_alike(self.module.state_dict().values())
@@ -106,11 +107,13 @@ class Run:
         recipe, device, iteration = self.recipe, self.recipe.trainee.device, self.facts["iteration"]
         # A budget of minutes is as many iterations as it has been worth so far.
         total = self.options.iterations or (iteration / self.progress if self.progress else math.inf)
-        pace = recipe.pace or (lambda progress: rate_at(progress, iteration, 1.0, warmup_length(total)))
-        share = pace(self.progress)
+        pace = recipe.pace or self.regime.share
+        if recipe.pace is None and self.regime.optimiser == OURS.optimiser:
+            share = rate_at(self.progress, iteration, 1.0, warmup_length(total))
+        else:
+            share = pace(self.progress)
         for optimiser in self.optimisers.values():
-            if isinstance(optimiser, Muon):  # the rate of a critic is constant
-                optimiser.set_rate(share)
+            set_share(optimiser, share)
         count, size = crop_plan(self.progress, self.options.batch, self.options.crops)
         blurred, sharp = recipe.ring.batch(iteration, count, size, device.where)
         with device.autocast():
@@ -119,8 +122,9 @@ class Run:
         loss.backward()
         recipe.ring.advance(iteration + 1)  # while a graphics card is busy with the gradients
         self.peers.average_gradients(self.module)
-        step_if_finite(recipe.optimiser, self.module)
-        update_average(self.average, self.module, iteration)
+        step_if_finite(recipe.optimiser, self.module, self.regime.clip)
+        if self.regime.averaged:
+            update_average(self.average, self.module, iteration)
         self.facts["iteration"] += 1
         return float(loss.detach()), share * self.options.rate
 
@@ -129,6 +133,8 @@ class Run:
         if not self.peers.leads:
             return
         recipe, out, facts = self.recipe, self.options.out, self.facts
+        if not self.regime.averaged:
+            self.average.load_state_dict(self.module.state_dict())
         mean_loss = sum(losses) / max(len(losses), 1)
         scores = self._scored(mean_loss, rate)
         draw_curve(self.log, out / "curve.png", recipe.measure)
@@ -136,6 +142,7 @@ class Run:
             "command": self.setting.command,
             "data": str(recipe.material),
             "start": recipe.trainee.origin,
+            "recipe": self.options.recipe,
             "seed": self.options.seed,
             "licence": "MIT",
             **recipe.origins,

@@ -16,7 +16,8 @@ from deblurcli.errors import UsageError
 from deblurcli.losses import LOSSES
 from deblurcli.networks import NETWORKS
 from deblurcli.networks.spec import NetworkSpec, Role
-from deblurcli.options.train import DeblurTraining, JointTraining, TrainOptions, of_pairs
+from deblurcli.options.train import DeblurTraining, JointTraining
+from deblurcli.options.training import TrainOptions, of_pairs
 from deblurcli.restore.worker import Placed, Worker
 from deblurcli.train.companion import Companion
 from deblurcli.train.data import Recorded, Source
@@ -86,7 +87,8 @@ class Recipe:
     measure: Measure = PSNR
     """What ``validate`` scores by."""
     pace: Callable[[float], float] | None = None
-    """progress (0 to 1) -> the share of the peak rate; it sets the rates itself. Without it, see :func:`rate_at`."""
+    """progress (0 to 1) -> the share of the peak rate; it sets the rates itself. Without it, the schedule is that of
+    ``--recipe``."""
     files: tuple[str, ...] = ()
     """Other files that are written to the run folder."""
 
@@ -185,6 +187,6 @@ def picture_of(pictures: Tensor | Sequence[Tensor]) -> Tensor:
 def chosen_loss(options: DeblurTraining | JointTraining, spec: NetworkSpec) -> Callable[[Any, Tensor], Tensor]:
     """``--loss`` as a function of the network's :func:`outputs` and the sharp pictures."""
     if options.loss == "own":
-        return LOSSES[spec.loss]
+        return LOSSES[options.regime.loss or spec.loss]
     loss = LOSSES[options.loss]
     return lambda pictures, sharp: loss(picture_of(pictures), sharp)

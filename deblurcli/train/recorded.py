@@ -38,6 +38,7 @@ class RecordedPairs:
     def __init__(self, found: Sequence[Clip], name: str) -> None:
         self.clips, self.name = found, name
         self.pairs = Pairs([pair for clip in found for pair in clip.pairs], name)
+        self._source = self.pairs
         self._readers = ThreadPoolExecutor(min(os.cpu_count() or 1, MAX_READERS))
         self._shape = (1, 0)
         self._expected: tuple[object, list[Future[_Pieces]]] | None = None
@@ -45,8 +46,10 @@ class RecordedPairs:
     def __str__(self) -> str:
         return str(self.pairs)
 
-    def split(self) -> tuple[RecordedPairs, RecordedPairs]:
+    def split(self, least: int = 1) -> tuple[RecordedPairs, RecordedPairs]:
         """Training and validation pairs: one clip in sixteen is held out, by its name, or the last pairs of few clips.
+
+        ``least``: pairs of a clip that are held out at least, where it has more.
 
         Raises InputError: there is one pair alone.
         """
@@ -56,9 +59,9 @@ class RecordedPairs:
             held, learnt = [], []
             for clip in self.clips:
                 # All but as many as the widest window sees of the rest, so that neighbours are not shared.
-                at = len(clip.pairs) - max(len(clip.pairs) // HELD_OUT_INTERVAL, 1)
+                at = len(clip.pairs) - max(len(clip.pairs) // HELD_OUT_INTERVAL, least)
                 learnt += [Clip(clip.name, clip.pairs[:at])] * (at > 0)
-                held += [Clip(clip.name, clip.pairs[at:])]
+                held += [Clip(clip.name, clip.pairs[max(at, 0) :])]
         if not learnt:  # every clip is a single pair
             learnt, held = held[:-1], held[-1:]
         if not learnt:
@@ -71,7 +74,7 @@ class RecordedPairs:
         A network learns the middle alone; sharp neighbours are not read. What it returns raises InputError: a file
         cannot be read, or is smaller than the pieces.
         """
-        self._shape = (frames, size)
+        self._shape, self._source = (frames, size), self.pairs
 
         def draw(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
             key = _key(rng)
@@ -84,13 +87,26 @@ class RecordedPairs:
 
         return draw
 
+    def sharp_windows(self, frames: int, size: int, device: torch.device) -> Source:
+        """(count, rng) -> the blurred middle, count x 3 x size x size, and the sharp frames around it,
+        count x frames x 3 x size x size; otherwise as :meth:`drawn`.
+        """
+        windows = self.drawn(frames, size, device)
+        self._source = Pairs([(sharp, blurred) for blurred, sharp in self.pairs.pairs], self.name)
+
+        def draw(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+            sharp, blurred = windows(count, rng)
+            return blurred[:, frames // 2], sharp
+
+        return draw
+
     def expect(self, count: int, rng: np.random.Generator) -> None:
         """Begin to read what a draw with this generator will ask for."""
         key, (frames, size) = _key(rng), self._shape
         seeds = rng.integers(1 << 62, size=count)
 
         def read(seed: int) -> _Pieces:
-            blurred, sharp, _ = self.pairs.draw(np.random.default_rng(seed), size, frames, _CPU)
+            blurred, sharp, _ = self._source.draw(np.random.default_rng(seed), size, frames, _CPU)
             return blurred, sharp
 
         self._expected = key, [self._readers.submit(read, int(seed)) for seed in seeds]

@@ -45,7 +45,7 @@ class Task:
     camera: Camera
     """Fitted to the support set."""
     blurred: Tensor
-    """FRAMES x 3 x SIDE x SIDE, uint8."""
+    """T x 3 x S x S, uint8: FRAMES of SIDE pixels, or fewer where a clip has fewer."""
     sharp: Tensor
     """As ``blurred``."""
 
@@ -118,8 +118,9 @@ class TaskRing:
         rng = np.random.default_rng([self.seed, 2, iteration])
         chosen: tuple[list[Tensor], list[Tensor]] = ([], [])
         for _ in range(count):
-            frame, y, x = int(rng.integers(FRAMES)), *(int(v) for v in rng.integers(SIDE - size + 1, size=2))
-            for pieces, frames in zip(chosen, (self.task.blurred, self.task.sharp), strict=True):
-                pieces.append(frames[frame, :, y : y + size, x : x + size])
+            frames, side = len(self.task.blurred), self.task.blurred.shape[-1]
+            frame, y, x = int(rng.integers(frames)), *(int(v) for v in rng.integers(side - size + 1, size=2))
+            for pieces, pictures in zip(chosen, (self.task.blurred, self.task.sharp), strict=True):
+                pieces.append(pictures[frame, :, y : y + size, x : x + size])
         blurred, sharp = (torch.stack(pieces).to(device).float().div_(255) for pieces in chosen)
         return blurred, sharp

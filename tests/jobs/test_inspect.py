@@ -399,7 +399,7 @@ def test_without_matplotlib_the_cure_comes_before_the_work(
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *more: None if name == "matplotlib" else real(name, *more)
     )
-    monkeypatch.setattr("deblurcli.jobs.inspect.VideoReader", None)
+    monkeypatch.setattr("deblurcli.jobs.inspect.open_video", None)
     assert run(["inspect", "in.mp4", "-o", str(tmp_path / "report.png")]) == 2
     cure = "deblur: drawing report.png needs matplotlib; run: pip install 'deblurcli[plot]'\n"
     assert capsys.readouterr() == ("", cure) and not [*tmp_path.iterdir()]

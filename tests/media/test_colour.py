@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from deblurcli.errors import InputError
 from deblurcli.media import colour as maths
+from deblurcli.media.frames import Frame
 from deblurcli.media.layout import PACKED, Colour, PlaneLayout, layout_of, pack, repacks, unpack
-from deblurcli.media.reader import Frame
 
 MATRICES = [*maths.LUMA_WEIGHTS, "ycgco"]
 

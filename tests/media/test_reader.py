@@ -15,7 +15,8 @@ from fuzz import content, index_in_front
 from deblurcli.errors import InputError
 from deblurcli.media.account import Account, shown
 from deblurcli.media.clock import Picture, Timeline
-from deblurcli.media.reader import Frame, VideoReader
+from deblurcli.media.frames import Frame
+from deblurcli.media.reader import VideoReader
 
 NOISY = {"noise": True, "frames": 30}
 OPEN = {"x264-params": "open-gop=1:keyint=8:bframes=3"}

@@ -12,8 +12,9 @@ from zero_change import copy, samples
 
 from deblurcli.errors import InputError
 from deblurcli.media import reader as reading
+from deblurcli.media.frames import Frame
 from deblurcli.media.probe import probe
-from deblurcli.media.reader import Frame, VideoReader
+from deblurcli.media.reader import VideoReader
 from deblurcli.media.writer import VideoWriter
 
 

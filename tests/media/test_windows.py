@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from deblurcli.console import Reporter
 from deblurcli.device import Device, pick_device
+from deblurcli.media.frames import Frame
 from deblurcli.media.layout import Colour, layout_of
-from deblurcli.media.reader import Frame
 from deblurcli.media.shots import windows
 from deblurcli.networks import NETWORKS, NetworkSpec
 from deblurcli.restore.pipeline import Restoration, restore_video

@@ -13,8 +13,9 @@ from clips import make_clip, read_times
 from zero_change import copy, samples
 
 from deblurcli.errors import DeblurError, InputError, OutputError, UsageError
+from deblurcli.media.frames import Frame
 from deblurcli.media.probe import probe
-from deblurcli.media.reader import Frame, VideoReader
+from deblurcli.media.reader import VideoReader
 from deblurcli.media.writer import VideoWriter
 
 

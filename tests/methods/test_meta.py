@@ -9,15 +9,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from end_to_end import write_video
 from moving import HALTING, frames
 from small_networks import Blurs, placed, same, weights
 from torch import Tensor, nn
 
+from deblurcli import deblur_video
 from deblurcli.adaptation.agreement import Agreement
 from deblurcli.adaptation.budget import LEAST_UPDATES, affordable
 from deblurcli.adaptation.camera import align
 from deblurcli.adaptation.flow import fit_flow
-from deblurcli.adaptation.guard import MIN_GAIN
+from deblurcli.adaptation.guard import MIN_GAIN, Diverged
 from deblurcli.adaptation.outcome import Outcome
 from deblurcli.adaptation.pairs import pseudo_sharp, trainable
 from deblurcli.adaptation.reblurring_network import real_sample
@@ -26,7 +28,7 @@ from deblurcli.adaptation.support import SupportPatch
 from deblurcli.adaptation.survey import Survey, survey
 from deblurcli.console import Reporter
 from deblurcli.device import pick_device
-from deblurcli.errors import OfflineError, UsageError
+from deblurcli.errors import OfflineError, UsageError, WeightsError
 from deblurcli.methods.meta import adapt, initial_weights
 from deblurcli.networks import NETWORKS
 from deblurcli.options.compute import ComputeOptions
@@ -582,3 +584,34 @@ def test_a_network_that_sees_neighbours_adapts_on_windows(support: Survey) -> No
     adapted, done = adapt(whole, support, options, SILENT, reblur=Blurs(), critic=critic)
     assert done.kept and done.facts["gain"] > 0.04
     assert not same(weights(adapted), weights(network))
+
+
+def test_a_reblurring_network_of_ones_own(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(0)
+    config = {"n_feats": 16}
+    module = NETWORKS["videoadapt-small"].build(**config)
+    path = tmp_path / "mine.safetensors"
+    save_network(path, module, network="videoadapt-small", config=config, card={})
+    theirs = NETWORKS["videoadapt"].build().state_dict()
+    torch.save({f"module.{key}": value for key, value in theirs.items()}, tmp_path / "reblur_1.pt")
+    picture = nn.functional.interpolate(torch.rand(1, 3, 20, 24), size=(96, 128), mode="bicubic")[0].clamp(0, 1)
+    clip = write_video(tmp_path / "in.mkv", [blurred for blurred, _ in shaken(picture, 6, 25, 6, 1, 2.2, 0.0)])
+    used: list[tuple[str, bool]] = []
+
+    def learn(reblur, *words, **more):  # type: ignore[no-untyped-def]
+        used.append((type(reblur).__name__, reblur.attn3.authors_pairing))
+        raise Diverged("that is all")
+
+    monkeypatch.setattr("deblurcli.methods.meta.learn_to_reblur", learn)
+    for reblur, pairing in ((path, False), (tmp_path / "reblur_1.pt", True)):
+        words = {"reblurring": "network", "patches": 2, "patch_size": 64, "guard": "off", "overwrite": True}
+        result = deblur_video(clip, tmp_path / "out.mkv", network="plain-unet", reblur=reblur, **words)
+        assert used[-1] == ("VideoAdapt", pairing) and result.destination.exists()
+    assert len(used) == 2
+    with pytest.raises(WeightsError, match="a reblur network is needed here"):
+        deblur_video(clip, tmp_path / "no.mkv", reblurring="network", reblur="plain-unet", method="meta")
+
+
+def test_a_reblurring_network_needs_the_kind_of_reblurring() -> None:
+    with pytest.raises(UsageError, match="--reblur with --reblurring flow, which has no network; add"):
+        MetaOptions(reblur="mine.safetensors")

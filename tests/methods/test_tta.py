@@ -29,11 +29,12 @@ from deblurcli.files import OutputFile
 from deblurcli.media.clips import ClipWriter
 from deblurcli.media.footage import VideoFootage
 from deblurcli.media.reader import VideoReader
-from deblurcli.methods.tta import Adapter, EachPicture, adapted_to_all
+from deblurcli.methods.tta import Adapter, EachPicture, adapted_to_all, trained_for
 from deblurcli.networks import NETWORKS
+from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.tta import TtaOptions
 from deblurcli.restore.tiles import Restorer
-from deblurcli.restore.worker import Placed
+from deblurcli.restore.worker import Placed, Worker
 from deblurcli.weights.load import LoadedNetwork, load_network
 from deblurcli.weights.save import save_adapted, save_network
 
@@ -425,3 +426,42 @@ def test_bad_options_are_one_line(
         api.deblur_video(source, tmp_path / "out.mkv", **{"method": "tta", **files, **options})
     assert raised.value.code == code and "\n" not in str(raised.value)
     assert [p.name for p in tmp_path.iterdir()] == ["in.mkv"]
+
+
+def test_a_module_of_another_network_is_told_once(
+    deblur: LoadedNetwork, reblur: LoadedNetwork, files: dict[str, str], tmp_path: Path
+) -> None:
+    def saved(name: str, card: dict[str, object], network: LoadedNetwork, kind: str, config: dict[str, object]) -> Path:
+        path = tmp_path / name
+        save_network(path, network.module, network=kind, config=config, card=card)
+        return path
+
+    module = saved("r.safetensors", {"deblurring": "mine (0123)"}, reblur, "reblurring-module", {"blocks": 2})
+    tuned = saved("tuned.safetensors", {"start": "mine (0123)"}, deblur, "plain-unet", TINY)
+    adapted = saved("adapted.safetensors", {"adapted_from": {"name": "mine"}}, deblur, "plain-unet", TINY)
+    mine = saved("mine.safetensors", {}, deblur, "plain-unet", TINY)
+    other = saved("mine-too.safetensors", {}, deblur, "plain-unet", TINY)
+    clip = write_clip(tmp_path / "in.mkv")
+    said: list[str] = []
+    console = Reporter.silent()
+    console.warn = said.append  # type: ignore[method-assign, assignment]
+    worker = Worker(ComputeOptions(device="cpu"), console)
+    keywords = {"method": "tta", "steps": 1, "tta_pixels": 4096, "overwrite": True, "worker": worker}
+    for network in (tuned, adapted, mine):
+        api.deblur_video(clip, tmp_path / "out.mkv", network=network, tta_reblur=module, **keywords)
+    api.deblur_video(clip, tmp_path / "out.mkv", network=other, tta_reblur=files["tta_reblur"], **keywords)
+    assert said == []
+    for _ in range(2):
+        api.deblur_video(clip, tmp_path / "out.mkv", network=other, tta_reblur=module, **keywords)
+    assert said == [
+        "r was trained for what mine leaves of blur, not mine-too; "
+        "deblur train module --deblurring FILE makes one for it, --tta-reblur takes it"
+    ]
+
+
+def test_the_bundled_module_belongs_to_the_bundled_networks() -> None:
+    module = Placed(load_network("reblurring-module", role="reblur-image"), nn.Identity(), CPU)
+    for name in ("plain-unet", "video-unet"):
+        assert trained_for(module, Placed(load_network(name, role="deblur"), nn.Identity(), CPU)) == ""
+    stranger = loaded(nn.Identity(), "restormer")
+    assert trained_for(module, Placed(stranger, stranger.module, CPU)) == "plain-unet"

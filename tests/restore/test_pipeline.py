@@ -17,8 +17,9 @@ from torch import Tensor
 
 from deblurcli.console import Reporter
 from deblurcli.media.ahead import QUEUE_FRAMES, ahead
+from deblurcli.media.frames import Frame
 from deblurcli.media.layout import Colour, layout_of
-from deblurcli.media.reader import Frame, VideoReader
+from deblurcli.media.reader import VideoReader
 from deblurcli.restore.pipeline import restore_frame, restore_video
 
 SILENT = Reporter.silent()

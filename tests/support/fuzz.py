@@ -13,7 +13,8 @@ import numpy as np
 from clips import make_clip
 
 from deblurcli.errors import DeblurError
-from deblurcli.media.reader import Frame, VideoReader
+from deblurcli.media.frames import Frame
+from deblurcli.media.reader import VideoReader
 from deblurcli.media.writer import VideoWriter
 
 QUALITY = {"crf": 24}

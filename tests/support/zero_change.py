@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from deblurcli.media.reader import Frame, VideoReader
+from deblurcli.media.frames import Frame
+from deblurcli.media.reader import VideoReader
 from deblurcli.media.writer import VideoWriter
 
 

@@ -20,7 +20,8 @@ from deblurcli.errors import InputError, UsageError, WeightsError
 from deblurcli.media.images import Image, read_image, write_image
 from deblurcli.networks.kernel_extractor import KernelExtractor
 from deblurcli.options.compute import ComputeOptions
-from deblurcli.options.train import TRANSLATION_RECIPES, Blur2BlurTraining
+from deblurcli.options.recipes import RECIPE_NAMES
+from deblurcli.options.train import Blur2BlurTraining
 from deblurcli.restore.worker import Worker
 from deblurcli.train.camera_frames import camera_frames, read_frames
 from deblurcli.train.stages import blur2blur
@@ -185,5 +186,5 @@ def chosen(footage: Path, out: Path, **changes: object) -> Tensor:
 
 
 def test_recipes_of_the_options_are_those_of_the_translation() -> None:
-    assert tuple(RECIPES) == TRANSLATION_RECIPES
+    assert tuple(RECIPES) == RECIPE_NAMES
     assert Blur2BlurTraining.known == blur2blur.SYNTH and Blur2BlurTraining.perceptual == blur2blur.AUTO

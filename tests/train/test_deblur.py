@@ -30,7 +30,8 @@ from deblurcli.media.reader import VideoReader
 from deblurcli.networks import NETWORKS
 from deblurcli.optimiser import Muon, orthogonalised, rate_at, warmup_length
 from deblurcli.options.compute import ComputeOptions
-from deblurcli.options.train import DeblurTraining, TrainOptions
+from deblurcli.options.train import DeblurTraining
+from deblurcli.options.training import TrainOptions
 from deblurcli.restore.worker import Worker
 from deblurcli.train import loop
 from deblurcli.train.data import stills, turned

@@ -82,7 +82,7 @@ def test_every_networks_official_names(name, new_form, tmp_path):
         path = tmp_path / "published.pth.tar"
         torch.save(wrap(state), path, _use_new_zipfile_serialization=new_form)
         found = opened([path])
-    assert found.network == network
+    assert found.network == network and found.config.get("authors_pairing", True)
     assert {key: list(value.shape) for key, value in found.tensors.items()} == {k: s for k, s, *_ in facts["keys"]}
 
 

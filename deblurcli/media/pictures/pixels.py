@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -243,3 +244,17 @@ def _told(error: pyvips.Error) -> str:
     kept = [line for line in lines if line and not line.endswith(("load error", "libpng read error"))]
     told = "; ".join(dict.fromkeys(line.removeprefix("VipsJpeg: ") for line in kept[:2]))
     return told or "its pixels are damaged"
+
+
+def head(path: Path) -> tuple[int, int, int, str] | None:
+    """Upright width and height, channels and type of the samples of a picture's file, from its head alone.
+
+    None where libvips cannot tell: reading the picture says why.
+    """
+    try:
+        image = pyvips.Image.new_from_file(str(path), access="sequential")
+    except pyvips.Error:
+        return None
+    turned = image.get_typeof("orientation") and image.get("orientation") >= 5
+    width, height = (image.height, image.width) if turned else (image.width, image.height)
+    return width, height, image.bands, image.format

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from deblurcli.networks.spec import NetworkSpec, outputs
-from deblurcli.optimiser import Muon
+from deblurcli.optimiser import new_optimiser
 from deblurcli.options.train import DeblurTraining, JointTraining
 from deblurcli.synth.paths import BlurRange
 from deblurcli.train.data import Recorded, Source, centred, clips, stills
@@ -53,7 +53,7 @@ def deblur_recipe(
     material, ring, pairs = crops(options, setting, source, every=4)
     return Recipe(
         start,
-        optimiser=Muon(start.module, options.rate),
+        optimiser=new_optimiser(start.module, options.regime, options.rate),
         ring=ring,
         loss=loss or (lambda net, blurred, sharp: criterion(outputs(net, blurred), sharp)),
         validate=validator(pairs, start.device, scored or usual),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from deblurcli.losses import LOSSES
 from deblurcli.networks.spec import outputs
-from deblurcli.optimiser import Muon
+from deblurcli.optimiser import new_optimiser
 from deblurcli.options.train import FlowTraining
 from deblurcli.train.data import Source, flow_pairs, turned_flow
 from deblurcli.train.material import Material
@@ -39,7 +39,7 @@ def flow_recipe(options: FlowTraining, setting: Setting) -> Recipe:
     material, ring, pairs = crops(options, setting, source, HELD_OUT, every=8, first=32, precise=True, turn=turned_flow)
     return Recipe(
         start,
-        optimiser=Muon(start.module, options.rate),
+        optimiser=new_optimiser(start.module, options.regime, options.rate),
         ring=ring,
         loss=lambda net, frames, flow: criterion(outputs(net, frames), flow),
         validate=validator(pairs, start.device, scored, END_POINT_ERROR),

@@ -10,7 +10,7 @@ from deblurcli.device import Device
 from deblurcli.errors import UsageError
 from deblurcli.losses import LOSSES
 from deblurcli.networks.spec import NetworkSpec
-from deblurcli.optimiser import Muon
+from deblurcli.optimiser import new_optimiser
 from deblurcli.options.train import FusionTraining
 from deblurcli.synth.paths import BlurRange
 from deblurcli.train.data import Recorded, Source, centred, clips
@@ -91,7 +91,7 @@ def fusion_recipe(options: FusionTraining, setting: Setting) -> Recipe:
     material, ring, pairs = crops(options, setting, source, every=6)
     return Recipe(
         start,
-        optimiser=Muon(fusion, options.rate),  # type: ignore[arg-type]
+        optimiser=new_optimiser(fusion, options.regime, options.rate),  # type: ignore[arg-type]
         ring=ring,
         loss=lambda net, prepared, sharp: criterion(fuse(net, prepared), sharp),
         validate=validator(pairs, device, lambda net, b, s: compared(fuse(net, b), b[:, spec.window // 2, 3:], s)),

@@ -11,7 +11,8 @@ What differs from the paper:
   turned at random, so that any corner may be seen. S^ is restored there, for every second crop, which is enough for
   a module that has to leave it alone. So an iteration takes twice as long as one without M_R, not eight times.
 - L and M_R(L) are computed once for both steps, which is exact: neither network has changed in between.
-- Muon with a cosine schedule instead of Adam at 1e-4 in steps, as in the other stages.
+- Muon with a cosine schedule instead of Adam at 1e-4 in steps, as in the other stages; ``--recipe paper`` has the
+  latter.
 - M_D's loss is its network's own, which for the default one is L1 and as much again in frequency.
 - The optional terms are LPIPS with VGG16 for the perceptual loss, whose layers the paper does not name, and a
   Wasserstein critic of patches. They look at the same corner.
@@ -25,8 +26,9 @@ from torch import Tensor, nn
 from deblurcli.errors import UsageError
 from deblurcli.losses import l1
 from deblurcli.networks.spec import outputs
-from deblurcli.optimiser import Muon
-from deblurcli.options.train import JointTraining, TrainOptions
+from deblurcli.optimiser import new_optimiser
+from deblurcli.options.recipes import OURS
+from deblurcli.options.train import JointTraining
 from deblurcli.train.companion import CRITIC, Companion, adversarial_loss, new_critic
 from deblurcli.train.recipe import Recipe, Setting, chosen_loss, chosen_spec, picture_of, started
 from deblurcli.train.stages.deblur import deblur_recipe
@@ -35,8 +37,8 @@ from deblurcli.weights.load import load_network
 
 REBLURRING = "reblurring-module"
 
-REBLUR_RATE = TrainOptions.rate
-"""Peak rate of M_R whatever M_D's is: one may start from nothing while the other is fine-tuned."""
+REBLUR_RATE = OURS.rate
+"""Peak rate of M_R in our recipe, whatever M_D's is: one may start from nothing while the other is fine-tuned."""
 
 
 def corner(pictures: Tensor) -> Tensor:
@@ -84,8 +86,9 @@ def joint_recipe(options: JointTraining, setting: Setting) -> Recipe:
         raise UsageError(f"{options.network} takes {spec.window} frames", "give a network of one frame")
     criterion, peers = chosen_loss(options, spec), setting.peers
     module = started(setting, REBLURRING, options.reblur_start, options.seed, options.reblur_blocks)
-    reblurrer = Companion(module.module, Muon(module.module, REBLUR_RATE), module.config)
-    origins, perceptual, critic = {"reblurring_start": module.origin}, None, None
+    regime, rate = options.regime, REBLUR_RATE if options.recipe == "ours" else options.rate
+    reblurrer = Companion(module.module, new_optimiser(module.module, regime, rate), module.config, regime.clip)
+    origins, perceptual, critic = {"reblurring_start": module.origin, "deblurring": options.network}, None, None
     device = setting.worker.device
     if options.perceptual_weight:
         judge = load_network(options.perceptual, role="metric")

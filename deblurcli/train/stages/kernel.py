@@ -10,7 +10,7 @@ What differs from the paper:
 - Blur is synthesised, as for the deblurring networks, where the paper has the pairs of GoPro or REDS.
 - Both terms of the loss are divided by the number of values in B, which sums them; gradients are shortened here, so
   that the size of a batch must not matter.
-- Muon with a cosine schedule instead of Adam at 1e-4 with restarts over 600,000 iterations.
+- Muon with a cosine schedule instead of Adam at 1e-4 with restarts over 600,000 iterations (``--recipe authors``).
 - The default network has a quarter of the width, a sixteenth of the computing time.
 """
 
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from deblurcli.losses import LOSSES
 from deblurcli.networks.kernel_extractor import drawn
-from deblurcli.optimiser import Muon
+from deblurcli.optimiser import new_optimiser
 from deblurcli.options.train import KernelTraining
 from deblurcli.synth.paths import BlurRange
 from deblurcli.train.data import Recorded, Source, stills
@@ -66,7 +66,7 @@ def kernel_recipe(options: KernelTraining, setting: Setting) -> Recipe:
 
     return Recipe(
         start,
-        optimiser=Muon(start.module, options.rate, aside=PIXEL_LAYERS),
+        optimiser=new_optimiser(start.module, options.regime, options.rate, aside=PIXEL_LAYERS),
         ring=ring,
         loss=loss,
         validate=validator(pairs, start.device, lambda net, b, s: compared(net(s, b), s, b)),

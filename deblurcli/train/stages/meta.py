@@ -10,27 +10,31 @@ What differs from the paper:
   to rely on a certain number of updates, like the multi-step loss of MAML++ (Antoniou et al., ICLR 2019).
 - Every outer step adapts anew, from where the outer update has come. The authors' code adapts once for a video, then
   takes an outer step for each of its frames with the gradient at these weights (``adapt_anew`` False).
-- The camera model stands for the reblurring network, and tasks are synthesised.
+- The camera model stands for the reblurring network, and tasks are synthesised, unless clips are given (``--pairs``).
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from deblurcli.adaptation.pairs import deblur_loss, pseudo_sharp
+from deblurcli.adaptation.support import WINDOW
 from deblurcli.adaptation.update import update
 from deblurcli.device import Device
 from deblurcli.errors import UsageError
 from deblurcli.losses import LOSSES
 from deblurcli.networks.spec import NetworkSpec, outputs
-from deblurcli.optimiser import Muon
+from deblurcli.optimiser import new_optimiser
 from deblurcli.options.meta import MetaOptions
 from deblurcli.options.train import MetaTraining
+from deblurcli.train.material import Material
 from deblurcli.train.recipe import Recipe, Setting, chosen_spec, learnt_from, trainee
 from deblurcli.train.tasks import SIDE, Task, TaskRing, draw_task
 from deblurcli.train.validation import VALIDATION_SEED, Scores, mean_psnr
@@ -56,6 +60,25 @@ def adapted_to(
 
     update(optimiser, steps, losses)
     return adapted
+
+
+Draw = Callable[[list[int], torch.device], Task]
+"""(seed, device) -> the task of this seed."""
+
+
+def _tasks(options: MetaTraining) -> tuple[Any, Draw, Draw]:
+    """What is learnt from, and the tasks of it and of what is held out: made from photos, or cut out of clips.
+
+    Raises InputError: there is none.
+    """
+    found = learnt_from(options)
+    if isinstance(found, Material):
+        material, held_out = found.split()
+        return material, partial(draw_task, material), partial(draw_task, held_out)
+    from deblurcli.train.recorded_tasks import Recording
+
+    learnt, judged = (Recording(part, max(options.crops)) for part in found.split(WINDOW))
+    return learnt, learnt.task, judged.task
 
 
 def outer_loss(network: nn.Module, adapted: nn.Module, loss: Callable[[nn.Module], Tensor]) -> Tensor:
@@ -87,10 +110,10 @@ def meta_recipe(options: MetaTraining, setting: Setting) -> Recipe:
         raise UsageError(f"--crops {max(options.crops)} is more than a task's video has", f"give {SIDE} at most")
     start = trainee(setting, options, "deblur")
     device = start.device
-    material, held_out = learnt_from(options).split()
+    material, draw, draw_held_out = _tasks(options)
     criterion, seed = LOSSES[spec.loss], setting.peers.seed(options.seed)
-    ring = TaskRing(lambda index: draw_task(material, [seed, 3, index], device.where), options.outer_steps, seed)
-    tasks = [draw_task(held_out, [VALIDATION_SEED, index], device.where) for index in range(VALIDATION_TASKS)]
+    ring = TaskRing(lambda index: draw([seed, 3, index], device.where), options.outer_steps, seed)
+    tasks = [draw_held_out([VALIDATION_SEED, index], device.where) for index in range(VALIDATION_TASKS)]
 
     def inner(network: nn.Module, task: Task) -> nn.Module:
         return adapted_to(task, network, spec, options.inner_steps, options.inner_rate, options.seed, device)
@@ -134,7 +157,7 @@ def meta_recipe(options: MetaTraining, setting: Setting) -> Recipe:
 
     return Recipe(
         start,
-        optimiser=Muon(start.module, options.rate),
+        optimiser=new_optimiser(start.module, options.regime, options.rate),
         ring=ring,
         loss=loss,
         validate=validate,

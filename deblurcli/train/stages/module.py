@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from deblurcli.device import Device
 from deblurcli.errors import UsageError
-from deblurcli.optimiser import Muon
+from deblurcli.optimiser import new_optimiser
 from deblurcli.options.train import ModuleTraining
 from deblurcli.synth.paths import BlurRange
 from deblurcli.train.data import Recorded, Source, stills
@@ -70,7 +70,7 @@ def module_recipe(options: ModuleTraining, setting: Setting) -> Recipe:
     material, ring, pairs = crops(options, setting, source, every=6, precise=True, tries=3)
     return Recipe(
         start,
-        optimiser=Muon(start.module, options.rate),
+        optimiser=new_optimiser(start.module, options.regime, options.rate),
         ring=ring,
         loss=loss,
         validate=validator(pairs, start.device, lambda net, b, s: compared(net(b[:, 0]), b[:, 0], s)),

@@ -10,15 +10,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from deblurcli.losses import charbonnier
-from deblurcli.optimiser import Muon
+from deblurcli.losses import charbonnier, edge
+from deblurcli.optimiser import new_optimiser
 from deblurcli.options.train import ReblurTraining
 from deblurcli.synth.paths import BlurRange
 from deblurcli.train.companion import CRITIC, adversarial_loss, new_critic
-from deblurcli.train.data import Source, reblur_clips
+from deblurcli.train.data import Recorded, Source, reblur_clips
 from deblurcli.train.material import Material
 from deblurcli.train.recipe import Recipe, Setting, crops, trainee
 from deblurcli.train.validation import compared, validator
+
+MIN_CRITIC_RATE = 1e-9
+"""What the critic's rate falls to in the authors' code."""
 
 
 def reblur_recipe(options: ReblurTraining, setting: Setting) -> Recipe:
@@ -28,9 +31,12 @@ def reblur_recipe(options: ReblurTraining, setting: Setting) -> Recipe:
     """
     start = trainee(setting, options, "reblur")
     device, peers, ranges = start.device, setting.peers, BlurRange(layered=0.3, compressed=0.15)
-    critic, deblur = new_critic(device), None
+    least = None if options.recipe == "ours" else MIN_CRITIC_RATE
+    critic, deblur = new_critic(device, options.critic_rate, least), None
+    if options.cycle_weight:
+        deblur = setting.worker.place("default", "image", "deblur").module
 
-    def source(of: Material) -> Source:
+    def source(of: Material | Recorded) -> Source:
         return reblur_clips(of, max(options.crops), ranges, device.where)
 
     material, ring, pairs = crops(options, setting, source, 24, every=4, group=4, first=24)
@@ -38,6 +44,8 @@ def reblur_recipe(options: ReblurTraining, setting: Setting) -> Recipe:
     def loss(net: nn.Module, blurred: Tensor, sharp: Tensor) -> Tensor:
         fake = net(sharp)
         total = charbonnier(fake, blurred)
+        if options.edge_weight:
+            total = total + options.edge_weight * edge(fake, blurred)
         if options.adversarial_weight:
             total = total + options.adversarial_weight * adversarial_loss(critic, blurred, fake, peers)
         if deblur is not None:
@@ -47,7 +55,7 @@ def reblur_recipe(options: ReblurTraining, setting: Setting) -> Recipe:
 
     return Recipe(
         start,
-        optimiser=Muon(start.module, options.rate, aside=("conv1_e", "decode", "bias_table")),
+        optimiser=new_optimiser(start.module, options.regime, options.rate, aside=("conv1_e", "decode", "bias_table")),
         ring=ring,
         loss=loss,
         validate=validator(pairs, device, lambda net, b, s: compared(net(s), s[:, s.shape[1] // 2], b)),

@@ -58,6 +58,10 @@ VARIANTS: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 """Configurations other than a network's own that published files have."""
 
+AUTHORS: dict[str, dict[str, Any]] = {name: {"authors_pairing": True} for name in ("videoadapt", "videoadapt-small")}
+"""Configurations of networks whose published files have the network's own tensors, but another function: that of the
+authors' code, which they were trained in."""
+
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 """Left out where the network has no use for them: instance normalisation of old versions of PyTorch kept them."""
 
@@ -235,7 +239,8 @@ def _candidates() -> list[tuple[str, int]]:
 
 
 def _config(network: str, variant: int) -> dict[str, Any]:
-    return {**(NETWORKS[network].config or {}), **(VARIANTS[variant][1] if variant >= 0 else {})}
+    chosen = VARIANTS[variant][1] if variant >= 0 else {}
+    return {**(NETWORKS[network].config or {}), **AUTHORS.get(network, {}), **chosen}
 
 
 @cache

@@ -15,11 +15,11 @@ from deblurcli.files import kept
 from deblurcli.jobs.arrays import Network, adapted
 from deblurcli.jobs.batch import files_read
 from deblurcli.jobs.image import ImageJob
-from deblurcli.jobs.plan import beside
+from deblurcli.jobs.plan import beside, named
 from deblurcli.jobs.result import Result
 from deblurcli.jobs.video import VideoJob
 from deblurcli.media.encoders import CONTAINERS
-from deblurcli.media.inputs import IMAGE_SUFFIXES, IMAGES, VIDEOS
+from deblurcli.media.inputs import IMAGE_SUFFIXES, IMAGES, STDIN, STDOUT, VIDEOS
 from deblurcli.methods import METHODS, method_options, prepared_for
 from deblurcli.options.blur2blur import Blur2BlurOptions
 from deblurcli.options.compute import ComputeOptions
@@ -58,9 +58,9 @@ def deblur_video(
     """Restore a video; every stream, timestamp and tag except the pixels stays as it was.
 
     Args:
-        source: the blurred video.
+        source: the blurred video; ``"-"`` is stdin.
         destination: the file to write; it appears only when it is complete. None: ``NAME.deblurred`` with the source's
-            suffix, beside it.
+            suffix, beside it. ``"-"`` is stdout, which gets the pictures as y4m.
         adapt_together: other videos that are adapted to together with this one. Calls with one ``worker`` for the
             videos of a group, in any order, adapt once.
         start, duration: restore a part only, in seconds or as ``"1:02"``.
@@ -85,8 +85,9 @@ def deblur_video(
     of_method = method_options(chosen.method, method_settings(quality, chosen.method) | options)
     others = [Path(path) for path in adapt_together]
     group = tuple(sorted({Path(source), *others})) if others else ()
-    target = beside(Path(source), VIDEOS, CONTAINERS) if destination is None else Path(destination)
-    job = VideoJob(Path(source), target, chosen, of_method, compute, group)
+    given_source = named(source, STDIN)
+    target = beside(given_source, VIDEOS, CONTAINERS) if destination is None else named(destination, STDOUT)
+    job = VideoJob(given_source, target, chosen, of_method, compute, group)
     with kept(files_read(job)):
         return job.run(worker or Worker(job.compute, console))
 
@@ -103,7 +104,8 @@ def deblur_image(
     """Restore one image at its own depth, every page of it; its metadata are kept where the format can hold them.
 
     Args:
-        source, destination: image files; the output appears only when it is complete. No destination: as for videos.
+        source, destination: image files; the output appears only when it is complete. No destination, or ``"-"``: as
+            for videos; stdout gets a PNG.
         quality: likewise what ``network`` is.
         translator: gives the image blur that the network knows before it restores it.
         tta_steps: updates of the network on the image before it restores it; ``rate``, ``tta_pixels`` and
@@ -114,8 +116,9 @@ def deblur_image(
     keywords = locals()
     tta = TtaOptions(steps=tta_steps, **given([TtaOptions], keywords))
     chosen, compute = pick(ImageOptions, keywords), pick(ComputeOptions, keywords)
-    target = beside(Path(source), IMAGES, IMAGE_SUFFIXES) if destination is None else Path(destination)
-    job = ImageJob(Path(source), target, chosen, tta, compute)
+    given_source = named(source, STDIN)
+    target = beside(given_source, IMAGES, IMAGE_SUFFIXES) if destination is None else named(destination, STDOUT)
+    job = ImageJob(given_source, target, chosen, tta, compute)
     with kept(files_read(job)):
         return job.run(worker or Worker(job.compute, console))
 

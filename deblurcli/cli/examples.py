@@ -24,11 +24,13 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("Three seconds of it, as a preview", "deblur video in.mp4 -o look.mp4 --start 1:02 --duration 3"),
         ("With a page to look at", "deblur video in.mp4 -o out.mp4 --compare run.html"),
         ("All videos of a folder, going on where an earlier run ended", "deblur video clips/ -o out/ --skip-existing"),
+        ("Between two programs", "ffmpeg -i in.mp4 -f yuv4mpegpipe - | deblur video - -o - | mpv -"),
         ("What an earlier run could not do", "deblur video --files-from failed.txt -o out/ --failed failed.txt"),
     ],
     "deblur image": [
         ("One picture", "deblur image photo.jpg -o sharp.png"),
         ("The same, sharpened by test-time adaptation", "deblur image photo.jpg -o sharp.png --tta-steps 5"),
+        ("From stdin to stdout, as a PNG", "cat photo.jpg | deblur image - -o - | display"),
         ("Many", "deblur image photos/*.jpg -o out/"),
         ("A folder and all folders in it", "deblur image photos/ -o out/ --recursive"),
         ("By four processes", "deblur image photos/ -o out/ --workers 4 --report report.jsonl"),

@@ -53,6 +53,10 @@ def video(
 
     Without -o, IMG.mp4 becomes IMG.deblurred.mp4 beside it.
 
+    As INPUT, - is stdin: y4m, as ffmpeg -f yuv4mpegpipe writes it, or any file. As OUT, - is stdout, which gets the
+    pictures as y4m and nothing else. stdin is kept on the disk ($TMPDIR, or /var/tmp) while it is restored; only y4m
+    from stdin to stdout with --method none goes through frame by frame.
+
     Several inputs, a folder, or an OUT that is a folder make a batch: outputs get the names of their inputs, one
     failure does not stop the rest, and a summary ends it. With --workers several processes share them, with --shard
     or --cluster several machines; --files-from takes them from a list, and --failed writes what is not done. The paths

@@ -17,6 +17,8 @@ from deblurcli.media.inputs import (
     IMAGE_SUFFIXES,
     IMAGES,
     RAW_SUFFIXES,
+    STDIN,
+    STDOUT,
     VIDEO_SUFFIXES,
     VIDEOS,
     Found,
@@ -99,6 +101,8 @@ def plan(
     Outputs get the names of their inputs; with ``recursive`` they lie in the same folders below the output as the
     inputs below theirs. An output folder within an input folder is not itself an input.
 
+    ``-`` is stdin as the only input, and stdout as the output.
+
     Args:
         output: a file or a folder; None: each output lies :func:`beside` its input, and those of a run before are no
             inputs.
@@ -116,6 +120,10 @@ def plan(
         raise UsageError("-o is empty", "give a file, or a folder ending in /")
     if not inputs:
         return Plan([], True, medium, left=("the list of inputs is empty",))
+    if STDIN in [named(given, STDIN) for given in inputs] or (output and named(output, STDOUT) == STDOUT):
+        if len(inputs) > 1 or shard is not None:
+            raise UsageError(f"- is one {medium.word}, not a batch of several", "give it alone")
+        return Plan([_piped(inputs[0], output, medium)], False, medium)
     if output is None:
         return _shared(_plan_beside(inputs, medium, written, recursive), shard)
     target = Path(output)
@@ -148,11 +156,37 @@ def plan(
     return _shared(Plan(pairs, True, medium, renamed, left, found.files), shard)
 
 
+def named(name: str | Path, end: Path) -> Path:
+    """The path that a name stands for: ``-`` is ``end``, stdin or stdout, and ``./-`` a file."""
+    return end if str(name) == "-" else Path(name)
+
+
+def _piped(given: str, output: str | None, medium: Medium) -> tuple[Path, Path]:
+    """One input and its output, of which one at least is a pipe. Raises UsageError, InputError."""
+    source = named(given, STDIN)
+    target = beside(source, medium, ()) if output is None else named(output, STDOUT)
+    if source == STDIN and output is not None and target != STDOUT:
+        if output.endswith(("/", os.sep)) or target.is_dir():
+            raise UsageError(f"-o {output} is a folder, and stdin has no name for a file in it", "give a file")
+        if not target.suffix:
+            raise UsageError(f"-o {output} has no suffix", f"give a file such as {output}{medium.substitute}")
+    if source != STDIN:
+        files = list(look([given], medium.suffixes).files)
+        if len(files) > 1:
+            raise UsageError(f"-o - is one {medium.word}, and {given} stands for {len(files)}", "give one, or a folder")
+        source = next(iter(files), source)
+        require_usable(source, medium.word)
+    return source, target
+
+
 def beside(source: Path, medium: Medium, written: Collection[str]) -> Path:
     """The output of an input where none is named: ``IMG.mp4`` becomes ``IMG.deblurred.mp4`` in the same folder.
 
     ``written``: the suffixes that an output may have, in lower case; for others the medium's substitute is taken.
+    Raises UsageError: stdin has no name.
     """
+    if source == STDIN:
+        raise UsageError("stdin has no name that an output could get", "give -o FILE, or -o - for stdout")
     suffix = source.suffix if source.suffix.lower() in written else medium.substitute
     return source.with_name(f"{source.stem}{MARK}{suffix}")
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from deblurcli.jobs.forecast import Clip, Forecast, Speeds, duration, fast, forecast, updates
 from deblurcli.media.disk_use import readable_size
-from deblurcli.media.reader import VideoReader
-from deblurcli.media.writer import VideoWriter
+from deblurcli.media.streams import Sink, Source
 from deblurcli.methods import prepared_for
 from deblurcli.options.option import Options
 from deblurcli.options.video import VideoOptions
@@ -55,8 +54,8 @@ class RunPlan:
 
 
 def plan_run(
-    reader: VideoReader,
-    writer: VideoWriter,
+    reader: Source,
+    writer: Sink,
     network: Placed,
     options: VideoOptions,
     method: Options,
@@ -101,7 +100,7 @@ def plan_run(
         ("method", f"{options.method}{per}"),
         ("tiles", "whole frames" if longest <= side else f"{side}x{side} pixels"),
         ("memory", f"about {readable_size(memory)} for restoring"),
-        ("disk", room),
+        ("disk", room or "nothing is written to it"),
     ]
     rows += [("not kept", line) for line in writer.foreseen]
     plan = RunPlan(reader.info.path.name, clip, time, quicker, rows)

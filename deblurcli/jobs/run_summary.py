@@ -9,15 +9,15 @@ from pathlib import Path
 from deblurcli.adaptation.outcome import Outcome
 from deblurcli.adaptation.update import OUT_OF_MEMORY
 from deblurcli.jobs.result import Result
-from deblurcli.media.reader import VideoReader
-from deblurcli.media.writer import VideoWriter
+from deblurcli.media.inputs import STDOUT
+from deblurcli.media.streams import Sink, Source
 from deblurcli.options.video import VideoOptions
 from deblurcli.reports.summary import Sharpness, adaptation_sentence, kept_sentence
 from deblurcli.restore.pipeline import Restoration
 
 
 def in_plain_words(
-    source: Path,
+    source: Path | None,
     result: Result,
     options: VideoOptions,
     sharpness: Sharpness,
@@ -28,20 +28,26 @@ def in_plain_words(
     """A run for people who know no paper.
 
     Args:
+        source: the input; None: nobody can look at it any more.
         result: what is said of it already, with its differences.
         others: kinds of the other streams.
         notes: of the writer.
     """
     files = [options.compare, options.save_adapted, options.save_residual, options.save_translated]
     made = [str(path) for path in (*files, options.save_translator) if path is not None and path.exists()]
-    compare = shlex.join(["deblur", "compare", str(source), str(result.destination), "-o", "compare.html"])
+    kept, shown = kept_sentence(others, result.differences), ""
+    if result.destination == STDOUT:
+        kept = f"{result.facts['frames']} frames went to stdout as y4m."
+    elif source is not None and options.compare is None:
+        compare = shlex.join(["deblur", "compare", str(source), str(result.destination), "-o", "compare.html"])
+        shown = f"See the difference: {compare}"
     found = [
         sharpness.sentence(),
         adaptation_sentence(outcomes, "this clip"),
-        kept_sentence(others, result.differences),
+        kept,
         *notes,
         f"Also written: {', '.join(made)}." if made else "",
-        "" if options.compare is not None else f"See the difference: {compare}",
+        shown,
     ]
     return [line for line in found if line]
 
@@ -58,7 +64,7 @@ def tell_outcome(result: Result, outcome: Outcome) -> None:
         tell_outcome(result, outcome.then)
 
 
-def tell_run(result: Result, done: Restoration, before: int, reader: VideoReader, writer: VideoWriter) -> None:
+def tell_run(result: Result, done: Restoration, before: int, reader: Source, writer: Sink) -> None:
     """Turn counters into lines and differences. ``before``: frames that an earlier run had restored."""
     rate = done.frames / max(done.seconds, 1e-9)
     earlier = f" ({before} before the interrupt)" if before else ""

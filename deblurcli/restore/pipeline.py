@@ -72,6 +72,7 @@ def restore_video(
     watch: Callable[[Tensor, Tensor, bool], object] | None = None,
     beside: Callable[[Frame, Tensor], object] | None = None,
     changed: Callable[[Tensor, Tensor], object] | None = None,
+    give_up: Callable[[], object] | None = None,
 ) -> Restoration:
     """Restore every frame among ``items`` (frames and packets in file order) and hand all of them to ``write``.
 
@@ -88,6 +89,7 @@ def restore_video(
         watch: is shown every frame, restored and as it was (3 x H x W in [0, 1]), and told whether it begins a shot.
         beside: is given every frame after it was restored, and its picture, the tensor that the restorer was given.
         changed: is given every picture that was restored, and its change.
+        give_up: is called at the end, so that nobody waits in ``items`` or ``write`` for the end of a pipe any more.
     """
     following = iter(restorers)
     restorer = next(following)
@@ -153,6 +155,8 @@ def restore_video(
         pass
     finally:
         stop.set()
+        if give_up is not None:
+            give_up()
         for stage in stages:
             stage.join()
     for stage in stages:

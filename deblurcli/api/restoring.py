@@ -34,6 +34,7 @@ def deblur_video(
     source: FilePath, destination: FilePath | None = None, *, adapt_together: Iterable[FilePath] = (),
     start: str | float | None = None, duration: str | float | None = None, quality: str = "balanced",
     method: str | None = None, network: FilePath | None = None,
+    only_blurred: bool = False, sharp_below: float | None = None,
     save_adapted: FilePath | None = None,
     save_residual: FilePath | None = None, save_translated: FilePath | None = None,
     save_translator: FilePath | None = None, compare: FilePath | None = None, resume: bool | None = None,
@@ -66,6 +67,8 @@ def deblur_video(
         start, duration: restore a part only, in seconds or as ``"1:02"``.
         quality: ``fast``, ``balanced`` or ``best``: what ``method``, ``network`` and the method's options are where
             they are not given (:mod:`deblurcli.options.quality`).
+        only_blurred: leave frames that are sharp already as they are: those whose edges restoring would make steeper by
+            a factor of less than ``sharp_below`` (1.06).
         method: ``meta``, ``reblur2deblur``, ``tta``, ``blur2blur`` or ``none``; the keywords from ``steps`` to
             ``minutes`` are options of methods.
         resume: True: go on where a run of this destination was interrupted, which must have been; False: start anew;

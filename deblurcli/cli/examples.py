@@ -24,6 +24,7 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("Three seconds of it, as a preview", "deblur video in.mp4 -o look.mp4 --start 1:02 --duration 3"),
         ("With a page to look at", "deblur video in.mp4 -o out.mp4 --compare run.html"),
         ("All videos of a folder, going on where an earlier run ended", "deblur video clips/ -o out/ --skip-existing"),
+        ("Leaving frames that are sharp already alone", "deblur video in.mp4 -o out.mp4 --only-blurred"),
         ("Between two programs", "ffmpeg -i in.mp4 -f yuv4mpegpipe - | deblur video - -o - | mpv -"),
         ("What an earlier run could not do", "deblur video --files-from failed.txt -o out/ --failed failed.txt"),
     ],

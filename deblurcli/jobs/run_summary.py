@@ -12,7 +12,7 @@ from deblurcli.jobs.result import Result
 from deblurcli.media.inputs import STDOUT
 from deblurcli.media.streams import Sink, Source
 from deblurcli.options.video import VideoOptions
-from deblurcli.reports.summary import Sharpness, adaptation_sentence, kept_sentence
+from deblurcli.reports.summary import Sharpness, adaptation_sentence, kept_sentence, untouched_sentence
 from deblurcli.restore.pipeline import Restoration
 
 
@@ -44,6 +44,7 @@ def in_plain_words(
     found = [
         sharpness.sentence(),
         adaptation_sentence(outcomes, "this clip"),
+        untouched_sentence(result.facts["untouched"], result.facts["frames"]) if options.only_blurred else "",
         kept,
         *notes,
         f"Also written: {', '.join(made)}." if made else "",
@@ -64,7 +65,9 @@ def tell_outcome(result: Result, outcome: Outcome) -> None:
         tell_outcome(result, outcome.then)
 
 
-def tell_run(result: Result, done: Restoration, before: int, reader: Source, writer: Sink) -> None:
+def tell_run(
+    result: Result, done: Restoration, before: int, reader: Source, writer: Sink, options: VideoOptions
+) -> None:
     """Turn counters into lines and differences. ``before``: frames that an earlier run had restored."""
     rate = done.frames / max(done.seconds, 1e-9)
     earlier = f" ({before} before the interrupt)" if before else ""
@@ -81,6 +84,9 @@ def tell_run(result: Result, done: Restoration, before: int, reader: Source, wri
         result.lines.append(f"video stream {reader.info.video.index} was restored; {copied} was copied as it is")
     result.lines += writer.notes
     result.facts |= {"frames": writer.frames, "seconds": round(done.seconds, 2), "codec": writer.codec}
+    if options.only_blurred:
+        result.lines.append(f"{writer.untouched} of {writer.frames} frames were sharp and left as they are")
+        result.facts["untouched"] = writer.untouched
     if done.cuts:
         result.facts["cuts"] = done.cuts
     result.differences += writer.differences

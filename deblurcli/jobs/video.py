@@ -41,6 +41,7 @@ from deblurcli.options.option import Option, spelling
 from deblurcli.options.video import OF_ALL_FRAMES, VideoOptions
 from deblurcli.reports.residual_map import coloured
 from deblurcli.reports.summary import Sharpness
+from deblurcli.restore.fading import SHARP_BELOW, Fading
 from deblurcli.restore.pipeline import restore_video
 from deblurcli.restore.worker import Placed, Worker, state_of
 
@@ -189,6 +190,7 @@ class VideoJob:
                 beside=None if translated is None else translated.write,
                 changed=sharpness.add,
                 give_up=pipes.give_up,
+                fading=Fading(options.sharp_below or SHARP_BELOW) if options.only_blurred else None,
             )
             console.progress("finishing", 0, total)
             if picture is not None and residual is not None:
@@ -203,7 +205,7 @@ class VideoJob:
             elif options.save_adapted is not None:
                 result.differences.append(f"the adaptation was undone, {options.save_adapted} was not written")
             tell_translation(result, outcome, options)
-        tell_run(result, done, before, reader, writer)
+        tell_run(result, done, before, reader, writer, options)
         result.facts |= sharpness.facts()
         if residual is not None:
             result.lines.append(f"residual: {residual.line()}")

@@ -51,6 +51,8 @@ class Frame:
     """As decoded: its side data (captions, HDR data, field order) travels to the encoder."""
     replaced: bool = False
     """It stands for a restored frame that came out broken."""
+    untouched: bool = False
+    """It was sharp already, and stays as it is."""
 
     @property
     def width(self) -> int:

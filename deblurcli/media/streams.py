@@ -61,6 +61,10 @@ class Sink(Protocol):
     def replaced(self) -> int:
         """How many of them came out of the network broken, so that the input's were taken."""
 
+    @property
+    def untouched(self) -> int:
+        """How many of them were sharp already, and left as they are."""
+
     def require_room(self) -> str:
         """A line about the room on the disk; empty where none is taken. Raises OutputError: there is too little."""
 

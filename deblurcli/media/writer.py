@@ -114,6 +114,11 @@ class VideoWriter:
         """How many of them came out of the network broken, so that the input's were taken."""
         return sum(segment.replaced for segment in self.segments)
 
+    @property
+    def untouched(self) -> int:
+        """How many of them were sharp already, and left as they are."""
+        return sum(segment.untouched for segment in self.segments)
+
     def require_room(self) -> str:
         """A line about how much room the rest takes and how much there is. Raises OutputError: it is not enough."""
         self._expected = expected_bytes(self._source, self._encoding)

@@ -172,7 +172,7 @@ class Y4mWriter:
         if planar not in FORMATS:
             raise OutputError(f"y4m, as -o - writes it, cannot hold {video.pix_fmt}", "give a file: -o out.mkv")
         self.pix_fmt, self._rate = planar, video.rate or Fraction(25)
-        self.frames = self.replaced = 0
+        self.frames = self.replaced = self.untouched = 0
         self._off = 0
         self._worst = Fraction(0)
         self._first: int | None = None
@@ -241,6 +241,7 @@ class Y4mWriter:
             raise self.failed(error) from error
         self.frames += 1
         self.replaced += item.replaced
+        self.untouched += item.untouched
 
     def _note_time(self, frame: Frame) -> None:
         if self._first is None:

@@ -223,9 +223,11 @@ class VideoJob:
         if self.destination != STDOUT:
             require_place(self.destination, [self.source], overwrite=options.overwrite, made=self.in_batch)
         with VideoReader(self.source, copied=True, strict=options.strict, excerpt=self.excerpt) as reader:
-            folder, adapted = part_folder(self.destination), False
-            writer: Sink = Y4mWriter(reader, None)
-            if self.destination != STDOUT:
+            adapted = False
+            if self.destination == STDOUT:
+                writer: Sink = Y4mWriter(reader, None)
+            else:
+                folder = part_folder(self.destination)
                 adapted = require_resumable(folder, self.destination, self._made_of(network), options.resume)
                 writer = VideoWriter(reader, self.destination, folder=folder / "none", **self._encoder)
             room = writer.require_room()

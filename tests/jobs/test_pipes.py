@@ -143,6 +143,8 @@ def test_samples_that_y_m_has_no_word_for_are_refused(
     source = make_clip(tmp_path / "in.mkv", pix_fmt=pix_fmt)
     assert deblur_piped("video", source, "-o", "-", *none(network)) == (5, b"")
     assert f"cannot hold {pix_fmt}; give a file: -o out.mkv" in capfd.readouterr().err
+    for out, wanted in (("-", 5), (tmp_path / "out.mkv", 0)):
+        assert deblur_piped("video", source, "-o", out, "--dry-run", *none(network))[0] == wanted
 
 
 WHOLE = y4m(moving(6))
@@ -260,14 +262,17 @@ def test_a_reader_that_is_gone_ends_it_quietly(
 def test_what_waits_for_a_pipe_can_be_ended(network: Path) -> None:
     """Nobody writes any more, and nobody reads: SIGTERM still ends it, with its code."""
     words = [sys.executable, "-m", "deblurcli", "video", "-", "-o", "-", *map(str, none(network))]
-    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert process.stdin is not None and process.stdout is not None
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
     process.stdin.write(WHOLE)
     process.stdin.flush()
     assert process.stdout.read(20).startswith(b"YUV4MPEG2")
     time.sleep(0.5)
     process.terminate()
     assert process.wait(60) == 143
+    said = process.stderr.read().decode()
+    assert said.splitlines()[-1] == "deblur: terminated; run the same command again"
+    assert "Traceback" not in said and "ignored" not in said
 
 
 @needs_ffmpeg

@@ -85,7 +85,10 @@ def tell_run(
     result.lines += writer.notes
     result.facts |= {"frames": writer.frames, "seconds": round(done.seconds, 2), "codec": writer.codec}
     if options.only_blurred:
-        result.lines.append(f"{writer.untouched} of {writer.frames} frames were sharp and left as they are")
+        least, most = done.gains or (1.0, 1.0)
+        steeper = f"restoring makes edges {least:.2f} to {most:.2f} times as steep"
+        result.lines.append(f"{writer.untouched} of {writer.frames} frames were sharp and left as they are; {steeper}")
+        result.facts["gains"] = [round(least, 4), round(most, 4)]
         result.facts["untouched"] = writer.untouched
     if done.cuts:
         result.facts["cuts"] = done.cuts

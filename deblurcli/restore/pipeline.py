@@ -44,6 +44,8 @@ class Restoration:
     cuts: int = 0
     """Cuts between shots; looked for only where they matter."""
     seconds: float = 0.0
+    gains: tuple[float, float] | None = None
+    """The least and the largest gain of edges of a frame; None where sharp frames are not left alone."""
 
 
 @dataclass
@@ -184,7 +186,10 @@ def restore_video(
             if fading is None:
                 finish(latest, 1.0)
             else:
-                for earlier, share in fading.add(latest, gain_of(picture, change), cut):
+                gain = gain_of(picture, change)
+                least, most = done.gains or (gain, gain)
+                done.gains = min(least, gain), max(most, gain)
+                for earlier, share in fading.add(latest, gain, cut):
                     finish(earlier, share)
         for earlier, share in () if fading is None else fading.rest():
             finish(earlier, share)

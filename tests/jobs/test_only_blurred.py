@@ -69,6 +69,8 @@ def test_sharp_frames_stay_and_blurred_ones_gain(tmp_path: Path, clip: Path, eve
     before, after = read_planes(clip), read_planes(tmp_path / "out.mkv")
     assert [number for number in range(len(before)) if before[number] == after[number]] == SHARP
     assert result.facts["untouched"] == len(SHARP)
+    assert 1 <= result.facts["gains"][0] < 1.06 < 1.5 < result.facts["gains"][1]
+    assert any(line.endswith("times as steep") for line in result.lines)
     assert f"{len(SHARP)} of 23 frames were sharp already and left as they are." in result.summary
     given, found, truth = pictures(clip), pictures(tmp_path / "out.mkv"), swept()[1]
     for number in BLURRED:

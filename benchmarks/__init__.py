@@ -31,6 +31,7 @@ BENCHMARKS = {
     "reblur_capacity": "PSNR of deblurring and reblurring with networks of four sizes",
     "residual": "whether the residual ranks restorations truly, beside NIQE and self-shift",
     "no_reference": "which number, told without the truth, finds the better of two results",
+    "only_blurred": "which frames --only-blurred leaves alone, and what restoring them would bring",
     "reblur_losses": "what each loss adds to the reblurring network in equal time",
     "flow_error": "how far flow estimates are off on sharp and blurred frames, by length of the motion",
     "niqe_model": "no figures: estimates the package's NIQE model of sharp photos",

@@ -19,7 +19,7 @@ def take_frames(
     source: FilePath, destination: FilePath, *, every: str | float = "0.5s", start: str | float | None = None,
     duration: str | float | None = None, fps: float = USUAL_FPS, form: str = "png",
     method: str = "meta", network: FilePath = "default",
-    overwrite: bool = False, skip_existing: bool = False, strict: bool = False,
+    overwrite: bool = False, skip_existing: bool = False, dry_run: bool = False, strict: bool = False,
     steps: int | str | None = None, rate: float | None = None, adapt_per: str | None = None, seed: int | None = None,
     patches: int | None = None, patch_size: int | None = None, batch: int | None = None, reblurring: str | None = None,
     crop: int | None = None, identity: float | None = None, replay: float | None = None,
@@ -45,7 +45,9 @@ def take_frames(
         every, start, duration: seconds, as numbers or as the command takes them.
         method, and its options: as in :func:`deblurcli.deblur_video`.
 
-    Returns: a result whose facts have the ``pictures`` that were written. Raises as :func:`deblurcli.deblur_video`.
+    Returns: a result whose facts have the ``pictures`` that were written, or, with ``dry_run``, its ``plan``.
+
+    Raises: as :func:`deblurcli.deblur_video`.
     """
     keywords = locals()
     options, compute = pick(FramesOptions, keywords), pick(ComputeOptions, keywords)
@@ -56,8 +58,8 @@ def take_frames(
 
 def take_still(
     source: FilePath, destination: FilePath, at: str | float, *, around: str | float = "2s", fps: float = USUAL_FPS,
-    method: str = "meta",
-    network: FilePath = "default", overwrite: bool = False, skip_existing: bool = False, strict: bool = False,
+    method: str = "meta", network: FilePath = "default",
+    overwrite: bool = False, skip_existing: bool = False, dry_run: bool = False, strict: bool = False,
     steps: int | str | None = None, rate: float | None = None, adapt_per: str | None = None, seed: int | None = None,
     patches: int | None = None, patch_size: int | None = None, batch: int | None = None, reblurring: str | None = None,
     crop: int | None = None, identity: float | None = None, replay: float | None = None,

@@ -15,11 +15,11 @@ from deblurcli.files import kept
 from deblurcli.jobs.arrays import Network, adapted
 from deblurcli.jobs.batch import files_read
 from deblurcli.jobs.image import ImageJob
-from deblurcli.jobs.plan import beside
+from deblurcli.jobs.plan import beside, named
 from deblurcli.jobs.result import Result
 from deblurcli.jobs.video import VideoJob
 from deblurcli.media.encoders import CONTAINERS
-from deblurcli.media.inputs import IMAGE_SUFFIXES, IMAGES, VIDEOS
+from deblurcli.media.inputs import IMAGE_SUFFIXES, IMAGES, STDIN, STDOUT, VIDEOS
 from deblurcli.methods import METHODS, method_options, prepared_for
 from deblurcli.options.blur2blur import Blur2BlurOptions
 from deblurcli.options.compute import ComputeOptions
@@ -35,6 +35,7 @@ def deblur_video(
     source: FilePath, destination: FilePath | None = None, *, adapt_together: Iterable[FilePath] = (),
     start: str | float | None = None, duration: str | float | None = None, fps: float = USUAL_FPS,
     quality: str = "balanced", method: str | None = None, network: FilePath | None = None,
+    only_blurred: bool = False, sharp_below: float | None = None,
     save_adapted: FilePath | None = None,
     save_residual: FilePath | None = None, save_translated: FilePath | None = None,
     save_translator: FilePath | None = None, compare: FilePath | None = None, resume: bool | None = None,
@@ -61,16 +62,17 @@ def deblur_video(
 
     Args:
         source: the blurred video: a file, or an image sequence (a folder of numbered pictures, or a pattern of their
-            names such as ``frames/%06d.png``).
+            names such as ``frames/%06d.png``); ``"-"`` is stdin.
         destination: the file, or the pattern of pictures, to write; it appears only when it is complete. None:
-            ``NAME.deblurred`` with the source's
-            suffix, beside it.
+            ``NAME.deblurred`` with the source's suffix, beside it. ``"-"`` is stdout, which gets the pictures as y4m.
         adapt_together: other videos that are adapted to together with this one. Calls with one ``worker`` for the
             videos of a group, in any order, adapt once.
         start, duration: restore a part only, in seconds or as ``"1:02"``.
         fps: frames per second of an image sequence.
         quality: ``fast``, ``balanced`` or ``best``: what ``method``, ``network`` and the method's options are where
             they are not given (:mod:`deblurcli.options.quality`).
+        only_blurred: leave frames that are sharp already as they are: those whose edges restoring would make steeper by
+            a factor of less than ``sharp_below`` (1.06).
         method: ``meta``, ``reblur2deblur``, ``tta``, ``blur2blur`` or ``none``; the keywords from ``steps`` to
             ``minutes`` are options of methods.
         resume: True: go on where a run of this destination was interrupted, which must have been; False: start anew;
@@ -90,8 +92,9 @@ def deblur_video(
     of_method = method_options(chosen.method, method_settings(quality, chosen.method) | options)
     others = [Path(path) for path in adapt_together]
     group = tuple(sorted({Path(source), *others})) if others else ()
-    target = beside(Path(source), VIDEOS, CONTAINERS) if destination is None else Path(destination)
-    job = VideoJob(Path(source), target, chosen, of_method, compute, group)
+    given_source = named(source, STDIN)
+    target = beside(given_source, VIDEOS, CONTAINERS) if destination is None else named(destination, STDOUT)
+    job = VideoJob(given_source, target, chosen, of_method, compute, group)
     with kept(files_read(job)):
         return job.run(worker or Worker(job.compute, console))
 
@@ -108,7 +111,8 @@ def deblur_image(
     """Restore one image at its own depth, every page of it; its metadata are kept where the format can hold them.
 
     Args:
-        source, destination: image files; the output appears only when it is complete. No destination: as for videos.
+        source, destination: image files; the output appears only when it is complete. No destination, or ``"-"``: as
+            for videos; stdout gets a PNG.
         quality: likewise what ``network`` is.
         translator: gives the image blur that the network knows before it restores it.
         tta_steps: updates of the network on the image before it restores it; ``rate``, ``tta_pixels`` and
@@ -119,8 +123,9 @@ def deblur_image(
     keywords = locals()
     tta = TtaOptions(steps=tta_steps, **given([TtaOptions], keywords))
     chosen, compute = pick(ImageOptions, keywords), pick(ComputeOptions, keywords)
-    target = beside(Path(source), IMAGES, IMAGE_SUFFIXES) if destination is None else Path(destination)
-    job = ImageJob(Path(source), target, chosen, tta, compute)
+    given_source = named(source, STDIN)
+    target = beside(given_source, IMAGES, IMAGE_SUFFIXES) if destination is None else named(destination, STDOUT)
+    job = ImageJob(given_source, target, chosen, tta, compute)
     with kept(files_read(job)):
         return job.run(worker or Worker(job.compute, console))
 

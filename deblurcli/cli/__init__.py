@@ -41,8 +41,20 @@ def _limit(code: int) -> None:
     timer.start()
 
 
+def _wait_asleep() -> None:
+    """Let the threads of OpenMP, which torch computes with on Linux, soon sleep while they wait for each other.
+
+    By default they turn round for many milliseconds, and hold a core that another program needs to go on with what they
+    wait for: on a busy machine that makes everything several times as slow, and counts as work when speed is measured.
+    A thousand turns are what OpenMP itself takes where there are more threads than cores.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
 def main() -> NoReturn:
     """The console script."""
+    _wait_asleep()
     try:
         for number in _SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it

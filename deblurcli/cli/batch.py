@@ -9,12 +9,13 @@ from functools import partial
 
 from deblurcli.cli.inputs import Outputs
 from deblurcli.console import Reporter
+from deblurcli.errors import UsageError
 from deblurcli.jobs.batch import run_batch
 from deblurcli.jobs.engine import Engine, Here, Job
 from deblurcli.jobs.lists import all_inputs
 from deblurcli.jobs.plan import Plan, plan
 from deblurcli.jobs.shards import shard_of
-from deblurcli.media.inputs import Medium
+from deblurcli.media.inputs import STDIN, STDOUT, Medium
 from deblurcli.options.batch import BatchOptions
 from deblurcli.options.compute import ComputeOptions
 
@@ -30,7 +31,10 @@ def planned_batch(
     """The plan of a command: of its inputs and those of its list, the share that it does. Raises DeblurError."""
     shard = None if batch.shard is None else shard_of(batch.shard, os.environ)
     listed = all_inputs(inputs, batch.files_from)
-    return replace(plan(listed, outputs.output, medium, written, outputs.recursive, shard), dry=dry)
+    planned = replace(plan(listed, outputs.output, medium, written, outputs.recursive, shard), dry=dry)
+    if batch.cluster is not None and any(STDIN in pair or STDOUT in pair for pair in planned.pairs):
+        raise UsageError("--cluster with a pipe, which other machines do not have", "leave it out, or give a file")
+    return planned
 
 
 def restore(

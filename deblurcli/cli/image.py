@@ -34,7 +34,7 @@ def image(
 
     Bit depth, transparency, EXIF data and the colour profile are kept where the output format can hold them.
 
-    Without -o, photo.jpg becomes photo.deblurred.jpg beside it.
+    Without -o, photo.jpg becomes photo.deblurred.jpg beside it. As INPUT, - is stdin; as OUT, stdout, which gets a PNG.
 
     Several inputs, a folder, or an OUT that is a folder make a batch: outputs get the names of their inputs, one
     failure does not stop the rest, and a summary ends it. With --workers several processes share them, with --shard

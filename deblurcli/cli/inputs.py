@@ -10,7 +10,7 @@ import typer
 from deblurcli.options.option import Options, option
 
 Inputs = Annotated[
-    list[str] | None, typer.Argument(metavar="INPUT", help="Files, folders of them, or patterns in quotes.")
+    list[str] | None, typer.Argument(metavar="INPUT", help="Files, folders of them, or patterns in quotes; - is stdin.")
 ]
 
 
@@ -20,7 +20,7 @@ class Outputs(Options):
 
     output: str | None = option(
         None,
-        "File to write; a folder for several.",
+        "File to write; a folder for several; - is stdout.",
         "Result",
         metavar="OUT",
         flags=("-o", "--output"),

@@ -27,6 +27,7 @@ VARIABLES = {
     "DEBLUR_CONFIG": "A file with settings to read instead of those below; empty: none is read.",
     "DEBLUR_CACHE": "The folder for fetched weights and measured speeds.",
     "DEBLUR_OFFLINE": "1: never open a connection.",
+    "TMPDIR": "The folder for a copy of stdin while it is restored; /var/tmp where it is not set.",
 }
 FILES = {
     "deblur.toml": "Options in the current folder, in a table for each command, such as [video] or [train.meta], and "

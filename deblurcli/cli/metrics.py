@@ -11,7 +11,8 @@ from deblurcli.cli.session import Session
 from deblurcli.console import Reporter
 from deblurcli.errors import PartialError, UsageError
 from deblurcli.jobs.batch import finish
-from deblurcli.jobs.plan import Pair, is_several, pairs_to_measure, require_usable
+from deblurcli.jobs.pairs import Pair, is_several, pairs_to_measure
+from deblurcli.jobs.plan import require_usable
 from deblurcli.options.metrics import MetricsOptions
 from deblurcli.options.option import Options, option
 from deblurcli.reports.scores import Scores, lines

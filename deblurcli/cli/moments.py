@@ -103,6 +103,10 @@ def _run(job: FramesJob | StillJob, session: Session) -> None:
 
     console = session.console
     result = job.run(Worker(job.compute, console))
+    for line in result.plan:
+        console.result(line)
+    if result.plan:
+        return
     for line in result.lines:
         console.note(line)
     facts = {"differences": result.differences, **result.facts}

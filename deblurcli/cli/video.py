@@ -57,6 +57,10 @@ def video(
     Numbered pictures are a video, in and out: a folder without videos in it, or a pattern such as frames/%06d.png. They
     keep their depth, and have --fps frames per second. OUT such as out/%06d.png makes a new folder of pictures.
 
+    As INPUT, - is stdin: y4m, as ffmpeg -f yuv4mpegpipe writes it, or any file. As OUT, - is stdout, which gets the
+    pictures as y4m and nothing else. stdin is kept on the disk ($TMPDIR, or /var/tmp) while it is restored; only y4m
+    from stdin to stdout with --method none goes through frame by frame.
+
     Several inputs, a folder, or an OUT that is a folder make a batch: outputs get the names of their inputs, one
     failure does not stop the rest, and a summary ends it. With --workers several processes share them, with --shard
     or --cluster several machines; --files-from takes them from a list, and --failed writes what is not done. The paths

@@ -16,7 +16,7 @@ from deblurcli.files import LineFile, keep, kept, reason
 from deblurcli.jobs.engine import Ended, Engine, Job, Task
 from deblurcli.jobs.lists import listed, write_list
 from deblurcli.jobs.plan import Plan, make_folder
-from deblurcli.media.inputs import IMAGES, VIDEOS
+from deblurcli.media.inputs import IMAGES, STDOUT, VIDEOS
 from deblurcli.media.sequences import name_of, place_of
 from deblurcli.options.batch import BatchOptions
 from deblurcli.options.option import Options, weights_files
@@ -147,7 +147,7 @@ class Account:
         self.console.event(
             "summary", source=source, destination=result.destination, differences=result.differences, **result.facts
         )
-        if not skipped:
+        if not skipped and result.destination != STDOUT:
             keep(result.destination, f"the output of {source}")
             self.console.result(str(result.destination))
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from deblurcli.console import Reporter
 from deblurcli.errors import InputError, PartialError, described
 from deblurcli.jobs.plan import explained, require_usable
-from deblurcli.media.inputs import Medium
+from deblurcli.media.inputs import STDIN, Medium
 
 if TYPE_CHECKING:
     from deblurcli.jobs.result import Result
@@ -134,7 +134,8 @@ def sendable(ended: Ended) -> Ended:
 
 def _run(task: Task, worker: Worker) -> Result:
     job = task.job
-    require_usable(job.source, task.medium.word if task.medium else "file")
+    if job.source != STDIN:
+        require_usable(job.source, task.medium.word if task.medium else "file")
     try:
         return job.run(worker)
     except InputError as error:

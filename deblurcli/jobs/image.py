@@ -11,11 +11,13 @@ from deblurcli.adaptation.translated_frames import PreparedBehind, Translator, t
 from deblurcli.console import aligned
 from deblurcli.errors import InputError
 from deblurcli.jobs.forecast import Clip, Speeds, duration, forecast, updates
+from deblurcli.jobs.piping import piped_files, require_pipes
 from deblurcli.jobs.plan import require_place
 from deblurcli.jobs.result import Result, skipped
 from deblurcli.jobs.run_summary import tell_outcome
 from deblurcli.media.footage import PictureFootage
 from deblurcli.media.images import SEVERAL, Image, read_pages, require_form, write_pages
+from deblurcli.media.inputs import STDOUT
 from deblurcli.methods import prepare
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.image import ImageOptions
@@ -51,9 +53,16 @@ class ImageJob:
         Raises:
             UsageError, InputError, OutputError, WeightsError, OfflineError, DeviceError: see :mod:`deblurcli.errors`.
         """
-        options = self.options
-        if options.skip_existing and self.destination.exists():
+        require_pipes(self.source, self.destination, self.options)
+        if self.options.skip_existing and self.destination != STDOUT and self.destination.exists():
             return skipped(self.destination)
+        with piped_files(self.source, self.destination, worker.console, self.options.dry_run) as (source, destination):
+            result = replace(self, source=source, destination=destination)._run(worker)
+        result.destination = self.destination
+        return result
+
+    def _run(self, worker: Worker) -> Result:
+        options = self.options
         pages = read_pages(self.source)
         damage = next((line for page in pages for line in page.damage), None)
         if options.strict and damage is not None:

@@ -21,14 +21,15 @@ from deblurcli.adaptation.translated_frames import Translator
 from deblurcli.errors import UsageError
 from deblurcli.files import check_destination
 from deblurcli.jobs.residual import explain
-from deblurcli.media.footage import previewed
+from deblurcli.media.footage import VideoFootage, previewed, unit
 from deblurcli.media.frames import Frame, FrameReader
 from deblurcli.media.images import write_image
 from deblurcli.media.videos import open_video
 from deblurcli.options.blur2blur import require_translator
 from deblurcli.options.option import USUAL_FPS
 from deblurcli.options.survey import SurveyOptions
-from deblurcli.reports.inspection import Inspection, Translated, drawn
+from deblurcli.reports.inspection import Inspection, Translated
+from deblurcli.reports.inspection_picture import drawn
 from deblurcli.restore.worker import Placed, Worker
 
 
@@ -64,6 +65,8 @@ class InspectJob:
                 check_destination(picture, [self.source], self.overwrite)
             explained = None if self.restored is None else _explained(self.restored, self.source, worker)
             found = replace(_inspect(reader, self.options, worker), explained=explained)
+        if self.restored is not None:
+            found = replace(found, restored=_restored(self.restored, found, worker))
         if translator is not None:
             found = replace(found, translated=_translated(found.support, translator, worker))
         if picture is not None:
@@ -108,6 +111,19 @@ def _translated(patches: list[SupportPatch], translating: Placed, worker: Worker
         translated = translator.picture(patch.blurriest)
         found.crops.append((patch.blurriest, translated, network([translated])))
     return found
+
+
+def _restored(restored: Path, found: Inspection, worker: Worker) -> list[Tensor]:
+    """The blurriest crops of the patches to adapt to, as a restored version of the video has them."""
+    size, crops = found.survey.size, [patch.blurriest for patch in found.support]
+    footage = VideoFootage(restored)
+    with closing(footage.previews()) as pictures:
+        for number, picture in enumerate(pictures):
+            worker.console.progress("looking at the restored version", number + 1, footage.total)
+            for at, patch in enumerate(found.support):
+                if patch.blurriest_frame == number:
+                    crops[at] = unit(picture[:, patch.y : patch.y + size, patch.x : patch.x + size].clone())
+    return [crop for crop in crops if crop is not None]
 
 
 def _explained(restored: Path, source: Path, worker: Worker) -> Explanation:

@@ -17,7 +17,8 @@ from torch import Tensor
 from deblurcli.adaptation.outcome import Prepared
 from deblurcli.errors import UsageError
 from deblurcli.files import check_destination
-from deblurcli.jobs.plan import make_folder
+from deblurcli.jobs.moments_plan import expected_pictures, foretold
+from deblurcli.jobs.plan import make_folder, require_place
 from deblurcli.jobs.result import Result, skipped
 from deblurcli.jobs.run_summary import tell_outcome
 from deblurcli.jobs.side_by_side import upright
@@ -67,6 +68,11 @@ class FramesJob:
         network = worker.place(options.network, "video", "deblur")
         footage = VideoFootage(self.source, strict=options.strict, excerpt=excerpt, fps=options.fps)
         require_form([_blank(footage.info.video)], f"name.{options.form}")
+        if options.dry_run:
+            require_place(self.destination / "name", [], overwrite=True, made=True)
+            every = seconds_of(options.every) or Fraction(1)
+            count = expected_pictures(footage, every)
+            return foretold(footage, count, self.destination, network, self.method, options, worker)
         make_folder(self.destination)
         moments = self._sharpest(footage, worker)
         paths = {number: self.destination / f"{stem_of(self.source)}_{number:06}.{options.form}" for number in moments}
@@ -135,6 +141,8 @@ class StillJob:
         first = max(at - around, Fraction(0))
         piece = Excerpt(first, at + around - first)
         footage = VideoFootage(self.source, strict=options.strict, excerpt=piece, fps=options.fps)
+        if options.dry_run:
+            return foretold(footage, 1, self.destination, network, self.method, options, worker)
         number, seconds, ended = self._shown(footage, at + video.start * video.time_base)
         if ended:
             raise behind

@@ -8,16 +8,15 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 
 from deblurcli.errors import DeblurError, InputError, OutputError, UsageError
 from deblurcli.files import check_destination, reason
 from deblurcli.jobs.shards import Shard
 from deblurcli.media.inputs import (
-    IMAGE_SUFFIXES,
     IMAGES,
     RAW_SUFFIXES,
-    VIDEO_SUFFIXES,
+    STDIN,
+    STDOUT,
     VIDEOS,
     Found,
     Medium,
@@ -108,6 +107,8 @@ def plan(
     Outputs get the names of their inputs; with ``recursive`` they lie in the same folders below the output as the
     inputs below theirs. An output folder within an input folder is not itself an input.
 
+    ``-`` is stdin as the only input, and stdout as the output.
+
     Args:
         output: a file or a folder; None: each output lies :func:`beside` its input, and those of a run before are no
             inputs.
@@ -125,6 +126,10 @@ def plan(
         raise UsageError("-o is empty", "give a file, or a folder ending in /")
     if not inputs:
         return Plan([], True, medium, left=("the list of inputs is empty",))
+    if STDIN in [named(given, STDIN) for given in inputs] or (output and named(output, STDOUT) == STDOUT):
+        if len(inputs) > 1 or shard is not None:
+            raise UsageError(f"- is one {medium.word}, not a batch of several", "give it alone")
+        return Plan([_piped(inputs[0], output, medium)], False, medium)
     if output is None:
         return _shared(_plan_beside(inputs, medium, written, recursive), shard)
     target = Path(output)
@@ -163,11 +168,37 @@ def plan(
     return _shared(Plan(pairs, True, medium, renamed, left, found.files), shard)
 
 
+def named(name: str | Path, end: Path) -> Path:
+    """The path that a name stands for: ``-`` is ``end``, stdin or stdout, and ``./-`` a file."""
+    return end if str(name) == "-" else Path(name)
+
+
+def _piped(given: str, output: str | None, medium: Medium) -> tuple[Path, Path]:
+    """One input and its output, of which one at least is a pipe. Raises UsageError, InputError."""
+    source = named(given, STDIN)
+    target = beside(source, medium, ()) if output is None else named(output, STDOUT)
+    if source == STDIN and output is not None and target != STDOUT:
+        if output.endswith(("/", os.sep)) or target.is_dir():
+            raise UsageError(f"-o {output} is a folder, and stdin has no name for a file in it", "give a file")
+        if not target.suffix:
+            raise UsageError(f"-o {output} has no suffix", f"give a file such as {output}{medium.substitute}")
+    if source != STDIN:
+        files = list(look([given], medium.suffixes).files)
+        if len(files) > 1:
+            raise UsageError(f"-o - is one {medium.word}, and {given} stands for {len(files)}", "give one, or a folder")
+        source = next(iter(files), source)
+        require_usable(source, medium.word)
+    return source, target
+
+
 def beside(source: Path, medium: Medium, written: Collection[str]) -> Path:
     """The output of an input where none is named: ``IMG.mp4`` becomes ``IMG.deblurred.mp4`` in the same folder.
 
     ``written``: the suffixes that an output may have, in lower case; for others the medium's substitute is taken.
+    Raises UsageError: stdin has no name.
     """
+    if source == STDIN:
+        raise UsageError("stdin has no name that an output could get", "give -o FILE, or -o - for stdout")
     if medium == VIDEOS and is_sequence(source):
         folder = folder_of(source)
         folder = folder if folder.name else folder.absolute()
@@ -303,82 +334,3 @@ def require_place(
     there = missing[-1].parent
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise OutputError(f"folder {missing[0]} cannot be made: {there} is not writable", "give another -o")
-
-
-class Pair(NamedTuple):
-    """A file to measure, and what to compare it with."""
-
-    name: str
-    """Its path below the folder that was given, or its file name."""
-    restored: Path
-    reference: Path | None
-    blurred: Path | None = None
-    """The input that it was restored from, where it is asked how well that is explained."""
-    before: Path | None = None
-    """The input again, where it is to be measured, too."""
-
-
-def pairs_to_measure(
-    restored: str,
-    reference: str | None,
-    recursive: bool = False,
-    blurred: str | None = None,
-    before: str | None = None,
-) -> list[Pair]:
-    """The files to measure, and what to compare each with: the sharp original, and the input. Several are matched by
-    name.
-
-    Raises:
-        InputError: one side is one file and the other several; a folder has no pictures.
-        UsageError: several files have one name, so that the rows could not be told apart.
-    """
-    others = (reference, blurred, before)
-    try:
-        for text in (restored, *others):
-            if text and not is_several(text) and not Path(text).exists() and not is_numbered(Path(text)):
-                raise InputError(f"{text} does not exist", "check the path")
-    except OSError as error:
-        raise InputError(f"{error.filename} cannot be read: {reason(error)}", "check the path") from error
-    for text in others:
-        if text is not None and is_several(restored) != is_several(text):
-            many, one = (restored, text) if is_several(restored) else (text, restored)
-            what = "a folder" if Path(many).is_dir() else "a pattern"
-            raise InputError(f"{many} is {what}, {one} is not", "give two files, two folders or two patterns")
-    mine = _files(restored, recursive)
-    twins = [[None] * len(mine) if text is None else _twins(mine, text, recursive) for text in others]
-    return [Pair(str(name), *of) for name, *of in zip(mine, mine.values(), *twins, strict=True)]
-
-
-def _twins(mine: dict[Path, Path], text: str, recursive: bool) -> list[Path]:
-    """The file of an argument for each of some files by name. Raises InputError, UsageError."""
-    theirs = _files(text, recursive)
-    if not is_several(text):
-        return list(theirs.values())
-    # Without a twin, the name under which it was looked for is what is reported as missing.
-    folder = Path(text) if Path(text).is_dir() else Path(text).parent
-    return [_twin(name, theirs) or folder / name for name in mine]
-
-
-def is_several(text: str) -> bool:
-    """Whether an argument stands for any number of files: a folder, or a pattern."""
-    return Path(text).is_dir() or is_pattern(text)
-
-
-def _files(text: str, recursive: bool) -> dict[Path, Path]:
-    """The files of an argument by name. Raises InputError, UsageError."""
-    files: dict[Path, Path] = {}
-    for path, name in look([text], IMAGE_SUFFIXES | VIDEO_SUFFIXES, recursive).files.items():
-        if path == Path(text) and path.is_dir():
-            raise InputError(f"folder {text} has no images or videos", "give another folder")
-        if path == Path(text) and is_pattern(text):
-            raise InputError(f"the pattern {text} matches no image or video", "check the pattern")
-        if other := files.get(name):
-            raise UsageError(f"{other} and {path} have one name", "measure them apart")
-        files[name] = path
-    return files
-
-
-def _twin(name: Path, others: dict[Path, Path]) -> Path | None:
-    """The file of the same name, or the only one whose name differs just in its suffix."""
-    alike = [path for other, path in others.items() if other.with_suffix("") == name.with_suffix("")]
-    return others.get(name) or (alike[0] if len(alike) == 1 else None)

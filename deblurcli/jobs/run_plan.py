@@ -101,7 +101,7 @@ def plan_run(
         ("method", f"{options.method}{per}"),
         ("tiles", "whole frames" if longest <= side else f"{side}x{side} pixels"),
         ("memory", f"about {readable_size(memory)} for restoring"),
-        ("disk", room),
+        ("disk", room or "nothing is written to it"),
     ]
     rows += [("not kept", line) for line in writer.foreseen]
     plan = RunPlan(name_of(reader.info.path), clip, time, quicker, rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator, Hashable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,34 +13,37 @@ import torch
 
 from deblurcli.adaptation.outcome import Outcome, Prepared, PreparedNetwork
 from deblurcli.adaptation.residual import Residual
-from deblurcli.adaptation.translated_frames import PreparedBehind
-from deblurcli.console import aligned
+from deblurcli.console import Reporter, aligned
 from deblurcli.errors import InputError, OutputError, UsageError
-from deblurcli.files import OutputFile, check_destination, part_folder
+from deblurcli.files import OutputFile, part_folder
 from deblurcli.jobs.journal import Journal, identity, made_of, require_resumable
+from deblurcli.jobs.piping import Pipes, Unrecorded, piped, require_pipes, streams, unseen
 from deblurcli.jobs.plan import require_place
 from deblurcli.jobs.residual import exposure_before
 from deblurcli.jobs.result import Result, skipped
 from deblurcli.jobs.run_comparison import RunComparison
 from deblurcli.jobs.run_plan import plan_run
 from deblurcli.jobs.run_summary import in_plain_words, tell_outcome, tell_run
-from deblurcli.jobs.translation import TranslatedVideo, require_translation, save_translator, tell_translation
+from deblurcli.jobs.saving import require_drawable, require_savable, save
+from deblurcli.jobs.translation import TranslatedVideo, require_translation, tell_translation
 from deblurcli.media.excerpt import Excerpt, excerpt_of
 from deblurcli.media.footage import Footage, VideoFootage, shots
 from deblurcli.media.frames import FrameReader, FrameWriter
 from deblurcli.media.images import encoded
-from deblurcli.media.inputs import is_sequence
+from deblurcli.media.inputs import STDOUT, is_sequence
+from deblurcli.media.pipes import kept_on_disk
 from deblurcli.media.sequences import is_there, name_of, place_of
 from deblurcli.media.videos import check_output, open_video, write_video
+from deblurcli.media.y4m import Y4mReader, Y4mWriter
 from deblurcli.methods import prepare, prepared_for, require_together, stages
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.option import Option, spelling
 from deblurcli.options.video import OF_ALL_FRAMES, VideoOptions
 from deblurcli.reports.residual_map import coloured
 from deblurcli.reports.summary import Sharpness
+from deblurcli.restore.fading import SHARP_BELOW, Fading
 from deblurcli.restore.pipeline import restore_video
 from deblurcli.restore.worker import Placed, Worker, state_of
-from deblurcli.weights.save import save_adapted
 
 FINISHING_WORK = 0.005
 """Work of joining all streams and reading the file back, for each pixel, in pixels restored."""
@@ -52,7 +55,7 @@ class _Done:
 
     network: Placed
     worker: Worker
-    journal: Journal
+    journal: Journal | Unrecorded
     writer: FrameWriter
     before: int
     """Frames that an earlier run restored."""
@@ -98,16 +101,23 @@ class VideoJob:
         Raises:
             UsageError, InputError, OutputError, WeightsError, OfflineError, DeviceError: see :mod:`deblurcli.errors`.
         """
-        options, console = self.options, worker.console
-        if options.skip_existing and is_there(self.destination):
+        require_pipes(self.source, self.destination, self.options)
+        if self.options.skip_existing and self.destination != STDOUT and is_there(self.destination):
             return skipped(self.destination)
+        with piped(self.source, self.destination, self.options.dry_run) as pipes:
+            if pipes.incoming is None or streams(self.options, pipes):
+                return self._run(worker, pipes)
+            with kept_on_disk(pipes.incoming, worker.console) as path:
+                return replace(self, source=path)._run(worker, Pipes(None, pipes.outgoing, once=True))
+
+    def _run(self, worker: Worker, pipes: Pipes) -> Result:
+        options, console = self.options, worker.console
         if self.together:
             require_together(self.method, len(self.together))
         adapted = bool(self.together) and worker.has(self._group())
-        if options.save_adapted is not None and not adapted:
-            self._require_savable(options.save_adapted)
-        if options.save_residual is not None:
-            self._require_drawable(options.save_residual)
+        if not adapted:
+            require_savable(options, self.method, [self.source, *self.together])
+        require_drawable(options, [self.source])
         if not adapted:
             inputs = [self.source, *self.together, Path(options.network)]
             require_translation(options, self.method, inputs, self.destination)
@@ -121,13 +131,13 @@ class VideoJob:
             return self._foretold(network, worker)
         with ExitStack() as open_files:
             excerpt = self.excerpt
-            reader = open_files.enter_context(
-                open_video(self.source, copied=True, strict=options.strict, excerpt=excerpt, fps=options.fps)
-            )
+            reader = open_files.enter_context(self._reader(pipes))
             if reader.info.video.interlaced:
                 console.warn(f"{name_of(self.source)} is interlaced; deinterlace it first for a good result")
             # The output is opened before the first frame is looked at: what cannot be written is known at once.
-            journal = open_files.enter_context(self._journal(network, worker))
+            recorded = pipes.outgoing is None
+            journal: Journal | Unrecorded = self._journal(network, worker) if recorded else Unrecorded()
+            open_files.enter_context(journal)
             total = reader.info.expected_frames
             open_files.enter_context(console.run(self._stages(network, reader, resumed=journal.found or adapted)))
             # Before the output, so that it gets its name after it, and not without it.
@@ -137,23 +147,12 @@ class VideoJob:
                 translated = open_files.enter_context(
                     TranslatedVideo(self.source, options.save_translated, options, excerpt)
                 )
-            writer = open_files.enter_context(
-                write_video(
-                    reader,
-                    self.destination,
-                    codec=options.codec,
-                    crf=options.crf,
-                    preset=options.preset,
-                    overwrite=options.overwrite,
-                    folder=journal.folder.path,
-                    completed=journal.forget,
-                    muxed=lambda frames: console.progress("finishing", frames, total),
-                )
-            )
+            writer = open_files.enter_context(self._writer(reader, journal, pipes, console))
             for line in writer.foreseen:
                 console.warn(f"{name_of(self.source)}: {line}")
             room = writer.require_room()
-            console.note(f"{name_of(self.source)}: {room}")
+            if room:
+                console.note(f"{name_of(self.source)}: {room}")
             if not console.quiet:
                 left = journal.found and journal.adapted
                 plan = plan_run(reader, writer, network, options, self.method, worker, room=room, adapted=left)
@@ -172,9 +171,9 @@ class VideoJob:
             if excerpt is not None:
                 others = "; the other streams are cut to it" if reader.info.others else ""
                 console.note(f"{name_of(self.source)}: only {excerpt}{others}")
-            residual, footage = None, self._footage(self.source)
+            residual, footage = None, self._footage(pipes)
             sharpness = Sharpness(total)
-            if picture is not None:
+            if picture is not None and isinstance(footage, VideoFootage):
                 console.progress("finding the exposure", 0, None)
                 residual = Residual(exposure_before(network, footage, worker.tile))
             spans = open_files.enter_context(closing(self._spans(footage)))
@@ -190,13 +189,15 @@ class VideoJob:
                 watch=None if residual is None else residual.add,
                 beside=None if translated is None else translated.write,
                 changed=sharpness.add,
+                give_up=pipes.give_up,
+                fading=Fading(options.sharp_below or SHARP_BELOW) if options.only_blurred else None,
             )
             console.progress("finishing", 0, total)
             if picture is not None and residual is not None:
                 picture.file.write(encoded(coloured(residual.map()), picture.destination.name)[0])
         result = Result(self.destination, facts={"method": options.method} | network.record())
         if not self.together and progress.latest is not None:
-            self._save(progress.latest, network, name_of(self.source))
+            save(progress.latest, network, options, self.method, name_of(self.source))
         for outcome in progress.outcomes:
             tell_outcome(result, outcome)
             if options.save_adapted is not None and outcome.kept:
@@ -204,7 +205,7 @@ class VideoJob:
             elif options.save_adapted is not None:
                 result.differences.append(f"the adaptation was undone, {options.save_adapted} was not written")
             tell_translation(result, outcome, options)
-        tell_run(result, done, before, reader, writer)
+        tell_run(result, done, before, reader, writer, options)
         result.facts |= sharpness.facts()
         if residual is not None:
             result.lines.append(f"residual: {residual.line()}")
@@ -212,21 +213,24 @@ class VideoJob:
         if comparison is not None:
             comparison.add(result, console)
         kinds = [other.kind for other in reader.info.others]
-        result.summary = in_plain_words(self.source, result, options, sharpness, progress.outcomes, kinds, writer.notes)
+        source = None if pipes.once else self.source
+        result.summary = in_plain_words(source, result, options, sharpness, progress.outcomes, kinds, writer.notes)
         return result
 
     def _foretold(self, network: Placed, worker: Worker) -> Result:
         """The plan, with everything checked that a run would refuse, and nothing written. Raises as :meth:`run`."""
         options = self.options
-        made = self.in_batch
-        require_place(self.destination, [self.source], overwrite=options.overwrite, made=made, check=check_output)
-        with open_video(
-            self.source, copied=True, strict=options.strict, excerpt=self.excerpt, fps=options.fps
-        ) as reader:
-            folder = part_folder(place_of(self.destination))
-            adapted = require_resumable(folder, self.destination, self._made_of(network), options.resume)
-            encoder = {"codec": options.codec, "crf": options.crf, "preset": options.preset}
-            writer = write_video(reader, self.destination, folder=folder / "none", **encoder)
+        if self.destination != STDOUT:
+            inputs, made = [self.source], self.in_batch
+            require_place(self.destination, inputs, overwrite=options.overwrite, made=made, check=check_output)
+        with self._opened(self.source, copied=True) as reader:
+            adapted = False
+            if self.destination == STDOUT:
+                writer: FrameWriter = Y4mWriter(reader, None)
+            else:
+                folder = part_folder(place_of(self.destination))
+                adapted = require_resumable(folder, self.destination, self._made_of(network), options.resume)
+                writer = write_video(reader, self.destination, folder=folder / "none", **self._encoder)
             room = writer.require_room()
             plan = plan_run(
                 reader, writer, network, options, self.method, worker, room=room, adapted=adapted, asked=True
@@ -234,8 +238,45 @@ class VideoJob:
         worker.console.event("plan", **plan.facts())
         return Result(self.destination, plan=aligned(plan.rows), facts={"dry_run": True})
 
-    def _footage(self, path: Path) -> VideoFootage:
+    def _opened(self, path: Path, *, copied: bool) -> FrameReader:
+        options = self.options
+        return open_video(path, copied=copied, strict=options.strict, excerpt=self.excerpt, fps=options.fps)
+
+    def _reader(self, pipes: Pipes) -> FrameReader:
+        """The video, open. Raises InputError, UsageError."""
+        if pipes.incoming is not None:
+            return Y4mReader(pipes.incoming, strict=self.options.strict)
+        return self._opened(self.source, copied=pipes.outgoing is None)
+
+    def _footage(self, pipes: Pipes) -> Footage:
+        """The frames again, to look at."""
+        return self._again(self.source) if pipes.incoming is None else unseen()
+
+    def _again(self, path: Path) -> VideoFootage:
         return VideoFootage(path, strict=self.options.strict, excerpt=self.excerpt, fps=self.options.fps)
+
+    @property
+    def _encoder(self) -> dict[str, Any]:
+        options = self.options
+        return {"codec": options.codec, "crf": options.crf, "preset": options.preset}
+
+    def _writer(
+        self, reader: FrameReader, journal: Journal | Unrecorded, pipes: Pipes, console: Reporter
+    ) -> FrameWriter:
+        """Where the frames go, open. Raises UsageError, OutputError."""
+        if pipes.outgoing is not None:
+            return Y4mWriter(reader, pipes.outgoing)
+        assert isinstance(journal, Journal)
+        total = reader.info.expected_frames
+        return write_video(
+            reader,
+            self.destination,
+            overwrite=self.options.overwrite,
+            folder=journal.folder.path,
+            completed=journal.forget,
+            muxed=lambda frames: console.progress("finishing", frames, total),
+            **self._encoder,
+        )
 
     def _stages(self, network: Placed, reader: FrameReader, *, resumed: bool) -> dict[str, float | None]:
         """The stages of the run and the work of each. ``resumed``: what adapts has done so already."""
@@ -245,25 +286,6 @@ class VideoJob:
         if not resumed and not self.per_shot:
             found = stages(network, self.method, pixels, (video.height, video.width))
         return found | {"restoring": float(pixels) if frames else None, "finishing": FINISHING_WORK * pixels}
-
-    def _require_savable(self, path: Path) -> None:
-        """Raises UsageError or OutputError where the adapted network cannot be saved, before any work."""
-        method, per = self.method, prepared_for(self.method)
-        if not hasattr(method, "updates"):
-            raise UsageError(f"--save-adapted with --method {self.options.method}", "choose a method that adapts")
-        if not method.updates:
-            raise UsageError("--save-adapted with --steps 0", "give some steps")
-        if per != "video":
-            raise UsageError(f"--save-adapted with --adapt-per {per}", "one file holds one network: adapt per video")
-        if path.suffix != ".safetensors":
-            raise UsageError(f"--save-adapted {path} is not a name of weights", "let it end in .safetensors")
-        check_destination(path, [self.source, *self.together, Path(self.options.network)], self.options.overwrite)
-
-    def _require_drawable(self, path: Path) -> None:
-        """Raises UsageError or OutputError where the residual's map cannot be written, before any work."""
-        if path.suffix.lower() != ".png":
-            raise UsageError(f"--save-residual {path} is not a name for the map", "let it end in .png")
-        check_destination(path, [self.source, Path(self.options.network)], self.options.overwrite)
 
     def _picture(self, path: Path) -> OutputFile:
         return OutputFile(path, inputs=[self.source, Path(self.options.network)], overwrite=self.options.overwrite)
@@ -333,7 +355,7 @@ class VideoJob:
         footages: list[Footage] = []
         for path in self.together:
             try:
-                footage = self._footage(path)
+                footage = self._again(path)
             except (InputError, UsageError) as error:
                 worker.console.warn(f"not adapted to: {error}")
             else:
@@ -343,20 +365,9 @@ class VideoJob:
             raise InputError("none of the videos to adapt to together can be read", "the lines above say why")
         prepared = prepare(network, footages, self.method, worker)
         facts = prepared.outcome.facts if prepared.outcome is not None else {}
-        self._save(prepared, network, ", ".join(facts.get("videos", [footages[0].name])))
+        together = ", ".join(facts.get("videos", [footages[0].name]))
+        save(prepared, network, self.options, self.method, together)
         return prepared
-
-    def _save(self, prepared: Prepared, network: Placed, source: str) -> None:
-        """Save what was asked to be saved, of an adaptation that was kept. ``source``: what it was adapted to."""
-        outcome, options = prepared.outcome, self.options
-        if outcome is None or not outcome.kept:
-            return
-        if options.save_adapted is not None:
-            adaptation = {"method": outcome.method, "options": asdict(self.method)}
-            adaptation |= {"camera": outcome.facts["camera"]} if "camera" in outcome.facts else {}
-            save_adapted(options.save_adapted, prepared.state(), network.loaded, source, adaptation)
-        if options.save_translator is not None and isinstance(prepared, PreparedBehind):
-            save_translator(options.save_translator, prepared, source)
 
 
 @contextmanager

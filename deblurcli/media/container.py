@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import av
 
@@ -50,6 +51,15 @@ def open_input(path: Path) -> av.container.InputContainer:
         container.close()
         raise InputError(f"{path.name} is {kind}, not a video", "give a video file")
     return container
+
+
+def open_y4m(file: Any) -> av.container.InputContainer:
+    """Open a stream of YUV4MPEG2 that is read once, from an object with a method ``read``. Raises InputError."""
+    try:
+        return av.open(file, format="yuv4mpegpipe", container_options={"protocol_whitelist": ""})
+    except (av.FFmpegError, OSError, ValueError) as error:
+        found = "stdin begins like y4m, but no frame can be read as its header says"
+        raise InputError(found, "check the command before the pipe") from error
 
 
 def _not_opened(path: Path, head: bytes, error: Exception) -> InputError:

@@ -105,6 +105,11 @@ class Damage:
             self.restarts.append(f"the clock restarts at {at:.2f} s; what follows was moved by {moved:+.2f} s")
         self._refuse()
 
+    def note_end(self, how: str) -> None:
+        """It ends before it should."""
+        self.ends.append(how)
+        self._refuse()
+
     def note_shrunk(self, before: int, now: int) -> None:
         """The file holds fewer packets than when it was looked through."""
         self.ends.append(f"the file became shorter while it was read: {now} of {before} frames were there")

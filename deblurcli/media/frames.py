@@ -1,4 +1,4 @@
-"""Frames in order, and what every reader and writer of them is to the jobs, whether of a video file or of pictures."""
+"""Frames in order, and what every reader and writer of them is to the jobs, of a file, of pictures or of a pipe."""
 
 from __future__ import annotations
 
@@ -43,6 +43,8 @@ class Frame:
     """As read, of a sequence of pictures: its metadata travel to the picture that is written."""
     replaced: bool = False
     """It stands for a restored frame that came out broken."""
+    untouched: bool = False
+    """It was sharp already, and stays as it is."""
 
     @property
     def width(self) -> int:
@@ -162,16 +164,24 @@ class FrameWriter:
         """How many of them came out of the network broken, so that the input's were taken."""
         raise NotImplementedError
 
+    @property
+    def untouched(self) -> int:
+        """How many of them were sharp already, and left as they are."""
+        raise NotImplementedError
+
     def taken(self, items: Iterable[Frame | av.Packet]) -> Iterator[Frame | av.Packet]:
         """The frames as the output takes them, and packets."""
         return iter(items)
 
     def require_room(self) -> str:
-        """A line about how much room the rest takes and how much there is. Raises OutputError: it is not enough."""
+        """A line about how much room the rest takes and how much there is, empty where it takes none.
+
+        Raises OutputError: it is not enough.
+        """
         raise NotImplementedError
 
     def write(self, item: Frame | av.Packet) -> None:
-        """Write a frame. Packets pass by. Raises OutputError."""
+        """Write a frame. Packets pass by. Raises OutputError, BrokenPipeError."""
         raise NotImplementedError
 
     def failed(self, error: Exception) -> DeblurError:

@@ -30,6 +30,9 @@ _OTHER_IMAGES = frozenset(
 )
 _OTHER_VIDEOS = frozenset({".rm", ".rmvb", ".braw", ".r3d", ".swf", ".m1v", ".ivf", ".264", ".h264", ".265", ".hevc"})
 
+STDIN, STDOUT = Path("/dev/stdin"), Path("/dev/stdout")
+"""What ``-`` stands for as an input and as an output; a file called ``-`` is ``./-``."""
+
 _SIGNS = frozenset("*?[")
 _DIGITS = re.compile(r"\d")
 

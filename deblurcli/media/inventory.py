@@ -107,6 +107,7 @@ def _take(path: Path, index: int, size: int, changed: int, facts: _Facts) -> Inv
         places = 0
         first: list[int | None] = []
         end = all_end = Fraction(0)
+        place = 0
         for packet in readable(container):
             if not packet.size:
                 continue
@@ -123,6 +124,7 @@ def _take(path: Path, index: int, size: int, changed: int, facts: _Facts) -> Inv
             else:
                 places = max(places, (packet.dts or 0) + 1)
                 end = max(end, over)
+                place = max(place, (packet.pos or 0) + packet.size)
                 if ordinal < MAX_REORDERING and not packet.is_discard:
                     first.append(packet.dts if facts.container == "avi" else packet.pts)
                 if groups:
@@ -155,6 +157,7 @@ def _take(path: Path, index: int, size: int, changed: int, facts: _Facts) -> Inv
         or (f"the index lists more packets of stream {short[0]} than the file holds: some are missing" if short else "")
         or ("" if restarts else _missing_time(end, all_end, facts))
         or (_broken_end(path, size) if facts.container == "mpegts" else "")
+        or (cut_within(packets) if facts.container == "yuv4mpegpipe" and size > place else "")
     )
     untimed = bool(first) and first[0] is None
     return Inventory(packets, start, untimed, restarts, cut, tuple(faults), structure.joined, other_bytes)
@@ -206,6 +209,11 @@ def _broken_end(path: Path, size: int) -> str:
     with path.open("rb") as file:
         length = packet_length(file.read(2 * max(PACKET_LENGTHS) + 1))
     return "the file ends in the middle of a packet: it was cut" if length and size % length else ""
+
+
+def cut_within(frames: int) -> str:
+    """What is said of y4m that ends within the frame behind so many."""
+    return f"the video ends within frame {frames + 1}, which is left out: it was cut"
 
 
 class _Looks:

@@ -153,22 +153,20 @@ def probe(path: Path) -> MediaInfo:
     path = Path(path)
     with open_input(path) as container:
         try:
-            return _describe(container, path)
+            stream = main_video(container, path)
+            return describe(container, stream, _first_frame(container, stream, path), path)
         except (av.FFmpegError, OSError) as error:
             raise InputError(f"{path.name} cannot be read: {reason(error)}", "re-mux or re-encode it") from error
 
 
-def _main_video(container: av.container.InputContainer, path: Path) -> av.VideoStream:
+def main_video(container: av.container.InputContainer, path: Path) -> av.VideoStream:
+    """The stream to restore. Raises InputError: there is none, it is of an unknown codec, or too large in pixels."""
     best = container.streams.best("video")
     moving = [s for s in container.streams.video if not s.disposition & ATTACHED and s.discard != Discard.all]
     if not moving:
         kinds = sorted({stream.type for stream in container.streams}) or ["nothing"]
         raise InputError(f"{path.name} holds no video stream, only {', '.join(kinds)}", "give a video file")
-    return best if best in moving else moving[0]
-
-
-def _describe(container: av.container.InputContainer, path: Path) -> MediaInfo:
-    stream = _main_video(container, path)
+    stream = best if best in moving else moving[0]
     context = stream.codec_context
     if context is None:
         raise InputError(f"{path.name} holds video of a codec this build cannot decode", "convert it to H.264 first")
@@ -177,7 +175,14 @@ def _describe(container: av.container.InputContainer, path: Path) -> MediaInfo:
     if context.width * context.height > MAX_PIXELS:
         size = f"{context.width}x{context.height}"
         raise InputError(f"{path.name} declares {size} pixels, more than {MAX_PIXELS}", "scale it down first")
-    frame = _first_frame(container, stream, path)
+    return stream
+
+
+def describe(
+    container: av.container.InputContainer, stream: av.VideoStream, frame: av.VideoFrame, path: Path
+) -> MediaInfo:
+    """What an open video holds, by its headers and first frame. Raises InputError, av.FFmpegError, OSError."""
+    context = stream.codec_context
     description = _description(container)
     movie = boxes.Movie({}, [])
     if container.format.name.startswith("mov"):

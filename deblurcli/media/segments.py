@@ -59,6 +59,8 @@ class Segment:
     """Whether alpha, if there is any, hides nothing."""
     replaced: int
     """Frames that came out of the network broken, so that the input's were taken."""
+    untouched: int = 0
+    """Frames that were sharp already, and left as they are."""
 
     @property
     def size(self) -> int:
@@ -210,7 +212,7 @@ class SegmentWriter:
 
     def __init__(self, path: Path, encoder: SegmentEncoder) -> None:
         self.path, self._encoder = path, encoder
-        self._replaced = 0
+        self._replaced = self._untouched = 0
         self._digest = hashlib.sha256()
         self._output = OutputFile(path, overwrite=True)
         self._put(MAGIC)
@@ -223,6 +225,7 @@ class SegmentWriter:
     def write(self, frame: Frame) -> None:
         """Encode the next frame. Raises av.FFmpegError, OSError."""
         self._replaced += frame.replaced
+        self._untouched += frame.untouched
         for packet in self._encoder.encode(frame):
             self._write(packet)
 
@@ -233,12 +236,13 @@ class SegmentWriter:
         self._put(PACKET.pack(0, 0, 0, 0, 0, 0))
         encoder = self._encoder
         facts = {"end": encoder.end, "opaque": encoder.opaque, "replaced": self._replaced}
+        facts["untouched"] = self._untouched
         text = json.dumps({"times": encoder.times.tolist()} | facts).encode()
         self._put(text + len(text).to_bytes(8, "little"))
         self._output.file.write(self._digest.digest())
         self._output.complete()
         self._output.publish()
-        return Segment(self.path, encoder.times, encoder.end, encoder.opaque, self._replaced)
+        return Segment(self.path, encoder.times, encoder.end, encoder.opaque, self._replaced, self._untouched)
 
     def discard(self) -> None:
         """Leave nothing of what is not complete. Never raises."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import av
 import numpy as np
@@ -79,6 +80,7 @@ class SequenceWriter(FrameWriter):
         self._count = self.damaged = self._expected = self._uneven = 0
         self._lines: dict[str, None] = {}
         self._replaced: set[int] = set()
+        self._untouched: set[int] = set()
         if folder is None:
             check_pictures(destination, [source.info.path], overwrite)
             self._own = PartFolder(self.place)
@@ -102,6 +104,10 @@ class SequenceWriter(FrameWriter):
     @property
     def replaced(self) -> int:
         return len(self._replaced)
+
+    @property
+    def untouched(self) -> int:
+        return len(self._untouched)
 
     def require_room(self) -> str:
         sizes = []
@@ -143,14 +149,14 @@ class SequenceWriter(FrameWriter):
             return
         item = item if item.layout.colour is COLOUR else _as_picture(item)
         content, lines = self._encoded(item)
-        known = len(self._lines), len(self._replaced)
+        known = self._told()
         self._lines |= dict.fromkeys(lines)
         self._replaced |= {self.frames} if item.replaced else set()
+        self._untouched |= {self.frames} if item.untouched else set()
         try:
             self._pictures.mkdir(parents=True, exist_ok=True)
-            if known != (len(self._lines), len(self._replaced)):
+            if known != (told := self._told()):
                 with OutputFile(self.folder / TOLD, overwrite=True) as output:
-                    told = {"lines": list(self._lines), "replaced": sorted(self._replaced)}
                     output.file.write(json.dumps(told).encode())
             with OutputFile(self._path(self.frames), overwrite=True) as output:
                 output.file.write(content)
@@ -199,9 +205,16 @@ class SequenceWriter(FrameWriter):
         try:
             told = json.loads((self.folder / TOLD).read_bytes())
             self._lines = dict.fromkeys(map(str, told["lines"]))
-            self._replaced = {int(index) for index in told["replaced"] if int(index) < self.frames}
+            self._replaced, self._untouched = (
+                {int(index) for index in told[name] if int(index) < self.frames} for name in ("replaced", "untouched")
+            )
         except (OSError, ValueError, KeyError, TypeError):
             pass
+
+    def _told(self) -> dict[str, list[Any]]:
+        """What is known of the pictures so far, for a run that goes on."""
+        told: dict[str, list[Any]] = {"lines": list(self._lines), "replaced": sorted(self._replaced)}
+        return told | {"untouched": sorted(self._untouched)}
 
     def _finish(self) -> None:
         if not self.frames:

@@ -109,6 +109,11 @@ class VideoWriter(FrameWriter):
     def replaced(self) -> int:
         return sum(segment.replaced for segment in self.segments)
 
+    @property
+    def untouched(self) -> int:
+        """How many of them were sharp already, and left as they are."""
+        return sum(segment.untouched for segment in self.segments)
+
     def require_room(self) -> str:
         self._expected = expected_bytes(self._source, self._encoding)
         needed, free = self.needed, free_bytes(self.folder)

@@ -24,8 +24,29 @@ def edge_strength(picture: Tensor) -> float:
     Returns:
         In full scales a pixel, more is sharper: 0 without any edge, about a tenth in a photo.
     """
+    across, along = _gradients(picture)
+    return _steepest(across.square() + along.square()) ** 0.5
+
+
+def edge_strengths(picture: Tensor) -> tuple[float, float, float, float]:
+    """The same of the slopes in four directions alone: along rows, along columns, and along both diagonals.
+
+    Motion blur takes edges across its direction and leaves those along it, so that the strength of all of them may
+    hardly change.
+    """
+    across, along = _gradients(picture)
+    slopes = (across.square(), along.square(), (across + along).square() / 2, (across - along).square() / 2)
+    first, second, third, fourth = (_steepest(each) ** 0.5 for each in slopes)
+    return first, second, third, fourth
+
+
+def _gradients(picture: Tensor) -> tuple[Tensor, Tensor]:
+    """Slopes of the grey picture along rows and along columns, without its border, by Sobel's operator."""
     grey = picture.float().mean(0)
     down = (grey[:-2] + 2 * grey[1:-1] + grey[2:]) / 8
     right = (grey[:, :-2] + 2 * grey[:, 1:-1] + grey[:, 2:]) / 8
-    squares = (down[:, 2:] - down[:, :-2]).square() + (right[2:] - right[:-2]).square()
-    return float(np.quantile(squares.cpu().numpy(), STEEPEST) ** 0.5)
+    return down[:, 2:] - down[:, :-2], right[2:] - right[:-2]
+
+
+def _steepest(squares: Tensor) -> float:
+    return float(np.quantile(squares.cpu().numpy(), STEEPEST))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deblurcli.options.option import frame_rate, option, weights
-from deblurcli.options.output import OutputOptions
+from deblurcli.options.output import PlannedOptions
 from deblurcli.options.times import as_time, require_time
 
 FORMATS = ("png", "tif", "jpg")
@@ -13,7 +13,7 @@ FORMATS = ("png", "tif", "jpg")
 
 
 @dataclass(frozen=True, kw_only=True)
-class MomentOptions(OutputOptions):
+class MomentOptions(PlannedOptions):
     """The method and network; each method has options of its own."""
 
     fps: float = frame_rate()

@@ -49,6 +49,17 @@ class VideoOptions(PlannedOptions):
         " machine).",
         usual="default; plain-unet with --quality fast",
     )
+    only_blurred: bool = option(
+        False, "Leave frames that are sharp already as they are; between them and blurred ones changes fade.", "Result"
+    )
+    sharp_below: float | None = option(
+        None,
+        "With --only-blurred: a frame is sharp whose edges restoring would make steeper by less than this factor.",
+        "Result",
+        metavar="FACTOR",
+        least=1,
+        usual="1.06",
+    )
     save_adapted: Path | None = option(
         None, "Write the adapted weights (.safetensors), for --network with further videos.", "Output"
     )
@@ -90,6 +101,8 @@ class VideoOptions(PlannedOptions):
         for name in ("start", "duration"):
             if (text := getattr(self, name)) is not None:
                 require_time(f"--{name}", text, above_zero=name == "duration")
+        alone = self.sharp_below is not None and not self.only_blurred
+        require(not alone, "--sharp-below means nothing without --only-blurred", "leave it out, or give both")
         for name, what in OF_ALL_FRAMES.items():
             both = bool(self.resume) and getattr(self, name) is not None
             flag = spelling(name, Option(""))

@@ -88,6 +88,14 @@ def adaptation_sentence(outcomes: Sequence[Outcome], what: str) -> str:
     return f"Adapting was of use in {kept} of {len(outcomes)} shots; in the others {STANDARD}."
 
 
+def untouched_sentence(count: int, total: int) -> str:
+    """How many frames were sharp already, and left as they are."""
+    if not count:
+        return "No frame was so sharp that it was left as it is."
+    which = "All frames were" if count == total else f"{count} of {total} frames {'was' if count == 1 else 'were'}"
+    return f"{which} sharp already and left as {'it is' if count == 1 and total > 1 else 'they are'}."
+
+
 def kept_sentence(kinds: Sequence[str], differences: Sequence[str]) -> str:
     """What was kept besides the picture.
 

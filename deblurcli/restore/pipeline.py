@@ -16,6 +16,7 @@ from deblurcli.console import Reporter
 from deblurcli.media.ahead import END, Pipe, Stopped, Thread
 from deblurcli.media.frames import Frame
 from deblurcli.media.shots import CutDetector, windows
+from deblurcli.restore.fading import Fading, gain_of
 
 ABSURD_CHANGE = 0.25
 """Mean absolute change of a frame, relative to full scale, that no deblurring makes."""
@@ -43,6 +44,20 @@ class Restoration:
     cuts: int = 0
     """Cuts between shots; looked for only where they matter."""
     seconds: float = 0.0
+    gains: tuple[float, float] | None = None
+    """The least and the largest gain of edges of a frame; None where sharp frames are not left alone."""
+
+
+@dataclass
+class _Restored:
+    """A restored frame whose share of the change is not known yet."""
+
+    number: int
+    frame: Frame
+    picture: Tensor
+    change: Tensor
+    cut: bool
+    broken: bool
 
 
 def restore_frame(restorer: WindowRestorer, frames: list[Tensor]) -> tuple[Tensor, bool]:
@@ -72,6 +87,8 @@ def restore_video(
     watch: Callable[[Tensor, Tensor, bool], object] | None = None,
     beside: Callable[[Frame, Tensor], object] | None = None,
     changed: Callable[[Tensor, Tensor], object] | None = None,
+    give_up: Callable[[], object] | None = None,
+    fading: Fading[_Restored] | None = None,
 ) -> Restoration:
     """Restore every frame among ``items`` (frames and packets in file order) and hand all of them to ``write``.
 
@@ -88,6 +105,8 @@ def restore_video(
         watch: is shown every frame, restored and as it was (3 x H x W in [0, 1]), and told whether it begins a shot.
         beside: is given every frame after it was restored, and its picture, the tensor that the restorer was given.
         changed: is given every picture that was restored, and its change.
+        fading: leaves sharp frames as they are, and lets changes fade in and out; None: every frame gets its change.
+        give_up: is called at the end, so that nobody waits in ``items`` or ``write`` for the end of a pipe any more.
     """
     following = iter(restorers)
     restorer = next(following)
@@ -95,8 +114,11 @@ def restore_video(
     started = time.monotonic()
     stop = threading.Event()
     decoded, restored = Pipe(stop), Pipe(stop)
-    is_cut = CutDetector() if restorer.window > 1 or per_shot or watch is not None else None
-    seen = before - restorer.window // 2
+    shots_matter = restorer.window > 1 or per_shot or watch is not None or fading is not None
+    is_cut = CutDetector() if shots_matter else None
+    needed = before if fading is None else max(0, before - fading.reach)
+    """The first frame that is restored: of those before, the ones that others fade in and out with."""
+    seen = needed - restorer.window // 2
     """The first frame that a window needs."""
 
     def decode() -> None:
@@ -125,6 +147,28 @@ def restore_video(
             else:
                 restored.put((item, None))  # a copied packet: not ours to change
 
+    def finish(latest: _Restored, share: float) -> None:
+        """Hand a frame with its share of the change to what watches, and to the encoder."""
+        if latest.number < before:
+            return
+        frame, picture, change = latest.frame, latest.picture, latest.change
+        if share < 1:
+            change = change * share
+        done.frames += 1
+        done.replaced += latest.broken
+        if watch is not None:
+            watch((picture + change).clamp(0, 1), picture, latest.cut)
+        if changed is not None:
+            changed(picture, change)
+        if latest.broken:
+            restored.put((replace(frame, replaced=True), None))
+        elif not share:
+            restored.put((replace(frame, untouched=True), None))
+        else:
+            restored.put((frame, change))
+        rate = done.frames / (time.monotonic() - started)
+        console.progress("restoring", latest.number + 1, total, fps=round(rate, 2))
+
     try:
         for stage in stages:
             stage.start()
@@ -132,27 +176,31 @@ def restore_video(
         for number, ((frame, picture, cut), around) in enumerate(shown):
             if cut and per_shot:
                 restorer = next(following, restorer)
-            if number < before:
+            if number < needed:
                 console.progress("passing over finished frames", number + 1, before)
                 continue
             change, broken = restore_frame(restorer, [picture for _, picture, _ in around])
-            done.frames += 1
-            done.replaced += broken
-            if watch is not None:
-                watch((picture + change).clamp(0, 1), picture, cut)
-            if beside is not None:
+            if number >= before and beside is not None:
                 beside(frame, picture)
-            if changed is not None:
-                changed(picture, change)
-            restored.put((replace(frame, replaced=True), None) if broken else (frame, change))
-            rate = done.frames / (time.monotonic() - started)
-            console.progress("restoring", number + 1, total, fps=round(rate, 2))
+            latest = _Restored(number, frame, picture, change, cut, broken)
+            if fading is None:
+                finish(latest, 1.0)
+            else:
+                gain = gain_of(picture, change)
+                least, most = done.gains or (gain, gain)
+                done.gains = min(least, gain), max(most, gain)
+                for earlier, share in fading.add(latest, gain, cut):
+                    finish(earlier, share)
+        for earlier, share in () if fading is None else fading.rest():
+            finish(earlier, share)
         restored.put(END)
         stages[1].join()
     except Stopped:
         pass
     finally:
         stop.set()
+        if give_up is not None:
+            give_up()
         for stage in stages:
             stage.join()
     for stage in stages:

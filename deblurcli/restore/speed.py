@@ -30,11 +30,11 @@ from deblurcli.weights.store import cache_folder
 
 Work = Literal["restoring", "updating"]
 """A frame restored, tiles and padding left out; or an update of the part that adapts: forward, backward, optimiser."""
-SIDES: dict[Work, tuple[int, ...]] = {"restoring": (128, 256), "updating": (128, 192)}
+SIDES: dict[Work, tuple[int, ...]] = {"restoring": (128, 224), "updating": (128, 192)}
 """Sides in pixels of the pictures that are tried, while they are quick: small ones are slower a pixel."""
-TRIES = 2
-"""Times that a picture of each side is tried; the quickest counts, since the others are disturbed by what else the
-machine does, and the first one sets things up."""
+TRIES = (1, 2)
+"""Times that a picture of each side is tried. The quickest counts, since the others are disturbed by what else the
+machine does; the smaller picture only foretells how long the larger one takes, and sets things up."""
 MOST = 0.8
 """Seconds that a larger picture may take, as far as the smaller one foretells."""
 PATIENCE = 2.0
@@ -56,23 +56,25 @@ def speed_of(network: Placed, work: Work) -> float:
 def measured(network: Placed, work: Work) -> float:
     """Measure now, on noise: seconds a pixel; infinite where memory is not enough for the smallest picture.
 
-    Takes half a second, up to a few where the network is very slow.
+    Takes some tenths of a second, up to a few where the network is very slow.
     """
     ready = _restorations(network) if work == "restoring" else _updates(network)
     found, begun = math.inf, time.perf_counter()
-    for side in SIDES[work]:
+    for side, tries in zip(SIDES[work], TRIES, strict=True):
         late = time.perf_counter() - begun > PATIENCE
         if found < math.inf and (late or found * side**2 > MOST):
             break
         try:
             act = ready(side)
-            spent = [_timed(act, network.device) for _ in range(TRIES)]
+            if network.device.where.type != "cpu":
+                _timed(act, network.device)  # a card's first call sets things up
+            spent = min(_timed(act, network.device) for _ in range(tries))
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             release_memory()
             break
-        found = min(found, min(spent) / side**2)
+        found = min(found, spent / side**2)
     return found
 
 
@@ -113,19 +115,25 @@ def _updates(network: Placed) -> Callable[[int], Callable[[], object]]:
     """An update of a copy of the part that adapts, on a piece of a given side."""
     spec, device = network.spec, network.device.limited_to(("fp32", "bf16"))
     module = copy.deepcopy(network.module.get_submodule(spec.alone)).requires_grad_(True)
-    optimiser = torch.optim.Adam(module.parameters(), lr=1e-12, fused=device.where.type != "mps")
+    moments = [(weights, torch.zeros_like(weights), torch.zeros_like(weights)) for weights in module.parameters()]
     count = 1 if spec.alone else spec.window
 
     def update(side: int) -> Callable[[], object]:
         clip = padded(_noise(1, count, 3, side, side), spec.multiple_of, spec.min_size).to(device.where)
         given = clip.contiguous() if count > 1 else clip[:, 0].contiguous(memory_format=torch.channels_last)
 
+        # Adam's arithmetic: torch's first optimiser imports its compiler, which takes longer than all this.
         def step() -> None:
-            optimiser.zero_grad()
             with device.autocast():
                 loss: Tensor = LOSSES[spec.loss](outputs(module, given), clip[:, count // 2])
             loss.backward()
-            optimiser.step()
+            with torch.no_grad():
+                for weights, mean, square in moments:
+                    if (slope := weights.grad) is not None:
+                        mean.lerp_(slope, 0.1)
+                        square.mul_(0.999).addcmul_(slope, slope, value=0.001)
+                        weights.addcdiv_(mean, square.sqrt().add_(1e-8), value=-1e-12)
+                        weights.grad = None
 
         return step
 

@@ -213,3 +213,19 @@ def test_completion_can_be_shown():
     command = [sys.executable, "-m", "deblurcli", "--show-completion", "bash"]
     run = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
     assert run.returncode == 0 and "_DEBLUR_COMPLETE" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")],
+)
+def test_threads_that_wait_soon_sleep_unless_told_otherwise(given: dict[str, str], wanted: str) -> None:
+    """Else a busy machine is slow, and what is measured on it is no speed. torch must see it when it is loaded."""
+    code = (
+        "import os, sys; sys.exit = print; import deblurcli.cli as c; c.main(); print(os.environ.get('GOMP_SPINCOUNT'))"
+    )
+    clean = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    run = subprocess.run(
+        [sys.executable, "-c", code, "--version"], capture_output=True, text=True, env=clean | given, timeout=60
+    )
+    assert run.stdout.splitlines()[-1] == wanted, run.stderr

@@ -26,10 +26,12 @@ from deblurcli.adaptation.translation import RECIPES, TRANSLATOR, new_generator
 from deblurcli.cli.app import app, run
 from deblurcli.files import OutputFile
 from deblurcli.media.clips import ClipWriter
+from deblurcli.media.footage import VideoFootage
 from deblurcli.media.images import write_image
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.survey import SurveyOptions
-from deblurcli.reports.inspection import BLOCKS, LETTERS, Inspection, drawn, spark
+from deblurcli.reports.inspection import BLOCKS, LETTERS, Inspection, spark
+from deblurcli.reports.inspection_picture import drawn
 from deblurcli.weights.save import save_network
 
 SHARP, CUT = 5, 9
@@ -243,6 +245,16 @@ def test_what_a_restored_version_explains_is_told(
     assert moving and not {0, CUT - 1, CUT, 14} & set(moving)
     assert f"{told['restored']:.2f} dB" in rows(explained.lines())["residual"]
     json.dumps(explained.facts())
+    # The blurriest crops, as they are and as the restored version has them.
+    scores, patch = explained.facts()["restored"], explained.support[0]
+    assert len(scores) == len(explained.support) and all(each["restored"] < each["input"] for each in scores)
+    frame = list(VideoFootage(restored).pictures())[patch.blurriest_frame]
+    side = explained.survey.size
+    assert torch.allclose(
+        explained.restored[0], frame[:, patch.y : patch.y + side, patch.x : patch.x + side], atol=0.01
+    )
+    assert f"restored {np.mean([each['restored'] for each in scores]):.1f} dB" in rows(explained.lines())["restored"]
+    assert "restored" not in found.facts() and "restored" not in rows(found.lines())
     assert "residual" not in found.facts() and "residual" not in rows(found.lines())
 
 

@@ -150,3 +150,23 @@ def test_the_event_of_a_program(folder: Path, tmp_path: Path, capsys: pytest.Cap
     events = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     (summary,) = [event for event in events if event["type"] == "summary"]
     assert summary["pictures"] == [str(tmp_path / "in_000003.png")] and summary["differences"] == []
+
+
+def test_a_plan_writes_nothing_and_refuses_what_a_run_would(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["frames", folder / "in.mkv", "-o", tmp_path / "out", "--every", "0.2s", *plain(folder), "--dry-run"]
+    assert deblur(*words) == 0
+    rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert list(rows) == ["input", "output", "network", "method", "time"]
+    taken = deblur(*words[:-1])
+    written = capsys.readouterr().out.splitlines()
+    assert taken == 0
+    assert rows["output"] == f"about {len(written)} pictures in {tmp_path / 'out'}"
+    assert rows["time"].startswith("about ")
+    still = ["still", folder / "in.mkv", "--at", "0.1", *plain(folder), "--dry-run"]
+    assert deblur(*still, "-o", tmp_path / "one.png") == 0
+    assert deblur(*still, "-o", tmp_path / "none" / "one.png") == 5
+    assert deblur(*still, "-o", tmp_path / "one.txt") == 5
+    assert deblur("still", folder / "in.mkv", "--at", "99", "-o", tmp_path / "one.png", "--dry-run") == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

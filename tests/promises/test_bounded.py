@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from end_to_end import QUICK, pan, small_network, write_video
+from piping import y4m
 
 from deblurcli.media.segments import SEGMENT_FRAMES
 
@@ -63,4 +64,25 @@ def test_a_longer_video_takes_no_more_memory(tmp_path: Path, method: str) -> Non
         assert {Path(name).parent for name in written} <= {tmp_path, out.with_name(f".{out.name}.part")}, written
         assert sum(".segment-" in name for name in written) == -(-frames // SEGMENT_FRAMES)
         assert sorted(path.name for path in tmp_path.glob(f".{out.name}*")) == []
+    assert peaks[1] - peaks[0] < (300 - 60) * FRAME * 0.8
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="units of the peak as on Linux")
+def test_a_longer_stream_takes_no_more_memory_and_nothing_of_the_disk(tmp_path: Path) -> None:
+    """y4m from stdin to stdout."""
+    network, peaks, scratch = small_network(tmp_path / "w.safetensors"), [], tmp_path / "tmp"
+    scratch.mkdir()
+    for frames in (60, 300):
+        pictures = [(255 * each).byte().permute(1, 2, 0).numpy() for each in pan(1, frames, *SIZE)]
+        (tmp_path / "in.y4m").write_bytes(y4m(pictures))
+        options = ["--method", "none", "--network", str(network), "-q", "--dtype", "fp32"]
+        words = [sys.executable, "-c", WATCHED, str(tmp_path / "found.json"), "video", "-", "-o", "-", *options]
+        settings = os.environ | {"TMPDIR": str(scratch), "OMP_NUM_THREADS": "1"}
+        with (tmp_path / "in.y4m").open("rb") as given, (tmp_path / "out.y4m").open("wb") as got:
+            subprocess.run(words, check=True, timeout=250, env=settings, cwd=scratch, stdin=given, stdout=got)
+        found = json.loads((tmp_path / "found.json").read_text())
+        assert found["code"] == 0
+        assert (tmp_path / "out.y4m").stat().st_size == (tmp_path / "in.y4m").stat().st_size
+        assert not [name for name in found["written"] if Path(name).parent != scratch]
+        peaks.append(found["peak"])
     assert peaks[1] - peaks[0] < (300 - 60) * FRAME * 0.8

@@ -1,0 +1,89 @@
+"""What is measured against what: pairs of a result and its reference, of two files, two folders or two patterns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from deblurcli.errors import InputError, UsageError
+from deblurcli.files import reason
+from deblurcli.media.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_numbered, is_pattern, look
+
+
+class Pair(NamedTuple):
+    """A file to measure, and what to compare it with."""
+
+    name: str
+    """Its path below the folder that was given, or its file name."""
+    restored: Path
+    reference: Path | None
+    blurred: Path | None = None
+    """The input that it was restored from, where it is asked how well that is explained."""
+    before: Path | None = None
+    """The input again, where it is to be measured, too."""
+
+
+def pairs_to_measure(
+    restored: str,
+    reference: str | None,
+    recursive: bool = False,
+    blurred: str | None = None,
+    before: str | None = None,
+) -> list[Pair]:
+    """The files to measure, and what to compare each with: the sharp original, and the input. Several are matched by
+    name.
+
+    Raises:
+        InputError: one side is one file and the other several; a folder has no pictures.
+        UsageError: several files have one name, so that the rows could not be told apart.
+    """
+    others = (reference, blurred, before)
+    try:
+        for text in (restored, *others):
+            if text and not is_several(text) and not Path(text).exists() and not is_numbered(Path(text)):
+                raise InputError(f"{text} does not exist", "check the path")
+    except OSError as error:
+        raise InputError(f"{error.filename} cannot be read: {reason(error)}", "check the path") from error
+    for text in others:
+        if text is not None and is_several(restored) != is_several(text):
+            many, one = (restored, text) if is_several(restored) else (text, restored)
+            what = "a folder" if Path(many).is_dir() else "a pattern"
+            raise InputError(f"{many} is {what}, {one} is not", "give two files, two folders or two patterns")
+    mine = _files(restored, recursive)
+    twins = [[None] * len(mine) if text is None else _twins(mine, text, recursive) for text in others]
+    return [Pair(str(name), *of) for name, *of in zip(mine, mine.values(), *twins, strict=True)]
+
+
+def _twins(mine: dict[Path, Path], text: str, recursive: bool) -> list[Path]:
+    """The file of an argument for each of some files by name. Raises InputError, UsageError."""
+    theirs = _files(text, recursive)
+    if not is_several(text):
+        return list(theirs.values())
+    # Without a twin, the name under which it was looked for is what is reported as missing.
+    folder = Path(text) if Path(text).is_dir() else Path(text).parent
+    return [_twin(name, theirs) or folder / name for name in mine]
+
+
+def is_several(text: str) -> bool:
+    """Whether an argument stands for any number of files: a folder, or a pattern."""
+    return Path(text).is_dir() or is_pattern(text)
+
+
+def _files(text: str, recursive: bool) -> dict[Path, Path]:
+    """The files of an argument by name. Raises InputError, UsageError."""
+    files: dict[Path, Path] = {}
+    for path, name in look([text], IMAGE_SUFFIXES | VIDEO_SUFFIXES, recursive).files.items():
+        if path == Path(text) and path.is_dir():
+            raise InputError(f"folder {text} has no images or videos", "give another folder")
+        if path == Path(text) and is_pattern(text):
+            raise InputError(f"the pattern {text} matches no image or video", "check the pattern")
+        if other := files.get(name):
+            raise UsageError(f"{other} and {path} have one name", "measure them apart")
+        files[name] = path
+    return files
+
+
+def _twin(name: Path, others: dict[Path, Path]) -> Path | None:
+    """The file of the same name, or the only one whose name differs just in its suffix."""
+    alike = [path for other, path in others.items() if other.with_suffix("") == name.with_suffix("")]
+    return others.get(name) or (alike[0] if len(alike) == 1 else None)

@@ -29,6 +29,7 @@ from deblurcli.media.clips import ClipWriter
 from deblurcli.media.footage import VideoFootage
 from deblurcli.methods import METHODS, Entry, method_options, prepare
 from deblurcli.networks import NETWORKS
+from deblurcli.optimiser import Muon
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.video import VideoOptions
 from deblurcli.progress import Progress
@@ -309,16 +310,17 @@ def test_an_adaptation_without_memory_is_undone_said_and_not_saved(
 def test_numbers_that_are_not_finite_are_undone(
     name: str, run: Run, plain: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step, broken = torch.optim.Adam.step, []
+    steps, broken = {kind: kind.step for kind in (torch.optim.Adam, Muon)}, []
 
-    def breaks(self: torch.optim.Adam, *args: Any) -> None:
-        step(self, *args)
-        if "betas" in self.defaults and self.defaults["betas"] != (0.8, 0.99):  # not that of the camera
+    def breaks(self: torch.optim.Optimizer, *args: Any) -> None:
+        steps[type(self)](self, *args)
+        if isinstance(self, Muon) or self.defaults["betas"] != (0.8, 0.99):  # not that of the camera
             broken.append(1)
             with torch.no_grad():
                 self.param_groups[0]["params"][0].fill_(float("nan"))
 
-    monkeypatch.setattr(torch.optim.Adam, "step", breaks)
+    for kind in steps:
+        monkeypatch.setattr(kind, "step", breaks)
     result, frames = run(name)
     (record,) = result.facts["adaptations"]
     assert broken and not record["kept"] and "nan" in record["reason"] and torch.equal(frames, plain)

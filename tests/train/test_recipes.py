@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from trees import make_dataset
 
+from deblurcli import optimiser
 from deblurcli.errors import UsageError
 from deblurcli.losses import charbonnier, edge, mse
 from deblurcli.networks import NETWORKS
@@ -24,7 +25,7 @@ from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.recipes import AUTHORS, CLEAN_IMAGES, KERNEL, OURS, PAPERS, REBLURRING, RECIPE_NAMES, Regime
 from deblurcli.options.train import STAGES, DeblurTraining, JointTraining, ReblurTraining
 from deblurcli.restore.worker import Worker
-from deblurcli.train import loop, optimiser
+from deblurcli.train import loop
 from deblurcli.train.parallel import Peers
 from deblurcli.train.recipe import Setting, chosen_loss
 from deblurcli.train.stages.reblur import MIN_CRITIC_RATE, reblur_recipe

@@ -11,6 +11,7 @@ What differs from the paper:
 - A guard goes by pieces that represent all of the video's blur, as the translator and the network restore them, and
   settles half-way from no change to the best translator that it has seen, or on none (``guard = off``: on the last
   one). The paper has no guard.
+- It first learns from pairs, known blur with the video's own noise and without, and then from the critic as well.
 - The moving average of the translator's weights is the result.
 - The network may adapt to the translated frames (``then``); the paper's stays as it is.
 """

@@ -49,7 +49,7 @@ class Blur2BlurOptions(SurveyOptions):
         "Method",
         least=1,
     )
-    rate: float = learning_rate(2e-4, "Adam rate of the translator and its critic.", "Method")
+    rate: float = learning_rate(2e-4, "Rate of the critic, and of the translator with it.", "Method")
     batch: int = option(4, "Pieces of each kind per update.", least=1)
     crop: int = option(
         128,

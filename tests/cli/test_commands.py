@@ -82,7 +82,7 @@ def test_the_help_of_a_method_s_option_says_whose_it_is():
     ours = options_of_command("video")
     patches = "Sharpest patches of the video to look for. Default: 12 (meta), 12 (reblur2deblur), 24 (blur2blur)."
     assert ours["patches"].help == f"meta, reblur2deblur, blur2blur: {patches}"
-    assert "blur2blur: Adam rate of the translator and its critic. Default: 0.0002." in ours["rate"].help
+    assert "blur2blur: Rate of the critic, and of the translator with it. Default: 0.0002." in ours["rate"].help
     assert "tta: Adam rate of the deblurring network. Default: 8e-6." in ours["rate"].help
     assert ours["adapt_per"].metavar == "video|shot|frame"
     assert "Default: 5." in ours["steps"].help and "divided" not in ours["tta_frames"].help

@@ -36,7 +36,7 @@ from deblurcli.networks import NETWORKS
 from deblurcli.networks.critic import PatchCritic
 from deblurcli.networks.mimo_unet import MIMOUNet
 from deblurcli.networks.spec import outputs, padded
-from deblurcli.optimiser import Muon
+from deblurcli.optimiser import PEAK, Muon, set_share
 
 TRANSLATOR = "blur-translator"
 CRITIC = "patch-critic"
@@ -248,7 +248,7 @@ class Translation:
         if self.paired:
             self.optimiser = Muon(generator, PAIRS_RATE * rate, weight_decay=0.0, aside=PIXEL_LAYERS)
         else:
-            self.optimiser = torch.optim.Adam(generator.parameters(), rate, BETAS)
+            self.optimiser = torch.optim.Adam([{"params": list(generator.parameters()), PEAK: rate}], rate, BETAS)
         self.critic_optimiser = torch.optim.Adam(critic.parameters(), rate, BETAS)
 
     def step(self, blurry: Tensor, known: Tensor, progress: float = 0.0) -> dict[str, float]:
@@ -291,12 +291,9 @@ class Translation:
             share = 0.1 * critics
         else:
             critics = share = recipe.rate_share(progress)
-        if isinstance(self.optimiser, Muon):
-            self.optimiser.set_rate(share)
-        for optimiser in (self.optimiser, self.critic_optimiser):
-            if not isinstance(optimiser, Muon):
-                for group in optimiser.param_groups:
-                    group["lr"] = critics * self.rate
+        set_share(self.optimiser, share)
+        for group in self.critic_optimiser.param_groups:
+            group["lr"] = critics * self.rate
         return share
 
     def pictures(self, blurry: Tensor) -> list[Tensor]:

@@ -211,6 +211,13 @@ def parted(patches: list[SupportPatch]) -> tuple[list[Tensor], list[Tensor]]:
     return sharp, [piece for _, piece in sorted(blurred, key=lambda each: each[0])]
 
 
+def _part(pieces: list[Tensor], side: int, rng: np.random.Generator) -> Tensor:
+    """A random part of a random piece: 3 x ``side`` x ``side``."""
+    piece = pieces[int(rng.integers(len(pieces)))]
+    y, x = rng.integers(piece.shape[-1] - side + 1, size=2).tolist()
+    return cut_at(piece, y, x, side)
+
+
 class _Learning:
     """A translator that learns from one video: its pieces, its budget, and what the guard goes by."""
 
@@ -302,20 +309,14 @@ class _Learning:
         """Random parts of random pieces, turned and mirrored at random: ``count`` x 3 x ``side`` x ``side``."""
         found = []
         for _ in range(self.count):
-            piece = pieces[int(self.rng.integers(len(pieces)))]
-            y, x = self.rng.integers(piece.shape[-1] - self.side + 1, size=2).tolist()
-            part = cut_at(piece, y, x, self.side).rot90(int(self.rng.integers(4)), (-2, -1))
+            part = _part(pieces, self.side, self.rng).rot90(int(self.rng.integers(4)), (-2, -1))
             found.append(part.flip(-1) if self.rng.integers(2) else part)
         return torch.stack(found).to(self.device.where)
 
     def noise_pieces(self) -> Tensor:
         """Random parts of the blurred pieces, of which the smoothest show the video's noise: N x 3 x 64 x 64."""
         rng = np.random.default_rng([self.options.seed, 7])
-        found = []
-        for _ in range(NOISE_PIECES):
-            piece = self.blurred[int(rng.integers(len(self.blurred)))]
-            y, x = rng.integers(piece.shape[-1] - SIDE + 1, size=2).tolist()
-            found.append(cut_at(piece, y, x, SIDE))
+        found = [_part(self.blurred, SIDE, rng) for _ in range(NOISE_PIECES)]
         return torch.stack(found).to(self.device.where)
 
     def strata(self) -> Strata:

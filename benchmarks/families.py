@@ -50,6 +50,9 @@ VARIANTS: dict[str, tuple[Any, ...]] = {
     "own weights": (MetaOptions(initial="own"),),
     "camera": (MetaOptions(reblurring="camera"),),
     "network": (MetaOptions(reblurring="network"),),
+    "network, as in the paper": (
+        MetaOptions(reblurring="network", pseudo_sharp="video", patches=20, steps="20", rate=2.5e-6, crop=256),
+    ),
     "no identity pairs": (MetaOptions(identity=0.0),),
     "a quarter replayed": (MetaOptions(replay=0.25),),
     "80 updates": (MetaOptions(steps="80"),),
@@ -100,12 +103,12 @@ def psnr(
 
 
 def trial(
-    network: Placed, worker: Worker, variant: str, blurred: Frames, sharp: Frames, before: float
+    network: Placed, worker: Worker, chosen: tuple[Any, ...], blurred: Frames, sharp: Frames, before: float
 ) -> dict[str, Any]:
-    """Adapt to a clip; what came of it. ``before``: PSNR of the unadapted network."""
+    """Adapt to a clip; what came of it. ``chosen``: a variant. ``before``: PSNR of the unadapted network."""
     footage, seconds, expected = PictureFootage(blurred), 0.0, 0.0
     adapted, outcomes = network, []
-    for options in VARIANTS[variant]:
+    for options in chosen:
         Watched.seen, started = None, time.monotonic()
         prepared = prepare(adapted, [footage], options, worker)
         seconds += time.monotonic() - started
@@ -113,7 +116,7 @@ def trial(
         outcomes.append(prepared.outcome)
         if prepared.outcome.kept:
             adapted = replace(adapted, module=prepared.module)
-        if Watched.seen is not None and options is not VARIANTS[variant][-1]:
+        if Watched.seen is not None and options is not chosen[-1]:
             expected += Watched.seen.best if prepared.outcome.kept else 0.0
     kept, facts = any(outcome.kept for outcome in outcomes), outcomes[-1].facts
     result = {
@@ -155,6 +158,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=40)
     parser.add_argument("--shake", type=Path, help="a program that makes shaky clips; without it there are none of its")
     parser.add_argument("--network", default="default")
+    parser.add_argument("--reblur", help="weights of the reblurring network; the bundled one if not given")
     parser.add_argument("--part", default="1/1", help="I/N: every N-th clip from the I-th, for several processes")
     parser.add_argument("--title", help="what the titles of the tables begin with; the half where not given")
     parser.add_argument("--state", type=Path, default=FOLDER / "families.jsonl", help="what is done so far")
@@ -176,6 +180,12 @@ def run(args: argparse.Namespace) -> list[Table]:
     finished = {(row["half"], row["family"], row["kind"], row["variant"]) for row in done(args.state)}
     args.state.parent.mkdir(parents=True, exist_ok=True)
 
+    def with_reblur(options: Any) -> Any:
+        learnt = args.reblur and isinstance(options, MetaOptions) and options.learnt
+        return replace(options, reblur=args.reblur) if learnt else options
+
+    variants = {name: tuple(map(with_reblur, VARIANTS[name])) for name in args.variants}
+
     def missing(clip: Clip) -> list[str]:
         return [name for name in args.variants if (args.half, clip.family, clip.kind, name) not in finished]
 
@@ -192,7 +202,7 @@ def run(args: argparse.Namespace) -> list[Table]:
         for variant in missing(clip):
             key = {"half": args.half, "family": clip.family, "kind": clip.kind, "variant": variant}
             before = psnr(network, network.module, blurred, sharp) if isnan(before) else before
-            row = {"version": __version__, **key, **trial(network, worker, variant, blurred, sharp, before)}
+            row = {"version": __version__, **key, **trial(network, worker, variants[variant], blurred, sharp, before)}
             with args.state.open("a", encoding="utf-8") as file:
                 print(json.dumps(row), file=file, flush=True)
     rows = [row for row in done(args.state) if row["half"] == args.half]

@@ -32,7 +32,7 @@ def affordable(found: Survey, options: MetaOptions, side: int, *, alone: bool = 
 
 def affordable_within(pixels: int, patches: int, options: MetaOptions, side: int, *, alone: bool = False) -> int:
     """The same as :func:`affordable`, from the pixels of all frames and those of the patches."""
-    if options.steps != "auto" or options.learnt:
+    if options.steps != "auto":
         return options.updates
     allowed = min(MOST_WORK, SHORT_SHARE * pixels)
     fixed = FIT_WORK * patches + (0 if options.guard == "off" else LOOK_WORK * 3)

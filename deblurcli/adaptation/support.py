@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -53,7 +53,18 @@ class SupportPatch:
         assert self.window is not None
         return self.window.to(where)[None]
 
+    def at_turn(self) -> SupportPatch:
+        """The patch with the window around its turn, whose neighbours are blurred; itself where it has none."""
+        return self if self.turn is None else replace(self, window=self.turn)
+
     @property
     def contrast(self) -> float:
         """How much sharper the pseudo-sharp crop is than the blurriest one, in units of the score."""
         return self.blurriest_score - self.score
+
+
+def with_centre(clips: Tensor, pictures: Tensor) -> Tensor:
+    """Clips (N x T x 3 x H x W) with pictures (N x 3 x H x W) in their middle."""
+    clips = clips.clone()
+    clips[:, clips.shape[1] // 2] = pictures
+    return clips

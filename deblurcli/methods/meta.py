@@ -45,6 +45,7 @@ from deblurcli.adaptation.flow import FlowBlur, fit_flow
 from deblurcli.adaptation.group import surveyed
 from deblurcli.adaptation.guard import MIN_GAIN, Diverged, Guard
 from deblurcli.adaptation.initial import initial_weights
+from deblurcli.adaptation.noise import captured, sensor_of
 from deblurcli.adaptation.outcome import Outcome, PreparedNetwork
 from deblurcli.adaptation.pairs import (
     Reblur,
@@ -61,13 +62,14 @@ from deblurcli.adaptation.pairs import (
 )
 from deblurcli.adaptation.reblurring_network import learn_to_reblur
 from deblurcli.adaptation.strata import Strata, settle, strata_of
-from deblurcli.adaptation.support import WINDOW, SupportPatch
+from deblurcli.adaptation.support import WINDOW, SupportPatch, with_centre
 from deblurcli.adaptation.survey import Survey
 from deblurcli.adaptation.update import adaptation_device, set_dropout, undone_without_memory, update
 from deblurcli.console import Reporter
 from deblurcli.media.footage import Footage
 from deblurcli.options.meta import MetaOptions
 from deblurcli.restore.worker import Placed, Worker
+from deblurcli.synth.light import Sensor
 
 USUAL_CROP = 192
 """Side in pixels of what an update learns from with a fitted model of blur: more updates pay more than larger ones."""
@@ -111,7 +113,7 @@ def stages(network: Placed, options: MetaOptions, pixels: int, frame: tuple[int,
 
 def side_of(options: MetaOptions, size: int) -> int:
     """Side in pixels of what an update learns from, in patches of ``size``."""
-    return min(options.crop or (size if options.learnt else USUAL_CROP), size)
+    return min(options.crop or USUAL_CROP, size)
 
 
 def adapt(
@@ -181,6 +183,9 @@ class _Adaptation:
         self.outcome = outcome
         self.device = adaptation_device(network.device)
         self.support, self.held_out = found.parted(options.patches)
+        if options.learnt and options.restores_patches:
+            # The network gives a sharp moment the blur of those beside it: there must be some.
+            self.support = [patch.at_turn() for patch in self.support]
         self.rng = np.random.default_rng(options.seed)
         self.side = side_of(options, found.size)
         self.steps = affordable(found, options, self.side, alone=bool(network.spec.alone)) if self.support else 0
@@ -191,7 +196,7 @@ class _Adaptation:
     def run(self, initial: nn.Module | None, reblur: nn.Module | None, critic: nn.Module | None) -> nn.Module:
         """Both phases; the adapted network, or the best one that the guard saw. Raises Diverged: to be undone."""
         options, spec = self.options, self.network.spec
-        if options.steps == "auto" and not options.learnt and self.steps * options.batch < LEAST_UPDATES:
+        if options.steps == "auto" and self.steps * options.batch < LEAST_UPDATES:
             raise Diverged("the video is too short for adapting to pay (--steps N adapts all the same)")
         adapted = copy.deepcopy(self.network.module).requires_grad_(False)
         set_dropout(adapted, options.dropout)
@@ -244,6 +249,11 @@ class _Adaptation:
         self.console.progress("checking the result", 0, None)
         settle(self.outcome, averaged, self.steps, guard, self.strata)
         return averaged
+
+    @property
+    def reblur_steps(self) -> int:
+        """Updates of the reblurring network: one for each patch, as in the paper, or as many as asked for."""
+        return len(self.support) if self.options.steps == "auto" else self.steps
 
     def restored_alone(self, window: Tensor) -> Tensor:
         """The middle of a window (1 x 5 x 3 x S x S) as the part of the unadapted network that adapts restores it."""
@@ -302,7 +312,7 @@ class _Adaptation:
             reblur,
             critic,
             optimiser,
-            [self.support[index] for index in shuffled(len(self.support), self.steps, self.rng)],
+            [self.support[index] for index in shuffled(len(self.support), self.reblur_steps, self.rng)],
             cycle,
             self.options,
             self.device,
@@ -314,14 +324,24 @@ class _Adaptation:
         # Fixed from here on: the momentum of phase 1 must not move it any further.
         reblur.requires_grad_(False).eval()
 
-        def make_pair(window: Tensor, target: Tensor, _: np.random.Generator) -> tuple[Tensor, Tensor, int]:
-            window = window.clone()
-            window[:, WINDOW // 2] = target
-            with torch.no_grad(), self.device.autocast():
-                blurred = reblur(window)
-            return blurred.float(), target, 0
+        sensor = self.sensor() if self.options.restores_patches else None
+
+        def make_pair(window: Tensor, target: Tensor, draw: np.random.Generator) -> tuple[Tensor, Tensor, int]:
+            def exposed(clean: Tensor) -> Tensor:
+                with torch.no_grad(), self.device.autocast():
+                    return reblur(with_centre(window, clean)).float().clamp(0, 1)
+
+            if sensor is None:
+                return exposed(target), target, 0
+            # What is restored has no noise, and the network was trained to expect none: the video's is added.
+            return *captured(target, exposed, sensor, draw, noisy=False), 0
 
         return make_pair
+
+    def sensor(self) -> Sensor:
+        """The video's noise, as the patches tell it."""
+        pictures = torch.stack([p.blurriest for p in self.support if p.blurriest is not None]).to(self.device.where)
+        return sensor_of(pictures, pictures)
 
     def update_deblurring(
         self,
@@ -357,7 +377,7 @@ class _Adaptation:
         """The loss on a pseudo pair made of a piece of a patch, ``side`` pixels wide, with what lies around it."""
         options, window = self.options, patch.clip(self.device.where)
         target, shares = self.targets[patch.video, patch.y, patch.x], (options.identity, options.replay)
-        pair = draw_pair(window, target, side, make_pair, draw, shares=None if options.learnt else shares)
+        pair = draw_pair(window, target, side, make_pair, draw, shares=shares if options.restores_patches else None)
         shown = (pair.window, pair.blurred, pair.target, pair.border)
         return deblur_loss(module, self.network.spec, *shown, self.device, fusing=options.part == "fusion")
 

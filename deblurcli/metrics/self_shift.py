@@ -5,6 +5,8 @@ Source: meta-transferring paper (BMVC 2022), section 3.2 and figure 3.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -22,12 +24,23 @@ def self_shift_score(crop: Tensor) -> Tensor:
     and all channels, at peak 1 (which equals peak 255 of values 0..255); a direction without any change counts 100.
     The paper averages the four, which orders crops in the same way.
     """
-    height, width = crop.shape[-2:]
-    mse = []
+    return smoothness(crop).sum(-1)
+
+
+def smoothness(crop: Tensor) -> Tensor:
+    """The parts of :func:`self_shift_score`, one for each of ``SHIFTS``: N x 4 in dB.
+
+    Blur along a direction makes a crop smoother in that direction by most.
+    """
+    return _psnrs(torch.stack([change.square_().mean((1, 2, 3)) for change in changes(crop)], -1))
+
+
+def changes(picture: Tensor) -> Iterator[Tensor]:
+    """What each of the four shifts changes in a picture (N x C x H x W), over the overlapping area."""
+    height, width = picture.shape[-2:]
     for shift in SHIFTS:
         fixed, moved = _overlap(height, width, shift)
-        mse.append((crop[..., *fixed] - crop[..., *moved]).square_().mean((1, 2, 3)))
-    return _score(torch.stack(mse, -1))
+        yield picture[..., *fixed] - picture[..., *moved]
 
 
 def score_locations(frame: Tensor, corners: Tensor, size: int) -> Tensor:
@@ -60,7 +73,7 @@ def score_locations(frame: Tensor, corners: Tensor, size: int) -> Tensor:
     values = [len(frame) * (size - down) * (size - abs(right)) for down, right in SHIFTS]
     peak = 255 if frame.dtype == torch.uint8 else 1
     mse = torch.tensor(squares, dtype=torch.float64).view(-1, len(SHIFTS)) / (peak**2 * torch.tensor(values))
-    return _score(mse).float()
+    return _psnrs(mse).sum(-1).float()
 
 
 def _overlap(height: int, width: int, shift: tuple[int, int]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
@@ -71,6 +84,5 @@ def _overlap(height: int, width: int, shift: tuple[int, int]) -> tuple[tuple[sli
     return (slice(0, height - down), fixed), (slice(down, height), moved)
 
 
-def _score(mse: Tensor) -> Tensor:
-    """N x 4 mean squared errors to N sums of PSNRs."""
-    return torch.where(mse == 0, IDENTICAL_PSNR, -10 * mse.log10()).sum(-1)
+def _psnrs(mse: Tensor) -> Tensor:
+    return torch.where(mse == 0, IDENTICAL_PSNR, -10 * mse.log10())

@@ -138,15 +138,14 @@ class MetaOptions(SurveyOptions):
         """Updates per phase, at most."""
         if self.steps != "auto":
             return int(self.steps)
-        return -(-self.patches // self.batch) if self.learnt else MOST_UPDATES // self.batch
+        return MOST_UPDATES // self.batch
 
     @property
     def restores_patches(self) -> bool:
         """Whether the pseudo pairs are made of restored patches."""
-        return self.pseudo_sharp == "restored" or (self.pseudo_sharp == "auto" and not self.learnt)
+        return self.pseudo_sharp != "video"
 
     @property
     def beta(self) -> float:
         """The rate of the deblurring network."""
-        usual = 2.5e-6 if self.learnt else 3e-5
-        return usual if self.rate is None else self.rate
+        return 3e-5 if self.rate is None else self.rate

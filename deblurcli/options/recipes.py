@@ -154,12 +154,28 @@ gradient of all frames of a video, the authors' code a step for each frame, here
 REBLUR: Recipes = {
     "ours": (
         OURS,
-        {"adversarial_weight": 0.001, "cycle_weight": 0.0, "edge_weight": 0.0, "critic_rate": 1e-4},
+        {
+            "windows": "transfer",
+            "smoothness_weight": 0.0,
+            "adversarial_weight": 0.001,
+            "cycle_weight": 0.0,
+            "edge_weight": 0.0,
+            "critic_rate": 1e-4,
+        },
     ),
-    "paper": (REBLURRING, {"adversarial_weight": 1.0, "critic_rate": 2e-6}),
+    "paper": (
+        REBLURRING,
+        {"windows": "sharp", "smoothness_weight": 0.0, "adversarial_weight": 1.0, "critic_rate": 2e-6},
+    ),
     "authors": (
         REBLURRING,
-        {"adversarial_weight": 1.0, "cycle_weight": 1.0, "edge_weight": 0.05, "critic_rate": 2e-6},
+        {
+            "windows": "sharp",
+            "adversarial_weight": 1.0,
+            "cycle_weight": 1.0,
+            "edge_weight": 0.05,
+            "critic_rate": 2e-6,
+        },
     ),
 }
 """Ours: the adversarial weight of the study in the joint training's paper, which goes without for itself. The

@@ -26,6 +26,7 @@ from deblurcli.options.training import (
     MIN_RING,
     MIN_UNPAIRED_CROP,
     MODULE_BLOCKS,
+    WINDOWS,
     PairsTraining,
     TrainOptions,
     blocks_option,
@@ -181,6 +182,14 @@ class ReblurTraining(PairsTraining):
 
     network: str = network_option("videoadapt-small")
     rate: float = rate_option("0.005; 1e-4 of other recipes")
+    windows: str = option(
+        None,
+        "Five frames that it sees, the middle one sharp: all sharp; as a video has them; or so, and the middle one gets"
+        " the blur of the most blurred of them (transfer, not with --pairs).",
+        "Method",
+        choices=WINDOWS,
+        usual="transfer; video with --pairs; sharp with other recipes",
+    )
     adversarial_weight: float = weight(None, "Weight of the adversarial loss.", "0.001; 1 of other recipes")
     cycle_weight: float = weight(
         None,
@@ -188,7 +197,15 @@ class ReblurTraining(PairsTraining):
         "0; 1 with --recipe authors",
     )
     edge_weight: float = weight(None, "Weight of an edge loss.", "0; 0.05 with --recipe authors")
+    smoothness_weight: float = weight(None, "Weight of a loss of the blur's strength in four directions.", "0")
     critic_rate: float = learning_rate(None, "RMSprop rate of the critic.", usual="1e-4; 2e-6 of other recipes")
+
+    def __post_init__(self) -> None:
+        if self.windows is None and self.recipe == "ours" and self.pairs is not None:
+            object.__setattr__(self, "windows", "video")
+        super().__post_init__()
+        made = self.pairs is None or self.windows != "transfer"
+        require(made, "--windows transfer with --pairs, whose blur is as it is", "give video or sharp")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from deblurcli.options.option import Options, option, require, weights
 from deblurcli.options.recipes import ONLY_OURS, RECIPE_NAMES, Recipes, Regime
 
 LOSSES = ("own", "l1", "l1_fft", "charbonnier", "psnr", "mse")
+WINDOWS = ("sharp", "video", "transfer")
+"""What a reblurring network sees, see :func:`deblurcli.train.data.reblur_clips`."""
 MIN_CROP, CROP_GRID = 64, 32
 """Pixels: the least side of a crop, and what it is a multiple of."""
 KERNEL_MIN_CROP, KERNEL_CROP_GRID = 256, 128

@@ -95,8 +95,35 @@ def expose_scenes(
     return expose(views(), samples, within)
 
 
+def longest_neighbour(paths: Tensor, layers: Tensor) -> Tensor:
+    """The index of the frame, other than the middle one, whose paths are longest: B values.
+
+    Args:
+        paths, layers: B x frames x samples x 4, as :func:`expose_scenes` takes them of one frame; ``layers`` of scenes
+            that have none are zero.
+    """
+    lengths = sum(p[..., :2].diff(dim=2).norm(dim=-1).sum(2) for p in (paths, layers))
+    lengths[:, paths.shape[1] // 2] = -1
+    return lengths.argmax(1)
+
+
+def with_longest(paths: Tensor, chosen: Tensor) -> Tensor:
+    """Paths (B x frames x samples x 4) and another frame: from where the middle one looks, along the path of the one
+    that is ``chosen`` (B values). B x (frames + 1) x samples x 4."""
+    frames, samples = paths.shape[1:3]
+    path = paths[torch.arange(len(paths)), chosen]
+    moved = path - path[:, samples // 2, None] + paths[:, frames // 2, samples // 2, None]
+    return torch.cat([paths, moved[:, None]], 1)
+
+
 def render_clip(
-    scenes: Scenes, frames: int, size: int, rng: np.random.Generator, ranges: BlurRange | None = None
+    scenes: Scenes,
+    frames: int,
+    size: int,
+    rng: np.random.Generator,
+    ranges: BlurRange | None = None,
+    *,
+    transfer: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Blurred and sharp clips of the scenes along random camera paths.
 
@@ -106,6 +133,7 @@ def render_clip(
         size: height and width of the crops, a multiple of 8.
         rng: every random draw comes from it, so that equal states give equal clips.
         ranges: the distributions drawn from.
+        transfer: add a frame at the end: the middle one with the blur of the most blurred of the others, without noise.
 
     Returns:
         blurred, sharp: each B x frames x 3 x size x size in [0, 1], display values, on the scenes' device.
@@ -122,6 +150,10 @@ def render_clip(
     for path in (camera, moving):
         shift = rng.uniform(-ranges.offset, ranges.offset, (count, 1, 1, 2))
         path[..., :2] += torch.from_numpy(shift.astype(np.float32))
+    if transfer:
+        seen = torch.from_numpy(scenes.layered)[:, None, None, None]
+        chosen = longest_neighbour(camera, moving * seen)
+        camera, moving = with_longest(camera, chosen), with_longest(moving, chosen)
     camera, moving = camera.to(device), moving.to(device)
     response = Response.draw(count, rng).to(device)
     uneven = unevenness(count, (size, size), ranges, rng).to(device)
@@ -130,10 +162,12 @@ def render_clip(
 
     finite = torch.from_numpy(rng.uniform(0, ranges.finite, count).astype(np.float32))
     blurred, sharp = [], []
-    for frame in range(frames):
+    for frame in range(camera.shape[1]):
         paths = camera[:, frame], moving[:, frame]
         mean, middle = expose_scenes(light, layer, layered, *paths, (size, size), uneven, finite)
         blurred.append(mean)
         sharp.append(response.display(middle))
     film = Film.draw(count, ranges, rng)
-    return torch.stack([film.capture(frame, response, rng) for frame in blurred], 1), torch.stack(sharp, 1)
+    seen_by_film = [film.capture(frame, response, rng) for frame in blurred[:frames]]
+    clean = [response.display(frame.clamp(0, 1)) for frame in blurred[frames:]]
+    return torch.stack(seen_by_film + clean, 1), torch.stack(sharp, 1)

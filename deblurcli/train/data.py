@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from deblurcli.adaptation.support import with_centre
 from deblurcli.synth.flow_pairs import RANGES as FLOW_RANGES
 from deblurcli.synth.flow_pairs import draw_blur, render_pairs
 from deblurcli.synth.motion import all_flows, motion_clips
@@ -167,17 +168,39 @@ def centred(draw: Source) -> Source:
 
 
 def reblur_clips(
-    material: Material | Recorded, size: int, ranges: BlurRange, device: torch.device, frames: int = 5
+    material: Material | Recorded,
+    size: int,
+    ranges: BlurRange,
+    device: torch.device,
+    frames: int = 5,
+    windows: str = "sharp",
 ) -> Source:
-    """Pairs for the reblurring network: (count, rng) -> blurred centre, sharp window (count x 5 x 3 x ...)."""
+    """Pairs for the reblurring network: (count, rng) -> blurred centre, window (count x 5 x 3 x ...) with a sharp one.
+
+    Args:
+        windows: the neighbours are ``sharp``, or as the ``video`` has them, blurred; or so, and the centre gets the
+            blur of the most blurred of them instead of its own (``transfer``; not of what is recorded).
+    """
+    centre = frames // 2
     if not isinstance(material, Material):
-        return material.sharp_windows(frames, size, device)
+        if windows == "sharp":
+            return material.sharp_windows(frames, size, device)
+        recorded = material.drawn(frames, size, device)
+
+        def read(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+            blurred, sharp = recorded(count, rng)
+            return blurred[:, centre], with_centre(blurred, sharp[:, centre])
+
+        return read
     material = material.on(device)
 
     def draw(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         scenes = draw_scenes(material, count, size, ranges, rng, device)
-        blurred, sharp = render_clip(scenes, frames, size, rng, ranges)
-        return blurred[:, frames // 2], sharp
+        blurred, sharp = render_clip(scenes, frames, size, rng, ranges, transfer=windows == "transfer")
+        if windows == "sharp":
+            return blurred[:, centre], sharp
+        wanted = blurred[:, -1 if windows == "transfer" else centre]
+        return wanted, with_centre(blurred[:, :frames], sharp[:, centre])
 
     return draw
 

@@ -336,10 +336,10 @@ def test_pseudo_pairs_are_made_of_what_the_unadapted_network_restores(networks, 
         expected = network(moment).clamp(0, 1)
     usual = MetaOptions(patch_size=64)
     assert torch.equal(pseudo_sharp(network, SPEC, found.patches[0], usual, CPU), expected)
-    assert torch.equal(
-        pseudo_sharp(network, SPEC, found.patches[0], replace(usual, reblurring="camera"), CPU), expected
-    )
-    for options in (replace(usual, pseudo_sharp="video"), replace(usual, reblurring="network")):
+    for reblurring in ("camera", "network"):
+        options = replace(usual, reblurring=reblurring)
+        assert torch.equal(pseudo_sharp(network, SPEC, found.patches[0], options, CPU), expected)
+        options = replace(options, pseudo_sharp="video")
         assert torch.equal(pseudo_sharp(network, SPEC, found.patches[0], options, CPU), moment)
     before = found.patches[0].clip(CPU.where).clone()
     run((network, *networks[1:]), found, replace(OPTIONS, pseudo_sharp="restored"))
@@ -372,6 +372,9 @@ def test_meta_learned_weights_are_those_of_the_weights_not_of_their_name(monkeyp
     found = initial_weights(loaded, MetaOptions(), worker)
     assert found is not None and found.name == "plain-unet"
     assert initial_weights(loaded, MetaOptions(initial="own"), worker) is None
+    network = MetaOptions(reblurring="network")
+    assert initial_weights(loaded, network, worker) is None, "they were learnt with fitted blur"
+    assert initial_weights(loaded, replace(network, initial="plain-unet"), worker) is not None, "asked for"
     same_name, other_name = (replace(loaded.loaded, **other) for other in ({"sha256": "0" * 64}, {"name": "mine"}))
     assert initial_weights(replace(loaded, loaded=same_name), MetaOptions(), worker) is None, "a file of the same name"
     assert initial_weights(replace(loaded, loaded=other_name), MetaOptions(), worker) is None

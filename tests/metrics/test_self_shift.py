@@ -6,7 +6,7 @@ import pytest
 import torch
 from parity import case, seeded
 
-from deblurcli.metrics.self_shift import score_locations, self_shift_score
+from deblurcli.metrics.self_shift import SHIFTS, score_locations, self_shift_score, smoothness
 
 NAMES = ["uniform_noise_seed_7", "uniform_noise_seed_8", "ramp", "constant", "disc"]
 
@@ -101,3 +101,13 @@ def test_twenty_patches_of_a_720p_frame_are_quick():
         taken.append(time.perf_counter() - start)
     # About 10 ms on an idle core; the bound leaves room for a slow or busy machine.
     assert min(taken) < 0.15
+
+
+@pytest.mark.parametrize(("kernel", "most"), [((1, 9), (0, 1)), ((9, 1), (1, 0))])
+def test_blur_makes_smooth_along_its_direction(kernel: tuple[int, int], most: tuple[int, int]) -> None:
+    crop = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    blurred = torch.nn.functional.avg_pool2d(crop, kernel, 1)
+    found = smoothness(blurred)
+    assert torch.equal(found.sum(1), self_shift_score(blurred)) and found.shape == (2, 4)
+    assert [SHIFTS[number] for number in found.argmax(1)] == [most] * 2
+    assert (smoothness(crop).amax(1) - smoothness(crop).amin(1)).max() < 0.5

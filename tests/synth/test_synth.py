@@ -13,12 +13,13 @@ from clips import make_clip, read_planes
 
 from deblurcli import api
 from deblurcli.cli.app import run
+from deblurcli.metrics.self_shift import self_shift_score
 from deblurcli.networks.alignment import warp
 from deblurcli.synth.light import SRGB_OFFSET, Response, Sensor, compress
 from deblurcli.synth.motion import all_flows, between, expose_motion, motion_clips, optical_flow
 from deblurcli.synth.paths import BlurRange, hand_path, motion_path, path_lengths
 from deblurcli.synth.patterns import patterns
-from deblurcli.synth.scenes import Scenes, expose_scenes, render_clip
+from deblurcli.synth.scenes import Scenes, expose_scenes, longest_neighbour, render_clip, with_longest
 
 CLEAN = BlurRange(noisy=0, night=0, compressed=0, uneven=0, layered=0, rotation=0, zoom=0, soft=0, offset=0, finite=0)
 
@@ -39,6 +40,32 @@ def test_equal_seeds_give_equal_clips() -> None:
     assert not torch.equal(one[0], other[0])
     assert one[0].shape == one[1].shape == (2, 3, 3, 64, 64)
     assert one[0].min() >= 0 and one[0].max() <= 1
+
+
+def test_a_frame_can_get_the_blur_of_the_most_blurred_one_beside_it() -> None:
+    paths = torch.zeros(2, 3, 5, 4)
+    along = torch.arange(5.0) - 2
+    paths[0, 0, :, 0], paths[0, 2, :, 1] = 2 * along + 7, 4 * along - 5
+    paths[0, 1, :, 0], paths[1, 1, :, 1] = 9 * along + 1, 9 * along + 3  # the middle one's own blur does not count
+    paths[1, 0, :, 1] = along
+    layers = torch.zeros_like(paths)
+    layers[1, 2, :, 0] = 3 * along
+    chosen = longest_neighbour(paths, layers)
+    assert chosen.tolist() == [2, 2] and longest_neighbour(paths[1:], 0 * layers[1:]).tolist() == [0]
+    longer = with_longest(paths, chosen)
+    assert longer.shape == (2, 4, 5, 4) and torch.equal(longer[:, :3], paths)
+    assert longer[0, 3, :, :2].tolist() == [[1.0, float(4 * step)] for step in along], "from where the middle looks"
+
+
+def test_a_transferred_frame_comes_after_the_clip_which_stays_as_it_is() -> None:
+    ranges = replace(CLEAN, median=14.0, spread=0.1, still=0.0)
+    usual, more = (render_clip(scenes(4), 5, 64, np.random.default_rng(3), ranges, transfer=t) for t in (False, True))
+    assert all(torch.equal(two[:, :5], one) and two.shape[1] == 6 for one, two in zip(usual, more, strict=True))
+    blurred, sharp = more
+    assert (sharp[:, 5] - sharp[:, 2]).abs().mean() < 2e-3, "of the same moment"
+    neighbours = self_shift_score(blurred[:, [0, 1, 3, 4]].flatten(0, 1)).view(4, 4)
+    assert (self_shift_score(blurred[:, 5]) - neighbours.amax(1)).abs().max() < 12
+    assert self_shift_score(blurred[:, 5]).mean() > self_shift_score(sharp[:, 2]).mean() + 8
 
 
 @pytest.mark.parametrize("length", [0.0, 6.0, 30.0])

@@ -20,7 +20,8 @@ from trees import picture
 
 from deblurcli.datasets.clip import Clip, read_pair
 from deblurcli.datasets.read import clips
-from deblurcli.errors import InputError
+from deblurcli.errors import InputError, UsageError
+from deblurcli.metrics.self_shift import self_shift_score
 from deblurcli.networks import NETWORKS
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.train import STAGES, ReblurTraining
@@ -30,6 +31,7 @@ from deblurcli.synth.pairs import shaken
 from deblurcli.synth.paths import BlurRange
 from deblurcli.train import recorded_tasks, tasks
 from deblurcli.train.data import reblur_clips
+from deblurcli.train.material import Material
 from deblurcli.train.parallel import Peers
 from deblurcli.train.recipe import Setting
 from deblurcli.train.recorded import RecordedPairs, recorded_pairs
@@ -129,6 +131,40 @@ def test_sharp_windows_are_those_of_the_clip(dataset: Path) -> None:
         for offset, frame in enumerate(window):
             near = min(max(at + offset - 2, 0), FRAMES - 1)
             assert contains(whole[near][1], frame)
+
+
+def test_windows_as_in_a_video_have_a_sharp_middle_alone(dataset: Path) -> None:
+    material = RecordedPairs(list(clips(dataset, "gopro", "train"))[:1], "d")
+    whole = [read_pair(pair) for pair in material.clips[0].pairs]
+    blurred, windows = reblur_clips(material, 64, BlurRange(), CPU, windows="video")(4, np.random.default_rng(1))
+    for middle, window in zip(blurred, windows, strict=True):
+        at = next(n for n, (seen, _) in enumerate(whole) if contains(seen, middle))
+        for offset, frame in enumerate(window):
+            near = min(max(at + offset - 2, 0), FRAMES - 1)
+            assert contains(whole[near][offset == 2], frame)
+
+
+def test_what_a_reblurring_network_sees_when_its_blur_is_made() -> None:
+    photos = {"one": (scene(3, 288) * 255).byte()}
+    material = Material(photos, {}, {})
+
+    def drawn(windows: str) -> tuple[Tensor, Tensor]:
+        return reblur_clips(material, 64, BlurRange(layered=0), CPU, windows=windows)(3, np.random.default_rng(4))
+
+    (own, sharp), (also_own, video), (other, transfer) = map(drawn, ("sharp", "video", "transfer"))
+    assert torch.equal(own, also_own) and not torch.equal(own, other) and torch.equal(video, transfer)
+    assert torch.equal(sharp[:, 2], video[:, 2]) and not torch.equal(sharp[:, 1], video[:, 1])
+    assert self_shift_score(video[:, 1]).mean() > self_shift_score(sharp[:, 1]).mean()
+    made = [float((blurred - sharp[:, 2]).abs().mean()) for blurred in (own, other)]
+    assert made[1] > 0.01
+
+
+def test_recorded_blur_is_as_it_is(tmp_path: Path) -> None:
+    given = {"out": tmp_path, "iterations": 1, "pairs": tmp_path, "layout": "gopro"}
+    assert ReblurTraining(**given).windows == "video" and ReblurTraining(**given, recipe="paper").windows == "sharp"
+    with pytest.raises(UsageError, match="--windows transfer with --pairs"):
+        ReblurTraining(**given, windows="transfer")
+    assert ReblurTraining(out=tmp_path, iterations=1, data=tmp_path).windows == "transfer"
 
 
 def contains(picture: Tensor, piece: Tensor) -> bool:

@@ -59,13 +59,16 @@ OPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     },
     ("fusion", "ours"): {"rate": 0.005},
     ("reblur", "ours"): {
-        "rate": 0.005, "adversarial_weight": 0.001, "cycle_weight": 0.0, "edge_weight": 0.0, "critic_rate": 1e-4
+        "rate": 0.005, "windows": "transfer", "smoothness_weight": 0.0, "adversarial_weight": 0.001,
+        "cycle_weight": 0.0, "edge_weight": 0.0, "critic_rate": 1e-4,
     },
     ("reblur", "paper"): {
-        "rate": 1e-4, "adversarial_weight": 1.0, "cycle_weight": 0.0, "edge_weight": 0.0, "critic_rate": 2e-6
+        "rate": 1e-4, "windows": "sharp", "smoothness_weight": 0.0, "adversarial_weight": 1.0, "cycle_weight": 0.0,
+        "edge_weight": 0.0, "critic_rate": 2e-6,
     },
     ("reblur", "authors"): {
-        "rate": 1e-4, "adversarial_weight": 1.0, "cycle_weight": 1.0, "edge_weight": 0.05, "critic_rate": 2e-6
+        "rate": 1e-4, "windows": "sharp", "smoothness_weight": 0.0, "adversarial_weight": 1.0, "cycle_weight": 1.0,
+        "edge_weight": 0.05, "critic_rate": 2e-6,
     },
     ("flow", "ours"): {"rate": 0.02},
     ("flow", "paper"): {"rate": 1e-4},

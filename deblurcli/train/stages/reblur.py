@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from deblurcli.losses import charbonnier, edge
+from deblurcli.losses import charbonnier, edge, smoothness_loss
 from deblurcli.optimiser import new_optimiser
 from deblurcli.options.train import ReblurTraining
 from deblurcli.synth.paths import BlurRange
@@ -37,7 +37,7 @@ def reblur_recipe(options: ReblurTraining, setting: Setting) -> Recipe:
         deblur = setting.worker.place("default", "image", "deblur").module
 
     def source(of: Material | Recorded) -> Source:
-        return reblur_clips(of, max(options.crops), ranges, device.where)
+        return reblur_clips(of, max(options.crops), ranges, device.where, windows=options.windows)
 
     material, ring, pairs = crops(options, setting, source, 24, every=4, group=4, first=24)
 
@@ -46,6 +46,8 @@ def reblur_recipe(options: ReblurTraining, setting: Setting) -> Recipe:
         total = charbonnier(fake, blurred)
         if options.edge_weight:
             total = total + options.edge_weight * edge(fake, blurred)
+        if options.smoothness_weight:
+            total = total + options.smoothness_weight * smoothness_loss(fake, blurred)
         if options.adversarial_weight:
             total = total + options.adversarial_weight * adversarial_loss(critic, blurred, fake, peers)
         if deblur is not None:

@@ -131,7 +131,7 @@ def networks(args: argparse.Namespace) -> Iterator[tuple[str, nn.Module]]:
         with tempfile.TemporaryDirectory() as folder:
             train_network(
                 "reblur", data=args.data, out=Path(folder), network="videoadapt-small", minutes=args.minutes,
-                batch=4, crops=(128,), ring=256, save_every=60, start=args.start, **VARIANTS[name],
+                batch=4, crops=(96,), ring=256, save_every=60, start=args.start, **VARIANTS[name],
             )  # fmt: skip
             yield name, load_network(Path(folder) / "videoadapt-small.safetensors", role="reblur").module
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from deblurcli.networks.blur_mixture import BlurMixture
 from deblurcli.networks.cdvd_tsp import CDVDTSP
 from deblurcli.networks.critic import PatchCritic, VGGCritic
 from deblurcli.networks.dbn import DBN
@@ -56,6 +57,7 @@ NETWORKS: dict[str, NetworkSpec] = {
     "video-unet": replace(
         _PLAIN, build=VideoUNet, window=3, min_size=32, encodes=True, alone="base", bytes_per_pixel=250, config=_FUSION
     ),
+    "blur-mixture": replace(_VIDEOADAPT, build=BlurMixture),
     "videoadapt": _VIDEOADAPT,
     "videoadapt-small": replace(_VIDEOADAPT, config={"n_feats": 16}),
     # The next six: overlap is the radius outside which less than a hundredth of a pixel's absolute gradient lies, under

@@ -20,20 +20,18 @@ class MetaOptions(SurveyOptions):
 
     steps: str = option(
         "auto",
-        "Updates in each phase; auto: by the length of the video, so that adapting takes no longer than restoring 30"
-        " frames of 1280x720, or a shorter video twice; with --reblurring network 1 per patch.",
+        "Updates; auto: by the length of the video, so that adapting takes no longer than restoring 30 frames of"
+        " 1280x720, or a shorter video twice. With --reblurring network as many of it before, or with auto 1 per patch.",
         "Method",
         metavar="auto|N",
     )
-    rate: float | None = learning_rate(
-        None, "Adam rate of the deblurring network.", "Method", usual="3e-5 with flow or camera, 2.5e-6 with network"
-    )
+    rate: float = learning_rate(3e-5, "Adam rate of the deblurring network.", "Method")
     crop: int | None = option(
         None,
         "Side of the piece of a patch that an update learns from, a multiple of 32.",
         least=MIN_PATCH,
         metavar="PIXELS",
-        usual="192 with flow or camera, else the patch",
+        usual="192",
     )
     batch: int = option(1, "Patches per update of the deblurring network.", least=1)
     reblurring: str = option(
@@ -50,10 +48,10 @@ class MetaOptions(SurveyOptions):
         0.0, "Share of the updates with blur of every kind, as in training, against forgetting.", least=0, most=1
     )
     pseudo_sharp: str = option(
-        "auto",
-        "Sharp side of the pseudo pairs: patches restored by the unadapted network, or as in the video, as the paper's;"
-        " auto: restored with flow or camera, video with the network.",
-        choices=("auto", "restored", "video"),
+        "restored",
+        "Sharp side of the pseudo pairs: patches restored by the unadapted network, or as in the video, as in the"
+        " paper.",
+        choices=("restored", "video"),
     )
     reblur_rate: float = learning_rate(1e-6, "Adam rate of the reblurring network.")
     critic_rate: float = learning_rate(1e-6, "RMSprop rate of the critic.")
@@ -143,9 +141,4 @@ class MetaOptions(SurveyOptions):
     @property
     def restores_patches(self) -> bool:
         """Whether the pseudo pairs are made of restored patches."""
-        return self.pseudo_sharp != "video"
-
-    @property
-    def beta(self) -> float:
-        """The rate of the deblurring network."""
-        return 3e-5 if self.rate is None else self.rate
+        return self.pseudo_sharp == "restored"

@@ -57,7 +57,7 @@ def reblur_recipe(options: ReblurTraining, setting: Setting) -> Recipe:
 
     return Recipe(
         start,
-        optimiser=new_optimiser(start.module, options.regime, options.rate, aside=("conv1_e", "decode", "bias_table")),
+        optimiser=new_optimiser(start.module, options.regime, options.rate, aside=("conv1_e", "decode", "bias_table", "tail")),
         ring=ring,
         loss=loss,
         validate=validator(pairs, device, lambda net, b, s: compared(net(s), s[:, s.shape[1] // 2], b)),

@@ -14,8 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deblurcli.metrics.self_shift import changes
-
 Outputs = Tensor | Sequence[Tensor]
 
 
@@ -32,21 +30,6 @@ def charbonnier(output: Tensor, target: Tensor) -> Tensor:
 def edge(output: Tensor, target: Tensor) -> Tensor:
     """Charbonnier loss between the Laplacians of both images (MPRNet paper, CVPR 2021, eq. 6)."""
     return charbonnier(laplacian(output.float()), laplacian(target.float()))
-
-
-def smoothness_loss(output: Tensor, target: Tensor) -> Tensor:
-    """By how much a picture is sharper or more blurred than another in each of four directions.
-
-    Mean over squares of 32 pixels and the four shifts of the self-shift score (meta-transferring paper, section 3.2) of
-    the absolute difference of the logarithms of what the shift changes, squared.
-    """
-
-    def logarithms(picture: Tensor) -> list[Tensor]:
-        powers = (F.avg_pool2d(change.square().mean(1, keepdim=True), 32) for change in changes(picture.float()))
-        return [(power + 1e-4).log() for power in powers]
-
-    pairs = zip(logarithms(output), logarithms(target), strict=True)
-    return torch.stack([(one - other).abs().mean() for one, other in pairs]).mean()
 
 
 def fft_l1(output: Tensor, target: Tensor) -> Tensor:

@@ -7,10 +7,12 @@ network learns to undo that.
 What differs from the paper:
 
 - The blur model is the video's optical flow with a fitted exposure (:mod:`deblurcli.adaptation.flow`) or a fitted
-  camera (:mod:`deblurcli.adaptation.camera`); ``reblurring = network`` is the paper's. With a fitted model the targets
-  are the patches as the unadapted network restores them (``pseudo_sharp = video``: as they are, as in the paper),
-  there are as many updates as the time allows instead of one per patch, their rate is 3e-5 instead of 2.5e-6, and the
-  moving average of the weights is the result.
+  camera (:mod:`deblurcli.adaptation.camera`); ``reblurring = network`` is the paper's. The targets are the patches as
+  the unadapted network restores them, which get the video's noise (``pseudo_sharp = video``: as they are, as in the
+  paper), there are as many updates as the time allows instead of one per patch, their rate is 3e-5 instead of 2.5e-6,
+  and the moving average of the weights is the result.
+- A reblurring network sees a sharp moment whose neighbours are blurred, not the sharpest, whose neighbours may be as
+  sharp; and the bundled one (:mod:`deblurcli.networks.blur_mixture`) is not the paper's.
 - A guard undoes an adaptation that does not pay on pieces it does not learn from (``guard = off``: none, as in the
   paper). It settles half-way from the unadapted weights to the best of those that it has looked at.
 - Adaptation runs in evaluation mode, so that it is the same every time; ``dropout`` is the authors' training mode.

@@ -1,9 +1,9 @@
 """A reblurring network that mixes straight blurs: five frames in, the centre frame with its neighbours' blur out.
 
-The reblurring network of the meta-transferring paper (BMVC 2022) learns filters for every direction of blur, for which
-it was trained for days. This one is told what the paper's self-shift score tells (section 3.2): how much smoother than
-the centre frame its neighbours are, in each direction. From that it finds the blur to make, as a kernel for every region
-of the picture, so that minutes of training are enough.
+The reblurring network of the meta-transferring paper (BMVC 2022) learns filters for every direction of blur, and was
+trained for days. This one is told what the paper's self-shift score tells (section 3.2): how much smoother than the
+centre frame its neighbours are, in each direction. From that it finds the blur to make, as a kernel for every region of
+the picture, so that minutes of training are enough.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def blurred(light: Tensor, kernels: Tensor, reach: int) -> Tensor:
         kernels: N x H/32 x W/32 x K x K, odd in size and the same turned by half a turn.
         reach: (K - 1) / 2.
     """
-    count, channels, height, width = light.shape
+    count, (height, width) = len(light), light.shape[-2:]
     rows, columns = kernels.shape[1:3]
     side, margin = 2 * REGION, REGION // 2 + reach
     wide = F.pad(light, [margin] * 4, mode="replicate")

@@ -21,7 +21,7 @@ class MetaOptions(SurveyOptions):
     steps: str = option(
         "auto",
         "Updates; auto: by the length of the video, so that adapting takes no longer than restoring 30 frames of"
-        " 1280x720, or a shorter video twice. With --reblurring network as many of it before, or with auto 1 per patch.",
+        " 1280x720, or a shorter video twice. A reblurring network has as many before, with auto 1 per patch.",
         "Method",
         metavar="auto|N",
     )

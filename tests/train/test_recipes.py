@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from end_to_end import deblur, small_network
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -28,7 +29,7 @@ from deblurcli.restore.worker import Worker
 from deblurcli.train import loop
 from deblurcli.train.parallel import Peers
 from deblurcli.train.recipe import Setting, chosen_loss
-from deblurcli.train.stages.reblur import MIN_CRITIC_RATE, reblur_recipe
+from deblurcli.train.stages.reblur import MIN_CRITIC_RATE, reblur_recipe, smoothness_loss
 
 NEEDED: dict[str, dict[str, Any]] = {
     "hybrid": {"videos": ("a.mp4",)},
@@ -203,12 +204,28 @@ class TestLosses:
         made = net(sharp)
         expected = charbonnier(made, blurred) + 0.05 * edge(made, blurred)
         assert torch.allclose(recipe.loss(net, blurred, sharp), expected)
+        with_smoothness = reblur_recipe(ReblurTraining(**given, smoothness_weight=0.5), setting)
+        more = expected + 0.5 * smoothness_loss(made, blurred)
+        assert torch.allclose(with_smoothness.loss(net, blurred, sharp), more) and float(more.detach()) > expected
         (critic,) = recipe.companions.values()
         rates = []
         for progress in (0.0, 0.5, 1.0):
             set_share(critic.optimiser, REBLURRING.share(progress))
             rates.append(critic.optimiser.param_groups[0]["lr"])
         assert rates == pytest.approx([2e-6, 1e-6, MIN_CRITIC_RATE], rel=1e-3)
+
+
+def test_the_strength_of_blur_is_compared_in_each_direction() -> None:
+    sharp = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(1))
+    along, across = (F.avg_pool2d(sharp, kernel, 1, (kernel[0] // 2, kernel[1] // 2)) for kernel in ((1, 5), (5, 1)))
+    assert float(smoothness_loss(along, along)) == 0
+    none, wrong = float(smoothness_loss(sharp, along)), float(smoothness_loss(across, along))
+    assert none > 1 and wrong > 0.5
+    half = float(smoothness_loss((sharp + along) / 2, along))
+    assert 0.1 < half < none, "too weak"
+    picture = sharp.clone().requires_grad_(True)
+    smoothness_loss(picture, along).backward()
+    assert picture.grad is not None and bool(torch.isfinite(picture.grad).all())
 
 
 class TestRuns:

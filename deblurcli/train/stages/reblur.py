@@ -1,16 +1,20 @@
-"""The stage of the reblurring networks: five sharp frames in, the blurred middle one out, trained with a critic.
+"""The stage of the reblurring networks: five frames in, the blurred middle one out, trained with a critic.
 
 Charbonnier and adversarial losses of the meta-transferring paper (BMVC 2022), section 3.1 and supplement. What differs
-from the paper: the blur to learn is synthesised, and the cycle loss, through the default deblurring network, counts
-only with ``--cycle-weight``.
+from the paper: the blur to learn is synthesised; the frames around the sharp one are blurred, as an adaptation shows
+them, and the blur to make is that of the most blurred (``--windows sharp``: the paper's); the cycle loss, through the
+default deblurring network, counts only with ``--cycle-weight``, and the blur's strength in each direction with
+``--smoothness-weight``.
 """
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deblurcli.losses import charbonnier, edge, smoothness_loss
+from deblurcli.losses import charbonnier, edge
+from deblurcli.metrics.self_shift import changes
 from deblurcli.optimiser import new_optimiser
 from deblurcli.options.train import ReblurTraining
 from deblurcli.synth.paths import BlurRange
@@ -20,8 +24,29 @@ from deblurcli.train.material import Material
 from deblurcli.train.recipe import Recipe, Setting, crops, trainee
 from deblurcli.train.validation import compared, validator
 
+ASIDE = ("conv1_e", "decode", "bias_table", "tail")
+"""Layers of the networks that Muon leaves to AdamW."""
 MIN_CRITIC_RATE = 1e-9
 """What the critic's rate falls to in the authors' code."""
+SQUARE = 32
+"""Side in pixels of the squares in which smoothness is compared."""
+FLOOR = 1e-4
+"""Mean squared change, in units of full scale, that nothing falls below."""
+
+
+def smoothness_loss(made: Tensor, blurred: Tensor) -> Tensor:
+    """By how much made blur (N x 3 x H x W) is too strong or too weak, in each direction.
+
+    The mean over squares and the four shifts of the self-shift score (meta-transferring paper, section 3.2) of the
+    absolute difference of the logarithms of the mean squared change by the shift.
+    """
+
+    def logarithms(picture: Tensor) -> list[Tensor]:
+        powers = (F.avg_pool2d(change.square().mean(1, keepdim=True), SQUARE) for change in changes(picture.float()))
+        return [(power + FLOOR).log() for power in powers]
+
+    pairs = zip(logarithms(made), logarithms(blurred), strict=True)
+    return torch.stack([(one - other).abs().mean() for one, other in pairs]).mean()
 
 
 def reblur_recipe(options: ReblurTraining, setting: Setting) -> Recipe:
@@ -57,7 +82,7 @@ def reblur_recipe(options: ReblurTraining, setting: Setting) -> Recipe:
 
     return Recipe(
         start,
-        optimiser=new_optimiser(start.module, options.regime, options.rate, aside=("conv1_e", "decode", "bias_table", "tail")),
+        optimiser=new_optimiser(start.module, options.regime, options.rate, aside=ASIDE),
         ring=ring,
         loss=loss,
         validate=validator(pairs, device, lambda net, b, s: compared(net(s), s[:, s.shape[1] // 2], b)),

@@ -32,7 +32,7 @@ BENCHMARKS = {
     "residual": "whether the residual ranks restorations truly, beside NIQE and self-shift",
     "no_reference": "which number, told without the truth, finds the better of two results",
     "only_blurred": "which frames --only-blurred leaves alone, and what restoring them would bring",
-    "reblur_losses": "what each loss adds to the reblurring network in equal time",
+    "reblur_losses": "the blur that reblurring networks make against the right one: direction, length and strength",
     "flow_error": "how far flow estimates are off on sharp and blurred frames, by length of the motion",
     "niqe_model": "no figures: estimates the package's NIQE model of sharp photos",
     "frames": "no figures: hashes that tell whether two checkouts give the same frames, weights and pictures",

@@ -1,6 +1,6 @@
 """The blur that reblurring networks make, against the blur that they are to make.
 
-Each variant trains for M minutes from the same weights with the same crops; or networks are judged as they are
+Each variant trains for M minutes from random weights with the same crops; or networks are judged as they are
 (--weights). The windows are of held-out clips: `sharp`, five sharp frames whose middle one is to get its own blur, as
 in the paper; and `transfer`, a sharp frame among blurred ones, as an adaptation shows them, which is to get the blur of
 the most blurred.
@@ -32,6 +32,7 @@ from benchmarks.results import Table
 from deblurcli.adaptation.camera import KNOTS
 from deblurcli.api import train_network
 from deblurcli.metrics.self_shift import smoothness
+from deblurcli.options.train import ReblurTraining
 from deblurcli.synth.exposure import expose_paths
 from deblurcli.synth.paths import BlurRange
 from deblurcli.train.data import reblur_clips
@@ -40,16 +41,17 @@ from deblurcli.train.validation import mean_psnr
 from deblurcli.weights.load import load_network
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    "sharp windows": {"windows": "sharp"},
+    "default": {},
+    "no critic": {"adversarial_weight": 0.0},
+    "no critic, no smoothness": {"adversarial_weight": 0.0, "smoothness_weight": 0.0},
+    "no smoothness": {"smoothness_weight": 0.0},
+    "edges for smoothness": {"smoothness_weight": 0.0, "edge_weight": 1.0},
+    "cycle too": {"cycle_weight": 0.5},
     "windows as in a video": {"windows": "video"},
-    "transfer (default)": {},
-    "transfer, Charbonnier alone": {"adversarial_weight": 0.0},
-    "transfer, adversarial 0.01": {"adversarial_weight": 0.01},
-    "transfer, edges": {"edge_weight": 1.0},
-    "transfer, smoothness": {"smoothness_weight": 0.02},
-    "transfer, smoothness alone": {"smoothness_weight": 0.02, "adversarial_weight": 0.0},
-    "transfer, cycle": {"cycle_weight": 0.5},
+    "sharp windows": {"windows": "sharp"},
+    "videoadapt-small": {"network": "videoadapt-small"},
 }
+"""Options of `deblur train reblur` that differ from its own."""
 CLIPS, SIDE, SEED = 48, 128, 77
 ANGLES = 16
 LENGTHS = (0, 2, 4, 6, 8, 11, 14, 18, 23, 29, 36)
@@ -130,16 +132,16 @@ def networks(args: argparse.Namespace) -> Iterator[tuple[str, nn.Module]]:
     for name in args.variants or ([] if args.weights else VARIANTS):
         with tempfile.TemporaryDirectory() as folder:
             train_network(
-                "reblur", data=args.data, out=Path(folder), network="videoadapt-small", minutes=args.minutes,
-                batch=4, crops=(96,), ring=256, save_every=60, start=args.start, **VARIANTS[name],
+                "reblur", data=args.data, out=Path(folder), minutes=args.minutes, batch=6, crops=(128,), ring=256,
+                save_every=60, **VARIANTS[name],
             )  # fmt: skip
-            yield name, load_network(Path(folder) / "videoadapt-small.safetensors", role="reblur").module
+            network = VARIANTS[name].get("network", ReblurTraining.network)
+            yield name, load_network(Path(folder) / f"{network}.safetensors", role="reblur").module
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--minutes", type=float, default=4.0)
-    parser.add_argument("--start", metavar="NAME|FILE", help="what variants start from; random weights if not given")
     parser.add_argument("--weights", nargs="+", default=[], metavar="NAME|FILE", help="networks to judge as they are")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=[], metavar="VARIANT", help="only these")
     parser.add_argument("--title", default="losses", help="of the table")

@@ -174,14 +174,18 @@ class FusionTraining(PairsTraining):
     deblurring: str | None = learnt_from("the default of `deblur image`; after --from, the one it was trained with")
 
 
+MIXTURE_RATE = 0.05
+"""Of blur-mixture, which has few weights."""
+
+
 @dataclass(frozen=True)
 class ReblurTraining(PairsTraining):
     """Train a reblurring network and its critic."""
 
     RECIPES: ClassVar[Recipes] = REBLUR
 
-    network: str = network_option("videoadapt-small")
-    rate: float = rate_option("0.005; 1e-4 of other recipes")
+    network: str = network_option("blur-mixture")
+    rate: float = rate_option("0.05, but 0.005 for videoadapt; 1e-4 of other recipes")
     windows: str = option(
         None,
         "Five frames that it sees, the middle one sharp: all sharp; as a video has them; or so, and the middle one gets"
@@ -197,12 +201,17 @@ class ReblurTraining(PairsTraining):
         "0; 1 with --recipe authors",
     )
     edge_weight: float = weight(None, "Weight of an edge loss.", "0; 0.05 with --recipe authors")
-    smoothness_weight: float = weight(None, "Weight of a loss of the blur's strength in four directions.", "0")
+    smoothness_weight: float = weight(
+        None, "Weight of a loss of the blur's strength in four directions.", "0.05; 0 of other recipes"
+    )
     critic_rate: float = learning_rate(None, "RMSprop rate of the critic.", usual="1e-4; 2e-6 of other recipes")
 
     def __post_init__(self) -> None:
-        if self.windows is None and self.recipe == "ours" and self.pairs is not None:
-            object.__setattr__(self, "windows", "video")
+        if self.recipe == "ours":
+            if self.windows is None and self.pairs is not None:
+                object.__setattr__(self, "windows", "video")
+            if self.rate is None and self.network == "blur-mixture":
+                object.__setattr__(self, "rate", MIXTURE_RATE)
         super().__post_init__()
         made = self.pairs is None or self.windows != "transfer"
         require(made, "--windows transfer with --pairs, whose blur is as it is", "give video or sharp")

@@ -353,10 +353,11 @@ def test_residual_unet_has_the_blocks_that_are_chosen(folder: Path, tmp_path: Pa
             api.train_network("deblur", **keywords | {"out": tmp_path / "no"} | changes)
 
 
-def test_reblurring_trains_with_its_critic(folder: Path, tmp_path: Path) -> None:
-    facts = api.train_network("reblur", **options(folder, tmp_path, iterations=2, batch=1, network="videoadapt-small"))
+@pytest.mark.parametrize("network", ["blur-mixture", "videoadapt-small"])
+def test_reblurring_trains_with_its_critic(network: str, folder: Path, tmp_path: Path) -> None:
+    facts = api.train_network("reblur", **options(folder, tmp_path, iterations=2, batch=1, network=network))
     assert facts["iteration"] == 2
-    load_network(tmp_path / "videoadapt-small.safetensors", role="reblur")
+    load_network(tmp_path / f"{network}.safetensors", role="reblur")
     load_network(tmp_path / "patch-critic.safetensors", role="critic")
 
 

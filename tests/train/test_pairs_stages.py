@@ -93,9 +93,9 @@ def start_of(stage: str, folder: Path) -> list[object]:
         save_network(folder / "k.safetensors", module, network="kernel-extractor-small", config=config, card={})
         return ["--from", folder / "k.safetensors"]
     if stage == "reblur":
-        config = {"n_feats": 4}
-        module = NETWORKS["videoadapt-small"].build(**config)
-        save_network(folder / "r.safetensors", module, network="videoadapt-small", config=config, card={})
+        config = {"width": 16}
+        module = NETWORKS["blur-mixture"].build(**config)
+        save_network(folder / "r.safetensors", module, network="blur-mixture", config=config, card={})
         return ["--from", folder / "r.safetensors"]
     return []
 

@@ -50,18 +50,26 @@ class BlurMixture(nn.Module):
         super().__init__()
         kernels = straight_kernels(lengths)
         self.register_buffer("kernels", torch.from_numpy(kernels), persistent=False)
+        # What is said for a length is a smooth function of the direction, so that every kernel is always within reach.
+        angles = torch.arange(ANGLES) * math.pi / ANGLES
+        waves = [wave(order * angles) for order in (2, 4) for wave in (torch.cos, torch.sin)]
+        smooth = torch.stack([torch.ones(ANGLES), *waves])
+        self.register_buffer("smooth", smooth, persistent=False)
         self.reach = kernels.shape[-1] // 2
         # Of a region and of the whole clip the frames' smoothness, and how much structure the centre frame has there.
         seen = 2 * FRAMES * (1 + len(DIRECTIONS)) * len(SCALES)
         self.head = nn.Linear(seen, width)
         self.body = nn.Linear(width, width)
-        self.tail = nn.Linear(width, len(kernels))
+        self.tail = nn.Linear(width, 1 + len(lengths) * len(smooth))
         self.exponent = nn.Parameter(torch.tensor(1.8))
 
     def forward(self, clip: Tensor) -> Tensor:
         check_clip(clip, FRAMES, REGION)
-        shares = self.tail(self.hidden(smoothness(clip))).float().softmax(-1)
+        told = self.tail(self.hidden(smoothness(clip))).float()
         with torch.autocast(clip.device.type, enabled=False):
+            smooth = self.get_buffer("smooth")
+            straight = (told[..., 1:].unflatten(-1, (-1, len(smooth))) @ smooth).flatten(-2)
+            shares = torch.cat([told[..., :1], straight], -1).softmax(-1)
             kernels = torch.einsum("nyxk,kij->nyxij", shares, self.get_buffer("kernels"))
             exponent = self.exponent.clamp(1.0, 4.0)
             light = clip[:, CENTRE].float().clamp(1e-3, 1) ** exponent

@@ -174,7 +174,7 @@ class FusionTraining(PairsTraining):
     deblurring: str | None = learnt_from("the default of `deblur image`; after --from, the one it was trained with")
 
 
-MIXTURE_RATE = 0.05
+MIXTURE_RATE = 0.02
 """Of blur-mixture, which has few weights."""
 
 
@@ -185,7 +185,7 @@ class ReblurTraining(PairsTraining):
     RECIPES: ClassVar[Recipes] = REBLUR
 
     network: str = network_option("blur-mixture")
-    rate: float = rate_option("0.05, but 0.005 for videoadapt; 1e-4 of other recipes")
+    rate: float = rate_option("0.02, but 0.005 for videoadapt; 1e-4 of other recipes")
     windows: str = option(
         None,
         "Five frames that it sees, the middle one sharp: all sharp; as a video has them; or so, and the middle one gets"

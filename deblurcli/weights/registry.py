@@ -30,7 +30,7 @@ Those that the networks' authors published, which become a file of ours on this 
 
     [set.meta]                              # the weights of --method meta, by role
     deblur = "plain-unet"
-    reblur = "videoadapt-small"
+    reblur = "blur-mixture"
     critic = "patch-critic"
 
 ``python -m deblurcli.weights.registry`` prints the size and sha256 lines of the files in ``deblurcli/bundled``.

@@ -98,6 +98,7 @@ def test_equal_runs_give_equal_frames_and_say_what_they_did(clip: Path, tmp_path
             reblurring="network",
             patches=2,
             patch_size=64,
+            steps=2,
             seed=seed,
             rate=3e-4,
             codec="ffv1",
@@ -105,7 +106,7 @@ def test_equal_runs_give_equal_frames_and_say_what_they_did(clip: Path, tmp_path
         planes.append(read_planes(out))
     assert planes[0] == planes[1]
     facts = summary.facts
-    assert set(facts["weights"]) == {"video-unet", "videoadapt-small", "patch-critic"}
+    assert set(facts["weights"]) == {"video-unet", "blur-mixture", "patch-critic"}
     (adaptation,) = facts["adaptations"]
     assert adaptation["options"]["seed"] == 2 and len(adaptation["patches"]) == 6 and adaptation["patch_size"] == 64
     assert len(adaptation["reblur_losses"]) == len(adaptation["deblur_losses"]) == 2
@@ -213,7 +214,7 @@ def test_metrics_refuse_what_cannot_be_compared(tmp_path: Path) -> None:
 
 
 def test_the_bundled_networks_are_what_their_cards_say() -> None:
-    roles = {"plain-unet": "deblur", "video-unet": "deblur", "videoadapt-small": "reblur", "patch-critic": "critic"}
+    roles = {"plain-unet": "deblur", "video-unet": "deblur", "blur-mixture": "reblur", "patch-critic": "critic"}
     roles["flownet-small"] = "flow"
     for name, role in roles.items():
         loaded = load_network(name, role=role)  # type: ignore[arg-type]

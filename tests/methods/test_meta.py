@@ -21,7 +21,7 @@ from deblurcli.adaptation.camera import align
 from deblurcli.adaptation.flow import fit_flow
 from deblurcli.adaptation.guard import MIN_GAIN, Diverged
 from deblurcli.adaptation.outcome import Outcome
-from deblurcli.adaptation.pairs import pseudo_sharp, trainable
+from deblurcli.adaptation.pairs import deblur_loss, pseudo_sharp, trainable
 from deblurcli.adaptation.reblurring_network import real_sample
 from deblurcli.adaptation.replay import replay_blur
 from deblurcli.adaptation.support import SupportPatch
@@ -29,6 +29,7 @@ from deblurcli.adaptation.survey import Survey, survey
 from deblurcli.console import Reporter
 from deblurcli.device import pick_device
 from deblurcli.errors import OfflineError, UsageError, WeightsError
+from deblurcli.methods import meta
 from deblurcli.methods.meta import adapt, initial_weights
 from deblurcli.networks import NETWORKS
 from deblurcli.options.compute import ComputeOptions
@@ -42,8 +43,10 @@ CPU = pick_device("cpu", "fp32")
 SILENT = Reporter.silent()
 SPEC = NETWORKS["plain-unet"]
 OPTIONS = MetaOptions(
-    patches=8, patch_size=64, reblurring="network", guard="pairs", steps=16, rate=1e-3, reblur_rate=1e-4
-)
+    patches=8, patch_size=64, reblurring="network", pseudo_sharp="video", guard="pairs", steps=16, rate=1e-3,
+    reblur_rate=1e-4,
+)  # fmt: skip
+"""As in the paper, faster."""
 
 
 @pytest.fixture
@@ -96,7 +99,7 @@ def test_equal_seeds_give_equal_weights(networks, support) -> None:  # type: ign
 
 def test_the_fitted_camera_needs_no_reblurring_network(networks, clip) -> None:  # type: ignore[no-untyped-def]
     found = survey(clip, patches=12, size=64, seed=2)
-    options = replace(OPTIONS, reblurring="camera", steps=24, rate=1e-3)
+    options = replace(OPTIONS, reblurring="camera", pseudo_sharp="restored", steps=24, rate=1e-3)
     before = weights(networks[0])
     adapted, done = adapt(placed(networks[0], "plain-unet"), found, options, SILENT)
     assert done.kept and done.facts["gain"] > 0.065
@@ -107,7 +110,7 @@ def test_the_fitted_camera_needs_no_reblurring_network(networks, clip) -> None: 
     assert same(weights(adapted), weights(again)), "equal seeds, equal weights"
 
 
-FLOW = replace(OPTIONS, reblurring="flow", guard="strata")
+FLOW = replace(OPTIONS, reblurring="flow", pseudo_sharp="restored", guard="strata")
 
 
 @pytest.fixture
@@ -272,9 +275,8 @@ def test_as_many_updates_as_asked_for_are_taken_however_short_the_video() -> Non
     for found in (short, long):
         assert affordable(found, MetaOptions(steps=300), 192) == affordable(found, MetaOptions(steps="300"), 192) == 300
         assert affordable(found, MetaOptions(steps=0), 192) == 0
-        paper = MetaOptions(reblurring="network", patches=7)
-        assert affordable(found, paper, 256) == 7, "one update for each patch"
-        assert affordable(found, replace(paper, batch=3), 256) == 3
+        network = MetaOptions(reblurring="network")
+        assert affordable(found, network, 192) == affordable(found, MetaOptions(), 192)
     for steps in ("many", "-1", "2.5", ""):
         with pytest.raises(UsageError, match="--steps"):
             MetaOptions(steps=steps)
@@ -322,7 +324,7 @@ def test_the_fusion_is_judged_with_the_whole_network(turning) -> None:  # type: 
 def test_nothing_is_adapted_where_no_camera_explains_the_video(networks) -> None:  # type: ignore[no-untyped-def]
     generator = torch.Generator().manual_seed(3)
     found = survey([torch.rand(3, 96, 96, generator=generator) for _ in range(9)], patches=6, size=64, seed=2)
-    options = replace(OPTIONS, reblurring="camera")
+    options = replace(OPTIONS, reblurring="camera", pseudo_sharp="restored")
     adapted, done = adapt(placed(networks[0], "plain-unet"), found, options, SILENT)
     assert adapted is networks[0] and not done.kept and "do not explain" in done.reason
 
@@ -449,7 +451,7 @@ def test_updates_take_as_many_patches_as_the_batch(networks, support, batch: int
             seen.append(1)
             return super().forward(window)
 
-    options = replace(OPTIONS, batch=batch, steps="auto", patches=6)
+    options = replace(OPTIONS, batch=batch, steps=6 // batch, patches=6)
     _, done = run((networks[0], Counted(), networks[2]), support, options)
     assert len(done.losses["deblur_losses"]) == options.updates == 6 // batch
     held_out = len(support.patches) - 6
@@ -608,11 +610,56 @@ def test_a_reblurring_network_of_ones_own(tmp_path, monkeypatch) -> None:  # typ
     monkeypatch.setattr("deblurcli.methods.meta.learn_to_reblur", learn)
     for reblur, pairing in ((path, False), (tmp_path / "reblur_1.pt", True)):
         words = {"reblurring": "network", "patches": 2, "patch_size": 64, "guard": "off", "overwrite": True}
+        words["steps"] = 1
         result = deblur_video(clip, tmp_path / "out.mkv", network="plain-unet", reblur=reblur, **words)
         assert used[-1] == ("VideoAdapt", pairing) and result.destination.exists()
     assert len(used) == 2
     with pytest.raises(WeightsError, match="a reblur network is needed here"):
         deblur_video(clip, tmp_path / "no.mkv", reblurring="network", reblur="plain-unet", method="meta")
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.03])
+def test_a_reblurring_network_gets_restored_moments_among_blurred_frames_and_the_noise_is_added(
+    noise: float, networks, monkeypatch: pytest.MonkeyPatch
+) -> None:  # type: ignore[no-untyped-def]
+    found = survey(frames(HALTING, 0.8, 2.2, noise)[0], patches=6, size=96, seed=2)
+    turned = [patch for patch in found.patches[:4] if patch.turn is not None]
+    assert turned and not torch.equal(turned[0].turn, turned[0].window)
+    pairs: list[tuple[Tensor, Tensor]] = []
+    seen: list[Tensor] = []
+
+    class Passes(Blurs):
+        """Shows what it is given, and changes nothing."""
+
+        def forward(self, window: Tensor) -> Tensor:
+            seen.append(window.detach())
+            return window[:, 2] + 0 * super().forward(window)
+
+    def noted(network, spec, window, blurred, target, *more, **words):  # type: ignore[no-untyped-def]
+        pairs.append((blurred, target))
+        return deblur_loss(network, spec, window, blurred, target, *more, **words)
+
+    monkeypatch.setattr(meta, "deblur_loss", noted)
+    network = networks[0].eval()
+    with torch.no_grad():
+        network.tail.bias.fill_(0.01)
+    options = replace(OPTIONS, patches=4, pseudo_sharp="restored", guard="off", identity=0.0, cycle_weight=0.0, steps=4)
+    adapt(placed(network, "plain-unet"), found, options, SILENT, reblur=Passes(), critic=networks[2])
+    turns = torch.stack([patch.turn for patch in turned])
+    for window in seen[-4:]:  # those before are of the network's own updates
+        nearest = turns[int((turns[:, 0] - window[:, 0]).abs().mean((1, 2, 3)).argmin())]
+        assert torch.equal(nearest[[0, 1, 3, 4]], window[0, [0, 1, 3, 4]])
+        with torch.no_grad():
+            assert torch.allclose(window[:, 2], network(nearest[None, 2]).clamp(0, 1), atol=1e-5)
+    added = torch.stack([(blurred - target).std() for blurred, target in pairs])
+    assert len(pairs) == 4 and (added > 0.002).all() if noise else (added < 0.004).all()
+
+
+def test_a_reblurring_network_has_an_update_for_each_patch_before(networks, turning) -> None:  # type: ignore[no-untyped-def]
+    found = survey(turning * 8, patches=6, size=96, seed=2)
+    options = replace(OPTIONS, patches=4, pseudo_sharp="restored", guard="off", steps="auto", crop=64)
+    _, done = run(networks, found, options)
+    assert len(done.losses["reblur_losses"]) == 4 < len(done.losses["deblur_losses"])
 
 
 def test_a_reblurring_network_needs_the_kind_of_reblurring() -> None:

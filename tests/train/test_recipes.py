@@ -60,7 +60,7 @@ OPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     },
     ("fusion", "ours"): {"rate": 0.005},
     ("reblur", "ours"): {
-        "rate": 0.05, "windows": "transfer", "smoothness_weight": 0.05, "adversarial_weight": 0.001,
+        "rate": 0.02, "windows": "transfer", "smoothness_weight": 0.05, "adversarial_weight": 0.001,
         "cycle_weight": 0.0, "edge_weight": 0.0, "critic_rate": 1e-4,
     },
     ("reblur", "paper"): {

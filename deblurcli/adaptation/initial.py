@@ -17,8 +17,6 @@ def initial_weights(network: Placed, options: MetaOptions | Reblur2DeblurOptions
         UsageError: they are another network's.
     """
     chosen = options.initial or "own"
-    if chosen == "auto" and isinstance(options, MetaOptions) and options.learnt:
-        chosen = "own"  # those of the registry have learnt to be adapted by fitted blur
     if chosen == "auto":
         entry = registry.installed().weights.get(network.name)
         # A file of the user's may have the name of registered weights.

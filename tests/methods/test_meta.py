@@ -374,9 +374,6 @@ def test_meta_learned_weights_are_those_of_the_weights_not_of_their_name(monkeyp
     found = initial_weights(loaded, MetaOptions(), worker)
     assert found is not None and found.name == "plain-unet"
     assert initial_weights(loaded, MetaOptions(initial="own"), worker) is None
-    network = MetaOptions(reblurring="network")
-    assert initial_weights(loaded, network, worker) is None, "they were learnt with fitted blur"
-    assert initial_weights(loaded, replace(network, initial="plain-unet"), worker) is not None, "asked for"
     same_name, other_name = (replace(loaded.loaded, **other) for other in ({"sha256": "0" * 64}, {"name": "mine"}))
     assert initial_weights(replace(loaded, loaded=same_name), MetaOptions(), worker) is None, "a file of the same name"
     assert initial_weights(replace(loaded, loaded=other_name), MetaOptions(), worker) is None

@@ -24,8 +24,8 @@ from deblurcli.train.material import Material
 from deblurcli.train.recipe import Recipe, Setting, crops, trainee
 from deblurcli.train.validation import compared, validator
 
-ASIDE = ("conv1_e", "decode", "bias_table", "tail")
-"""Layers of the networks that Muon leaves to AdamW."""
+PIXEL_LAYERS = ("conv1_e", "decode", "bias_table", "tail")
+"""Layers that touch pixels, a table, and a last layer: they are left to AdamW."""
 MIN_CRITIC_RATE = 1e-9
 """What the critic's rate falls to in the authors' code."""
 SQUARE = 32
@@ -82,7 +82,7 @@ def reblur_recipe(options: ReblurTraining, setting: Setting) -> Recipe:
 
     return Recipe(
         start,
-        optimiser=new_optimiser(start.module, options.regime, options.rate, aside=ASIDE),
+        optimiser=new_optimiser(start.module, options.regime, options.rate, aside=PIXEL_LAYERS),
         ring=ring,
         loss=loss,
         validate=validator(pairs, device, lambda net, b, s: compared(net(s), s[:, s.shape[1] // 2], b)),

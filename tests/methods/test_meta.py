@@ -649,7 +649,8 @@ def test_a_reblurring_network_gets_restored_moments_among_blurred_frames_and_the
         with torch.no_grad():
             assert torch.allclose(window[:, 2], network(nearest[None, 2]).clamp(0, 1), atol=1e-5)
     added = torch.stack([(blurred - target).std() for blurred, target in pairs])
-    assert len(pairs) == 4 and (added > 0.002).all() if noise else (added < 0.004).all()
+    assert len(pairs) == 4
+    assert float(added.mean()) > 0.01 if noise else float(added.mean()) < 0.005
 
 
 def test_a_reblurring_network_has_an_update_for_each_patch_before(networks, turning) -> None:  # type: ignore[no-untyped-def]

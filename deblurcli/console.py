@@ -338,6 +338,16 @@ class Reporter:
                 self._next, self._shown = now + self.sink.every, True
                 self.sink.progress(found)
 
+    def part(self, share: float) -> None:
+        """How much (0 to 1) of the next of a run's units is done: a frame in many tiles may take minutes."""
+        with self._lock:
+            if self._course is None or self._latest is None:
+                return
+            found, _ = self._latest
+            done = math.floor(found.done) + share
+            if done >= self._done:
+                self.progress(found.task, done, found.total, **found.facts)
+
     @contextlib.contextmanager
     def run(self, work: Mapping[str, float | None]) -> Iterator[None]:
         """While it lasts, tasks are stages of one run: its progress has the run's, and goes on by the clock.

@@ -292,7 +292,7 @@ def _outcome(noted: dict[str, Any]) -> Outcome:
 def _placed(loaded: LoadedNetwork, device: Device, network: Placed) -> Placed:
     """A network of the journal, whose warnings go where those of ``network`` go."""
     device = device.limited_to(loaded.spec.dtypes)
-    return Placed(loaded, device.place(loaded.module).eval().requires_grad_(False), device, network.warn)
+    return Placed(loaded, device.place(loaded.module).eval().requires_grad_(False), device, network.warn, network.part)
 
 
 def sha256(content: bytes) -> str:

@@ -5,8 +5,10 @@ synthesised on the camera's own sharp frames, or other pictures stand for it as 
 their colours are left as they are.
 
 Nobody has seen the blurred frames sharp, so that no score tells how good a translator is. The log has how sharp the
-restored frames are with and without translation (self-shift score, lower is sharper), and how much the translation has
-changed the pictures; the samples show what these numbers do not.
+restored frames are with and without translation (self-shift score, lower is sharper), how much the translation has
+changed the pictures, and what becomes of held-out pictures with known blur: of those with the camera's noise beside
+those without, and of the latter, which should pass. ``python -m benchmarks translator_stop`` compares these numbers
+with the truth; the samples show what no number does.
 """
 
 from __future__ import annotations
@@ -38,6 +40,8 @@ from deblurcli.weights.load import is_name, opened
 SAMPLES = "samples.png"
 """A row for each of some held-out crops: as it is, translated, restored from that, and restored without translation."""
 MAX_SAMPLES = 4
+JUDGED = 16
+"""Pictures with known blur to validate by."""
 SYNTH, AUTO = "synth", "auto"
 VGG16 = "lpips-vgg"
 """What ``auto`` compares by where it has been fetched: half a gigabyte, which nobody asked for otherwise."""
@@ -88,6 +92,8 @@ def blur2blur_recipe(options: Blur2BlurTraining, setting: Setting) -> Recipe:
     critic = Companion(judge, translation.critic_optimiser, {"channels": recipe.critic_channels})
 
     frames, blur = chosen_known(options, sharp, size, worker)
+    frames, judged = held_out(frames)
+    known = judging_pairs(judged, kept, blur, size)
     source, every = known_source(frames, size, blur, device.where), 4 if device.where.type == "cpu" else 1
     ring = UnpairedRing(
         learnt, CropRing(source, capacity=options.ring, every=every, seed=seed, group=4, first=24), seed
@@ -111,7 +117,7 @@ def blur2blur_recipe(options: Blur2BlurTraining, setting: Setting) -> Recipe:
         optimiser=translation.optimiser,
         ring=ring,
         loss=loss,
-        validate=validator(kept, size, restorer, start, options.out),
+        validate=validator(kept, known, size, restorer, start, options.out),
         material=f"{len(blurry)} blurred and {len(sharp)} sharp frames, unpaired",
         origins={
             "recipe": options.recipe,
@@ -169,10 +175,25 @@ def chosen_features(perceptual: str, worker: Worker) -> ContentFeatures:
     return features
 
 
+def judging_pairs(
+    known: Sequence[CameraFrame], blurry: Sequence[CameraFrame], blur: KnownBlur, size: int
+) -> tuple[Tensor, Tensor]:
+    """Held-out pictures with known blur, with the noise of held-out blurry frames and without: 16 x 3 x S x S each."""
+    rng = np.random.default_rng(VALIDATION_SEED)
+    noise = NoiseBlocks(pieces(blurry, NOISE_PIECES, SIDE, rng)).draw(JUDGED, size, rng)
+    clean = blur(pieces(known, JUDGED, size, rng), rng).clamp(0, 1).cpu()
+    return (clean + noise).clamp(0, 1), clean
+
+
 def validator(
-    frames: Sequence[CameraFrame], size: int, restorer: Placed, start: Trainee, out: Path
+    frames: Sequence[CameraFrame],
+    pairs: tuple[Tensor, Tensor],
+    size: int,
+    restorer: Placed,
+    start: Trainee,
+    out: Path,
 ) -> Callable[[nn.Module], Scores]:
-    """A function that scores a translator on held-out frames, and writes the samples."""
+    """A function that scores a translator on held-out frames and :func:`judging_pairs`, and writes the samples."""
     inputs = pieces(frames, max(len(frames), 2), size, np.random.default_rng(VALIDATION_SEED))
 
     @torch.no_grad()
@@ -181,16 +202,28 @@ def validator(
             batch = pictures.to(restorer.device.where).contiguous(memory_format=torch.channels_last)
             return torch.cat([restorer.module(part).float().clamp(0, 1).cpu() for part in batch.split(2)])
 
-    untranslated = restored(inputs)
+    untranslated, (noisy, clean) = restored(inputs), pairs
+    wanted = restored(clean)
+    nothing = {
+        SHARPNESS.nothing: mean_self_shift(untranslated),
+        "validation_input_pair_psnr": mean_psnr(noisy, clean),
+        "validation_input_restored_pair_psnr": mean_psnr(restored(noisy), wanted),
+    }
 
     def validate(module: nn.Module) -> Scores:
-        known = torch.cat([translated(module, part, start.device).cpu() for part in inputs.split(2)])
+        def through(pictures: Tensor) -> Tensor:
+            return torch.cat([translated(module, part, start.device).cpu() for part in pictures.split(2)])
+
+        known, freed = through(inputs), through(noisy)
         results = restored(known)
         write_samples(out / SAMPLES, inputs, known, results, untranslated)
         return {
             SHARPNESS.name: mean_self_shift(results),
-            SHARPNESS.nothing: mean_self_shift(untranslated),
             "validation_change_psnr": mean_psnr(known, inputs),
+            "validation_known_psnr": mean_psnr(through(clean), clean),
+            "validation_pair_psnr": mean_psnr(freed, clean),
+            "validation_restored_pair_psnr": mean_psnr(restored(freed), wanted),
+            **nothing,
         }
 
     return validate

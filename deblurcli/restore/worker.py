@@ -77,6 +77,8 @@ class Worker:
         self.console = console or Reporter.silent()
         self.device = replace(pick_device(compute.device, compute.dtype), sharers=sharers)
         self.tile, self.offline = compute.tile, compute.offline
+        self.unfinished: Path | None = None
+        """Where the adaptation of the job at hand is put down while it is under way; None: nowhere."""
         self._placed: dict[_Key, Placed] = {}
         self._shared: dict[Hashable, Any] = {}
         self._told: set[str] = set()

@@ -13,7 +13,7 @@ import torch
 
 from deblurcli.adaptation.outcome import Outcome, Prepared, PreparedNetwork
 from deblurcli.adaptation.residual import Residual
-from deblurcli.console import Reporter, aligned
+from deblurcli.console import Reporter
 from deblurcli.errors import InputError, OutputError, UsageError
 from deblurcli.files import OutputFile, part_folder
 from deblurcli.jobs.journal import Journal, identity, made_of, require_resumable
@@ -44,6 +44,7 @@ from deblurcli.reports.summary import Sharpness
 from deblurcli.restore.fading import SHARP_BELOW, Fading
 from deblurcli.restore.pipeline import restore_video
 from deblurcli.restore.worker import Placed, Worker, state_of
+from deblurcli.texts import aligned
 
 FINISHING_WORK = 0.005
 """Work of joining all streams and reading the file back, for each pixel, in pixels restored."""

@@ -14,9 +14,10 @@ from deblurcli.errors import OutputError, UsageError
 from deblurcli.media import encoders as table
 from deblurcli.media.encoders import CONTAINERS, FAMILY, Encoding, exists
 from deblurcli.media.fields import FIRST_SHOWN
-from deblurcli.media.layout import LARGE, PlaneLayout, repacks
+from deblurcli.media.layout import PlaneLayout, repacks
 from deblurcli.media.probe import VideoInfo
 from deblurcli.media.trial import LOSSES, Trial, tried
+from deblurcli.options.compute import LARGE
 
 RESCUES = ((".mkv", "ffv1"), (".mov", "prores_ks"), (".mov", "png"), (".nut", "ffvhuff"), (".mkv", "libx265"))
 """What may hold that which an output cannot."""

@@ -9,9 +9,6 @@ import numpy as np
 
 from deblurcli.errors import InputError
 
-LARGE = 16_000_000
-"""Pixels of a frame above which memory is what counts: a picture of it has 200 MB, and ten would be at hand."""
-
 
 @dataclass(frozen=True)
 class Colour:

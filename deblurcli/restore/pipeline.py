@@ -17,8 +17,8 @@ from torch import Tensor
 from deblurcli.console import Reporter
 from deblurcli.media.ahead import END, Pipe, Stopped, Thread
 from deblurcli.media.frames import Frame
-from deblurcli.media.layout import LARGE
 from deblurcli.media.shots import CutDetector, windows
+from deblurcli.options.compute import LARGE
 from deblurcli.restore.fading import Fading, gain_of
 from deblurcli.restore.tiles import relieve
 

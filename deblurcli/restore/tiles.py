@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from deblurcli.device import Device, give_back_memory
 from deblurcli.errors import DeviceError, is_out_of_memory
-from deblurcli.media.layout import LARGE
 from deblurcli.networks import NetworkSpec
 from deblurcli.networks.spec import more_scales, padded
+from deblurcli.options.compute import LARGE
 
 MEMORY_BUDGET = 2 << 30
 """Most bytes that a tile's inference may take, however much is free."""

@@ -4,11 +4,11 @@ See :mod:`deblurcli.adaptation.translation` for the method, its source and what 
 synthesised on the camera's own sharp frames, or other pictures stand for it as they are. Crops are turned and mirrored;
 their colours are left as they are.
 
-Nobody has seen the blurred frames sharp, so that no score tells how good a translator is. The log has how sharp the
-restored frames are with and without translation (self-shift score, lower is sharper), how much the translation has
-changed the pictures, and what becomes of held-out pictures with known blur: of those with the camera's noise beside
-those without, and of the latter, which should pass. ``python -m benchmarks translator_stop`` compares these numbers
-with the truth; the samples show what no number does.
+Nobody has seen the blurred frames sharp. What goes with the gain on footage whose truth is known (``python -m
+benchmarks translator_stop``) is how near held-out pictures with known blur and the camera's noise are restored to the
+same without that noise: the score of the stage. The last weights are the best ones by it, so that the budget is the
+stop. The log also has whether known blur without noise passes, how much the frames are changed, and how sharp the
+restored ones are (self-shift score, lower is sharper), which goes the wrong way: noise counts as sharp.
 """
 
 from __future__ import annotations
@@ -52,14 +52,16 @@ def mean_self_shift(pictures: Tensor, other: Tensor | None = None) -> float:
     return float(self_shift_score(pictures.float()).mean() / 4)
 
 
-SHARPNESS = Measure(
-    mean_self_shift,
-    "validation_self_shift",
-    "validation_input_self_shift",
-    "self-shift score of restored frames, lower is sharper,",
+PAIRS = Measure(
+    mean_psnr,
+    "validation_restored_pair_psnr",
+    "validation_input_restored_pair_psnr",
+    "held-out pairs with the camera's noise, restored,",
     "dB",
     "untranslated",
 )
+"""What goes with the gain on footage whose truth is known; how sharp restored frames are does not."""
+SELF_SHIFT, INPUT_SELF_SHIFT = "validation_self_shift", "validation_input_self_shift"
 
 
 def blur2blur_recipe(options: Blur2BlurTraining, setting: Setting) -> Recipe:
@@ -126,7 +128,7 @@ def blur2blur_recipe(options: Blur2BlurTraining, setting: Setting) -> Recipe:
             "deblurring": restorer.loaded.origin,
         },
         companions={CRITIC: critic},
-        measure=SHARPNESS,
+        measure=PAIRS,
         pace=pace,
         files=(SAMPLES,),
     )
@@ -205,9 +207,9 @@ def validator(
     untranslated, (noisy, clean) = restored(inputs), pairs
     wanted = restored(clean)
     nothing = {
-        SHARPNESS.nothing: mean_self_shift(untranslated),
+        PAIRS.nothing: mean_psnr(restored(noisy), wanted),
         "validation_input_pair_psnr": mean_psnr(noisy, clean),
-        "validation_input_restored_pair_psnr": mean_psnr(restored(noisy), wanted),
+        INPUT_SELF_SHIFT: mean_self_shift(untranslated),
     }
 
     def validate(module: nn.Module) -> Scores:
@@ -218,11 +220,11 @@ def validator(
         results = restored(known)
         write_samples(out / SAMPLES, inputs, known, results, untranslated)
         return {
-            SHARPNESS.name: mean_self_shift(results),
-            "validation_change_psnr": mean_psnr(known, inputs),
-            "validation_known_psnr": mean_psnr(through(clean), clean),
+            PAIRS.name: mean_psnr(restored(freed), wanted),
             "validation_pair_psnr": mean_psnr(freed, clean),
-            "validation_restored_pair_psnr": mean_psnr(restored(freed), wanted),
+            "validation_known_psnr": mean_psnr(through(clean), clean),
+            "validation_change_psnr": mean_psnr(known, inputs),
+            SELF_SHIFT: mean_self_shift(results),
             **nothing,
         }
 

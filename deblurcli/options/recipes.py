@@ -132,25 +132,29 @@ HYBRID: Recipes = {
 }
 JOINT: Recipes = {"ours": (OURS, {"loss": "own"}), "paper": (CLEAN_IMAGES, {"loss": "l1"})}
 MODULE: Recipes = {"ours": (OURS, {}), "paper": (CLEAN_IMAGES, {})}
+_META_TRANSFERRING = {
+    "reblurring": "network", "inner_steps": 20, "inner_rate": 2.5e-6, "unadapted_weight": 0.0, "task_size": 720,
+    "patches": 20, "patch_size": 256,
+}  # fmt: skip
 META_STAGE: Recipes = {
     "ours": (
         OURS,
-        {"inner_steps": 8, "inner_rate": 6e-5, "outer_steps": 4, "unadapted_weight": 0.5, "adapt_anew": True},
-    ),
-    "paper": (META, {"inner_steps": 20, "inner_rate": 2.5e-6, "outer_steps": 1, "unadapted_weight": 0.0}),
-    "authors": (
-        META,
         {
-            "inner_steps": 20,
-            "inner_rate": 2.5e-6,
-            "outer_steps": 12,
-            "unadapted_weight": 0.0,
-            "adapt_anew": False,
+            "loss": "own", "reblurring": "camera", "inner_steps": 8, "inner_rate": 6e-5, "reblur_rate": 1e-6,
+            "reblur_outer_rate": 5e-4, "outer_steps": 4, "unadapted_weight": 0.5, "adapt_anew": True,
+            "task_size": 256, "patches": 6, "patch_size": 128,
         },
     ),
-}
+    "paper": (META, _META_TRANSFERRING | {"reblur_outer_rate": 1e-6, "outer_steps": 1}),
+    "authors": (
+        META,
+        _META_TRANSFERRING
+        | {"reblur_rate": 2.5e-6, "reblur_outer_rate": 2.5e-6, "outer_steps": 12, "adapt_anew": False},
+    ),
+}  # fmt: skip
 """Ours: fewer and longer inner steps than the meta method's go about as far. The paper's outer update has one
-gradient of all frames of a video, the authors' code a step for each frame, here for each of a task's 12."""
+gradient of all frames of a video, the authors' code a step for each frame, here for each of a task's 12. The number of
+patches, and the rate of the reblurring network that is not the paper's, are those of the authors' scripts."""
 REBLUR: Recipes = {
     "ours": (
         OURS,

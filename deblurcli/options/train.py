@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from deblurcli.options.meta_training import MetaTraining
 from deblurcli.options.option import learning_rate, option, require, weights
 from deblurcli.options.recipes import (
     BLUR2BLUR,
@@ -14,7 +15,6 @@ from deblurcli.options.recipes import (
     HYBRID,
     JOINT,
     KERNEL_STAGE,
-    META_STAGE,
     MODULE,
     REBLUR,
     RECIPE_NAMES,
@@ -129,40 +129,6 @@ class ModuleTraining(PairsTraining):
     def __post_init__(self) -> None:
         super().__post_init__()
         _blocks_of_new("--reblur-blocks", self.reblur_blocks, "--from", self.start)
-
-
-@dataclass(frozen=True)
-class MetaTraining(PairsTraining):
-    """Train weights to adapt to videos from, by first-order meta-learning."""
-
-    RECIPES: ClassVar[Recipes] = META_STAGE
-
-    rate: float = rate_option("0.005; 2.5e-6 of other recipes")
-    inner_steps: int = option(
-        None, "Updates on the pseudo pairs of a task.", "Method", least=1, usual="8; 20 of other recipes"
-    )
-    inner_rate: float = learning_rate(
-        None, "Adam rate of these updates.", "Method", least=None, above=0, usual="6e-5; 2.5e-6 of other recipes"
-    )
-    outer_steps: int = option(
-        None, "Iterations with one task.", "Method", least=1, usual="4; 1 with --recipe paper, 12 with authors"
-    )
-    unadapted_weight: float = option(
-        None,
-        "Share of the loss before adapting in the outer update's.",
-        "Method",
-        least=0,
-        most=1,
-        usual="0.5; 0 of other recipes",
-    )
-    """With 0, the weights are good after this number of updates alone."""
-    adapt_anew: bool = option(
-        None,
-        "Adapt to a task in each of its iterations, or once for all of them, as the authors' code does.",
-        "Method",
-        flags=("--adapt-anew/--adapt-once",),
-        usual="anew; once with --recipe authors",
-    )
 
 
 @dataclass(frozen=True)

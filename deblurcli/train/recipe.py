@@ -16,6 +16,7 @@ from deblurcli.errors import UsageError
 from deblurcli.losses import LOSSES
 from deblurcli.networks import NETWORKS
 from deblurcli.networks.spec import NetworkSpec, Role
+from deblurcli.options.meta_training import MetaTraining
 from deblurcli.options.train import DeblurTraining, JointTraining
 from deblurcli.options.training import TrainOptions, of_pairs
 from deblurcli.restore.worker import Placed, Worker
@@ -84,6 +85,8 @@ class Recipe:
     """Other networks that the stage starts or learns from, by what the card calls them."""
     companions: dict[str, Companion] = field(default_factory=dict)
     """Networks trained along inside ``loss``, by their names in the table of networks."""
+    kept: dict[str, nn.Module] = field(default_factory=dict)
+    """Other networks that the state of a run holds, so that it goes on exactly; none is exported."""
     measure: Measure = PSNR
     """What ``validate`` scores by."""
     pace: Callable[[float], float] | None = None
@@ -184,7 +187,9 @@ def picture_of(pictures: Tensor | Sequence[Tensor]) -> Tensor:
     return pictures if isinstance(pictures, Tensor) else max(pictures, key=lambda picture: picture.shape[-1])
 
 
-def chosen_loss(options: DeblurTraining | JointTraining, spec: NetworkSpec) -> Callable[[Any, Tensor], Tensor]:
+def chosen_loss(
+    options: DeblurTraining | JointTraining | MetaTraining, spec: NetworkSpec
+) -> Callable[[Any, Tensor], Tensor]:
     """``--loss`` as a function of the network's :func:`outputs` and the sharp pictures."""
     if options.loss == "own":
         return LOSSES[options.regime.loss or spec.loss]

@@ -12,7 +12,8 @@ Our own, which are files of ours as they are:
     score = "what it reaches, on what"
     bundled = true                          # lies inside the package
     sources = ["https://…"]                 # where else it can be had; may be left out
-    adapt_from = "known-unet-meta"          # meta-learned weights, which --method meta starts from; may be left out
+    adapt_from = {network = "known-meta"}   # meta-learned weights that --method meta starts from, by --reblurring;
+                                            # may be left out
 
 Those that the networks' authors published, which become a file of ours on this machine:
 
@@ -42,7 +43,7 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -54,6 +55,9 @@ PACKAGE = Path(__file__).parents[1]
 BUNDLED = PACKAGE / "bundled"
 REINSTALL = "install deblurcli again"
 
+MODELS = ("flow", "camera", "network")
+"""The models of blur of ``--reblurring``."""
+
 Terms = Literal["free", "non-commercial", "unstated"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
@@ -64,7 +68,7 @@ _OWN = {"network": str, "file": str, "size": int, "sha256": str, "licence": str,
 _OFFICIAL = {"network": str, "licence": str, "data": str, "score": str, "terms": str, "citation": str}
 _OPTIONAL = {
     "bundled": bool, "sources": list, "published": list, "instructions": str, "terms": str, "citation": str,
-    "adapt_from": str,
+    "adapt_from": dict,
 }  # fmt: skip
 
 
@@ -100,8 +104,9 @@ class WeightEntry:
     terms: Terms = "free"
     citation: str = ""
     instructions: str = ""
-    adapt_from: str = ""
-    """Weights, meta-learned from these (in a network of several frames, from its single-frame part), to adapt from."""
+    adapt_from: Mapping[str, str] = field(default_factory=dict)
+    """Weights, meta-learned from these (in a network of several frames, from its single-frame part), to adapt from, by
+    the model of blur that they were learnt with: flow, camera or network."""
 
     @property
     def downloads(self) -> tuple[PublishedFile, ...]:
@@ -164,8 +169,9 @@ def read(path: Path) -> Registry:
     weights, sets = _tables(path, tables, "weights"), _tables(path, tables, "set")
     entries = {name: _entry(path, name, table) for name, table in weights.items()}
     for name, entry in entries.items():
-        if entry.adapt_from and entry.adapt_from not in entries:
-            raise _bad(path, f"weights.{name}: adapt_from = {entry.adapt_from!r} is not among the weights")
+        for model, learnt in entry.adapt_from.items():
+            if model not in MODELS or not isinstance(learnt, str) or learnt not in entries:
+                raise _bad(path, f"weights.{name}: adapt_from, {model} = {learnt!r} is not among the weights")
     for job, names in sets.items():
         for role, name in names.items():
             if not isinstance(name, str) or name not in entries:

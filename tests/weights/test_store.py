@@ -400,7 +400,8 @@ def toml(path, **changes):
         "score": "none",
         **changes,
     }
-    lines = [f"{key} = {json.dumps(value)}" for key, value in fields.items() if value is not None]
+    written = {key: json.dumps(value).replace('":', '" =') for key, value in fields.items() if value is not None}
+    lines = [f"{key} = {value}" for key, value in written.items()]
     path.write_text("\n".join(["[weights.known]", *lines, "[set.meta]", 'critic = "known"']), encoding="utf-8")
     return registry.read(path)
 
@@ -423,9 +424,13 @@ def registered(tmp_path, monkeypatch, critic):
 
 
 def test_weights_to_adapt_from_must_be_there(tmp_path):
-    assert toml(tmp_path / "weights.toml", adapt_from="known").find("known").adapt_from == "known"
-    with pytest.raises(WeightsError, match="adapt_from = 'other' is not among the weights"):
-        toml(tmp_path / "weights.toml", adapt_from="other")
+    own = {"network": "known"}
+    assert toml(tmp_path / "weights.toml", adapt_from=own).find("known").adapt_from == own
+    for wrong in ({"camera": "other"}, {"lens": "known"}, {"camera": 3}):
+        with pytest.raises(WeightsError, match=r"adapt_from, .* is not among the weights"):
+            toml(tmp_path / "weights.toml", adapt_from=wrong)
+    with pytest.raises(WeightsError, match="adapt_from must be of type dict"):
+        toml(tmp_path / "weights.toml", adapt_from="known")
 
 
 def test_entries_and_sets(tmp_path):

@@ -20,6 +20,8 @@ from deblurcli.train.material import Material
 from deblurcli.train.recipe import Recipe, Setting, crops, trainee
 from deblurcli.train.validation import compared, validator
 
+PIXEL_LAYERS = ("conv1_e", "decode", "bias_table")
+"""Layers that touch pixels, and a table: they are left to AdamW."""
 MIN_CRITIC_RATE = 1e-9
 """What the critic's rate falls to in the authors' code."""
 
@@ -55,7 +57,7 @@ def reblur_recipe(options: ReblurTraining, setting: Setting) -> Recipe:
 
     return Recipe(
         start,
-        optimiser=new_optimiser(start.module, options.regime, options.rate, aside=("conv1_e", "decode", "bias_table")),
+        optimiser=new_optimiser(start.module, options.regime, options.rate, aside=PIXEL_LAYERS),
         ring=ring,
         loss=loss,
         validate=validator(pairs, device, lambda net, b, s: compared(net(s), s[:, s.shape[1] // 2], b)),

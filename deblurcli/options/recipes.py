@@ -102,7 +102,9 @@ PAPERS: Mapping[str, Regime] = {
     "cdvd-tsp": Regime(
         "CDVD-TSP, CVPR 2020: 500 epochs", schedule="halved", at=(0.4, 0.8), slower=(("flow_net.", 0.01),)
     ),
-    "deblurgan": Regime("DeblurGAN, CVPR 2018: 300 epochs", betas=(0.5, 0.999), schedule="linear", at=(0.5,)),
+    "deblurgan": Regime(
+        "DeblurGAN, CVPR 2018: 300 epochs", betas=(0.5, 0.999), schedule="linear", at=(0.5,), loss="deblurgan"
+    ),
     "residual-unet": CLEAN_IMAGES,
     "dhn": CLEAN_IMAGES,
 }

@@ -36,6 +36,9 @@ from deblurcli.options.training import (
     weight,
 )
 
+ADVERSARIAL = "deblurgan"
+"""The loss with features of VGG19 and a critic."""
+
 
 @dataclass(frozen=True)
 class DeblurTraining(PairsTraining):
@@ -43,7 +46,8 @@ class DeblurTraining(PairsTraining):
 
     RECIPES: ClassVar[Recipes] = DEBLUR
 
-    loss: str = loss_option("own")
+    loss: str = loss_option("own", ADVERSARIAL)
+    perceptual: str = weights("vgg19-critic", "VGG19 whose features --loss deblurgan compares.", "Method")
     blocks: int | None = blocks_option(
         "Residual blocks of a new network; 4, 8, 16 or 32 in residual-unet's paper.", 64, "the network's own"
     )
@@ -51,6 +55,14 @@ class DeblurTraining(PairsTraining):
     def __post_init__(self) -> None:
         super().__post_init__()
         _blocks_of_new("--blocks", self.blocks, "--from", self.start)
+        given = self.perceptual != DeblurTraining.perceptual
+        found = f"--perceptual {self.perceptual} would not be used"
+        require(self.adversarial or not given, found, f"give --loss {ADVERSARIAL}, or leave it out")
+
+    @property
+    def adversarial(self) -> bool:
+        """Whether a critic is trained along, and features are compared: DeblurGAN's loss."""
+        return ADVERSARIAL in (self.loss, self.regime.loss if self.loss == "own" else "")
 
 
 @dataclass(frozen=True)
@@ -154,6 +166,9 @@ class ReblurTraining(PairsTraining):
         "0; 1 with --recipe authors",
     )
     edge_weight: float = weight(None, "Weight of an edge loss.", "0; 0.05 with --recipe authors")
+    critic: str | None = weights(
+        None, "Critic to start from, such as vgg19-critic, which is the paper's.", usual="a new patch-critic"
+    )
     critic_rate: float = learning_rate(None, "RMSprop rate of the critic.", usual="1e-4; 2e-6 of other recipes")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from deblurcli.device import Device
 from deblurcli.errors import UsageError
-from deblurcli.losses import LOSSES
+from deblurcli.losses import LOSSES, picture_of
 from deblurcli.networks import NETWORKS
 from deblurcli.networks.spec import NetworkSpec, Role
 from deblurcli.options.meta_training import MetaTraining
 from deblurcli.options.train import DeblurTraining, JointTraining
-from deblurcli.options.training import TrainOptions, of_pairs
+from deblurcli.options.training import LOSSES_OF_OUTPUTS, TrainOptions, of_pairs
 from deblurcli.restore.worker import Placed, Worker
 from deblurcli.train.companion import Companion
 from deblurcli.train.data import Recorded, Source
@@ -182,11 +182,6 @@ def crops(
     return material, made, source(kept)(held_out, np.random.default_rng(VALIDATION_SEED))
 
 
-def picture_of(pictures: Tensor | Sequence[Tensor]) -> Tensor:
-    """The picture that a deblurring network restores: the first of the largest among its outputs."""
-    return pictures if isinstance(pictures, Tensor) else max(pictures, key=lambda picture: picture.shape[-1])
-
-
 def chosen_loss(
     options: DeblurTraining | JointTraining | MetaTraining, spec: NetworkSpec
 ) -> Callable[[Any, Tensor], Tensor]:
@@ -194,4 +189,6 @@ def chosen_loss(
     if options.loss == "own":
         return LOSSES[options.regime.loss or spec.loss]
     loss = LOSSES[options.loss]
+    if options.loss in LOSSES_OF_OUTPUTS:
+        return loss
     return lambda pictures, sharp: loss(picture_of(pictures), sharp)

@@ -24,13 +24,13 @@ import torch
 from torch import Tensor, nn
 
 from deblurcli.errors import UsageError
-from deblurcli.losses import l1
+from deblurcli.losses import l1, picture_of
 from deblurcli.networks.spec import outputs
 from deblurcli.optimiser import new_optimiser
 from deblurcli.options.recipes import OURS
 from deblurcli.options.train import JointTraining
 from deblurcli.train.companion import CRITIC, Companion, adversarial_loss, new_critic
-from deblurcli.train.recipe import Recipe, Setting, chosen_loss, chosen_spec, picture_of, started
+from deblurcli.train.recipe import Recipe, Setting, chosen_loss, chosen_spec, started
 from deblurcli.train.stages.deblur import deblur_recipe
 from deblurcli.train.validation import compared
 from deblurcli.weights.load import load_network

@@ -51,7 +51,7 @@ def train_network(
     reblur_start: FilePath | None = None,
     reblurring: str | None = None, reblur: FilePath | None = None, critic: FilePath | None = None,
     inner_steps: int | None = None, inner_rate: float | None = None, outer_steps: int | None = None,
-    reblur_rate: float | None = None, reblur_outer_rate: float | None = None,
+    windows: str | None = None, reblur_rate: float | None = None, reblur_outer_rate: float | None = None,
     unadapted_weight: float | None = None, adapt_anew: bool | None = None, task_frames: int | None = None,
     task_size: int | None = None, patches: int | None = None, patch_size: int | None = None,
     videos: FilePath | Sequence[FilePath] | None = None, clips: int | None = None, flow: FilePath | None = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from deblurcli.options.meta import MetaOptions
 from deblurcli.options.option import learning_rate, option, require, weights
 from deblurcli.options.recipes import META_STAGE, Recipes
 from deblurcli.options.training import CROP_GRID, MIN_CROP, PairsTraining, loss_option, rate_option
@@ -32,7 +33,7 @@ class MetaTraining(PairsTraining):
         "Updates on the pseudo pairs of a task, of each network.",
         "Method",
         least=1,
-        usual="8; 20 of other recipes and with --reblurring network",
+        usual="8; 12 with --reblurring network; 20 of other recipes",
     )
     inner_rate: float = learning_rate(
         None,
@@ -40,7 +41,7 @@ class MetaTraining(PairsTraining):
         "Method",
         least=None,
         above=0,
-        usual="6e-5; 2.5e-6 of other recipes and with --reblurring network",
+        usual="6e-5; 2.5e-6 of other recipes; with --reblurring network that of the meta method",
     )
     reblur_rate: float = learning_rate(
         None, "Adam rate of the reblurring network's updates.", "Method", usual="1e-6; 2.5e-6 with --recipe authors"
@@ -50,6 +51,14 @@ class MetaTraining(PairsTraining):
         "Largest rate of the reblurring network between tasks.",
         "Method",
         usual="0.0005; 1e-6 with --recipe paper, 2.5e-6 with authors",
+    )
+    windows: str = option(
+        None,
+        "Frames around a sharp one of which the reblurring network makes a blurred one between tasks: sharp as well, or"
+        " as the video has them.",
+        "Method",
+        choices=("sharp", "video"),
+        usual="video; sharp of other recipes",
     )
     cycle_weight: float = option(
         0.01, "Weight of the cycle loss in the reblurring network's updates; the critic's has the rest.", "Method",
@@ -96,8 +105,8 @@ class MetaTraining(PairsTraining):
     def _fill(self) -> None:
         chosen = self.reblurring or META_STAGE.get(self.recipe, META_STAGE["ours"])[1].get("reblurring", "camera")
         if chosen == "network" and self.recipe == "ours":
-            # As the meta method adapts with one.
-            for name, value in (("inner_steps", 20), ("inner_rate", 2.5e-6)):
+            method = MetaOptions(reblurring="network")
+            for name, value in (("inner_steps", method.patches), ("inner_rate", method.beta)):
                 if getattr(self, name) is None:
                     object.__setattr__(self, name, value)
         super()._fill()

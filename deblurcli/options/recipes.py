@@ -155,14 +155,14 @@ HYBRID: Recipes = {
 JOINT: Recipes = {"ours": (OURS, {"loss": "own"}), "paper": (CLEAN_IMAGES, {"loss": "l1"})}
 MODULE: Recipes = {"ours": (OURS, {}), "paper": (CLEAN_IMAGES, {})}
 _META_TRANSFERRING = {
-    "reblurring": "network", "inner_steps": 20, "inner_rate": 2.5e-6, "unadapted_weight": 0.0, "task_size": 720,
+    "reblurring": "network", "windows": "sharp", "inner_steps": 20, "inner_rate": 2.5e-6, "unadapted_weight": 0.0, "task_size": 720,
     "patches": 20, "patch_size": 256,
 }  # fmt: skip
 META_STAGE: Recipes = {
     "ours": (
         OURS,
         {
-            "loss": "own", "reblurring": "camera", "inner_steps": 8, "inner_rate": 6e-5, "reblur_rate": 1e-6,
+            "loss": "own", "reblurring": "camera", "windows": "video", "inner_steps": 8, "inner_rate": 6e-5, "reblur_rate": 1e-6,
             "reblur_outer_rate": 5e-4, "outer_steps": 4, "unadapted_weight": 0.5, "adapt_anew": True,
             "task_size": 256, "patches": 6, "patch_size": 128,
         },

@@ -110,7 +110,9 @@ def by_hand(task: Task, steps: int, options: MetaTraining) -> tuple[float, float
     blurred, sharp = task.blurred.float() / 255, task.sharp.float() / 255
     count, terms = len(blurred), []
     for n in range(count):  # equation 7
-        around = sharp[[min(max(n + off, 0), count - 1) for off in range(-2, 3)]]
+        places = [min(max(n + off, 0), count - 1) for off in range(-2, 3)]
+        around = sharp[places] if options.windows == "sharp" else blurred[places]
+        around[2] = sharp[n]
         charbonnier = ((reblur(around[None])[0] - blurred[n]).square() + 1e-6).sqrt().mean()
         terms.append((charbonnier, (deblur(blurred[n]) - sharp[n]).abs().mean()))
     (of_reblur,) = torch.autograd.grad(sum(term[0] for term in terms) / count, reblur.amount)
@@ -129,12 +131,15 @@ def toy_options(tmp_path: Path) -> MetaTraining:
         out=tmp_path,
         iterations=1,
         reblurring="network",
+        windows="sharp",
         inner_steps=5,
         **RATES,  # type: ignore[arg-type]
     )
 
 
-def test_the_gradient_of_equation_7(toy_options: MetaTraining) -> None:
+@pytest.mark.parametrize("windows", ["sharp", "video"])
+def test_the_gradient_of_equation_7(windows: str, toy_options: MetaTraining) -> None:
+    toy_options = replace(toy_options, windows=windows)
     task, network, reblur = toy_task(), Scales(), Mixes()
     expected = by_hand(task, 5, toy_options)
     process = learning(toy_options)

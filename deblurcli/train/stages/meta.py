@@ -16,6 +16,8 @@ What differs from the paper:
 - A fitted camera stands for the reblurring network, unless ``reblurring`` says otherwise, and tasks are synthesised,
   unless clips are given (``--pairs``). They are short and small: ``task_frames``, ``task_size``, ``patches``,
   ``patch_size``.
+- In the query set, the frames beside the sharp one that is to be blurred are as the video has them, as they are where
+  a video is adapted to (``windows``; the paper's are sharp).
 - The mean over the query set is taken, not the sum of equation 7, which are the same to Adam and to Muon.
 - The authors' code also moves the deblurring network while the reblurring network adapts, and both with dropout.
 - Of a network with a part that restores each frame alone, that part is meta-trained, by what the whole restores.
@@ -114,7 +116,7 @@ class MetaLearning:
                 chosen = MetaOptions(
                     reblurring="network", steps=str(options.inner_steps), rate=options.inner_rate,
                     reblur_rate=options.reblur_rate, critic_rate=options.critic_rate,
-                    cycle_weight=options.cycle_weight, seed=options.seed,
+                    cycle_weight=options.cycle_weight, seed=options.seed, pseudo_sharp="video",
                 )  # fmt: skip
                 return both_adapted_to(task, learners, self.critic, self.spec, chosen, self.device, self.criterion)
             given = (options.inner_steps, options.inner_rate, options.seed, self.device, self.criterion)
@@ -136,9 +138,15 @@ class MetaLearning:
             return self.criterion(outputs(network, seen), sharp[:, MIDDLE])
 
         def reblurring(network: nn.Module) -> Tensor:
-            return charbonnier(network(sharp), blurred[:, MIDDLE])
+            return charbonnier(network(self.window(blurred, sharp)), blurred[:, MIDDLE])
 
         return deblurring, reblurring
+
+    def window(self, blurred: Tensor, sharp: Tensor) -> Tensor:
+        """What the reblurring network sees of windows (N x 5 x 3 x S x S) whose middle frames it is to blur."""
+        if self.options.windows == "sharp":
+            return sharp
+        return torch.cat([blurred[:, :MIDDLE], sharp[:, MIDDLE : MIDDLE + 1], blurred[:, MIDDLE + 1 :]], 1)
 
     def outer(self, network: nn.Module, adapted: nn.Module, loss: Callable[[nn.Module], Tensor]) -> Tensor:
         """The loss of the adapted weights and, by ``unadapted_weight``, that of those before."""
@@ -158,7 +166,8 @@ class MetaLearning:
                 seen = network_input(self.spec.window, blurred, blurred[:, MIDDLE])
                 deblurred.append(mean_psnr(learners.deblur(seen), sharp[:, MIDDLE]))
                 if learners.reblur is not None:
-                    reblurred.append(mean_psnr(learners.reblur(sharp), blurred[:, MIDDLE]))
+                    made = learners.reblur(self.window(blurred, sharp))
+                    reblurred.append(mean_psnr(made, blurred[:, MIDDLE]))
         return tuple(sum(each) / len(each) if each else float("nan") for each in (deblurred, reblurred))  # type: ignore[return-value]
 
     def scores(self, learners: Learners, tasks: list[Task]) -> tuple[float, float, float]:

@@ -155,16 +155,32 @@ HYBRID: Recipes = {
 JOINT: Recipes = {"ours": (OURS, {"loss": "own"}), "paper": (CLEAN_IMAGES, {"loss": "l1"})}
 MODULE: Recipes = {"ours": (OURS, {}), "paper": (CLEAN_IMAGES, {})}
 _META_TRANSFERRING = {
-    "reblurring": "network", "windows": "sharp", "inner_steps": 20, "inner_rate": 2.5e-6, "unadapted_weight": 0.0, "task_size": 720,
-    "patches": 20, "patch_size": 256,
-}  # fmt: skip
+    "reblurring": "network",
+    "windows": "sharp",
+    "inner_steps": 20,
+    "inner_rate": 2.5e-6,
+    "unadapted_weight": 0.0,
+    "task_size": 720,
+    "patches": 20,
+    "patch_size": 256,
+}
 META_STAGE: Recipes = {
     "ours": (
         OURS,
         {
-            "loss": "own", "reblurring": "camera", "windows": "video", "inner_steps": 8, "inner_rate": 6e-5, "reblur_rate": 1e-6,
-            "reblur_outer_rate": 5e-4, "outer_steps": 4, "unadapted_weight": 0.5, "adapt_anew": True,
-            "task_size": 256, "patches": 6, "patch_size": 128,
+            "loss": "own",
+            "reblurring": "camera",
+            "windows": "video",
+            "inner_steps": 8,
+            "inner_rate": 6e-5,
+            "reblur_rate": 1e-6,
+            "reblur_outer_rate": 5e-4,
+            "outer_steps": 4,
+            "unadapted_weight": 0.5,
+            "adapt_anew": True,
+            "task_size": 256,
+            "patches": 6,
+            "patch_size": 128,
         },
     ),
     "paper": (META, _META_TRANSFERRING | {"reblur_outer_rate": 1e-6, "outer_steps": 1}),
@@ -173,7 +189,7 @@ META_STAGE: Recipes = {
         _META_TRANSFERRING
         | {"reblur_rate": 2.5e-6, "reblur_outer_rate": 2.5e-6, "outer_steps": 12, "adapt_anew": False},
     ),
-}  # fmt: skip
+}
 """Ours: fewer and longer inner steps than the meta method's go about as far. The paper's outer update has one
 gradient of all frames of a video, the authors' code a step for each frame, here for each of a task's 12. The number of
 patches, and the rate of the reblurring network that is not the paper's, are those of the authors' scripts."""

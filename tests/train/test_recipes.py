@@ -48,7 +48,8 @@ OPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("module", "paper"): {"rate": 1e-4},
     ("meta", "ours"): {
         "rate": 0.005, "inner_steps": 8, "inner_rate": 6e-5, "outer_steps": 4, "unadapted_weight": 0.5,
-        "adapt_anew": True, "reblurring": "camera", "windows": "video", "loss": "own", "task_size": 256, "patches": 6, "patch_size": 128,
+        "adapt_anew": True, "reblurring": "camera", "windows": "video", "loss": "own",
+        "task_size": 256, "patches": 6, "patch_size": 128,
     },
     ("meta", "paper"): {
         "rate": 2.5e-6, "inner_steps": 20, "inner_rate": 2.5e-6, "outer_steps": 1, "unadapted_weight": 0.0,

@@ -21,7 +21,6 @@ from typing import Any
 import cv2
 import torch
 
-from benchmarks.memory import MEASURED
 from benchmarks.results import Table
 from deblurcli.media.footage import VideoFootage
 from deblurcli.networks import NETWORKS
@@ -34,6 +33,15 @@ METHODS = {
     "meta": ["--method", "meta", "--steps", "6", "--patches", "4", "--patch-size", "128"],
     "tta": ["--method", "tta", "--steps", "3"],
 }
+MEASURED = """
+import sys
+from pathlib import Path
+from deblurcli.cli.app import run
+code = run(sys.argv[1:])
+print(Path("/proc/self/status").read_text())
+sys.exit(code)
+"""
+"""Of this process alone: what getrusage says begins with what its parent had."""
 FIRST = 10
 """Frame of the clip that the piece begins with."""
 
@@ -77,7 +85,7 @@ def measured(dataset: Path, chosen: str, method: str, out: Path) -> tuple[dict[s
     run = subprocess.run(
         [sys.executable, "-c", MEASURED, *words], check=False, capture_output=True, text=True, env=environment
     )
-    found = re.search(r"peak (\d+) KiB", run.stdout)
+    found = re.search(r"VmHWM:\s+(\d+) kB", run.stdout)
     if run.returncode or found is None:
         raise RuntimeError(f"{chosen}, {method}: code {run.returncode}: {run.stderr[-500:]}")
     (row,) = (json.loads(line) for line in (out / "state.jsonl").read_text(encoding="utf-8").splitlines())

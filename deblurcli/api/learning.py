@@ -45,7 +45,7 @@ def train_network(
     crops: tuple[int, ...] | None = None, rate: float | None = None, seed: int | None = None,
     save_every: float | None = None, ring: int | None = None,
     loss: str | None = None, blocks: int | None = None, reblur_weight: float | None = None,
-    perceptual_weight: float | None = None, perceptual: FilePath | None = None, adversarial_weight: float | None = None,
+    left_alone: str | None = None, perceptual_weight: float | None = None, perceptual: FilePath | None = None, adversarial_weight: float | None = None,
     cycle_weight: float | None = None, edge_weight: float | None = None, critic_rate: float | None = None,
     deblurring: FilePath | None = None, reblur_blocks: int | None = None,
     reblur_start: FilePath | None = None,

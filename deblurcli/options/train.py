@@ -110,6 +110,13 @@ class JointTraining(PairsTraining):
     reblur_weight: float = weight(
         1.0, "Weight of the reblurring loss, the paper's lambda; with 0 it is trained, but teaches nothing."
     )
+    left_alone: str = option(
+        "pseudo",
+        "Sharp pictures that the reblurring module learns to leave alone: pseudo (the real ones as they are restored, as"
+        " in the paper), real, or none.",
+        "Method",
+        choices=("pseudo", "real", "none"),
+    )
     perceptual_weight: float = weight(0.0, "Weight of a perceptual loss; 0.3 in the paper's study.")
     perceptual: str = weights("lpips-vgg", "Network of the perceptual loss.", "Method")
     adversarial_weight: float = weight(0.0, "Weight of an adversarial loss; 0.001 in the paper's study.")

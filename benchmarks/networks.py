@@ -1,8 +1,8 @@
 """Every deblurring network under none, meta and tta, through `deblur evaluate`: finite, guarded, time and memory.
 
 One small clip: frames of the GoPro video, cut to 192x128. Networks whose weights are not here have random ones, which
-show that a network adapts and what that costs; their PSNR says nothing. Each run is a process of its own, on one core, and
-its processor time is that of all it does: it begins, adapts and restores.
+show that a network adapts and what that costs; their PSNR says nothing. Each run is a process of its own, on one core;
+the processor time is that of all it does: it begins, adapts and restores.
 """
 
 from __future__ import annotations

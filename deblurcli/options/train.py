@@ -112,8 +112,8 @@ class JointTraining(PairsTraining):
     )
     left_alone: str = option(
         "pseudo",
-        "Sharp pictures that the reblurring module learns to leave alone: pseudo (the real ones as they are restored, as"
-        " in the paper), real, or none.",
+        "Sharp pictures that the reblurring module learns to leave alone: pseudo (as they are restored, the paper's),"
+        " real, or none.",
         "Method",
         choices=("pseudo", "real", "none"),
     )

@@ -73,7 +73,7 @@ def pull(entry: WeightEntry, report: Reporter, *, accept_licence: bool = False) 
             f"the weights {entry.name!r} are not on this machine",
             "unset DEBLUR_OFFLINE and HF_HUB_OFFLINE to fetch them",
         )
-    if not entry.trusted:
+    if not entry.trusted and not (note and note.published):
         report.warn(f"the weights {entry.name!r} come over http, which others can change, and nobody states a checksum")
     folder = store.prepare_cache()
     if not entry.published:

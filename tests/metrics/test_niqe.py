@@ -36,6 +36,7 @@ from deblurcli.metrics.naturalness import (
 from deblurcli.options.metrics import MetricsOptions
 from deblurcli.weights import registry
 from deblurcli.weights.choose import load_chosen
+from deblurcli.weights.describe import described
 
 
 @pytest.fixture(scope="module")
@@ -249,6 +250,7 @@ def test_a_model_of_the_registry_is_named(tmp_path, monkeypatch):
     picture = torch.rand(3, 256, 256, generator=torch.Generator().manual_seed(1))
     found = [measures_of(options, compare=False)[0](picture, picture) for options in (chosen, MetricsOptions())]
     assert found[0] == found[1] and set(found[0]) == {"niqe"}
+    assert ("path", str(tmp_path / "original.npz")) in described("original")
     (tmp_path / "original.npz").write_bytes(content[:-1] + b"x")
     with pytest.raises(WeightsError, match="where the registry says"):
         measures_of(chosen, compare=False)

@@ -18,7 +18,7 @@ from trees import shaken_dataset
 from deblurcli.adaptation.initial import initial_weights
 from deblurcli.adaptation.support import SupportPatch
 from deblurcli.device import pick_device
-from deblurcli.errors import WeightsError
+from deblurcli.errors import InputError, WeightsError
 from deblurcli.losses import l1
 from deblurcli.networks import NETWORKS
 from deblurcli.options.compute import ComputeOptions
@@ -157,6 +157,14 @@ def test_the_gradient_of_equation_7(windows: str, toy_options: MetaTraining) -> 
     companion.step(process.outer(reblur, found.reblur, reblurring), Peers())
     assert float(reblur.amount.detach()) == pytest.approx(0.3 - 0.1 * expected[2], rel=1e-5)
     assert float(network.amount.detach()) == 1.0, "nothing that was given to the inner update has changed"
+
+
+def test_updates_that_diverge_are_told_in_a_line(toy_options: MetaTraining) -> None:
+    with pytest.raises(
+        InputError, match="the updates on a task: the reblurring loss became nan; lower --inner-rate"
+    ) as told:
+        learning(toy_options).inner(Learners(Scales(float("nan")), Mixes()), toy_task())
+    assert "\n" not in str(told.value)
 
 
 def test_the_gradient_before_adapting_has_its_share(toy_options: MetaTraining) -> None:

@@ -122,7 +122,8 @@ class MetaLearning:
             given = (options.inner_steps, options.inner_rate, options.seed, self.device, self.criterion)
             return Learners(adapted_to(task, learners.deblur, self.spec, *given))
         except Diverged as error:
-            raise InputError(f"the updates on a task: {error}", "lower --inner-rate, or give larger --crops") from error
+            cure = "lower --inner-rate or, where memory is short, --patch-size"
+            raise InputError(f"the updates on a task: {error}", cure) from error
 
     def query_losses(
         self, blurred: Tensor, sharp: Tensor

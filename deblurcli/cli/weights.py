@@ -83,7 +83,7 @@ def pull(
 
     known = registry.installed()
     used = [entry for job in known.sets for entry in known.weights_of(job).values()]
-    wanted = names or [name for entry in used for name in (entry.name, entry.adapt_from) if name]
+    wanted = names or [name for entry in used for name in (entry.name, *entry.adapt_from.values())]
     entries = [known.find(name) for name in dict.fromkeys(wanted)]
     codes = []
     for entry in entries:

@@ -61,6 +61,7 @@ class Run:
             self.peers.start_alike(companion.module.state_dict().values())
             self.modules[name] = companion.module
             self.optimisers[f"{name} optimiser"] = companion.optimiser
+        self.modules |= recipe.kept
         self.facts: dict[str, Any] = {"iteration": 0, "seconds": 0.0, "curve": [], "seed": options.seed}
         self.state, self.log = options.out / STATE, options.out / "log.csv"
 

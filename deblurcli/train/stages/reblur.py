@@ -20,6 +20,8 @@ from deblurcli.train.material import Material
 from deblurcli.train.recipe import Recipe, Setting, crops, trainee
 from deblurcli.train.validation import compared, validator
 
+PIXEL_LAYERS = ("conv1_e", "decode", "bias_table")
+"""Layers that touch pixels, and a table: they are left to AdamW."""
 MIN_CRITIC_RATE = 1e-9
 """What the critic's rate falls to in the authors' code."""
 
@@ -32,7 +34,8 @@ def reblur_recipe(options: ReblurTraining, setting: Setting) -> Recipe:
     start = trainee(setting, options, "reblur")
     device, peers, ranges = start.device, setting.peers, BlurRange(layered=0.3, compressed=0.15)
     least = None if options.recipe == "ours" else MIN_CRITIC_RATE
-    critic, deblur = new_critic(device, options.critic_rate, least), None
+    judge = setting.worker.place(options.critic, "meta", "critic") if options.critic else None
+    critic, deblur = new_critic(device, options.critic_rate, least, judge), None
     if options.cycle_weight:
         deblur = setting.worker.place("default", "image", "deblur").module
 
@@ -55,10 +58,11 @@ def reblur_recipe(options: ReblurTraining, setting: Setting) -> Recipe:
 
     return Recipe(
         start,
-        optimiser=new_optimiser(start.module, options.regime, options.rate, aside=("conv1_e", "decode", "bias_table")),
+        optimiser=new_optimiser(start.module, options.regime, options.rate, aside=PIXEL_LAYERS),
         ring=ring,
         loss=loss,
         validate=validator(pairs, device, lambda net, b, s: compared(net(s), s[:, s.shape[1] // 2], b)),
         material=material,
-        companions={CRITIC: critic},
+        companions={judge.network if judge else CRITIC: critic},
+        origins={"critic": judge.loaded.origin if judge else "random weights"},
     )

@@ -28,7 +28,7 @@ from deblurcli.adaptation.outcome import Outcome, Prepared, PreparedNetwork
 from deblurcli.adaptation.translated_frames import PreparedBehind, Translator
 from deblurcli.adaptation.translation import TRANSLATOR
 from deblurcli.console import Reporter
-from deblurcli.device import Device
+from deblurcli.device import Device, give_back_memory
 from deblurcli.errors import OutputError, UsageError, WeightsError
 from deblurcli.files import OutputFile, PartFolder, reason
 from deblurcli.media.inputs import is_sequence
@@ -224,8 +224,10 @@ class Journal:
             raise OutputError(f"{self.folder.path} cannot be read: {reason(error)}", "check its permissions") from error
 
     def forget(self, frames: int) -> None:
-        """Remove the weights of shots that are over when so many frames are in segments. Raises OSError."""
+        """When so many frames are in segments: give back the memory of their encoder, and remove the weights of shots
+        that are over. Raises OSError."""
         self.frames = frames
+        give_back_memory()
         number = 1
         while (first := self._first(number)) is not None and first <= frames:
             self._weights(number - 1).unlink(missing_ok=True)

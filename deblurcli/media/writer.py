@@ -6,6 +6,7 @@ The output name appears only when the file is complete.
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import os
 from collections.abc import Callable
@@ -163,6 +164,7 @@ class VideoWriter(FrameWriter):
         if self._current is not None:
             self.segments.append(self._current.complete())
             self._current = None
+            gc.collect()  # container and streams of an encoder hold each other, and it all that it has looked ahead to
             self._completed(self.frames)
 
     def _find_segments(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from deblurcli.media.choice import choose
 from deblurcli.media.disk_use import readable_size
 from deblurcli.media.reader import VideoReader
 from deblurcli.media.segments import SegmentEncoder, SegmentWriter, read_segment
+from deblurcli.media.writer import VideoWriter
 
 SIZES = {"dvvideo": (720, 576), "dnxhd": (256, 144), "h263": (176, 144)}
 SUFFIXES = {"dvvideo": ".avi", "dnxhd": ".mov", "cfhd": ".mov", "qtrle": ".mov", "png": ".mov", "r210": ".mov"}
@@ -157,3 +159,26 @@ def test_a_writer_without_a_journal_begins_anew(tmp_path: Path) -> None:
     folder.close(keep=True)
     copy(source, out)
     assert read_planes(out) == read_planes(source) and not folder.path.exists()
+
+
+def test_the_encoders_of_finished_segments_hold_no_memory(tmp_path: Path) -> None:
+    """Not even where Python does not look for cycles by itself, as it hardly does while frames are restored."""
+
+    def held() -> int:
+        return sum(type(found) is av.container.OutputContainer for found in gc.get_objects())
+
+    clip, found = make_clip(tmp_path / "a.mkv", frames=4 * FRAMES), []
+    gc.collect()
+    before = held()
+    gc.disable()
+    try:
+        with (
+            short_segments(),
+            VideoReader(clip, copied=True) as reader,
+            VideoWriter(reader, tmp_path / "b.mkv", completed=lambda frames: found.append(held() - before)) as writer,
+        ):
+            for item in reader.items():
+                writer.write(item)
+    finally:
+        gc.enable()
+    assert len(found) == 4 and max(found) <= 1

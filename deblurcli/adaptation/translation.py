@@ -169,9 +169,15 @@ def start_as_identity(generator: MIMOUNet) -> None:
     with torch.no_grad():
         first = generator.get_parameter("feat_extract.0.main.0.weight")
         first.sub_(first.mean((2, 3), keepdim=True)).mul_(DETAIL)
-        for last in (generator.feat_extract[-1], *generator.ConvsOut):  # they give what is added to the picture
-            for parameter in last.parameters():
-                parameter.zero_()
+    change_nothing(generator)
+
+
+@torch.no_grad()
+def change_nothing(generator: MIMOUNet) -> None:
+    """Set the weights of the layers that give what is added to the picture to zero."""
+    for last in (generator.feat_extract[-1], *generator.ConvsOut):
+        for parameter in last.parameters():
+            parameter.zero_()
 
 
 def critic_adversarial(kind: str, real: Tensor, fake: Tensor) -> Tensor:

@@ -153,7 +153,10 @@ class Run:
             **{name: round(score, 3) for name, score in scores.items()},
             "curve": facts["curve"][:: max(1, len(facts["curve"]) // 24)],
         }
-        exported = {self.options.network: (self.average, recipe.trainee.config)}
+        written, warning = recipe.written(self.average, scores)
+        if warning:
+            self.console.warn(warning)
+        exported = {self.options.network: (written, recipe.trainee.config)}
         exported |= {name: (companion.module, companion.config) for name, companion in recipe.companions.items()}
         for name, (module, config) in exported.items():
             save_network(out / f"{name}.safetensors", module, network=name, config=config, card=card)

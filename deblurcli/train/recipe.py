@@ -94,6 +94,8 @@ class Recipe:
     ``--recipe``."""
     files: tuple[str, ...] = ()
     """Other files that are written to the run folder."""
+    written: Callable[[nn.Module, Scores], tuple[nn.Module, str]] = lambda module, scores: (module, "")
+    """(module, its scores) -> what is written of it, and what is to be said of that."""
 
 
 def chosen_spec(options: TrainOptions, role: Role) -> NetworkSpec:

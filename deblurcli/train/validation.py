@@ -19,13 +19,13 @@ Scored = Callable[[nn.Module, Tensor, Tensor], dict[str, tuple[Tensor, Tensor]]]
 """(module, blurred, sharp) -> results and their targets, under the names of the scores."""
 
 
-def mean_psnr(output: Tensor, target: Tensor) -> float:
+def mean_psnr(output: Tensor, target: Tensor, most: float = 40.0) -> float:
     """Mean over N pictures (N x 3 x H x W in [0, 1]) of the PSNR in dB after rounding to 8 bits.
 
-    Each counts 40 dB at most: some crops have no blur at all, and would decide the mean.
+    Each counts ``most`` dB at most: some crops have no blur at all, and would decide the mean.
     """
     difference = (output.clamp(0, 1) * 255).round() - (target.clamp(0, 1) * 255).round()
-    mse = difference.double().square().mean((1, 2, 3)).clamp(min=255**2 / 1e4)
+    mse = difference.double().square().mean((1, 2, 3)).clamp(min=255**2 / 10 ** (most / 10))
     return float((10 * torch.log10(255**2 / mse)).mean())
 
 

@@ -14,7 +14,7 @@ from stopping import Stop, StopsAt
 from torch import Tensor
 
 from deblurcli import api
-from deblurcli.adaptation.translation import RECIPES
+from deblurcli.adaptation.translation import RECIPES, new_generator
 from deblurcli.console import Reporter
 from deblurcli.errors import InputError, UsageError, WeightsError
 from deblurcli.media.images import Image, read_image, write_image
@@ -25,6 +25,7 @@ from deblurcli.options.train import Blur2BlurTraining
 from deblurcli.restore.worker import Worker
 from deblurcli.train.camera_frames import camera_frames, read_frames
 from deblurcli.train.stages import blur2blur
+from deblurcli.train.stages.blur2blur import INPUT_PAIR, KNOWN, PAIRS, worth
 from deblurcli.train.unpaired import CameraFrame, by_blur, held_out, known_source
 from deblurcli.weights.load import load_network
 from deblurcli.weights.save import save_network
@@ -97,10 +98,27 @@ def test_a_stopped_run_resumes_to_the_same_weights_and_tells_what_it_did(footage
         first = next(iter(csv.DictReader(log)))
     # A new translator changes nothing.
     assert first["validation_self_shift"] == first["validation_input_self_shift"]
-    assert float(first["validation_change_psnr"]) == 40
+    assert float(first["validation_change_psnr"]) == 60
+    assert first["validation_restored_pair_psnr"] == first["validation_input_restored_pair_psnr"]
+    assert float(first["validation_known_psnr"]) == 60
     assert read_image(tmp_path / "whole" / "samples.png").samples.shape == (2 * 128, 4 * 128, 3)
     with pytest.raises(WeightsError, match="a deblur network is needed"):
         load_network(tmp_path / "whole" / "blur-translator.safetensors", role="deblur")
+
+
+def test_a_translator_that_does_not_gain_is_written_as_one_that_changes_nothing() -> None:
+    module, _ = new_generator(RECIPES["ours"], 1)
+    for last in module.ConvsOut:
+        torch.nn.init.normal_(last.main[0].weight, 0, 0.05)
+    torch.nn.init.normal_(module.feat_extract[-1].main[0].weight, 0, 0.05)
+    picture = torch.rand(1, 3, 32, 32)
+    gained = {PAIRS.name: 31.0, PAIRS.nothing: 30.5, KNOWN: 45.0, INPUT_PAIR: 30.0}
+    assert worth(module, gained) == (module, "")
+    harmless, warning = worth(module, gained | {PAIRS.name: 30.4})
+    assert "the translator gains -0.10 dB on held-out pairs, 0.05 dB are asked for: what is written" in warning
+    assert "takes from clean pictures about what" in worth(module, gained | {INPUT_PAIR: 41.0})[1]
+    with torch.no_grad():
+        assert torch.equal(harmless.eval()(picture), picture) and not torch.equal(module.eval()(picture), picture)
 
 
 def test_the_least_blurred_frames_come_first(footage: Path) -> None:

@@ -24,7 +24,8 @@ def encode(path: Path, views: Iterable[np.ndarray], **options: str) -> None:
 def drifting(path: Path, frames: int, size: tuple[int, int]) -> None:
     """A texture that drifts, width x height of ``size``, encoded to decode fast."""
     rng = np.random.default_rng(1)
-    texture = np.kron(rng.integers(0, 255, (130, 200, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+    cells = max(130, size[1] // 8 + 20), max(200, size[0] // 8 + 40), 3
+    texture = np.kron(rng.integers(0, 255, cells, dtype=np.uint8), np.ones((8, 8, 1), np.uint8))
     corners = ((index % 300, index // 2 % 300) for index in range(frames))
     views = (np.ascontiguousarray(texture[y : y + size[1], x : x + size[0]]) for x, y in corners)
     encode(path, views, preset="ultrafast")

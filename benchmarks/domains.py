@@ -21,7 +21,7 @@ from unittest import mock
 
 from benchmarks.cameras import Frames
 from benchmarks.results import FOLDER, Table
-from benchmarks.unknown_cameras import CAMERAS, UnknownCamera, filmed
+from benchmarks.unknown_cameras import CAMERAS, LOOKED_AT, UnknownCamera, filmed
 from deblurcli.adaptation.translation import RECIPES
 from deblurcli.jobs.train import run as train
 from deblurcli.media.footage import PictureFootage
@@ -43,8 +43,6 @@ SCORED = ("budgie", "cvh3d", "plasma")
 FILMED, CLIP, LOOKED = 12, 9, (2, 4, 6)
 """Frames of a scene to learn from, frames of a clip to score, and those of it that are scored."""
 RATE = 2e-4
-TUNED = "burst"
-"""The camera by whose photos the constants were chosen."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +81,13 @@ def group(name: str) -> str:
     return re.sub(r"[0-9]+\..*", "", name)
 
 
-def scenes(data: Path) -> tuple[list[Path], list[Path]]:
+def scenes(data: Path, pictures: Path | None = None) -> tuple[list[Path], list[Path]]:
     """Photos to learn from, those of one place in a row, the places with most photos first; and those to score."""
     files = [file for file in sorted((data / "photos").iterdir()) if is_held_out(file.name)]
     scored = [file for file in files if file.name.startswith(SCORED)]
     others = [file for file in files if file not in scored]
     sizes = Counter(group(file.name) for file in others)
+    scored += [] if pictures is None else sorted(pictures.glob("*_gt.png"))[::3]
     return sorted(others, key=lambda file: (-sizes[group(file.name)], file.name)), scored
 
 
@@ -104,15 +103,18 @@ def film(camera: UnknownCamera, photos: Sequence[Path], folder: Path, first: int
     return folders
 
 
-def trained(row: Row, camera: UnknownCamera, photos: Sequence[Path], minutes: float, folder: Path) -> Path:
-    """Train a translator on what the camera films, unpaired."""
+def trained(
+    row: Row, camera: UnknownCamera, photos: Sequence[Path], minutes: float, folder: Path, save_every: float = 1e9
+) -> Path:
+    """Train a translator on what the camera films, unpaired; ``save_every``: minutes between validations."""
     count = round(row.blurry * len(photos))
     blurry = film(camera, photos[:count], folder / "blurry", 100, still=False)
     sharp = film(camera, photos[count:], folder / "sharp", 200, still=True)
     known = "synth" if row.known else f"{folder}/sharp/*/*.png"
     options = Blur2BlurTraining(
-        data=tuple(sharp), blurry=tuple(blurry), out=folder / "run", minutes=minutes, known=known, rate=RATE
-    )
+        data=tuple(sharp), blurry=tuple(blurry), out=folder / "run", minutes=minutes, known=known, rate=RATE,
+        save_every=save_every,
+    )  # fmt: skip
     with mock.patch.dict(RECIPES, ours=replace(RECIPES["ours"], **(row.changes or {}))):
         train("blur2blur", options, ComputeOptions())
     return folder / "run" / "blur-translator.safetensors"
@@ -148,8 +150,7 @@ def done(state: Path) -> Iterator[dict[str, Any]]:
 
 def run(args: argparse.Namespace) -> list[Table]:
     worker = Worker(ComputeOptions())
-    learnt_from, scored = scenes(args.data)
-    scored += [] if args.pictures is None else sorted(args.pictures.glob("*_gt.png"))[::3]
+    learnt_from, scored = scenes(args.data, args.pictures)
     finished = {(row["camera"], row["row"]) for row in done(args.state)}
     args.state.parent.mkdir(parents=True, exist_ok=True)
     clips: dict[str, list[tuple[Frames, Frames]]] = {}
@@ -186,18 +187,19 @@ def tables(rows: list[dict[str, Any]], names: Sequence[str]) -> list[Table]:
             return None
         return [after - alone for after, alone in zip(by[camera, name], by[camera, before], strict=True)]
 
-    means = Table(
-        "gain over the network alone (dB)",
-        {"row": "", **dict.fromkeys(cameras, "+.2f"), "mean": "+.2f", "least clip": "+.2f"},
-    )
+    groups = {"mean of the first four": LOOKED_AT, "mean of the others": tuple(set(CAMERAS) - set(LOOKED_AT))}
+    columns = {"row": "", **dict.fromkeys((*cameras, *groups), "+.2f"), "least clip": "+.2f"}
+    means = Table("gain over the network alone (dB)", columns)
     for name in ROWS:
         if name in ("network alone", "video-unet alone"):
             continue
-        found = [gains(camera, name) for camera in cameras]
-        known = [each for each in found if each]
-        if known:
-            cells = [fmean(each) if each else None for each in found]
-            means.add(name, *cells, fmean(fmean(each) for each in known), min(min(each) for each in known))
+        found = {camera: each for camera in cameras if (each := gains(camera, name))}
+        if found:
+            cells = [fmean(found[camera]) if camera in found else None for camera in cameras]
+            for group in groups.values():
+                own = [fmean(found[camera]) for camera in group if camera in found]
+                cells.append(fmean(own) if own else None)
+            means.add(name, *cells, min(map(min, found.values())))
     clips = Table(
         "clips: the network alone, and behind a translator (dB)",
         {"clip": ""}

@@ -90,6 +90,10 @@ def striped(picture: Picture, rng: np.random.Generator) -> Picture:
     return picture + columns + rng.normal(0, 0.012, picture.shape).astype(np.float32)
 
 
+def photons(picture: Picture, rng: np.random.Generator) -> Picture:
+    return picture + np.sqrt(np.maximum(picture, 0.002)) * rng.normal(0, 0.07, picture.shape).astype(np.float32)
+
+
 CAMERAS = {
     # Few exposures are added up as they are displayed; coarse colour noise; strong compression.
     "burst": UnknownCamera(
@@ -121,7 +125,31 @@ CAMERAS = {
         look=lambda picture: 0.15 + 0.7 * picture,
         finish=lambda frames: frames,
     ),
+    # The number of photons decides about noise; a median and blocks hide it.
+    "night": UnknownCamera(
+        *(9.0, 29, 1.8),
+        noise=photons,
+        look=lambda picture: picture**0.8,
+        finish=in_bytes(lambda picture: jpeg(cv2.medianBlur(picture, 3), 45)),
+        steps=0.5,
+    ),
+    # Contrast, and so strong a compression that hardly any noise is left.
+    "bodycam": UnknownCamera(
+        *(10.0, 17, 2.2),
+        noise=lambda picture, rng: grain(picture, rng, 0.015, 0.7, 0.03),
+        look=lambda picture: np.clip(1.3 * (picture - 0.5) + 0.5, 0, 1),
+        finish=lambda frames: compressed(frames, 35),
+    ),
+    # Nothing but blur.
+    "clean": UnknownCamera(
+        *(8.0, 33, 2.2),
+        noise=lambda picture, rng: picture + rng.normal(0, 0.003, picture.shape).astype(np.float32),
+        look=lambda picture: picture,
+        finish=lambda frames: frames,
+    ),
 }
+LOOKED_AT = ("burst", "walker", "webcam", "microscope")
+"""The cameras by which the training of translators was made; the others came after."""
 
 
 def tensor(picture: np.ndarray) -> Tensor:

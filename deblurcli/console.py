@@ -17,21 +17,20 @@ a message, progress or a terminal. A result that goes into a file or a pipe is e
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
-import re
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from deblurcli.errors import DeblurError, OutputError, described
 from deblurcli.progress import Course, Progress
+from deblurcli.texts import json_line, one_line, printable
 
 LOGS = ("text", "json")
 
@@ -41,34 +40,6 @@ PLAIN_SECONDS = 5.0
 TICK_SECONDS = 3.0
 """How long a run's progress may stand still in the JSON log."""
 TICK_LOOK_SECONDS = 0.5
-
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
-"""Control characters, line and paragraph separators, and marks of the direction of writing."""
-
-
-def printable(text: str) -> str:
-    """The text without line ends, terminal escapes and marks of direction."""
-    return _UNPRINTABLE.sub(" ", text)
-
-
-def one_line(text: str) -> str:
-    """The same without spaces around it."""
-    return printable(text).strip()
-
-
-def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
-    """Rows of texts as lines, their columns below each other."""
-    rows = list(rows)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-
-
-def by_name(rows: Iterable[tuple[str, str]]) -> dict[str, str | list[str]]:
-    """Rows of name and finding as an object for programs: a name of several rows has a list."""
-    found: dict[str, list[str]] = {}
-    for name, finding in rows:
-        found.setdefault(name, []).append(finding)
-    return {name: findings if len(findings) > 1 else findings[0] for name, findings in found.items()}
 
 
 def results_stream() -> TextIO:
@@ -338,6 +309,16 @@ class Reporter:
                 self._next, self._shown = now + self.sink.every, True
                 self.sink.progress(found)
 
+    def part(self, share: float) -> None:
+        """How much (0 to 1) of the next of a run's units is done: a frame in many tiles may take minutes."""
+        with self._lock:
+            if self._course is None or self._latest is None:
+                return
+            found, _ = self._latest
+            done = math.floor(found.done) + share
+            if done >= self._done:
+                self.progress(found.task, done, found.total, **found.facts)
+
     @contextlib.contextmanager
     def run(self, work: Mapping[str, float | None]) -> Iterator[None]:
         """While it lasts, tasks are stages of one run: its progress has the run's, and goes on by the clock.
@@ -377,21 +358,3 @@ class Reporter:
         if not self.quiet or kind == "error":
             with self._lock:
                 self.sink.message(kind, text, **facts)
-
-
-def json_line(facts: dict[str, Any]) -> str:
-    """A JSON object on one line; NaN and infinity become null, what JSON does not know becomes text."""
-    return json.dumps(_json(facts))
-
-
-def _json(value: Any) -> Any:
-    """What JSON cannot hold: NaN and infinity become null; numpy scalars, paths and fractions numbers or text."""
-    if isinstance(value, bool | int | str) or value is None:
-        return value
-    if isinstance(value, dict):
-        return {str(k): _json(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_json(v) for v in value]
-    with contextlib.suppress(TypeError, ValueError):
-        return float(value) if math.isfinite(float(value)) else None
-    return str(value)

@@ -119,6 +119,13 @@ def keep_memory() -> bool:
     return mallopt(-4, 0) == 1 and mallopt(-1, -1) == 1
 
 
+def give_back_memory() -> None:
+    """Give the system what malloc has kept (:func:`keep_memory`) and nothing uses, holes between others included."""
+    trim: Any = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
+
+
 def pick_device(device: str = "auto", dtype: str = "auto") -> Device:
     """The device and precision to use. With the CPU, also :func:`keep_memory`.
 

@@ -17,6 +17,11 @@ from torch import Tensor, nn
 Outputs = Tensor | Sequence[Tensor]
 
 
+def picture_of(pictures: Outputs) -> Tensor:
+    """The picture that a deblurring network restores: the first of the largest among its outputs."""
+    return pictures if isinstance(pictures, Tensor) else max(pictures, key=lambda picture: picture.shape[-1])
+
+
 def l1(output: Tensor, target: Tensor) -> Tensor:
     """Mean absolute difference."""
     return (output.float() - target.float()).abs().mean()

@@ -235,6 +235,26 @@ def test_a_run_tells_stage_and_what_is_left_of_all(capsys, clock):
     assert "stage" not in json.loads(capsys.readouterr().err.splitlines()[-1])
 
 
+def test_a_part_of_a_unit_counts_and_does_not_go_back(capsys, clock):
+    r = Reporter(JsonLines())
+
+    def told():
+        found = json.loads(capsys.readouterr().err.splitlines()[-1])
+        return found["task"], found["done"], found["fps"]
+
+    with r.run({"restoring": 1}):
+        r.progress("restoring", 3, 8, fps=2)
+        clock[0] += 5
+        r.part(0.25)
+        assert told() == ("restoring", 3.25, 2)
+        clock[0] += 5
+        r.part(0.5)
+        r.part(0.125)
+        assert told() == ("restoring", 3.5, 2)
+    r.part(0.75)  # of nothing
+    assert capsys.readouterr().err == ""
+
+
 def test_a_stage_that_goes_on_behind_others_counts_all_of_its_time(capsys, clock):
     """Adapting to each shot: between the frames of two shots lies the adaptation to the second."""
     r = Reporter(JsonLines())

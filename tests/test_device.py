@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import resource
+import subprocess
+import sys
+import textwrap
 
 import pytest
 import torch
@@ -40,3 +43,28 @@ def test_the_allocator_is_told_with_the_cpu_and_on_linux_only(monkeypatch: pytes
     assert told == [True]
     monkeypatch.setattr(device.sys, "platform", "win32")
     assert not keep_memory()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="malloc as of glibc")
+def test_memory_that_malloc_keeps_is_given_back_when_asked_for() -> None:
+    """In a process of its own, whose allocator nothing else has filled."""
+    code = """
+    import torch
+    from deblurcli.device import give_back_memory, keep_memory
+
+    def resident():
+        line = next(line for line in open("/proc/self/status") if line.startswith("VmRSS"))
+        return int(line.split()[1]) >> 10
+
+    assert keep_memory()
+    before = resident()
+    held = [torch.ones(1 << 20) for _ in range(200)]
+    small = [torch.ones(1 << 10) for _ in range(9)]
+    del held
+    kept = resident()
+    give_back_memory()
+    print(kept - before, resident() - before)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    kept, left = map(int, done.stdout.split())
+    assert kept > 700 and left < 100

@@ -36,13 +36,13 @@ RINGS = [
     {"networks"},
     {"folders"},
     {"options", "console", "files"},
-    {"errors", "progress", "version"},
+    {"errors", "progress", "texts", "version"},
 ]
 RANK = {name: rank for rank, names in enumerate(RINGS) for name in names}
 FACE = ("__init__", "__main__")
 """The public face: anything, on first use."""
 HEAVY = {"torch", "av", "cv2", "numpy", "kornia", "safetensors", "huggingface_hub", "matplotlib"}
-LIGHT = {"cli", "options", "console", "progress", "errors", "files", "folders", "version"}
+LIGHT = {"cli", "options", "console", "texts", "progress", "errors", "files", "folders", "version"}
 LIGHT_MODULES = (
     *("deblurcli.jobs.batch", "deblurcli.jobs.plan", "deblurcli.media.inputs", "deblurcli.methods"),
     "deblurcli.media.sequences",

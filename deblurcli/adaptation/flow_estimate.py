@@ -91,7 +91,8 @@ def flow_of(chosen: str, worker: Worker) -> Flow:
         return Flow(chosen)
     known = registry.installed().weights
     if chosen != "default" and is_name(chosen) and chosen not in known:
-        flows = [*WITHOUT_WEIGHTS, *(name for name, entry in known.items() if NETWORKS[entry.network].role == "flow")]
+        networks = {name for name, spec in NETWORKS.items() if spec.role == "flow"}
+        flows = [*WITHOUT_WEIGHTS, *(name for name, entry in known.items() if entry.network in networks)]
         raise UsageError(f"no flow is called {chosen!r}", registry.suggestion(chosen, dict.fromkeys(flows)))
     placed = worker.place(chosen, "flow", "flow")
     return Flow(placed.name, placed.sha256, placed.module, placed.device)

@@ -67,6 +67,19 @@ class Guard:
         self.best, self.best_step, self.weights = found, step, self.latest
         return True
 
+    def state(self) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
+        """What it remembers: plain facts, and the best and the latest weights."""
+        facts = {"best": self.best, "best_step": self.best_step, "looks": self.looks}
+        return facts, {"best": self.weights, "latest": self.latest}
+
+    def restore(self, facts: dict[str, Any], weights: dict[str, dict[str, Tensor]]) -> None:
+        """Remember what :meth:`state` told. Raises KeyError, TypeError, ValueError: it is none."""
+        best, step = float(facts["best"]), int(facts["best_step"])
+        looks = [(int(at), float(gain)) for at, gain in facts["looks"]]
+        where = {name: value.device for name, value in self.unadapted.items()}
+        found = [{name: weights[kind][name].to(where[name]) for name in where} for kind in ("best", "latest")]
+        self.best, self.best_step, self.looks, (self.weights, self.latest) = best, step, looks, found
+
     def settle(self) -> bool:
         """Give the network the weights half-way from the unadapted to the best ones, or to the last ones if none was
         better; returns whether they are worth keeping. They become the best ones.

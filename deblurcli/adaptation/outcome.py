@@ -98,7 +98,9 @@ class PreparedNetwork:
         self.curves = own_curves(network) if curves is None else curves
         # Not clamped before the curves: they know how far results leave [0, 1].
         clamped = self.curves is None
-        self.restorer = Restorer(self.module, network.spec, network.device, tile, clamped=clamped, warn=network.warn)
+        self.restorer = Restorer(
+            self.module, network.spec, network.device, tile, clamped=clamped, warn=network.warn, part=network.part
+        )
 
     @property
     def window(self) -> int:

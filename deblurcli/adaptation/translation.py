@@ -186,13 +186,16 @@ def generator_adversarial(kind: str, fake: Tensor) -> Tensor:
     return -fake.float().mean() if kind == "hinge" else F.softplus(-fake.float()).mean()
 
 
-def gradient_penalty(critic: nn.Module, one: Tensor, other: Tensor, mixture: Tensor) -> Tensor:
+def gradient_penalty(
+    critic: nn.Module, one: Tensor, other: Tensor, mixture: Tensor, *, by_pixel: bool = False
+) -> Tensor:
     """Mean over pictures of (length of the gradient of a picture's scores in the picture - 1)^2, equation 4.
 
     Args:
         critic: scores pictures one by one: none may depend on another picture of the batch.
         one, other: N x 3 x H x W; their mixture is looked at.
         mixture: N shares of ``one``.
+        by_pixel: lengths are those of each pixel's three channels, and the mean is over the pixels, too.
 
     In float32: lengths of gradients overflow half precision. 1e-16 keeps the root's slope finite, as in the code.
     """
@@ -200,7 +203,7 @@ def gradient_penalty(critic: nn.Module, one: Tensor, other: Tensor, mixture: Ten
         share = mixture.to(one.device, torch.float32)[:, None, None, None]
         between = (share * one.float() + (1 - share) * other.float()).detach().requires_grad_()
         (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-        return ((slope + 1e-16).flatten(1).norm(dim=1) - 1).square().mean()
+        return ((slope + 1e-16).flatten(2 if by_pixel else 1).norm(dim=1) - 1).square().mean()
 
 
 def at_scales(pictures: Tensor, like: Sequence[Tensor]) -> list[Tensor]:

@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from deblurcli.adaptation.guard import Diverged, Guard, require_finite
 from deblurcli.adaptation.outcome import Outcome, PreparedNetwork
+from deblurcli.adaptation.unfinished import Unfinished
 from deblurcli.console import Reporter
 from deblurcli.device import Device
 from deblurcli.errors import is_out_of_memory
@@ -38,6 +39,7 @@ def update(
     smaller: Callable[[], bool] | None = None,
     guard: Guard | None = None,
     average: tuple[nn.Module, nn.Module] | None = None,
+    unfinished: Unfinished | None = None,
 ) -> None:
     """Take ``steps`` steps down the sum of some losses.
 
@@ -52,11 +54,12 @@ def update(
         guard: looks at its network up to :data:`GUARD_LOOKS` times, also after the last step, and ends the steps where
             it has become worse.
         average: a network, and the moving one whose weights it averages.
+        unfinished: takes up what an interrupted run has left, and puts the steps down from time to time.
 
     Raises:
         Diverged: a loss or, where a guard looks, a weight is not finite; or memory has run out for good.
     """
-    for step in range(steps):
+    for step in range(0 if unfinished is None else unfinished.taken_up(optimiser, guard), steps):
         while (total := _summed_gradients(optimiser, losses(step), subject, smaller is not None)) is None:
             release_memory()
             if smaller is None or not smaller():
@@ -74,6 +77,8 @@ def update(
         due = (step + 1) * looks // steps > step * looks // steps
         if guard is not None and due and not guard.look(step + 1):
             break
+        if unfinished is not None:
+            unfinished.put_down(step + 1, optimiser, guard)
 
 
 def _summed_gradients(

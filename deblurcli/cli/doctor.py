@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 
 from deblurcli.cli.session import Format, Session
-from deblurcli.console import aligned, by_name
 from deblurcli.options.option import Options, option
+from deblurcli.texts import aligned, by_name
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,8 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("For a network of your own", "deblur train module --data photos/ --out run/ --minutes 9 --deblurring a.pth")
     ],
     "deblur train meta": [
-        ("From the default weights", "deblur train meta --data photos/ --out runs/meta --minutes 60 --from default")
+        ("From the default weights", "deblur train meta --data photos/ --out runs/meta --minutes 60 --from default"),
+        ("With a reblurring network", "deblur train meta --data photos/ --out run/ --minutes 9 --reblurring network"),
     ],
     "deblur train fusion": [
         ("For the default of images", "deblur train fusion --data photos/ --out runs/fusion --minutes 90")

@@ -12,13 +12,13 @@ import typer
 
 from deblurcli.cli.parameters import only
 from deblurcli.cli.session import Format, Session
-from deblurcli.console import printable
 from deblurcli.errors import UsageError
 from deblurcli.jobs.plan import require_usable
 from deblurcli.options.blur2blur import translator_option
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.option import Options, frame_rate, option
 from deblurcli.options.survey import SurveyOptions
+from deblurcli.texts import printable
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import typer
 
 from deblurcli.cli.parameters import command, group, weights_names
 from deblurcli.cli.session import Format, Session
-from deblurcli.console import aligned, by_name, printable
 from deblurcli.errors import DeblurError, WeightsError
 from deblurcli.jobs.batch import finish
 from deblurcli.options.option import Options, option
+from deblurcli.texts import aligned, by_name, printable
 
 app = group("Show, check, fetch and import the weights of the networks.")
 
@@ -83,7 +83,7 @@ def pull(
 
     known = registry.installed()
     used = [entry for job in known.sets for entry in known.weights_of(job).values()]
-    wanted = names or [name for entry in used for name in (entry.name, entry.adapt_from) if name]
+    wanted = names or [name for entry in used for name in (entry.name, *entry.adapt_from.values())]
     entries = [known.find(name) for name in dict.fromkeys(wanted)]
     codes = []
     for entry in entries:

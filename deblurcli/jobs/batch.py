@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deblurcli.console import Reporter, json_line
+from deblurcli.console import Reporter
 from deblurcli.errors import DeblurError, OutputError, PartialError, UnfinishedError, UsageError, described, may_pass
 from deblurcli.files import LineFile, keep, kept, reason
 from deblurcli.jobs.engine import Ended, Engine, Job, Task
@@ -20,6 +20,7 @@ from deblurcli.media.inputs import IMAGES, STDOUT, VIDEOS
 from deblurcli.media.sequences import name_of, place_of
 from deblurcli.options.batch import BatchOptions
 from deblurcli.options.option import Options, weights_files
+from deblurcli.texts import json_line
 
 if TYPE_CHECKING:
     from deblurcli.jobs.result import Result

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from deblurcli.adaptation.outcome import Outcome
 from deblurcli.adaptation.translated_frames import PreparedBehind, Translator, translation_by
-from deblurcli.console import aligned
 from deblurcli.errors import InputError
 from deblurcli.jobs.forecast import Clip, Speeds, duration, forecast, updates
 from deblurcli.jobs.piping import piped_files, require_pipes
@@ -27,6 +26,7 @@ from deblurcli.reports.summary import Sharpness, adaptation_sentence
 from deblurcli.restore.pipeline import restore_frame
 from deblurcli.restore.speed import speed_of
 from deblurcli.restore.worker import Placed, Worker
+from deblurcli.texts import aligned
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ All of it lies in the folder ``.NAME.part`` beside the output:
 - ``adapted-00000.safetensors``, ``adapted-00000.json`` ...: the weights that the video, or a shot of it, was adapted
   to, and what came of it, with digests of both. The weights of a shot go when all of its frames are in segments.
 - ``translator-00000.safetensors``: the translator before these weights, if there is one.
+- ``unfinished-00000.safetensors``: an adaptation under way (:mod:`deblurcli.adaptation.unfinished`).
 
 Each file appears complete or not at all. A run that finds nothing goes the same way from the first frame.
 """
@@ -45,6 +46,8 @@ from deblurcli.weights.save import save_adapted, save_network
 PIECES, PIECE_BYTES = 64, 1 << 16
 """A file is told apart from others by that many pieces of its content, evenly spread: a small one by all of it."""
 NAME = "journal.json"
+PATTERNS = ("segment-*", "frames/*", "adapted-*.json", "unfinished-*")
+"""Files that are worth going on from."""
 
 WITHOUT_INFLUENCE = frozenset({"network", "overwrite", "skip_existing", "resume", "strict", "save_adapted", "compare"})
 WITHOUT_INFLUENCE |= {"save_translator", "quality", "dry_run", *OF_ALL_FRAMES}
@@ -145,8 +148,10 @@ class Journal:
     def _work(self) -> str:
         """What is kept, for people."""
         adapted = any(self.folder.path.glob("adapted-*.json"))
+        steps = any(self.folder.path.glob("unfinished-*"))
+        learnt = "what was adapted" if adapted else "the steps of adapting so far" if steps else ""
         frames = f"{self.frames} restored frames" if self.frames else ""
-        return " and ".join(filter(None, ["what was adapted" if adapted else "", frames])) or "finished segments"
+        return " and ".join(filter(None, [learnt, frames])) or "finished segments"
 
     def adaptation(self, number: int, frames: int, network: Placed, worker: Worker) -> Prepared | None:
         """The ``number``-th shot's adaptation, or the video's, as it was; None where it is not finished.
@@ -195,6 +200,11 @@ class Journal:
         }
         text = json.dumps(noted, default=str)
         self._write(f"adapted-{number:05}.json", {"noted": text, "sha256": sha256(text.encode())})
+        self.unfinished(number).unlink(missing_ok=True)
+
+    def unfinished(self, number: int) -> Path:
+        """Where the adaptation to the ``number``-th shot, or to the video, is put down while it is under way."""
+        return self.folder.path / f"unfinished-{number:05}.safetensors"
 
     def _noted(self, number: int) -> dict[str, Any]:
         """What was put down of an adaptation; nothing where that is not there or damaged."""
@@ -255,7 +265,7 @@ def require_resumable(folder: Path, destination: Path, made_of: Mapping[str, str
 
 
 def _holds_work(folder: Path) -> bool:
-    return any(any(folder.glob(pattern)) for pattern in ("segment-*", "frames/*", "adapted-*.json"))
+    return any(any(folder.glob(pattern)) for pattern in PATTERNS)
 
 
 def _nothing_to_resume(destination: Path) -> UsageError:
@@ -292,7 +302,7 @@ def _outcome(noted: dict[str, Any]) -> Outcome:
 def _placed(loaded: LoadedNetwork, device: Device, network: Placed) -> Placed:
     """A network of the journal, whose warnings go where those of ``network`` go."""
     device = device.limited_to(loaded.spec.dtypes)
-    return Placed(loaded, device.place(loaded.module).eval().requires_grad_(False), device, network.warn)
+    return Placed(loaded, device.place(loaded.module).eval().requires_grad_(False), device, network.warn, network.part)
 
 
 def sha256(content: bytes) -> str:

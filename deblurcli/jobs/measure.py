@@ -15,7 +15,7 @@ from deblurcli.jobs.residual import explain
 from deblurcli.jobs.side_by_side import pictures, side_by_side
 from deblurcli.media.shots import CutDetector
 from deblurcli.metrics.fidelity import psnr, rounded, ssim
-from deblurcli.metrics.naturalness import bundled_model, niqe, read_model
+from deblurcli.metrics.naturalness import NaturalModel, bundled_model, niqe, read_model
 from deblurcli.metrics.perceptual import lpips
 from deblurcli.metrics.registration import aligned_fidelity
 from deblurcli.metrics.self_shift import self_shift_score
@@ -105,11 +105,23 @@ def measures_of(options: MetricsOptions, compare: bool) -> list[Measure]:
         option = "--align" if options.align else f"--lpips {options.lpips}"
         raise UsageError(f"{option} compares with a reference", "give one, or leave it out")
     if options.niqe or options.niqe_model or not compare:
-        model = read_model(options.niqe_model) if options.niqe_model else bundled_model()
+        model = _natural_model(options.niqe_model)
         measures.append(lambda picture, _: {"niqe": niqe(picture, model, options.niqe_mode)})
     if not compare:
         measures.append(lambda picture, _: {"self_shift": float(self_shift_score(rounded(picture)[None] / 255))})
     return measures
+
+
+def _natural_model(chosen: Path | None) -> NaturalModel:
+    """The model of NIQE: the package's, one of the registry by its name, or a file."""
+    if chosen is None:
+        return bundled_model()
+    if chosen.suffix or chosen.name != str(chosen):
+        return read_model(chosen)
+    entry = registry.find(str(chosen))
+    if entry.network != registry.NIQE:
+        raise WeightsError(f"weights {entry.name!r} are a {entry.network}, no model of NIQE", "give niqe-original")
+    return read_model(Path(entry.file), store.read_verified(entry))
 
 
 def _fidelity(mode: str) -> Measure:

@@ -8,13 +8,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from deblurcli.console import aligned
 from deblurcli.jobs.forecast import Clip, Speeds, forecast, updates
 from deblurcli.jobs.result import Result
 from deblurcli.media.footage import VideoFootage
 from deblurcli.options.moments import MomentOptions
 from deblurcli.restore.speed import speed_of
 from deblurcli.restore.worker import Placed, Worker
+from deblurcli.texts import aligned
 
 SINGLE = "plain-unet"
 """The network of single frames by whose speed all other work is reckoned."""

@@ -34,6 +34,8 @@ class Unrecorded:
 
     def keep(self, *about: object) -> None: ...
 
+    def unfinished(self, number: int) -> None: ...
+
 
 @dataclass
 class Pipes:

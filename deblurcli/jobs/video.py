@@ -13,7 +13,7 @@ import torch
 
 from deblurcli.adaptation.outcome import Outcome, Prepared, PreparedNetwork
 from deblurcli.adaptation.residual import Residual
-from deblurcli.console import Reporter, aligned
+from deblurcli.console import Reporter
 from deblurcli.errors import InputError, OutputError, UsageError
 from deblurcli.files import OutputFile, part_folder
 from deblurcli.jobs.journal import Journal, identity, made_of, require_resumable
@@ -44,6 +44,7 @@ from deblurcli.reports.summary import Sharpness
 from deblurcli.restore.fading import SHARP_BELOW, Fading
 from deblurcli.restore.pipeline import restore_video
 from deblurcli.restore.worker import Placed, Worker, state_of
+from deblurcli.texts import aligned
 
 FINISHING_WORK = 0.005
 """Work of joining all streams and reading the file back, for each pixel, in pixels restored."""
@@ -139,7 +140,7 @@ class VideoJob:
             journal: Journal | Unrecorded = self._journal(network, worker) if recorded else Unrecorded()
             open_files.enter_context(journal)
             total = reader.info.expected_frames
-            open_files.enter_context(console.run(self._stages(network, reader, resumed=journal.found or adapted)))
+            open_files.enter_context(console.run(self._stages(network, reader, resumed=journal.adapted or adapted)))
             # Before the output, so that it gets its name after it, and not without it.
             picture = open_files.enter_context(self._picture(options.save_residual)) if options.save_residual else None
             translated = None
@@ -164,7 +165,8 @@ class VideoJob:
             before = writer.frames
             progress = _Done(network, worker, journal, writer, before)
             if journal.found:
-                stopped = f"behind frame {before}" if before else "with what it had adapted"
+                learnt = "with what it had adapted" if journal.adapted else "with its steps of adapting"
+                stopped = f"behind frame {before}" if before else learnt
                 console.note(f"{name_of(self.source)}: a run was interrupted; going on {stopped}")
             if writer.damaged:
                 console.warn(f"{name_of(self.source)}: damaged segments are left out, their frames restored again")
@@ -311,7 +313,11 @@ class VideoJob:
                 if self.together:
                     prepared = worker.shared(self._group(), lambda: self._prepared_together(network, worker))
                 else:
-                    prepared = prepare(network, [span], self.method, worker)
+                    worker.unfinished = done.journal.unfinished(number)
+                    try:
+                        prepared = prepare(network, [span], self.method, worker)
+                    finally:
+                        worker.unfinished = None
                 with _for_output(done.writer):
                     done.journal.keep(number, span.first, prepared, network)
             if prepared.outcome is not None:

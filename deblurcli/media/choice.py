@@ -17,6 +17,7 @@ from deblurcli.media.fields import FIRST_SHOWN
 from deblurcli.media.layout import PlaneLayout, repacks
 from deblurcli.media.probe import VideoInfo
 from deblurcli.media.trial import LOSSES, Trial, tried
+from deblurcli.options.compute import LARGE
 
 RESCUES = ((".mkv", "ffv1"), (".mov", "prores_ks"), (".mov", "png"), (".nut", "ffvhuff"), (".mkv", "libx265"))
 """What may hold that which an output cannot."""
@@ -169,6 +170,9 @@ def _options(codec: str, pix_fmt: str, video: VideoInfo) -> Iterator[dict[str, s
         options["x265-params"] += f":pic-struct={table.PIC_STRUCT[first]}"
     if video.hdr10 and (name := table.HDR_OPTION.get(codec)):
         options[name] = ":".join(filter(None, (options.get(name), _hdr(codec, video.hdr10))))
+    if video.width * video.height > LARGE and codec in table.LOOKAHEAD:
+        name, value = table.LOOKAHEAD[codec]
+        options[name] = ":".join(filter(None, (options.get(name), value)))
     if codec != "dnxhd":
         yield options
         return

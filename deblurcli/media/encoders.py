@@ -86,6 +86,13 @@ MOST_TERM = 65535
 """No term of a counted frame rate is larger: MPEG-4 part 2 has 16 bits for it."""
 MOST_RATE = {"libsvtav1": 240}
 
+LOOKAHEAD = {
+    "libx264": ("x264-params", "rc-lookahead=8"),
+    "libx264rgb": ("x264-params", "rc-lookahead=8"),
+    "libx265": ("x265-params", "rc-lookahead=8"),
+}
+"""What keeps an encoder from holding 40 frames, for large ones: of 7680x4320 pixels they take more than a gigabyte."""
+
 HDR_OPTION = {"libx265": "x265-params", "libx264": "x264-params", "libsvtav1": "svtav1-params"}
 """Where an encoder takes mastering display and content light level."""
 

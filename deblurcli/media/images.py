@@ -49,6 +49,8 @@ SEVERAL = frozenset({"TIFF", "WebP"})
 """Formats that hold several pages or frames."""
 LOSSLESS = frozenset({"PNG", "WebP", "TIFF", "BMP"})
 MAX_BYTES = 1 << 32
+ROWS = 1024
+"""Rows that are changed at a time: large pictures would need several times their memory."""
 UPRIGHT = dict(
     enumerate(((0, False), (0, True), (2, False), (2, True), (3, True), (3, False), (1, True), (1, False)), 1)
 )
@@ -98,13 +100,14 @@ class Image:
         import torch
 
         top = (1 << self.depth) - 1
-        change = change.detach().to("cpu", torch.float32) * top
-        grey = self.samples.ndim == 2
-        change = change.mean(0) if grey else change.permute(1, 2, 0)
+        change = change.detach().to("cpu", torch.float32)
+        change = change.mean(0) if self.samples.ndim == 2 else change.permute(1, 2, 0)
         if change.shape != self.samples.shape:
             raise ValueError(f"change is {tuple(change.shape)}, image is {self.samples.shape}")
         source = torch.from_numpy(self.samples)
-        return replace(self, samples=(change.round() + source).clamp_(0, top).to(source.dtype).numpy())
+        parts = zip(change.split(ROWS), source.split(ROWS), strict=True)
+        changed = [((part * top).round_() + rows).clamp_(0, top).to(source.dtype) for part, rows in parts]
+        return replace(self, samples=torch.cat(changed).numpy())
 
     def stored(self) -> np.ndarray:
         """H x W x channels: grey or RGB, alpha last."""

@@ -108,7 +108,9 @@ def stages(network: Placed, options: Blur2BlurOptions, pixels: int, frame: tuple
 
 
 def followed(network: Placed, footages: Sequence[Footage], options: Blur2BlurOptions, worker: Worker) -> Prepared:
-    """The method that restores the translated frames, and may adapt to them."""
+    """The method that restores the translated frames, and may adapt to them: anew after an interrupt, since another
+    run learns another translator."""
+    worker.unfinished = None
     if options.then == "meta":
         return meta.prepare(network, footages, MetaOptions(seed=options.seed), worker)
     if options.then == "tta":

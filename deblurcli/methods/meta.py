@@ -35,6 +35,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -66,6 +67,7 @@ from deblurcli.adaptation.reblurring_network import learn_to_reblur
 from deblurcli.adaptation.strata import Strata, settle, strata_of
 from deblurcli.adaptation.support import WINDOW, SupportPatch, with_centre
 from deblurcli.adaptation.survey import Survey
+from deblurcli.adaptation.unfinished import Unfinished
 from deblurcli.adaptation.update import adaptation_device, set_dropout, undone_without_memory, update
 from deblurcli.console import Reporter
 from deblurcli.media.footage import Footage
@@ -97,7 +99,7 @@ def prepare(network: Placed, footages: Sequence[Footage], options: MetaOptions, 
     modules = {
         name: used.module for name, used in (("initial", initial), ("reblur", reblur), ("critic", critic)) if used
     }
-    adapted, outcome = adapt(network, found, options, console, **modules)
+    adapted, outcome = adapt(network, found, options, console, **modules, path=worker.unfinished)
     outcome.seconds = time.monotonic() - looked
     outcome.facts["survey_seconds"] = round(looked - started, 2)
     outcome.weights = {used.name: used.sha256 for used in (initial, reblur, critic) if used}
@@ -127,6 +129,7 @@ def adapt(
     initial: nn.Module | None = None,
     reblur: nn.Module | None = None,
     critic: nn.Module | None = None,
+    path: Path | None = None,
 ) -> tuple[nn.Module, Outcome]:
     """Two-phase inner update on the support set (meta-transferring paper, algorithm 1 and eq. 3 to 6).
 
@@ -139,6 +142,7 @@ def adapt(
         found: the patches to learn from, ``options.patches`` in all, and those that only judge the outcome.
         initial: weights to adapt from, in a module of the same form as the part of ``network`` that adapts.
         reblur, critic: on the network's device. All modules stay as they are: copies are adapted.
+        path: where the steps are put down from time to time, and taken up.
 
     Returns:
         The network to restore with, in eval mode, which is ``network.module`` itself when the adaptation was undone;
@@ -163,7 +167,7 @@ def adapt(
         try:
             with undone_without_memory():
                 learning = _Adaptation(network, found, options, console, outcome)
-                adapted = learning.run(initial, reblur, critic)
+                adapted = learning.run(initial, reblur, critic, path)
         except Diverged as error:
             outcome.kept, outcome.reason = False, str(error)
     steps, facts = sum(map(len, outcome.losses.values())), outcome.facts
@@ -195,7 +199,9 @@ class _Adaptation:
         self.strata: Strata | None = None
         """What the guard goes by, where it is they."""
 
-    def run(self, initial: nn.Module | None, reblur: nn.Module | None, critic: nn.Module | None) -> nn.Module:
+    def run(
+        self, initial: nn.Module | None, reblur: nn.Module | None, critic: nn.Module | None, path: Path | None
+    ) -> nn.Module:
         """Both phases; the adapted network, or the best one that the guard saw. Raises Diverged: to be undone."""
         options, spec = self.options, self.network.spec
         if options.steps == "auto" and self.steps * options.batch < LEAST_UPDATES:
@@ -247,7 +253,10 @@ class _Adaptation:
             guard = Guard(averaged, gain, unadapted, MIN_GAIN[options.guard])
         for parameter in moving:
             parameter.requires_grad_(True)
-        self.update_deblurring(adapted, averaged, optimiser, make_pair, guard)
+        modules, facts = {"adapted": adapted, "averaged": averaged}, self.outcome.facts
+        traces = {"deblur_losses": self.outcome.losses["deblur_losses"]}
+        unfinished = Unfinished(path, modules, self.rng, traces, lambda: "reduced_patch_size" in facts, self.console)
+        self.update_deblurring(adapted, averaged, optimiser, make_pair, guard, unfinished)
         self.console.progress("checking the result", 0, None)
         settle(self.outcome, averaged, self.steps, guard, self.strata)
         return averaged
@@ -352,6 +361,7 @@ class _Adaptation:
         optimiser: torch.optim.Optimizer,
         make_pair: Reblur,
         guard: Guard | None,
+        unfinished: Unfinished,
     ) -> None:
         """Phase 2."""
         batch, weights = self.options.batch, patch_weights(self.support, self.options.weighting)
@@ -371,6 +381,7 @@ class _Adaptation:
             smaller=self.smaller,
             guard=guard,
             average=(averaged, adapted),
+            unfinished=unfinished,
         )
 
     def pair_loss(

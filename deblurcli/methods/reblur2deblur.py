@@ -37,6 +37,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -56,6 +57,7 @@ from deblurcli.adaptation.reblurring_flow import FlowReblurring
 from deblurcli.adaptation.strata import Strata, settle, strata_of
 from deblurcli.adaptation.supervised import Supervised, supervised_of
 from deblurcli.adaptation.survey import Survey
+from deblurcli.adaptation.unfinished import Unfinished
 from deblurcli.adaptation.update import adaptation_device, set_dropout, undone_without_memory, update
 from deblurcli.console import Reporter
 from deblurcli.losses import LOSSES, mse
@@ -96,7 +98,7 @@ def prepare(
     found = surveyed(footages, options, console, moment=moment_of(network.spec), usual=USUAL)
     looked = time.monotonic()
     module = None if initial is None else initial.module
-    adapted, outcome = adapt(network, found, flow, supervised, options, console, initial=module)
+    adapted, outcome = adapt(network, found, flow, supervised, options, console, initial=module, path=worker.unfinished)
     outcome.seconds = time.monotonic() - looked
     outcome.facts["survey_seconds"] = round(looked - started, 2)
     outcome.weights = {} if initial is None else {initial.name: initial.sha256}
@@ -130,6 +132,7 @@ def adapt(
     console: Reporter,
     *,
     initial: nn.Module | None = None,
+    path: Path | None = None,
 ) -> tuple[nn.Module, Outcome]:
     """Lower the sum of the supervised and the self-supervised loss (Reblur2Deblur, section 3.3).
 
@@ -139,6 +142,7 @@ def adapt(
         flow: between restored frames.
         supervised: pairs besides those that the video gives.
         initial: weights to adapt from, in a module of the same form as the part of ``network`` that adapts.
+        path: where the steps are put down from time to time, and taken up.
 
     All modules stay as they are: copies are adapted.
 
@@ -170,7 +174,7 @@ def adapt(
     try:
         with undone_without_memory():
             learning = _Adaptation(network, found, flow, options, console, outcome)
-            adapted = learning.run(initial, supervised)
+            adapted = learning.run(initial, supervised, path)
     except Diverged as error:
         outcome.kept, outcome.reason = False, str(error)
     outcome.work = f"{len(losses['reblur_losses'])} steps on {found}"
@@ -206,7 +210,7 @@ class _Adaptation:
         self.strata: Strata | None = None
         """What the guard goes by."""
 
-    def run(self, initial: nn.Module | None, supervised: Supervised) -> nn.Module:
+    def run(self, initial: nn.Module | None, supervised: Supervised, path: Path | None) -> nn.Module:
         """The adapted network, or the best one that the guard saw. Raises Diverged: to be undone."""
         options, spec = self.options, self.network.spec
         if not self.moments:
@@ -229,7 +233,12 @@ class _Adaptation:
         self.outcome.facts["supervised"] = str(source)
         residual = self.outcome.facts["residual"]
         residual["before"] = round(self.residual(self.network.module, reblurring), 2)
-        self.learn(adapted, result, reblurring, source, self.criterion(examples), guard)
+        modules = {"adapted": adapted, "result": result}
+        if options.flow_rate and self.flow.module is not None:
+            modules["flow"] = self.flow.module
+        traces, facts = self.outcome.losses, self.outcome.facts
+        unfinished = Unfinished(path, modules, self.rng, traces, lambda: "reduced_crop" in facts, self.console)
+        self.learn(adapted, result, reblurring, source, self.criterion(examples), guard, unfinished)
         self.console.progress("checking the result", 0, None)
         settle(self.outcome, result, options.updates, guard, self.strata)
         residual["after"] = round(self.residual(result, reblurring), 2)
@@ -294,6 +303,7 @@ class _Adaptation:
         source: Supervised,
         criterion: Criterion,
         guard: Guard | None,
+        unfinished: Unfinished,
     ) -> None:
         """The updates; ``averaged`` is ``adapted`` itself, or becomes the average of its weights."""
         options, trace = self.options, self.outcome.losses
@@ -329,6 +339,7 @@ class _Adaptation:
             smaller=self.smaller,
             guard=guard,
             average=None if averaged is adapted else (averaged, adapted),
+            unfinished=unfinished,
         )
 
     def supervised(

@@ -29,6 +29,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,7 @@ from deblurcli.adaptation.outcome import Outcome, Prepared, PreparedNetwork, own
 from deblurcli.adaptation.samples import Sample, Splitter, evenly
 from deblurcli.adaptation.survey import counted
 from deblurcli.adaptation.tone_curves import ToneCurves, matched
+from deblurcli.adaptation.unfinished import Unfinished
 from deblurcli.adaptation.update import adaptation_device, undone_without_memory, update
 from deblurcli.console import Reporter
 from deblurcli.media.footage import Footage
@@ -75,7 +77,7 @@ def prepare(network: Placed, footages: Sequence[Footage], options: TtaOptions, w
     adapter = Adapter(network, reblur, options, worker.tile)
     if options.adapt_per == "frame":
         return EachPicture(adapter, "the picture" if footages[0].total == 1 else "each frame")
-    return adapted_to_all(adapter, footages, worker.console)
+    return adapted_to_all(adapter, footages, worker.console, worker.unfinished)
 
 
 def stages(network: Placed, options: TtaOptions, pixels: int, frame: tuple[int, int]) -> dict[str, float | None]:
@@ -167,12 +169,15 @@ class Adapter:
         difference = reblurred.float() - seen.detach().float()
         return difference[..., y - top : y - top + h, x - left : x - left + w].abs().sum()
 
-    def adapt(self, samples: list[Sample], together: int, console: Reporter | None = None) -> list[float]:
+    def adapt(
+        self, samples: list[Sample], together: int, console: Reporter | None = None, path: Path | None = None
+    ) -> list[float]:
         """Take N steps of Adam from the original weights; ``module`` then has the new ones.
 
         Args:
             samples: gone through in turn, ``together`` in each step; only one is in memory.
             console: where progress goes.
+            path: where the steps are put down from time to time, and taken up.
 
         Returns:
             The loss of each step, a mean over pixels and channels in [0, 1].
@@ -191,6 +196,8 @@ class Adapter:
                 for piece in self.splitter.pieces(sample):
                     yield self.loss(piece) / values
 
+        modules, told = {"adapting": self.adapting}, console or Reporter.silent()
+        unfinished = Unfinished(path, modules, None, {"losses": trace}, lambda: bool(self.reduced()), told)
         try:
             update(
                 torch.optim.Adam(moving, lr=self.options.rate),
@@ -200,6 +207,7 @@ class Adapter:
                 trace=trace,
                 console=console,
                 smaller=lambda: self.splitter.smaller(samples),
+                unfinished=unfinished,
             )
         finally:
             self.adapting.requires_grad_(False)
@@ -218,13 +226,16 @@ class Adapter:
         return Outcome("tta", work=work, losses={"losses": []}, facts=facts, weights=self.weights)
 
 
-def adapted_to_all(adapter: Adapter, footages: Sequence[Footage], console: Reporter) -> PreparedNetwork:
+def adapted_to_all(
+    adapter: Adapter, footages: Sequence[Footage], console: Reporter, path: Path | None = None
+) -> PreparedNetwork:
     """Adapt once, to at most ``tta_frames`` frames of the footage, evenly spread over it, all of them in each step.
 
     Several videos have an equal share of them each.
 
     A step goes by the mean loss over all of them, each frame with its most detailed piece. The adapted pieces as a
-    whole are matched to the unadapted ones, and the change kept as tone curves for the frames restored later.
+    whole are matched to the unadapted ones, and the change kept as tone curves for the frames restored later. The steps
+    are put down in the file ``path`` from time to time, and taken up.
 
     Raises:
         InputError: no footage can be read.
@@ -247,7 +258,7 @@ def adapted_to_all(adapter: Adapter, footages: Sequence[Footage], console: Repor
             count, started = len(samples), time.monotonic()
             if not samples:
                 raise Diverged("there are no frames")
-            outcome.losses["losses"] = adapter.adapt(samples, len(samples), console)
+            outcome.losses["losses"] = adapter.adapt(samples, len(samples), console, path)
             after, before = (_results(adapter, which, samples) for which in (adapter.adapting, adapter.original))
             changes = [(new - old).abs().mean() for new, old in zip(after, before, strict=True)]
             if not float(torch.stack(changes).mean()) <= ABSURD_CHANGE:

@@ -7,12 +7,17 @@ compares two versions of one frame, not two videos.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
+import torch
 from torch import Tensor
 
 MIN_PIXELS = 3
 STEEPEST = 0.99
 """The quantile of the gradients that counts: of a picture's edges the steepest ones, which blur takes first."""
+ROWS = 512
+"""Rows that are looked at together."""
 
 
 def edge_strength(picture: Tensor) -> float:
@@ -24,8 +29,7 @@ def edge_strength(picture: Tensor) -> float:
     Returns:
         In full scales a pixel, more is sharper: 0 without any edge, about a tenth in a photo.
     """
-    across, along = _gradients(picture)
-    return _steepest(across.square() + along.square()) ** 0.5
+    return _steepest([across.square() + along.square() for across, along in _gradients(picture)]) ** 0.5
 
 
 def edge_strengths(picture: Tensor) -> tuple[float, float, float, float]:
@@ -34,19 +38,23 @@ def edge_strengths(picture: Tensor) -> tuple[float, float, float, float]:
     Motion blur takes edges across its direction and leaves those along it, so that the strength of all of them may
     hardly change.
     """
-    across, along = _gradients(picture)
-    slopes = (across.square(), along.square(), (across + along).square() / 2, (across - along).square() / 2)
-    first, second, third, fourth = (_steepest(each) ** 0.5 for each in slopes)
+    slopes = [
+        (across.square(), along.square(), (across + along).square() / 2, (across - along).square() / 2)
+        for across, along in _gradients(picture)
+    ]
+    first, second, third, fourth = (_steepest(each) ** 0.5 for each in zip(*slopes, strict=True))
     return first, second, third, fourth
 
 
-def _gradients(picture: Tensor) -> tuple[Tensor, Tensor]:
-    """Slopes of the grey picture along rows and along columns, without its border, by Sobel's operator."""
-    grey = picture.float().mean(0)
-    down = (grey[:-2] + 2 * grey[1:-1] + grey[2:]) / 8
-    right = (grey[:, :-2] + 2 * grey[:, 1:-1] + grey[:, 2:]) / 8
-    return down[:, 2:] - down[:, :-2], right[2:] - right[:-2]
+def _gradients(picture: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Slopes of the grey picture along rows and along columns, without its border, by Sobel's operator; part by part,
+    since those of a large picture would take several times its memory."""
+    for top in range(0, picture.shape[-2] - 2, ROWS):
+        grey = picture[:, top : top + ROWS + 2].float().mean(0)
+        down = (grey[:-2] + 2 * grey[1:-1] + grey[2:]) / 8
+        right = (grey[:, :-2] + 2 * grey[:, 1:-1] + grey[:, 2:]) / 8
+        yield down[:, 2:] - down[:, :-2], right[2:] - right[:-2]
 
 
-def _steepest(squares: Tensor) -> float:
-    return float(np.quantile(squares.cpu().numpy(), STEEPEST))
+def _steepest(squares: Sequence[Tensor]) -> float:
+    return float(np.quantile(torch.cat(list(squares)).cpu().numpy(), STEEPEST))

@@ -11,6 +11,7 @@ figures use other models: see :func:`read_model`.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import zipfile
@@ -78,8 +79,10 @@ def niqe(picture: Tensor, model: NaturalModel | None = None, mode: str = "matlab
     return math.sqrt(max(off @ np.linalg.pinv((model.covariance + covariance) / 2) @ off, 0.0))
 
 
-def read_model(path: Path) -> NaturalModel:
+def read_model(path: Path, content: bytes | None = None) -> NaturalModel:
     """A model from a NumPy archive of ``mu_pris_param`` (36 numbers) and ``cov_pris_param`` (36 x 36).
+
+    ``content``: what the file was found to hold, if it was read already.
 
     The original model is passed on in this form as ``niqe_pris_params.npz``.
 
@@ -89,10 +92,12 @@ def read_model(path: Path) -> NaturalModel:
     cure = "give a NumPy archive with mu_pris_param and cov_pris_param"
     try:
         # The size that it says it unpacks to; NumPy reads no further. Pickled objects are refused.
-        with zipfile.ZipFile(path) as archive:
+        stream = io.BytesIO(path.read_bytes() if content is None else content)
+        with zipfile.ZipFile(stream) as archive:
             if (size := sum(member.file_size for member in archive.infolist())) > MAX_BYTES:
                 raise WeightsError(f"{path} is no NIQE model: it unpacks to {size} bytes", cure)
-        with np.load(path, allow_pickle=False) as stored:
+        stream.seek(0)
+        with np.load(stream, allow_pickle=False) as stored:
             mean = stored["mu_pris_param"].astype(np.float64).ravel()
             covariance = stored["cov_pris_param"].astype(np.float64)
             card = json.loads(str(stored["card"])) if "card" in stored else {}

@@ -92,9 +92,7 @@ NETWORKS: dict[str, NetworkSpec] = {
         SRN, "deblur", multiple_of=16, min_size=16, overlap=208, loss="multiscale_l1", bytes_per_pixel=1100
     ),
     "residual-unet": replace(_L1, build=ResidualUNet, bytes_per_pixel=1200, config={"blocks": 8}),
-    "dbn": NetworkSpec(
-        DBN, "deblur", window=5, multiple_of=8, min_size=8, overlap=32, loss="psnr", bytes_per_pixel=360
-    ),
+    "dbn": NetworkSpec(DBN, "deblur", window=5, multiple_of=8, min_size=8, overlap=32, loss="mse", bytes_per_pixel=360),
     "cdvd-tsp": NetworkSpec(
         CDVDTSP, "deblur", window=5, multiple_of=4, min_size=4, overlap=64, loss="l1_hem", bytes_per_pixel=330
     ),

@@ -9,6 +9,8 @@ from deblurcli.options.option import Options, compute_device, option, require
 DTYPES = ("auto", "fp32", "bf16", "fp16")
 MIN_TILE = 32
 """Pixels."""
+LARGE = 16_000_000
+"""Pixels of a frame above which memory is what counts: a picture of it has 200 MB, and ten would be at hand."""
 _PANEL = "Network and device"
 
 

@@ -29,7 +29,10 @@ class MetricsOptions(Options):
     niqe: bool = option(False, "Measure NIQE, too, where there is a reference.")
     niqe_mode: str = option("matlab", "How NIQE halves pictures: as MATLAB or as NAFNet's program.", choices=NIQE_MODES)
     niqe_model: Path | None = option(
-        None, "Another model of natural pictures, such as niqe_pris_params.npz.", usual="the package's"
+        None,
+        "Another model of natural pictures: niqe-original, or a file such as niqe_pris_params.npz.",
+        metavar="NAME|FILE",
+        usual="the package's",
     )
     before: str | None = option(
         None,

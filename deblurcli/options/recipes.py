@@ -28,6 +28,8 @@ class Regime:
     """``constant``, ``halved``, ``cosine``, ``linear`` (to 0) or ``polynomial`` (to 0)."""
     at: tuple[float, ...] = ()
     """Progress at which the rate is halved, at which a linear decay begins, or at which a cosine begins anew."""
+    constant: float = 0.0
+    """Progress until which the rate stays at its peak, before a cosine begins."""
     power: float = 1.0
     """Exponent of the polynomial."""
     least: float = 0.0
@@ -57,7 +59,9 @@ class Regime:
         if self.schedule == "polynomial":
             return (1 - progress) ** self.power
         if self.schedule == "cosine":
-            bounds = (self.warmup, *self.at, 1.0)
+            if progress < self.constant:
+                return 1.0
+            bounds = (max(self.warmup, self.constant), *self.at, 1.0)
             begin = max(bound for bound in bounds[:-1] if bound <= progress)
             end = bounds[bounds.index(begin) + 1]
             floor = self.least / self.rate
@@ -74,15 +78,23 @@ REBLUR2DEBLUR = Regime(
 )  # fmt: skip
 META = Regime("Meta Transferring for Deblurring, BMVC 2022, section 4.1", rate=2.5e-6)
 REBLURRING = Regime("Meta Transferring for Deblurring, BMVC 2022, section 4.1", schedule="cosine", least=1e-8)
-FLOW = Regime("FlowNet, ICCV 2015: of 600,000 iterations", schedule="halved", at=(1 / 2, 2 / 3, 5 / 6))
+FLOW = Regime(
+    "FlowNet, ICCV 2015, section 5.1: every 100,000 iterations after the first 300,000, here of 600,000",
+    schedule="halved", at=(1 / 2, 2 / 3, 5 / 6),
+)  # fmt: skip
 KERNEL = Regime(
     "github.com/VinAIResearch/blur-kernel-space-exploring, options/GOPRO", betas=(0.9, 0.99), schedule="cosine",
     at=(1 / 12, 1 / 4, 1 / 2, 3 / 4), least=1e-8,
 )  # fmt: skip
 
-_MIMO = Regime("MIMO-UNet, ICCV 2021: 3000 epochs", schedule="halved", at=(1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6))
+_MIMO = Regime(
+    "MIMO-UNet, ICCV 2021, and main.py of github.com/chosj95/MIMO-UNet: 3000 epochs",
+    schedule="halved",
+    at=(1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6),
+)
 _MPRNET = Regime("MPRNet, CVPR 2021", rate=2e-4, schedule="cosine", least=1e-6)
 _RESTORMER = Regime("Restormer, CVPR 2022", "adamw", 3e-4, decay=1e-4, schedule="cosine", least=1e-6)
+_NAFNET_CODE = "options/train/GoPro and image_restoration_model.py of github.com/megvii-research/NAFNet"
 _NAFNET = Regime("NAFNet, ECCV 2022", "adamw", 1e-3, (0.9, 0.9), 1e-3, "cosine", least=1e-7)
 PAPERS: Mapping[str, Regime] = {
     "mimo-unet": _MIMO,
@@ -93,25 +105,35 @@ PAPERS: Mapping[str, Regime] = {
     "nafnet-w64": _NAFNET,
     "srn": Regime("SRN, CVPR 2018", schedule="polynomial", power=0.3, loss="mse"),
     "dbn": Regime(
-        "DBN, CVPR 2017: of 80,000 iterations",
+        "DBN, CVPR 2017: of 80,000 iterations; rate and schedule could not be compared with the paper's text",
         rate=0.005,
         schedule="halved",
         at=(0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
         loss="mse",
     ),
     "cdvd-tsp": Regime(
-        "CDVD-TSP, CVPR 2020: 500 epochs", schedule="halved", at=(0.4, 0.8), slower=(("flow_net.", 0.01),)
+        "CDVD-TSP, CVPR 2020, and code/option of github.com/csbhr/CDVD-TSP: 500 epochs",
+        schedule="halved",
+        at=(0.4, 0.8),
+        slower=(("flow_net.", 0.01),),
     ),
-    "deblurgan": Regime("DeblurGAN, CVPR 2018: 300 epochs", betas=(0.5, 0.999), schedule="linear", at=(0.5,)),
+    "deblurgan": Regime(
+        "DeblurGAN, CVPR 2018: 300 epochs", betas=(0.5, 0.999), schedule="linear", at=(0.5,), loss="deblurgan"
+    ),
     "residual-unet": CLEAN_IMAGES,
     "dhn": CLEAN_IMAGES,
 }
 """How deblurring networks were trained by the papers that they are from."""
 AUTHORS: Mapping[str, Regime] = {
-    "mprnet": replace(_MPRNET, warmup=0.001),
-    "restormer": replace(_RESTORMER, clip=0.01),
-    "nafnet-w32": replace(_NAFNET, decay=0.0, clip=0.01),
-    "nafnet-w64": replace(_NAFNET, clip=0.01),
+    "mprnet": replace(_MPRNET, warmup=0.001, source="Deblurring/train.py of github.com/swz30/MPRNet"),
+    "restormer": replace(
+        _RESTORMER,
+        clip=0.01,
+        constant=92 / 300,
+        source="Motion_Deblurring/Options/Deblurring_Restormer.yml of github.com/swz30/Restormer",
+    ),
+    "nafnet-w32": replace(_NAFNET, decay=0.0, clip=0.01, source=_NAFNET_CODE),
+    "nafnet-w64": replace(_NAFNET, clip=0.01, source=_NAFNET_CODE),
 }
 """How their authors' code trains them, where that differs from the paper."""
 
@@ -132,25 +154,45 @@ HYBRID: Recipes = {
 }
 JOINT: Recipes = {"ours": (OURS, {"loss": "own"}), "paper": (CLEAN_IMAGES, {"loss": "l1"})}
 MODULE: Recipes = {"ours": (OURS, {}), "paper": (CLEAN_IMAGES, {})}
+_META_TRANSFERRING = {
+    "reblurring": "network",
+    "windows": "sharp",
+    "inner_steps": 20,
+    "inner_rate": 2.5e-6,
+    "unadapted_weight": 0.0,
+    "task_size": 720,
+    "patches": 20,
+    "patch_size": 256,
+}
 META_STAGE: Recipes = {
     "ours": (
         OURS,
-        {"inner_steps": 8, "inner_rate": 6e-5, "outer_steps": 4, "unadapted_weight": 0.5, "adapt_anew": True},
+        {
+            "loss": "own",
+            "reblurring": "camera",
+            "windows": "video",
+            "inner_steps": 8,
+            "inner_rate": 6e-5,
+            "reblur_rate": 1e-6,
+            "reblur_outer_rate": 5e-4,
+            "outer_steps": 4,
+            "unadapted_weight": 0.5,
+            "adapt_anew": True,
+            "task_size": 256,
+            "patches": 6,
+            "patch_size": 128,
+        },
     ),
-    "paper": (META, {"inner_steps": 20, "inner_rate": 2.5e-6, "outer_steps": 1, "unadapted_weight": 0.0}),
+    "paper": (META, _META_TRANSFERRING | {"reblur_outer_rate": 1e-6, "outer_steps": 1}),
     "authors": (
         META,
-        {
-            "inner_steps": 20,
-            "inner_rate": 2.5e-6,
-            "outer_steps": 12,
-            "unadapted_weight": 0.0,
-            "adapt_anew": False,
-        },
+        _META_TRANSFERRING
+        | {"reblur_rate": 2.5e-6, "reblur_outer_rate": 2.5e-6, "outer_steps": 12, "adapt_anew": False},
     ),
 }
 """Ours: fewer and longer inner steps than the meta method's go about as far. The paper's outer update has one
-gradient of all frames of a video, the authors' code a step for each frame, here for each of a task's 12."""
+gradient of all frames of a video, the authors' code a step for each frame, here for each of a task's 12. The number of
+patches, and the rate of the reblurring network that is not the paper's, are those of the authors' scripts."""
 _AS_PUBLISHED = {"windows": "sharp", "smoothness_weight": 0.0, "adversarial_weight": 1.0, "critic_rate": 2e-6}
 REBLUR: Recipes = {
     "ours": (

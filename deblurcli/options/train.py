@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from deblurcli.options.meta_training import MetaTraining
 from deblurcli.options.option import learning_rate, option, require, weights
 from deblurcli.options.recipes import (
     BLUR2BLUR,
@@ -14,7 +15,6 @@ from deblurcli.options.recipes import (
     HYBRID,
     JOINT,
     KERNEL_STAGE,
-    META_STAGE,
     MODULE,
     REBLUR,
     RECIPE_NAMES,
@@ -37,6 +37,9 @@ from deblurcli.options.training import (
     weight,
 )
 
+ADVERSARIAL = "deblurgan"
+"""The loss with features of VGG19 and a critic."""
+
 
 @dataclass(frozen=True)
 class DeblurTraining(PairsTraining):
@@ -44,7 +47,8 @@ class DeblurTraining(PairsTraining):
 
     RECIPES: ClassVar[Recipes] = DEBLUR
 
-    loss: str = loss_option("own")
+    loss: str = loss_option("own", ADVERSARIAL)
+    perceptual: str = weights("vgg19-critic", "VGG19 whose features --loss deblurgan compares.", "Method")
     blocks: int | None = blocks_option(
         "Residual blocks of a new network; 4, 8, 16 or 32 in residual-unet's paper.", 64, "the network's own"
     )
@@ -52,6 +56,14 @@ class DeblurTraining(PairsTraining):
     def __post_init__(self) -> None:
         super().__post_init__()
         _blocks_of_new("--blocks", self.blocks, "--from", self.start)
+        given = self.perceptual != DeblurTraining.perceptual
+        found = f"--perceptual {self.perceptual} would not be used"
+        require(self.adversarial or not given, found, f"give --loss {ADVERSARIAL}, or leave it out")
+
+    @property
+    def adversarial(self) -> bool:
+        """Whether a critic is trained along, and features are compared: DeblurGAN's loss."""
+        return ADVERSARIAL in (self.loss, self.regime.loss if self.loss == "own" else "")
 
 
 @dataclass(frozen=True)
@@ -99,6 +111,13 @@ class JointTraining(PairsTraining):
     reblur_weight: float = weight(
         1.0, "Weight of the reblurring loss, the paper's lambda; with 0 it is trained, but teaches nothing."
     )
+    left_alone: str = option(
+        "pseudo",
+        "Sharp pictures that the reblurring module learns to leave alone: pseudo (as they are restored, the paper's),"
+        " real, or none.",
+        "Method",
+        choices=("pseudo", "real", "none"),
+    )
     perceptual_weight: float = weight(0.0, "Weight of a perceptual loss; 0.3 in the paper's study.")
     perceptual: str = weights("lpips-vgg", "Network of the perceptual loss.", "Method")
     adversarial_weight: float = weight(0.0, "Weight of an adversarial loss; 0.001 in the paper's study.")
@@ -130,40 +149,6 @@ class ModuleTraining(PairsTraining):
     def __post_init__(self) -> None:
         super().__post_init__()
         _blocks_of_new("--reblur-blocks", self.reblur_blocks, "--from", self.start)
-
-
-@dataclass(frozen=True)
-class MetaTraining(PairsTraining):
-    """Train weights to adapt to videos from, by first-order meta-learning."""
-
-    RECIPES: ClassVar[Recipes] = META_STAGE
-
-    rate: float = rate_option("0.005; 2.5e-6 of other recipes")
-    inner_steps: int = option(
-        None, "Updates on the pseudo pairs of a task.", "Method", least=1, usual="8; 20 of other recipes"
-    )
-    inner_rate: float = learning_rate(
-        None, "Adam rate of these updates.", "Method", least=None, above=0, usual="6e-5; 2.5e-6 of other recipes"
-    )
-    outer_steps: int = option(
-        None, "Iterations with one task.", "Method", least=1, usual="4; 1 with --recipe paper, 12 with authors"
-    )
-    unadapted_weight: float = option(
-        None,
-        "Share of the loss before adapting in the outer update's.",
-        "Method",
-        least=0,
-        most=1,
-        usual="0.5; 0 of other recipes",
-    )
-    """With 0, the weights are good after this number of updates alone."""
-    adapt_anew: bool = option(
-        None,
-        "Adapt to a task in each of its iterations, or once for all of them, as the authors' code does.",
-        "Method",
-        flags=("--adapt-anew/--adapt-once",),
-        usual="anew; once with --recipe authors",
-    )
 
 
 @dataclass(frozen=True)
@@ -203,6 +188,9 @@ class ReblurTraining(PairsTraining):
     edge_weight: float = weight(None, "Weight of an edge loss.", "0; 0.05 with --recipe authors")
     smoothness_weight: float = weight(
         None, "Weight of a loss of the blur's strength in four directions.", "0.05; 0 of other recipes"
+    )
+    critic: str | None = weights(
+        None, "Critic to start from, such as vgg19-critic, which is the paper's.", usual="a new patch-critic"
     )
     critic_rate: float = learning_rate(None, "RMSprop rate of the critic.", usual="1e-4; 2e-6 of other recipes")
 

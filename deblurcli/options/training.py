@@ -11,7 +11,9 @@ from deblurcli.options.evaluate import LAYOUT_NAMES
 from deblurcli.options.option import Options, option, require, weights
 from deblurcli.options.recipes import ONLY_OURS, RECIPE_NAMES, Recipes, Regime
 
-LOSSES = ("own", "l1", "l1_fft", "charbonnier", "psnr", "mse")
+LOSSES_OF_OUTPUTS = ("mimo", "authors_mimo")
+"""Losses over all outputs of a network, which may be at several scales."""
+LOSSES = ("own", "l1", "l1_fft", "charbonnier", "psnr", "mse", *LOSSES_OF_OUTPUTS)
 WINDOWS = ("sharp", "video", "transfer")
 """What a reblurring network sees, see :func:`deblurcli.train.data.reblur_clips`."""
 MIN_CROP, CROP_GRID = 64, 32
@@ -43,9 +45,12 @@ def rate_option(usual: str) -> Any:
     return option(None, "Largest learning rate.", "Method", metavar="RATE", usual=usual)
 
 
-def loss_option(usual: str) -> Any:
-    words = "Loss: own (the deblurring network's, summed over its outputs), or one of its result alone."
-    return option(None, words, "Method", choices=LOSSES, usual=usual)
+def loss_option(usual: str, *more: str) -> Any:
+    words = (
+        "Loss: own (the deblurring network's, summed over its outputs), mimo (of all scales) or authors_mimo (as in the"
+    )
+    words += " meta-transferring paper's code), or another one of its result alone."
+    return option(None, words, "Method", choices=(*LOSSES, *more), usual=usual)
 
 
 def blocks_option(help: str, most: int, usual: str) -> Any:

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from deblurcli.console import aligned, one_line
 from deblurcli.reports.published import Published, published
 from deblurcli.reports.scores import finite
+from deblurcli.texts import aligned, one_line
 from deblurcli.version import __version__
 
 SCORES = {"psnr": ("PSNR dB", 3), "ssim": ("SSIM", 4), "lpips": ("LPIPS", 4), "niqe": ("NIQE", 3)}

@@ -15,10 +15,10 @@ from deblurcli.adaptation.camera import Camera
 from deblurcli.adaptation.residual import Explanation
 from deblurcli.adaptation.support import SupportPatch
 from deblurcli.adaptation.survey import Survey
-from deblurcli.console import aligned
 from deblurcli.media.probe import MediaInfo
 from deblurcli.metrics.self_shift import SHIFTS, self_shift_score
 from deblurcli.options.survey import SurveyOptions
+from deblurcli.texts import aligned
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 LETTERS = "_.-:=+*#"

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from deblurcli.console import one_line
+from deblurcli.texts import one_line
 
 COLUMNS = {
     "psnr": ("PSNR dB", 8, 3),

@@ -42,7 +42,7 @@ class Sharpness:
         if self.seen % every == 0 and self.frames < MAX_FRAMES and min(picture.shape[1:]) >= MIN_PIXELS:
             self.frames += 1
             self.before += edge_strength(picture)
-            self.after += edge_strength((picture + change).clamp(0, 1))
+            self.after += edge_strength((picture + change).clamp_(0, 1))
         self.seen += 1
 
     @property

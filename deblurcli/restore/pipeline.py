@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from operator import itemgetter
+from statistics import fmean
 from typing import Any, Protocol
 
 import torch
@@ -16,7 +18,9 @@ from deblurcli.console import Reporter
 from deblurcli.media.ahead import END, Pipe, Stopped, Thread
 from deblurcli.media.frames import Frame
 from deblurcli.media.shots import CutDetector, windows
+from deblurcli.options.compute import LARGE
 from deblurcli.restore.fading import Fading, gain_of
+from deblurcli.restore.tiles import relieve
 
 ABSURD_CHANGE = 0.25
 """Mean absolute change of a frame, relative to full scale, that no deblurring makes."""
@@ -60,16 +64,24 @@ class _Restored:
     broken: bool
 
 
+def is_large(frame: Frame) -> bool:
+    """Whether pictures of the frame are too large to wait in queues."""
+    return frame.width * frame.height > LARGE
+
+
 def restore_frame(restorer: WindowRestorer, frames: list[Tensor]) -> tuple[Tensor, bool]:
     """The change to the centre frame (3 x H x W), and whether the result was broken and the change is therefore zero.
 
     A result that is not finite is computed again in float32 before it is given up.
     """
     centre = frames[len(frames) // 2]
+    relieve(centre)
     for precise in (False, True):
         change = restorer(frames, precise=precise) - centre
-        if torch.isfinite(change).all():
-            if float(change.abs().mean()) > ABSURD_CHANGE:
+        relieve(centre)
+        size = fmean(float(plane.abs().mean()) for plane in change)
+        if math.isfinite(size):
+            if size > ABSURD_CHANGE:
                 break
             return change, False
     return torch.zeros_like(centre), True
@@ -94,8 +106,9 @@ def restore_video(
 
     A network that takes several frames gets frames of one shot only: nothing behind a cut has any influence.
 
-    Decoding, inference and encoding run at the same time; a few frames at most wait between them. An exception in any
-    stage stops the others within a second and is raised here.
+    Decoding, inference and encoding run at the same time; a few frames at most wait between them, those of ``LARGE``
+    size as their samples, not as pictures. An exception in any stage stops the others within a second and is raised
+    here.
 
     Args:
         restorers: the first one restores the video or, with ``per_shot``, its first shot; the next one is taken when
@@ -127,10 +140,11 @@ def restore_video(
             if isinstance(item, Frame):
                 # Cuts are looked for in the previews, as in the survey, so that both find the same.
                 cut = is_cut is not None and is_cut(item.preview())
-                decoded.put((item, item.rgb() if number >= seen else None, cut))
+                wanted = number >= seen
+                decoded.put((item, item.rgb() if wanted and not is_large(item) else None, wanted, cut))
                 number += 1
             else:
-                decoded.put((item, None, False))
+                decoded.put((item, None, False, False))
         decoded.put(END)
 
     def encode() -> None:
@@ -140,10 +154,10 @@ def restore_video(
     stages = [Thread(decode, stop), Thread(encode, stop)]
 
     def frames() -> Iterator[tuple[Frame, Any, bool]]:
-        for item, picture, cut in decoded:
+        for item, picture, wanted, cut in decoded:
             if isinstance(item, Frame):
                 done.cuts += cut
-                yield item, picture, cut
+                yield item, item.rgb() if wanted and picture is None else picture, cut
             else:
                 restored.put((item, None))  # a copied packet: not ours to change
 
@@ -164,6 +178,8 @@ def restore_video(
             restored.put((replace(frame, replaced=True), None))
         elif not share:
             restored.put((replace(frame, untouched=True), None))
+        elif is_large(frame):
+            restored.put((frame.with_change(change), None))
         else:
             restored.put((frame, change))
         rate = done.frames / (time.monotonic() - started)

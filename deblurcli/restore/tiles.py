@@ -10,10 +10,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from deblurcli.device import Device
+from deblurcli.device import Device, give_back_memory
 from deblurcli.errors import DeviceError, is_out_of_memory
 from deblurcli.networks import NetworkSpec
 from deblurcli.networks.spec import more_scales, padded
+from deblurcli.options.compute import LARGE
 
 MEMORY_BUDGET = 2 << 30
 """Most bytes that a tile's inference may take, however much is free."""
@@ -51,13 +52,29 @@ def ramp(length: int, size: int, start: int, overlap: int) -> Tensor:
     return left * right
 
 
+def blends(length: int, spans: list[tuple[int, int]], overlap: int) -> list[tuple[int, Tensor]]:
+    """Begin and blending weights of each tile along one axis; at every pixel the weights of all tiles add up to 1."""
+    found = [(start, ramp(length, size, start, overlap)) for start, size in spans]
+    total = torch.zeros(length)
+    for start, weights in found:
+        total[start : start + len(weights)] += weights
+    return [(start, weights / total[start : start + len(weights)]) for start, weights in found]
+
+
 def release_memory() -> None:
-    """Give back what nothing uses any more: cycles of Python's, and what torch keeps of the device's memory."""
+    """Give back what nothing uses any more: cycles of Python's, and what malloc and torch keep."""
     gc.collect()
+    give_back_memory()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
     if torch.backends.mps.is_available():
         torch.mps.empty_cache()
+
+
+def relieve(frame: Tensor) -> None:
+    """Between two works on a ``LARGE`` frame (3 x H x W), give back what the first has left."""
+    if frame.shape[-2] * frame.shape[-1] > LARGE:
+        give_back_memory()
 
 
 class Restorer:
@@ -66,13 +83,14 @@ class Restorer:
     Tiles are as large as memory allows. When it runs out, their side is halved, the same tile is done again, and the
     smaller size stays for the frames that follow. Networks of several scales look at more of them in large pictures. A
     frame's encodings are kept for the next call, since consecutive windows share frames; the module's weights must not
-    change in between.
+    change in between. Of ``LARGE`` frames only the restored picture is kept, in half precision.
 
     Args:
         module: the network, in eval mode, on ``device``.
         tile: ``auto``, ``off``, or the side in pixels.
         clamped: results are in [0, 1]; otherwise as the network gives them.
         warn: is told when tiles become smaller.
+        part: is told after each of several tiles how much (0 to 1) of the frame is done.
     """
 
     def __init__(
@@ -84,8 +102,9 @@ class Restorer:
         *,
         clamped: bool = True,
         warn: Callable[[str], object] | None = None,
+        part: Callable[[float], object] | None = None,
     ) -> None:
-        self.warn = warn
+        self.warn, self.part = warn, part
         self.module, self.spec, self.device = module.eval(), spec, device
         self.usual, self.more = (self.module, spec), 0
         self.range = (0.0, 1.0) if clamped else (-math.inf, math.inf)
@@ -153,14 +172,18 @@ class Restorer:
         # A tile that is mostly overlap would never end; a small tile gets a small overlap.
         overlap = min(self.spec.overlap, self.side // 4)
         step = self.spec.step if self.side >= 4 * self.spec.step else self.spec.multiple_of
-        total, weights = torch.zeros(3, h, w), torch.zeros(1, h, w)
-        rows, columns = (tile_spans(length, self.side, overlap, step) for length in (h, w))
-        for y, th in rows:
-            for x, tw in columns:
-                weight = ramp(h, th, y, overlap)[:, None] * ramp(w, tw, x, overlap)[None, :]
-                total[:, y : y + th, x : x + tw] += weight * self._run(frames, (y, x, th, tw), precise)
-                weights[:, y : y + th, x : x + tw] += weight
-        return total / weights
+        total = torch.zeros(3, h, w)
+        rows, columns = (blends(length, tile_spans(length, self.side, overlap, step), overlap) for length in (h, w))
+        for number, (y, down) in enumerate(rows):
+            for tile, (x, across) in enumerate(columns, 1):
+                region = y, x, len(down), len(across)
+                total[:, y : y + len(down), x : x + len(across)] += (
+                    self._run(frames, region, precise) * down[:, None] * across
+                )
+                relieve(total)
+                if self.part is not None:
+                    self.part((number + tile / len(columns)) / len(rows))
+        return total
 
     @torch.no_grad()
     def _run(self, frames: list[Tensor], region: Region, precise: bool) -> Tensor:
@@ -177,9 +200,14 @@ class Restorer:
     def _encoded(self, frame: Tensor, region: Region, precise: bool) -> tuple[Tensor, ...]:
         """The network's encodings of a region of one frame; at the second time, from memory."""
         _, encodings = self.kept[id(frame)]
+        if frame.shape[-2] * frame.shape[-1] <= LARGE:
+            if (region, precise) not in encodings:
+                encodings[region, precise] = self.module.encode(self._batch(frame, region))  # type: ignore[operator]
+            return encodings[region, precise]
+        batch = self._batch(frame, region)
         if (region, precise) not in encodings:
-            encodings[region, precise] = self.module.encode(self._batch(frame, region))  # type: ignore[operator]
-        return encodings[region, precise]
+            encodings[region, precise] = (self.module.base(batch).clamp(0, 1).half(),)  # type: ignore[operator]
+        return self.module.encoded(batch, encodings[region, precise][0].float())  # type: ignore[operator]
 
     def _batch(self, frame: Tensor, region: Region) -> Tensor:
         """A region of a frame as a batch of one on the device, of a size that the network takes."""

@@ -32,6 +32,8 @@ class Placed:
     """The worker's, but in float32 where the network does not agree with float32 in the worker's precision."""
     warn: Callable[[str], object] | None = field(default=None, repr=False, compare=False)
     """Is told what the user should know of how it runs."""
+    part: Callable[[float], object] | None = field(default=None, repr=False, compare=False)
+    """Is told how much of a frame is done, of one in several tiles."""
 
     @property
     def spec(self) -> NetworkSpec:
@@ -75,6 +77,8 @@ class Worker:
         self.console = console or Reporter.silent()
         self.device = replace(pick_device(compute.device, compute.dtype), sharers=sharers)
         self.tile, self.offline = compute.tile, compute.offline
+        self.unfinished: Path | None = None
+        """Where the adaptation of the job at hand is put down while it is under way; None: nowhere."""
         self._placed: dict[_Key, Placed] = {}
         self._shared: dict[Hashable, Any] = {}
         self._told: set[str] = set()
@@ -120,7 +124,7 @@ class Worker:
         if device != self.device:
             self.console.note(f"{loaded.name} runs in fp32: its results in {self.device.precision} are not the same")
         module = device.place(loaded.module).eval().requires_grad_(False)
-        return Placed(loaded, module, device, self.console.warn)
+        return Placed(loaded, module, device, self.console.warn, self.console.part)
 
 
 def state_of(path: Path) -> tuple[tuple[Path, int, int], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from deblurcli.device import Device
 from deblurcli.losses import clamp_parameters, critic_loss, generator_loss
 from deblurcli.networks import NETWORKS
 from deblurcli.optimiser import LEAST, PEAK, step_if_finite
+from deblurcli.restore.worker import Placed
 from deblurcli.train.parallel import Peers
 
 CRITIC = "patch-critic"
@@ -38,12 +40,20 @@ class Companion:
         step_if_finite(self.optimiser, self.module, self.clip)
 
 
-def new_critic(device: Device, rate: float = CRITIC_RATE, least: float | None = None) -> Companion:
-    """A critic of patches with random weights. ``least``: its rate falls as the network's does, to this one at least;
-    None: it stays."""
-    critic = device.place(NETWORKS[CRITIC].build())
+def new_critic(
+    device: Device, rate: float = CRITIC_RATE, least: float | None = None, start: Placed | None = None
+) -> Companion:
+    """A critic for :func:`adversarial_loss`.
+
+    Args:
+        least: its rate falls as the network's does, to this one at least; None: it stays.
+        start: the critic that it starts from; None: one of patches, with random weights.
+    """
+    module = copy.deepcopy(start.module) if start else device.place(NETWORKS[CRITIC].build())
+    critic = module.requires_grad_(True).train()
     falling = {} if least is None else {PEAK: rate, LEAST: least}
-    return Companion(critic, torch.optim.RMSprop([{"params": list(critic.parameters()), **falling}], lr=rate))
+    optimiser = torch.optim.RMSprop([{"params": list(critic.parameters()), **falling}], lr=rate)
+    return Companion(critic, optimiser, start.loaded.config if start else {})
 
 
 def adversarial_loss(critic: Companion, real: Tensor, fake: Tensor, peers: Peers) -> Tensor:

@@ -15,11 +15,12 @@ from deblurcli.files import OutputFile, reason
 from deblurcli.optimiser import rate_at, set_share, step_if_finite, warmup_length
 from deblurcli.options.recipes import OURS
 from deblurcli.options.training import TrainOptions
-from deblurcli.train.checkpoint import load_state, save_state, settings
+from deblurcli.train.checkpoint import settings
 from deblurcli.train.curve import draw_curve
 from deblurcli.train.recipe import Recipe, Setting
 from deblurcli.train.validation import Measure, Scores
 from deblurcli.weights.save import save_network
+from deblurcli.weights.state import load_state, save_state
 
 STATE = "state.safetensors"
 """The file in a run folder that holds all that a resume needs."""
@@ -60,6 +61,7 @@ class Run:
             self.peers.start_alike(companion.module.state_dict().values())
             self.modules[name] = companion.module
             self.optimisers[f"{name} optimiser"] = companion.optimiser
+        self.modules |= recipe.kept
         self.facts: dict[str, Any] = {"iteration": 0, "seconds": 0.0, "curve": [], "seed": options.seed}
         self.state, self.log = options.out / STATE, options.out / "log.csv"
 
@@ -75,7 +77,7 @@ class Run:
         except OSError as error:
             raise OutputError(f"{self.options.out} cannot be made: {reason(error)}", "give another --out") from error
         if self.state.exists():
-            self.facts = load_state(self.state, self.modules, self.optimisers)
+            self.facts, _ = load_state(self.state, self.modules, self.optimisers)
             minutes = self.facts["seconds"] / 60
             self.console.note(f"resuming {self.state} at iteration {self.facts['iteration']}, {minutes:.1f} minutes")
         elif self.peers.leads:

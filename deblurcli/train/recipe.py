@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from deblurcli.device import Device
 from deblurcli.errors import UsageError
-from deblurcli.losses import LOSSES
+from deblurcli.losses import LOSSES, picture_of
 from deblurcli.networks import NETWORKS
 from deblurcli.networks.spec import NetworkSpec, Role
+from deblurcli.options.meta_training import MetaTraining
 from deblurcli.options.train import DeblurTraining, JointTraining
-from deblurcli.options.training import TrainOptions, of_pairs
+from deblurcli.options.training import LOSSES_OF_OUTPUTS, TrainOptions, of_pairs
 from deblurcli.restore.worker import Placed, Worker
 from deblurcli.train.companion import Companion
 from deblurcli.train.data import Recorded, Source
@@ -84,6 +85,8 @@ class Recipe:
     """Other networks that the stage starts or learns from, by what the card calls them."""
     companions: dict[str, Companion] = field(default_factory=dict)
     """Networks trained along inside ``loss``, by their names in the table of networks."""
+    kept: dict[str, nn.Module] = field(default_factory=dict)
+    """Other networks that the state of a run holds, so that it goes on exactly; none is exported."""
     measure: Measure = PSNR
     """What ``validate`` scores by."""
     pace: Callable[[float], float] | None = None
@@ -179,14 +182,13 @@ def crops(
     return material, made, source(kept)(held_out, np.random.default_rng(VALIDATION_SEED))
 
 
-def picture_of(pictures: Tensor | Sequence[Tensor]) -> Tensor:
-    """The picture that a deblurring network restores: the first of the largest among its outputs."""
-    return pictures if isinstance(pictures, Tensor) else max(pictures, key=lambda picture: picture.shape[-1])
-
-
-def chosen_loss(options: DeblurTraining | JointTraining, spec: NetworkSpec) -> Callable[[Any, Tensor], Tensor]:
+def chosen_loss(
+    options: DeblurTraining | JointTraining | MetaTraining, spec: NetworkSpec
+) -> Callable[[Any, Tensor], Tensor]:
     """``--loss`` as a function of the network's :func:`outputs` and the sharp pictures."""
     if options.loss == "own":
         return LOSSES[options.regime.loss or spec.loss]
     loss = LOSSES[options.loss]
+    if options.loss in LOSSES_OF_OUTPUTS:
+        return loss
     return lambda pictures, sharp: loss(picture_of(pictures), sharp)

@@ -1,7 +1,7 @@
 """Tasks of meta-training cut out of clips that exist: blurred frames in a row, with their sharp partners.
 
 A task is what :func:`deblurcli.train.tasks.draw_task` makes of a photo: frames, a support set looked for in the blurred
-ones, and the camera that explains it. Clips that no camera explains are passed over.
+ones, and the camera that explains it, where one is fitted. Clips that no camera explains are passed over then.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deblurcli.adaptation.camera import fit_camera
 from deblurcli.adaptation.guard import Diverged
 from deblurcli.adaptation.support import WINDOW
 from deblurcli.datasets.clip import Clip
 from deblurcli.errors import InputError
 from deblurcli.media.shots import CutDetector
 from deblurcli.train.recorded import RecordedPairs
-from deblurcli.train.tasks import FRAMES, PATCH, SIDE, Task, sharpest
+from deblurcli.train.tasks import USUAL_SIZE, Task, TaskSize, task_of
 
 MAX_TRIES = 16
 """Moments that are looked at for one that a camera explains; each takes seconds."""
@@ -32,13 +31,14 @@ class Recording:
 
     Args:
         pairs: the clips.
+        size: of the tasks, or what smaller clips have of it.
         least: side of the frames, in pixels, that is needed at least.
 
     Raises InputError: no clip has the frames for a task.
     """
 
-    def __init__(self, pairs: RecordedPairs, least: int = PATCH) -> None:
-        self.name, self.least = pairs.name, max(least, PATCH)
+    def __init__(self, pairs: RecordedPairs, size: TaskSize = USUAL_SIZE, least: int = 0) -> None:
+        self.name, self.size, self.least = pairs.name, size, max(least, size.patch)
         self.clips = [clip for clip in pairs.clips if clip.is_video or len(clip.pairs) >= WINDOW]
         if not self.clips:
             cure = "give a dataset of videos, or --data with sharp photos"
@@ -58,20 +58,22 @@ class Recording:
             if len(frames) < WINDOW:
                 continue
             blurred, sharp = (torch.stack(side) for side in zip(*frames, strict=True))
-            support = sharpest(blurred.float() / 255, rng)
             try:
-                return Task(support, fit_camera(support, device), blurred, sharp)
+                return task_of(blurred, sharp, rng, device, self.size)
             except Diverged:
                 continue
         cure = "give clips that a camera shook, or --data with sharp photos"
+        if not self.size.fitted:
+            raise InputError(f"{MAX_TRIES} moments of {self.name} have no {WINDOW} frames without a cut", cure)
         raise InputError(f"no camera explains any of {MAX_TRIES} moments of {self.name}", cure)
 
     def _frames(self, clip: Clip, rng: np.random.Generator) -> list[tuple[Tensor, Tensor]]:
         """Pieces of frames in a row at one place, blurred and sharp, bytes; up to a cut or another size."""
         last = FIRST_FRAMES if clip.is_video else len(clip.pairs)
-        start = int(rng.integers(max(last - FRAMES, 0) + 1))
-        part = clip if clip.is_video else Clip(clip.name, clip.pairs[start : start + FRAMES])
-        shown = islice(part.frames(), start if clip.is_video else 0, start + FRAMES if clip.is_video else None)
+        count = self.size.frames
+        start = int(rng.integers(max(last - count, 0) + 1))
+        part = clip if clip.is_video else Clip(clip.name, clip.pairs[start : start + count])
+        shown = islice(part.frames(), start if clip.is_video else 0, start + count if clip.is_video else None)
         is_cut, found, corner = CutDetector(), [], None
         for blurred, sharp in shown:
             if corner is None:
@@ -86,10 +88,10 @@ class Recording:
     def _corner(self, picture: Tensor, clip: Clip, rng: np.random.Generator) -> tuple[int, int, int]:
         """Top, left and side of a random piece."""
         height, width = picture.shape[-2:]
-        side = min(SIDE, height, width)
+        side = min(self.size.side, height, width)
         if side < self.least:
             found = f"the frames of {clip.name} are {width}x{height}, tasks need {self.least}x{self.least}"
-            raise InputError(found, "take it away, or give smaller --crops")
+            raise InputError(found, "take it away, or give smaller --crops and --patch-size")
         return int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1)), side
 
 

@@ -116,6 +116,8 @@ def load_network(name_or_path: str | Path, *, role: Role) -> LoadedNetwork:
 
 def require_role(where: str, network: str, role: Role) -> None:
     """Raise WeightsError unless a network (a name in NETWORKS) does what is needed. ``where`` names it in messages."""
+    if network == registry.NIQE:
+        raise WeightsError(f"{where}: a model of NIQE", f"a {role} network is needed here")
     if (found := NETWORKS[network].role) != role:
         raise WeightsError(f"{where}: {network!r} is a {found} network", f"a {role} network is needed here")
 

@@ -1,12 +1,13 @@
 """Getting weights onto this machine: from their addresses, or from files that a person has fetched.
 
-Published files are verified as they are, then converted: loaded without running anything, checked tensor by tensor
-against the network, and stored as a file of ours. Only that file is kept.
+Published files are verified as they are, and taken out of archives, then converted: loaded without running anything,
+checked tensor by tensor against the network, and stored as a file of ours. Only that file is kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,6 +18,7 @@ from deblurcli.console import Reporter
 from deblurcli.errors import OfflineError, UsageError, WeightsError
 from deblurcli.files import OutputFile, check_destination
 from deblurcli.weights import registry, store
+from deblurcli.weights.archive import unpacked
 from deblurcli.weights.download import fetch
 from deblurcli.weights.formats.official import parts_of
 from deblurcli.weights.load import TONE_CURVES, Opened, built, opened, tone_curves
@@ -34,7 +36,7 @@ def ensure(entry: WeightEntry, *, offline: bool, report: Reporter) -> None:
     try:
         store.locate(entry)
     except WeightsError as missing:
-        if entry.bundled or not entry.downloads or entry.terms != "free":
+        if entry.bundled or not entry.downloads or entry.terms != "free" or not entry.trusted:
             raise
         if offline or store.offline():
             raise OfflineError(missing.found, f"when the network may be used, {store.how_to_get(entry)}") from missing
@@ -71,6 +73,8 @@ def pull(entry: WeightEntry, report: Reporter, *, accept_licence: bool = False) 
             f"the weights {entry.name!r} are not on this machine",
             "unset DEBLUR_OFFLINE and HF_HUB_OFFLINE to fetch them",
         )
+    if not entry.trusted and not (note and note.published):
+        report.warn(f"the weights {entry.name!r} come over http, which others can change, and nobody states a checksum")
     folder = store.prepare_cache()
     if not entry.published:
         (wanted,) = entry.downloads
@@ -79,8 +83,18 @@ def pull(entry: WeightEntry, report: Reporter, *, accept_licence: bool = False) 
     otherwise = f"get it elsewhere, then run: deblur weights import {names} --network {entry.name}"
     # Named like an unfinished file, so that it is found where a process was killed.
     with TemporaryDirectory(".part", f".{entry.name}.", folder, ignore_cleanup_errors=True) as staging:
-        paths = [_fetched(file, Path(staging, file.file), report, otherwise) for file in entry.downloads]
+        paths = [_published(file, Path(staging), report, otherwise) for file in entry.downloads]
         return _convert(entry, paths, report, "" if entry.terms == "free" else entry.licence)
+
+
+def _published(wanted: PublishedFile, staging: Path, report: Reporter, otherwise: str) -> Path:
+    """A published file, fetched or taken out of an archive, which is fetched once for all files in it."""
+    if not wanted.member:
+        return _fetched(wanted, staging / wanted.file, report, otherwise)
+    archive = staging / wanted.sources[0].rpartition("/")[2]
+    if not archive.exists():
+        _fetched(replace(wanted, file=archive.name), archive, report, otherwise)
+    return unpacked(archive, wanted.member, staging / wanted.file, otherwise)
 
 
 def _fetched(wanted: PublishedFile, path: Path, report: Reporter, otherwise: str) -> Path:
@@ -181,9 +195,11 @@ def _check_known(entry: WeightEntry, files: Mapping[str, str], report: Reporter)
     if len(files) != len(entry.published):
         names = " ".join(file.file for file in entry.published)
         raise WeightsError(f"{next(iter(files))}: not all that the weights {entry.name!r} are", f"give {names}")
-    stated = {file.sha256 for file in entry.published if file.sha256}
+    stated = {file.sha256 for file in entry.published if file.sha256 and not file.member}
     note = store.read_note(entry)
     known = stated if len(stated) == len(entry.published) else set(note.published.values()) if note else set()
+    if not known and all(file.member and file.sha256 for file in entry.published):
+        return  # the archive was as stated
     if not known:
         for name, sha256 in files.items():
             report.warn(f"nobody states a checksum for {name}; from now on it is {sha256}")

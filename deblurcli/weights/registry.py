@@ -12,7 +12,8 @@ Our own, which are files of ours as they are:
     score = "what it reaches, on what"
     bundled = true                          # lies inside the package
     sources = ["https://…"]                 # where else it can be had; may be left out
-    adapt_from = "known-unet-meta"          # meta-learned weights, which --method meta starts from; may be left out
+    adapt_from = {network = "known-meta"}   # meta-learned weights that --method meta starts from, by --reblurring;
+                                            # may be left out
 
 Those that the networks' authors published, which become a file of ours on this machine:
 
@@ -26,7 +27,15 @@ Those that the networks' authors published, which become a file of ours on this 
     instructions = "…"                      # how a person gets the files, where no program can
     published = [                           # the files, whose sources are https or hf://OWNER/NAME@REVISION/FILE
       {file = "NAFNet-GoPro-width32.pth", size = 68_671_121, sha256 = "…", sources = ["hf://…"]},
-    ]                                       # size and sha256 are left out where nobody states them
+    ]                                       # size and sha256 are left out where nobody states them; where the
+                                            # source is a zip archive, member is how the file's path in it ends, and
+                                            # size and sha256 are the archive's; such sources may be http
+
+NIQE's model is no network, and is used as it was published:
+
+    [weights.niqe-original]
+    network = "niqe"
+    file = "niqe-original.npz"
 
     [set.meta]                              # the weights of --method meta, by role
     deblur = "plain-unet"
@@ -42,7 +51,7 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -54,17 +63,24 @@ PACKAGE = Path(__file__).parents[1]
 BUNDLED = PACKAGE / "bundled"
 REINSTALL = "install deblurcli again"
 
+MODELS = ("flow", "camera", "network")
+"""The models of blur of ``--reblurring``."""
+
+NIQE = "niqe"
+"""What stands in the place of a network's name for models of NIQE."""
+
 Terms = Literal["free", "non-commercial", "unstated"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SOURCE = re.compile(r"https://\S+|hf://[\w.-]+/[\w.-]+@[\w.-]+/[\w./-]+")
+_ARCHIVE = re.compile(r"https?://\S+\.zip")
 _OWN = {"network": str, "file": str, "size": int, "sha256": str, "licence": str, "data": str, "score": str}
 _OFFICIAL = {"network": str, "licence": str, "data": str, "score": str, "terms": str, "citation": str}
 _OPTIONAL = {
     "bundled": bool, "sources": list, "published": list, "instructions": str, "terms": str, "citation": str,
-    "adapt_from": str,
+    "adapt_from": dict,
 }  # fmt: skip
 
 
@@ -76,6 +92,8 @@ class PublishedFile:
     sources: tuple[str, ...] = ()
     size: int = 0
     sha256: str = ""
+    member: str = ""
+    """Where ``sources`` are a zip archive: how the path of the file in it ends. Size and sha256 are the archive's."""
 
 
 @dataclass(frozen=True)
@@ -100,14 +118,23 @@ class WeightEntry:
     terms: Terms = "free"
     citation: str = ""
     instructions: str = ""
-    adapt_from: str = ""
-    """Weights, meta-learned from these (in a network of several frames, from its single-frame part), to adapt from."""
+    adapt_from: Mapping[str, str] = field(default_factory=dict)
+    """Weights, meta-learned from these (in a network of several frames, from its single-frame part), to adapt from, by
+    the model of blur that they were learnt with: flow, camera or network."""
 
     @property
     def downloads(self) -> tuple[PublishedFile, ...]:
         """What ``deblur weights pull`` fetches; empty where there is no address for a program."""
         files = self.published or (PublishedFile(self.file, self.sources, self.size, self.sha256),)
         return files if all(file.sources for file in files) else ()
+
+    @property
+    def trusted(self) -> bool:
+        """Whether what arrives is what was published: a checksum or the connection proves it."""
+        secure = (
+            file.sha256 or not any(source.startswith("http:") for source in file.sources) for file in self.downloads
+        )
+        return all(secure)
 
 
 @dataclass(frozen=True)
@@ -164,8 +191,9 @@ def read(path: Path) -> Registry:
     weights, sets = _tables(path, tables, "weights"), _tables(path, tables, "set")
     entries = {name: _entry(path, name, table) for name, table in weights.items()}
     for name, entry in entries.items():
-        if entry.adapt_from and entry.adapt_from not in entries:
-            raise _bad(path, f"weights.{name}: adapt_from = {entry.adapt_from!r} is not among the weights")
+        for model, learnt in entry.adapt_from.items():
+            if model not in MODELS or not isinstance(learnt, str) or learnt not in entries:
+                raise _bad(path, f"weights.{name}: adapt_from, {model} = {learnt!r} is not among the weights")
     for job, names in sets.items():
         for role, name in names.items():
             if not isinstance(name, str) or name not in entries:
@@ -197,7 +225,7 @@ def _entry(path: Path, name: str, table: dict[str, Any]) -> WeightEntry:
     sources = table.get("sources", [])
     rules = {
         "the name": _NAME.fullmatch(name),
-        "file": _NAME.fullmatch(table["file"]) and table["file"].endswith(".safetensors"),
+        "file": _NAME.fullmatch(table["file"]) and table["file"].endswith(_suffix(table["network"])),
         "size": official or table["size"] > 0,
         "sha256": official or _SHA256.fullmatch(table["sha256"]),
         "sources": _are_sources(sources) and not (official and sources),
@@ -215,12 +243,13 @@ def _published(path: Path, where: str, table: Any) -> PublishedFile:
     where = f"{where}.published"
     if not isinstance(table, dict):
         raise _bad(path, f"{where} must hold tables")
-    _check_types(path, where, table, {"file": str}, {"size": int, "sha256": str, "sources": list})
+    _check_types(path, where, table, {"file": str}, {"size": int, "sha256": str, "sources": list, "member": str})
+    packed, sources = bool(table.get("member")), table.get("sources", [])
     rules = {
         "file": _FILE.fullmatch(table["file"]),
         "size": table.get("size", 1) > 0,
         "sha256": _SHA256.fullmatch(table.get("sha256", "0" * 64)),
-        "sources": _are_sources(table.get("sources", [])),
+        "sources": _are_archives(sources) if packed else _are_sources(sources),
     }
     for what, kept in rules.items():
         if not kept:
@@ -230,6 +259,14 @@ def _published(path: Path, where: str, table: Any) -> PublishedFile:
 
 def _are_sources(sources: list[Any]) -> bool:
     return all(isinstance(s, str) and _SOURCE.fullmatch(s) and ".." not in s.split("/") for s in sources)
+
+
+def _are_archives(sources: list[Any]) -> bool:
+    return bool(sources) and all(isinstance(s, str) and _ARCHIVE.fullmatch(s) for s in sources)
+
+
+def _suffix(network: str) -> str:
+    return ".npz" if network == NIQE else ".safetensors"
 
 
 def _check_types(

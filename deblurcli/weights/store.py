@@ -135,9 +135,11 @@ def read_verified(entry: WeightEntry) -> bytes:
 def card(entry: WeightEntry) -> dict[str, Any]:
     """The card in the file of ``entry``: data, command, seed, minutes, iterations, scores, learning curve.
 
-    Only the header is parsed; the content is the registry's. Raises WeightsError.
+    Only the header is parsed; the content is the registry's. A model of NIQE has none. Raises WeightsError.
     """
     content = read_verified(entry)
+    if entry.network == registry.NIQE:
+        return {}
     try:
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         return dict(json.loads(header["__metadata__"]["card"]))

@@ -260,7 +260,7 @@ def test_an_interrupt_is_130(jobs, folder, capsys):
         ("video a.mp4 -o out.mp4 --method tta --steps -1", "--steps -1 is negative"),
         ("image a.png -o out.png --rate 1e-6", "--rate means nothing without --tta-steps"),
         ("train deblur --data d --out o --minutes 1 --inner-steps 3", "train deblur; leave it out, or train meta"),
-        ("train meta --data d --out o --minutes 1 --cycle-weight=3", "train meta; leave it out, or train reblur"),
+        ("train meta --data d --out o --minutes 1 --edge-weight=3", "train meta; leave it out, or train reblur"),
         ("clip.mp4", "to restore it, give deblur video clip.mp4\n"),
         ("photo.JPG -o out.png", "to restore it, give deblur image photo.JPG -o out.png\n"),
         ("train deblur --data d --out o --minutes 1 --ring 4", "--ring 4 is too small; give at least 6"),

@@ -112,7 +112,7 @@ def test_a_network_of_another_role_is_refused_before_it_is_fetched(
 
 
 def test_info_of_a_file(work: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    from deblurcli.train.checkpoint import save_state
+    from deblurcli.weights.state import save_state
 
     monkeypatch.chdir(work)
     assert deblur("weights", "info", "w.safetensors") == 0

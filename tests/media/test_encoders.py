@@ -144,6 +144,16 @@ def test_dnxhd_gets_the_bit_rate_of_its_size(plain: VideoInfo) -> None:
     assert found is not None and found.options["profile"] == "dnxhd" and found.options["b"] == "220M"
 
 
+def test_few_large_frames_wait_in_an_encoder(plain: VideoInfo) -> None:
+    large = replace(plain, width=7680, height=4320)
+    for codec, name in (("libx264", "x264-params"), ("libx265", "x265-params")):
+        (usual,), (saving,) = (list(choice._options(codec, "yuv420p", video)) for video in (plain, large))
+        assert "rc-lookahead" not in usual.get(name, "")
+        assert saving[name].split(":")[-1] == "rc-lookahead=8" and saving[name].startswith(usual.get(name, ""))
+    found = best(replace(plain, width=5120, height=3200), ".mp4", "libx264")
+    assert found is not None and found.options["x264-params"] == "rc-lookahead=8"
+
+
 @pytest.mark.parametrize("first", ["tff", "bff"])
 @pytest.mark.parametrize(
     ("suffix", "codec"),

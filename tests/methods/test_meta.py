@@ -369,7 +369,7 @@ def test_meta_learned_weights_are_those_of_the_weights_not_of_their_name(monkeyp
     worker = Worker(ComputeOptions(device="cpu", dtype="fp32"))
     loaded = worker.place("plain-unet", "image", "deblur")
     entries = dict(registry.installed().weights)
-    entries["plain-unet"] = replace(entries["plain-unet"], adapt_from="plain-unet")
+    entries["plain-unet"] = replace(entries["plain-unet"], adapt_from={"flow": "plain-unet"})
     monkeypatch.setattr(registry, "installed", lambda: registry.Registry(entries, {}))
     found = initial_weights(loaded, MetaOptions(), worker)
     assert found is not None and found.name == "plain-unet"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from deblurcli.metrics.edge_strength import edge_strength
+from deblurcli.metrics.edge_strength import edge_strength, edge_strengths
 
 
 def test_of_a_ramp_it_is_its_slope():
@@ -22,6 +22,13 @@ def test_it_is_sobels_operator():
     grey = picture.mean(0).numpy().astype(np.float64)
     across, down = (cv2.Sobel(grey, cv2.CV_64F, *order)[1:-1, 1:-1] / 8 for order in ((1, 0), (0, 1)))
     assert edge_strength(picture) == pytest.approx(np.quantile(np.hypot(across, down), 0.99), rel=1e-3)
+
+
+def test_a_large_picture_is_looked_at_in_parts(monkeypatch):
+    picture = torch.rand(3, 31, 40)
+    whole = edge_strength(picture), edge_strengths(picture)
+    monkeypatch.setattr("deblurcli.metrics.edge_strength.ROWS", 8)
+    assert (edge_strength(picture), edge_strengths(picture)) == whole
 
 
 def test_a_narrower_edge_is_stronger_however_little_of_the_picture_it_is():

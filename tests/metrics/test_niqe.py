@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -20,7 +21,9 @@ from torch import Tensor
 
 from benchmarks.niqe_model import pristine_model, write_model
 from deblurcli.errors import InputError, WeightsError
+from deblurcli.jobs.measure import measures_of
 from deblurcli.metrics.naturalness import (
+    BUNDLED,
     FEATURES,
     NaturalModel,
     _asymmetric_fit,
@@ -30,6 +33,10 @@ from deblurcli.metrics.naturalness import (
     niqe,
     read_model,
 )
+from deblurcli.options.metrics import MetricsOptions
+from deblurcli.weights import registry
+from deblurcli.weights.choose import load_chosen
+from deblurcli.weights.describe import described
 
 
 @pytest.fixture(scope="module")
@@ -226,3 +233,28 @@ def test_what_is_no_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     whole.write_bytes(whole.read_bytes()[:-300])
     with pytest.raises(WeightsError, match="is no NIQE model"):
         read_model(whole)
+
+
+def test_a_model_of_the_registry_is_named(tmp_path, monkeypatch):
+    content = (BUNDLED).read_bytes()
+    monkeypatch.setenv("DEBLUR_CACHE", str(tmp_path))
+    facts = {"licence": "MIT", "data": "photos", "score": "none"}
+    sha256 = hashlib.sha256(content).hexdigest()
+    entry = registry.WeightEntry("original", registry.NIQE, "original.npz", len(content), sha256, **facts)
+    known = dict(registry.installed().weights) | {"original": entry}
+    monkeypatch.setattr(registry, "installed", lambda: registry.Registry(known, {}))
+    chosen = MetricsOptions(niqe_model=Path("original"))
+    with pytest.raises(WeightsError, match="'original' are not on this machine"):
+        measures_of(chosen, compare=False)
+    (tmp_path / "original.npz").write_bytes(content)
+    picture = torch.rand(3, 256, 256, generator=torch.Generator().manual_seed(1))
+    found = [measures_of(options, compare=False)[0](picture, picture) for options in (chosen, MetricsOptions())]
+    assert found[0] == found[1] and set(found[0]) == {"niqe"}
+    assert ("path", str(tmp_path / "original.npz")) in described("original")
+    (tmp_path / "original.npz").write_bytes(content[:-1] + b"x")
+    with pytest.raises(WeightsError, match="where the registry says"):
+        measures_of(chosen, compare=False)
+    with pytest.raises(WeightsError, match="'plain-unet' are a plain-unet, no model of NIQE; give niqe-original"):
+        measures_of(MetricsOptions(niqe_model=Path("plain-unet")), compare=False)
+    with pytest.raises(WeightsError, match="'original': a model of NIQE; a deblur network is needed here"):
+        load_chosen("original", "image", "deblur")

@@ -165,3 +165,25 @@ def test_nothing_goes_on_when_the_rest_is_not_wanted() -> None:
     assert next(items) == 0
     items.close()
     assert threading.active_count() == threads
+
+
+def test_large_frames_wait_as_samples_and_come_out_the_same(
+    frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pictures of large frames are made when their turn comes, and are no more when they wait for the encoder."""
+
+    class Darker(Identity):
+        def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
+            return frames[0] * 0.9
+
+    made: list[int] = []
+    rgb = Frame.rgb
+    monkeypatch.setattr(Frame, "rgb", lambda frame: made.append(threading.get_ident()) or rgb(frame))
+    found: list[list[Frame]] = []
+    for large in (1 << 40, 16):
+        monkeypatch.setattr("deblurcli.restore.pipeline.LARGE", large)
+        made.clear()
+        found.append([])
+        restore_video(frames, found[-1].append, [Darker()], SILENT)
+        assert (threading.get_ident() in made) == (large == 16)
+    assert all(same(a, b) for a, b in zip(*found, strict=True))

@@ -182,3 +182,42 @@ def test_bf16_agrees_with_fp32_to_8_bit_rounding() -> None:
 )
 def test_errors_that_mean_too_little_memory(error: BaseException, is_one: bool) -> None:
     assert is_out_of_memory(error) == is_one
+
+
+def test_of_large_frames_half_precision_is_kept_and_hardly_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(3)
+    facts = NETWORKS["video-unet"]
+    small = {"width": 8, "deep_width": 8, "blocks": (0, 1, 0)}
+    module = facts.build(**small, base={**small, "scales": 2}).eval()
+    for tail in (module.base.tail, module.fusion.tail):
+        torch.nn.init.normal_(tail.weight, 0, 0.05)
+    frames = [torch.rand(3, 96, 128) for _ in range(3)]
+    usual = Restorer(module, facts, FP32, "64")
+    whole = usual(frames)
+    monkeypatch.setattr("deblurcli.restore.tiles.LARGE", 16)
+    saving = Restorer(module, facts, FP32, "64")
+    found = saving(frames)
+    assert 0 < (found - whole).abs().max() < 0.5 / 255
+    bytes_of = [
+        sum(
+            part.numel() * part.element_size()
+            for _, held in each.kept.values()
+            for made in held.values()
+            for part in made
+        )
+        for each in (usual, saving)
+    ]
+    assert bytes_of[1] < bytes_of[0] / 3
+    calls = []
+    monkeypatch.setattr(module.base, "forward", lambda x, forward=module.base.forward: calls.append(1) or forward(x))
+    saving([*frames[1:], torch.rand(3, 96, 128)])
+    assert len(calls) == len(next(iter(saving.kept.values()))[1])  # of the new frame alone
+
+
+def test_tiles_tell_how_much_of_the_frame_is_done() -> None:
+    told: list[float] = []
+    Restorer(LocalBlur(), spec(overlap=8), FP32, "64", part=told.append)([torch.rand(3, 100, 150)])
+    assert len(told) > 2 and told == sorted(told) and told[-1] == 1
+    told.clear()
+    Restorer(LocalBlur(), spec(overlap=8), FP32, "off", part=told.append)([torch.rand(3, 100, 150)])
+    assert told == []

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from deblurcli.synth.pairs import shaken
 
 J = "RealBlur-J_ECC_IMCORR_centroid_itensity_ref"
 R = "RealBlur-R_BM3D_ECC_IMCORR_centroid_itensity_ref"
+
+
+SHAKEN_FRAMES = 14
 
 
 def picture(path: Path, seed: int = 0, size: tuple[int, int] = (40, 48), blurs: bool = False) -> Path:
@@ -78,3 +87,26 @@ def make_dataset(top: Path, layout: str, size: tuple[int, int] = (40, 48)) -> li
             ]
             (top / name).write_text("".join(lines[::-1]))  # in no order
     return made
+
+
+def soft_shapes(seed: int, size: int) -> Tensor:
+    """Soft shapes with strong contrast, 3 x size x size in [0, 1]."""
+    generator = torch.Generator().manual_seed(seed)
+    layers = [
+        F.interpolate(torch.rand(1, 3, size // s, size // s, generator=generator), (size, size), mode="bicubic")
+        for s in (9, 14, 25)
+    ]
+    return ((sum(layers)[0] / 3 - 0.5) * 3 + 0.5).clamp(0.02, 0.98)  # type: ignore[index]
+
+
+def shaken_dataset(top: Path, side: int = 288, split: str = "train") -> Path:
+    """Clips in GoPro's layout that a camera shook."""
+    for seed, name in enumerate(("a", "b")):
+        pairs = shaken(soft_shapes(seed, side + 160), SHAKEN_FRAMES, 25, 8, seed, 2.2, 0.0)
+        for number, pair in enumerate(islice(pairs, SHAKEN_FRAMES), 1):
+            for folder, frame in zip(("blur", "sharp"), pair, strict=True):
+                path = top / split / name / folder / f"{number:06}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                samples = (frame[:, :side, :side] * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
+                cv2.imwrite(str(path), samples[:, :, ::-1])
+    return top

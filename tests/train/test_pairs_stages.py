@@ -6,17 +6,15 @@ import json
 import os
 import subprocess
 import sys
-from itertools import islice
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from end_to_end import deblur, small_network
 from torch import Tensor
-from trees import picture
+from trees import SHAKEN_FRAMES, picture, shaken_dataset, soft_shapes
 
 from deblurcli.datasets.clip import Clip, read_pair
 from deblurcli.datasets.read import clips
@@ -27,9 +25,8 @@ from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.train import STAGES, ReblurTraining
 from deblurcli.options.training import PairsTraining
 from deblurcli.restore.worker import Worker
-from deblurcli.synth.pairs import shaken
 from deblurcli.synth.paths import BlurRange
-from deblurcli.train import recorded_tasks, tasks
+from deblurcli.train import recorded_tasks
 from deblurcli.train.data import reblur_clips
 from deblurcli.train.material import Material
 from deblurcli.train.parallel import Peers
@@ -42,7 +39,6 @@ from deblurcli.weights.load import load_network
 from deblurcli.weights.save import save_network
 
 CPU = torch.device("cpu")
-FRAMES = 14
 NEEDED = {
     "deblur": ["--crops", "64"],
     "joint": ["--crops", "64", "--reblur-blocks", "1"],
@@ -53,29 +49,6 @@ NEEDED = {
     "meta": ["--crops", "64", "--inner-steps", "1", "--outer-steps", "10"],
 }
 """What each stage needs to be quick; hybrid also takes videos, and has a test of its own."""
-
-
-def scene(seed: int, size: int) -> Tensor:
-    """Soft shapes with strong contrast, 3 x size x size in [0, 1]."""
-    generator = torch.Generator().manual_seed(seed)
-    layers = [
-        F.interpolate(torch.rand(1, 3, size // s, size // s, generator=generator), (size, size), mode="bicubic")
-        for s in (9, 14, 25)
-    ]
-    return ((sum(layers)[0] / 3 - 0.5) * 3 + 0.5).clamp(0.02, 0.98)  # type: ignore[index]
-
-
-def shaken_dataset(top: Path, side: int = 288, split: str = "train") -> Path:
-    """Clips in GoPro's layout that a camera shook."""
-    for seed, name in enumerate(("a", "b")):
-        pairs = shaken(scene(seed, side + 160), FRAMES, 25, 8, seed, 2.2, 0.0)
-        for number, pair in enumerate(islice(pairs, FRAMES), 1):
-            for folder, frame in zip(("blur", "sharp"), pair, strict=True):
-                path = top / split / name / folder / f"{number:06}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                samples = (frame[:, :side, :side] * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
-                cv2.imwrite(str(path), samples[:, :, ::-1])
-    return top
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +102,7 @@ def test_sharp_windows_are_those_of_the_clip(dataset: Path) -> None:
     for middle, window in zip(blurred, windows, strict=True):
         at = next(n for n, (seen, _) in enumerate(whole) if contains(seen, middle))
         for offset, frame in enumerate(window):
-            near = min(max(at + offset - 2, 0), FRAMES - 1)
+            near = min(max(at + offset - 2, 0), SHAKEN_FRAMES - 1)
             assert contains(whole[near][1], frame)
 
 
@@ -140,12 +113,12 @@ def test_windows_as_in_a_video_have_a_sharp_middle_alone(dataset: Path) -> None:
     for middle, window in zip(blurred, windows, strict=True):
         at = next(n for n, (seen, _) in enumerate(whole) if contains(seen, middle))
         for offset, frame in enumerate(window):
-            near = min(max(at + offset - 2, 0), FRAMES - 1)
+            near = min(max(at + offset - 2, 0), SHAKEN_FRAMES - 1)
             assert contains(whole[near][offset == 2], frame)
 
 
 def test_what_a_reblurring_network_sees_when_its_blur_is_made() -> None:
-    photos = {"one": (scene(3, 288) * 255).byte()}
+    photos = {"one": (soft_shapes(3, 288) * 255).byte()}
     material = Material(photos, {}, {})
 
     def drawn(windows: str) -> tuple[Tensor, Tensor]:
@@ -179,9 +152,9 @@ class TestTasks:
         learnt, _ = recorded_pairs(dataset, "gopro").split(5)
         recording = Recording(learnt)
         task = recording.task([1], CPU)
-        assert task.blurred.shape == task.sharp.shape == (len(task.blurred), 3, tasks.SIDE, tasks.SIDE)
-        assert 5 <= len(task.blurred) <= tasks.FRAMES and task.blurred.dtype == torch.uint8
-        assert len(task.support) == tasks.PATCHES and len(task.camera.paths) >= 4
+        assert task.blurred.shape == task.sharp.shape == (len(task.blurred), 3, 256, 256)
+        assert task.camera is not None and 5 <= len(task.blurred) <= 12 and task.blurred.dtype == torch.uint8
+        assert len(task.support) == 6 and len(task.camera.paths) >= 4
         again, other = recording.task([1], CPU), recording.task([2], CPU)
         assert torch.equal(task.blurred, again.blurred) and not torch.equal(task.blurred, other.blurred)
         sides = [read_pair(pair) for clip in learnt.clips for pair in clip.pairs]

@@ -23,6 +23,7 @@ from deblurcli.losses import charbonnier, edge, mse
 from deblurcli.networks import NETWORKS
 from deblurcli.optimiser import Muon, new_optimiser, set_share
 from deblurcli.options.compute import ComputeOptions
+from deblurcli.options.meta import MetaOptions
 from deblurcli.options.recipes import AUTHORS, CLEAN_IMAGES, KERNEL, OURS, PAPERS, REBLURRING, RECIPE_NAMES, Regime
 from deblurcli.options.train import STAGES, DeblurTraining, JointTraining, ReblurTraining
 from deblurcli.restore.worker import Worker
@@ -48,15 +49,18 @@ OPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("module", "paper"): {"rate": 1e-4},
     ("meta", "ours"): {
         "rate": 0.005, "inner_steps": 8, "inner_rate": 6e-5, "outer_steps": 4, "unadapted_weight": 0.5,
-        "adapt_anew": True,
+        "adapt_anew": True, "reblurring": "camera", "windows": "video", "loss": "own",
+        "task_size": 256, "patches": 6, "patch_size": 128,
     },
     ("meta", "paper"): {
         "rate": 2.5e-6, "inner_steps": 20, "inner_rate": 2.5e-6, "outer_steps": 1, "unadapted_weight": 0.0,
-        "adapt_anew": True,
+        "adapt_anew": True, "reblurring": "network", "windows": "sharp", "reblur_rate": 1e-6, "reblur_outer_rate": 1e-6,
+        "cycle_weight": 0.01, "critic_rate": 1e-6, "task_size": 720, "patches": 20, "patch_size": 256,
     },
     ("meta", "authors"): {
         "rate": 2.5e-6, "inner_steps": 20, "inner_rate": 2.5e-6, "outer_steps": 12, "unadapted_weight": 0.0,
-        "adapt_anew": False,
+        "adapt_anew": False, "reblurring": "network", "reblur_rate": 2.5e-6, "reblur_outer_rate": 2.5e-6,
+        "task_size": 720, "patches": 20, "patch_size": 256,
     },
     ("fusion", "ours"): {"rate": 0.005},
     ("reblur", "ours"): {
@@ -95,6 +99,16 @@ def test_options_of_every_stage_and_recipe(stage: str, recipe: str) -> None:
     assert {name: getattr(found, name) for name in expected} == expected
     assert not [f.name for f in fields(found) if getattr(found, f.name) is None and "| None" not in str(f.type)]
     assert (found.regime.optimiser == "muon") == (recipe == "ours" or stage == "blur2blur")
+
+
+def test_meta_training_with_a_network_adapts_as_the_method_does() -> None:
+    found = options_of("meta", "ours", reblurring="network")
+    usual = MetaOptions(reblurring="network")
+    assert (found.inner_steps, found.inner_rate) == (usual.patches, usual.beta)
+    assert (found.reblur_rate, found.critic_rate, found.cycle_weight) == (
+        usual.reblur_rate, usual.critic_rate, usual.cycle_weight
+    )  # fmt: skip
+    assert options_of("meta", "ours", reblurring="network", inner_steps=3).inner_steps == 3
 
 
 def test_what_is_given_counts_more() -> None:
@@ -142,6 +156,11 @@ class TestSchedules:
     def test_linear_polynomial_warm_up_and_constant(self) -> None:
         assert [PAPERS["deblurgan"].share(at) for at in (0, 0.5, 0.75, 1)] == [1, 1, 0.5, 0]
         assert PAPERS["srn"].share(0.36) == pytest.approx(0.64**0.3)
+        code = AUTHORS["restormer"]  # constant for 92,000 of 300,000 iterations, then a cosine over 208,000
+        assert [code.share(at) for at in (0, 0.3, 92 / 300)] == [1, 1, 1] and code.share(1) == pytest.approx(
+            1e-6 / 3e-4
+        )
+        assert code.share(196 / 300) == pytest.approx(0.5 * (1 + 1e-6 / 3e-4))
         warm = AUTHORS["mprnet"]
         assert warm.share(0) == 0 and warm.share(0.0005) == 0.5 and warm.share(0.001) == 1
         assert [options_of("meta", "paper").regime.share(at) for at in (0, 0.5, 1)] == [1, 1, 1]

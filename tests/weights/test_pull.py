@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections import namedtuple
 from pathlib import Path
 
@@ -653,3 +655,96 @@ def test_import_of_missing_files_and_unknown_networks(cache, tmp_path, install, 
         import_files([tmp_path / "gone.pth"], "known", SILENT)
     with pytest.raises(WeightsError, match="no network is called 'reblurring'; did you mean 'reblurring-module'"):
         import_files([tmp_path / "gone.pth"], "reblurring", SILENT, tmp_path / "out.safetensors")
+
+
+# Archives
+
+
+def zipped(members):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
+def in_archive(server, member="one/model.pth", **stated):
+    return dataclasses.replace(
+        official(b""), published=(PublishedFile("model.pth", (f"{server.url}/all.zip",), member=member, **stated),)
+    )
+
+
+def test_a_file_is_taken_out_of_an_archive(cache, server, theirs, network, install, capsys):
+    server.files["all.zip"] = zipped({"top/two/model.pth": b"other", "top/one/model.pth": theirs, "top/readme": b""})
+    entry = in_archive(server)
+    install(entry)
+    pull(entry, Reporter(JsonLines()))
+    assert files_in(cache) == ["known.json", "known.safetensors"]
+    loaded = load_network("known", role="reblur-image")
+    assert all(torch.equal(value, network.state_dict()[key]) for key, value in loaded.module.state_dict().items())
+    told = capsys.readouterr().err
+    assert "come over http, which others can change, and nobody states a checksum" in told
+    assert "nobody states a checksum for model.pth; from now on it is" in told
+    assert store.read_note(entry).published == {"model.pth": sha256_of(theirs)}
+
+
+def test_an_archive_is_fetched_once_for_all_its_files(cache, server, network):
+    state = network.state_dict()
+    halves = [dict(list(state.items())[:3]), dict(list(state.items())[3:])]
+    parts = []
+    for half in halves:
+        stream = io.BytesIO()
+        torch.save(half, stream)
+        parts.append(stream.getvalue())
+    server.files["all.zip"] = zipped({"a/one.pth": parts[0], "a/two.pth": parts[1]})
+    published = tuple(
+        PublishedFile(f"{n}.pth", (f"{server.url}/all.zip",), member=f"a/{n}.pth") for n in ("one", "two")
+    )
+    with pytest.raises(WeightsError, match="DMPHN"):  # two files are no network's here
+        pull(dataclasses.replace(official(b""), published=published), SILENT)
+    assert len(server.asked("all.zip")) == 1 and files_in(cache) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (
+            zipped({"a/model.pth": b"x", "b/model.pth": b"y"}),
+            r"has no file one/model\.pth; it has a/model\.pth, b/model",
+        ),
+        (zipped({"a/one/model.pth": b"x", "one/model.pth": b"y"}), r"has 2 files one/model\.pth"),
+        (zipped({"one/model.pth": b"x" * 99})[:-30], r"all\.zip is damaged, or no zip archive"),
+        (b"no archive at all", r"all\.zip is damaged, or no zip archive"),
+    ],
+)
+def test_archives_that_do_not_have_it(cache, server, content, match):
+    server.files["all.zip"] = content
+    with pytest.raises(WeightsError, match=match) as told:
+        pull(in_archive(server), SILENT)
+    assert "deblur weights import model.pth --network known" in str(told.value)
+    assert files_in(cache) == []
+
+
+def test_a_stated_checksum_is_the_archive_s(cache, server, theirs, capsys):
+    server.files["all.zip"] = content = zipped({"one/model.pth": theirs})
+    pull(in_archive(server, size=len(content), sha256=sha256_of(content)), Reporter(JsonLines()))
+    assert "come over http" not in capsys.readouterr().err
+    store.remove(in_archive(server))
+    with pytest.raises(WeightsError, match="sha256"):
+        pull(in_archive(server, size=len(content), sha256="0" * 64), SILENT)
+
+
+def test_nothing_comes_over_http_unless_it_is_asked_for(cache, server, theirs, install):
+    server.files["all.zip"] = zipped({"one/model.pth": theirs})
+    install(in_archive(server))
+    with pytest.raises(WeightsError, match="not on this machine; run: deblur weights pull known"):
+        load_chosen("known", "image", "reblur-image")
+    assert server.requests == []
+
+
+def test_the_archives_of_the_registry():
+    for name, count in (("srn", 2), ("dbn", 2)):
+        entry = registry.find(name)
+        assert len(entry.downloads) == count and not entry.trusted
+        assert len({file.sources for file in entry.downloads}) == 1 and all(file.member for file in entry.downloads)
+    assert registry.find("vgg19-critic").trusted

@@ -400,7 +400,8 @@ def toml(path, **changes):
         "score": "none",
         **changes,
     }
-    lines = [f"{key} = {json.dumps(value)}" for key, value in fields.items() if value is not None]
+    written = {key: json.dumps(value).replace('":', '" =') for key, value in fields.items() if value is not None}
+    lines = [f"{key} = {value}" for key, value in written.items()]
     path.write_text("\n".join(["[weights.known]", *lines, "[set.meta]", 'critic = "known"']), encoding="utf-8")
     return registry.read(path)
 
@@ -423,9 +424,13 @@ def registered(tmp_path, monkeypatch, critic):
 
 
 def test_weights_to_adapt_from_must_be_there(tmp_path):
-    assert toml(tmp_path / "weights.toml", adapt_from="known").find("known").adapt_from == "known"
-    with pytest.raises(WeightsError, match="adapt_from = 'other' is not among the weights"):
-        toml(tmp_path / "weights.toml", adapt_from="other")
+    own = {"network": "known"}
+    assert toml(tmp_path / "weights.toml", adapt_from=own).find("known").adapt_from == own
+    for wrong in ({"camera": "other"}, {"lens": "known"}, {"camera": 3}):
+        with pytest.raises(WeightsError, match=r"adapt_from, .* is not among the weights"):
+            toml(tmp_path / "weights.toml", adapt_from=wrong)
+    with pytest.raises(WeightsError, match="adapt_from must be of type dict"):
+        toml(tmp_path / "weights.toml", adapt_from="known")
 
 
 def test_entries_and_sets(tmp_path):
@@ -454,6 +459,8 @@ def test_entries_and_sets(tmp_path):
         ({"file": "../critic.safetensors"}, "file is not valid"),
         ({"file": "/critic.safetensors"}, "file is not valid"),
         ({"file": "critic.pth"}, "file is not valid"),
+        ({"file": "critic.npz"}, "file is not valid"),
+        ({"network": "niqe"}, "file is not valid"),
         ({"sources": ["http://example.org/x"]}, "sources is not valid"),
         ({"sources": ["hf://owner/name/file"]}, "sources is not valid"),
         ({"sources": ["hf://owner/name@main/../file"]}, "sources is not valid"),
@@ -507,6 +514,9 @@ def test_official_entries(tmp_path):
         ([{"file": "x", "size": -3}], {}, "published: size is not valid"),
         ([{"file": "x", "sha256": "abc"}], {}, "published: sha256 is not valid"),
         ([{"file": "x", "sources": ["http://example.org"]}], {}, "published: sources is not valid"),
+        ([{"file": "x", "sources": ["http://example.org/a.zip"]}], {}, "published: sources is not valid"),
+        ([{"file": "x", "member": "a/x", "sources": ["http://example.org/x"]}], {}, "published: sources is not valid"),
+        ([{"file": "x", "member": "a/x"}], {}, "published: sources is not valid"),
         ([{"file": "x", "name": "y"}], {}, "published: unknown key 'name'"),
         ([{"file": "x"}], {"instructions": None}, "instructions is not valid"),
         ([{"file": "x"}], {"terms": None}, "terms is missing"),
@@ -630,7 +640,7 @@ def test_the_installed_registry_agrees_with_the_networks_and_the_bundled_files()
     except WeightsError:
         pytest.skip("no registry in this checkout yet")
     for entry in current.weights.values():
-        assert entry.network in NETWORKS
+        assert entry.network in NETWORKS or entry.network == registry.NIQE
         if entry.bundled:
             store.verify(entry)
     for job in current.sets:

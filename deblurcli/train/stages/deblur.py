@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,9 @@ from deblurcli.networks.spec import NetworkSpec, outputs
 from deblurcli.optimiser import new_optimiser
 from deblurcli.options.train import DeblurTraining, JointTraining
 from deblurcli.synth.paths import BlurRange
+from deblurcli.train.companion import CRITIC
 from deblurcli.train.data import Recorded, Source, centred, clips, stills
+from deblurcli.train.deblurgan_loss import DeblurGANLoss
 from deblurcli.train.material import Material
 from deblurcli.train.recipe import Recipe, Setting, chosen_loss, crops, trainee
 from deblurcli.train.validation import Scored, compared, validator
@@ -42,7 +45,14 @@ def deblur_recipe(
         WeightsError: ``--from`` names no usable weights.
     """
     start = trainee(setting, options, "deblur")
-    spec, criterion = start.spec, chosen_loss(options, start.spec)
+    spec, companions, origins = start.spec, {}, {}
+    criterion: Callable[[Any, Tensor], Tensor]
+    if isinstance(options, DeblurTraining) and options.adversarial:
+        vgg = setting.worker.place(options.perceptual, "", "critic")
+        gan = DeblurGANLoss(vgg, start.device, setting.peers, by_pixel=options.recipe == "authors", seed=options.seed)
+        criterion, companions, origins = gan, {CRITIC: gan.critic}, {"perceptual": vgg.loaded.origin}
+    else:
+        criterion = chosen_loss(options, spec)
 
     def source(of: Material | Recorded) -> Source:
         return blurred_pairs(of, spec, max(options.crops), start.device.where)
@@ -58,4 +68,6 @@ def deblur_recipe(
         loss=loss or (lambda net, blurred, sharp: criterion(outputs(net, blurred), sharp)),
         validate=validator(pairs, start.device, scored or usual),
         material=material,
+        companions=companions,
+        origins=origins,
     )

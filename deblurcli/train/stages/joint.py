@@ -24,13 +24,13 @@ import torch
 from torch import Tensor, nn
 
 from deblurcli.errors import UsageError
-from deblurcli.losses import l1
+from deblurcli.losses import l1, picture_of
 from deblurcli.networks.spec import outputs
 from deblurcli.optimiser import new_optimiser
 from deblurcli.options.recipes import OURS
 from deblurcli.options.train import JointTraining
 from deblurcli.train.companion import CRITIC, Companion, adversarial_loss, new_critic
-from deblurcli.train.recipe import Recipe, Setting, chosen_loss, chosen_spec, picture_of, started
+from deblurcli.train.recipe import Recipe, Setting, chosen_loss, chosen_spec, started
 from deblurcli.train.stages.deblur import deblur_recipe
 from deblurcli.train.validation import compared
 from deblurcli.weights.load import load_network
@@ -66,9 +66,13 @@ def reblur_loss(module: nn.Module, restored: Tensor, held: Tensor, reblurred: Te
     return loss.detach() + ((restored - held.detach()) * slope).sum()
 
 
-def reblurring_loss(module: nn.Module, reblurred: Tensor, blurred: Tensor, pseudo_sharp: Tensor) -> Tensor:
-    """L_R = |M_R(L) - B| + |M_R(S^) - S^| (equations 1 to 3), M_R(L) given as ``reblurred``; N x 3 x h x w each."""
-    return l1(reblurred, blurred) + l1(module(pseudo_sharp), pseudo_sharp)
+def reblurring_loss(module: nn.Module, reblurred: Tensor, blurred: Tensor, sharp: Tensor | None) -> Tensor:
+    """L_R = |M_R(L) - B| + |M_R(S^) - S^| (equations 1 to 3), M_R(L) given as ``reblurred``; N x 3 x h x w each.
+
+    ``sharp``: the pseudo-sharp picture S^, or another one that is to be left alone; None: no second term.
+    """
+    loss = l1(reblurred, blurred)
+    return loss if sharp is None else loss + l1(module(sharp), sharp)
 
 
 def joint_recipe(options: JointTraining, setting: Setting) -> Recipe:
@@ -100,13 +104,15 @@ def joint_recipe(options: JointTraining, setting: Setting) -> Recipe:
         pictures = outputs(net, blurred)
         total = criterion(pictures, sharp)
         blurred, sharp, restored = corner(blurred), corner(sharp), corner(picture_of(pictures))
-        with torch.no_grad():
-            pseudo_sharp = net(sharp[::2])
+        left_alone = sharp[::2] if options.left_alone == "real" else None
+        if options.left_alone == "pseudo":
+            with torch.no_grad():
+                left_alone = net(sharp[::2])
         held = restored.detach().requires_grad_()
         reblurred = reblurrer.module(held)
         if options.reblur_weight:
             total = total + options.reblur_weight * reblur_loss(reblurrer.module, restored, held, reblurred, sharp)
-        reblurrer.step(reblurring_loss(reblurrer.module, reblurred, blurred, pseudo_sharp), peers)
+        reblurrer.step(reblurring_loss(reblurrer.module, reblurred, blurred, left_alone), peers)
         if perceptual:
             with torch.autocast(device.where.type, enabled=False):  # in bfloat16 the distance is another
                 total = total + options.perceptual_weight * perceptual(restored.float(), sharp).float().mean()

@@ -57,7 +57,8 @@ def reblur_recipe(options: ReblurTraining, setting: Setting) -> Recipe:
     start = trainee(setting, options, "reblur")
     device, peers, ranges = start.device, setting.peers, BlurRange(layered=0.3, compressed=0.15)
     least = None if options.recipe == "ours" else MIN_CRITIC_RATE
-    critic, deblur = new_critic(device, options.critic_rate, least), None
+    judge = setting.worker.place(options.critic, "meta", "critic") if options.critic else None
+    critic, deblur = new_critic(device, options.critic_rate, least, judge), None
     if options.cycle_weight:
         deblur = setting.worker.place("default", "image", "deblur").module
 
@@ -87,5 +88,6 @@ def reblur_recipe(options: ReblurTraining, setting: Setting) -> Recipe:
         loss=loss,
         validate=validator(pairs, device, lambda net, b, s: compared(net(s), s[:, s.shape[1] // 2], b)),
         material=material,
-        companions={CRITIC: critic},
+        companions={judge.network if judge else CRITIC: critic},
+        origins={"critic": judge.loaded.origin if judge else "random weights"},
     )

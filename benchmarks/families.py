@@ -50,6 +50,7 @@ VARIANTS: dict[str, tuple[Any, ...]] = {
     "own weights": (MetaOptions(initial="own"),),
     "camera": (MetaOptions(reblurring="camera"),),
     "network": (MetaOptions(reblurring="network"),),
+    "network, at 3e-5": (MetaOptions(reblurring="network", rate=3e-5),),
     "network, as in the paper": (
         MetaOptions(reblurring="network", pseudo_sharp="video", patches=20, steps="20", rate=2.5e-6, crop=256),
     ),

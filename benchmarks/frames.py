@@ -141,7 +141,7 @@ def jobs(made: dict[str, Path], photos: Path, checkout: Path) -> Iterator[tuple[
         ("joint", "plain-unet"),
         ("module", "reblurring-module"),
         ("fusion", "video-unet"),
-        ("reblur", "videoadapt-small"),
+        ("reblur", "blur-mixture"),
         ("meta", "plain-unet"),
     ):
         options = ["--from", "default"] if stage in ("fusion", "meta") else []

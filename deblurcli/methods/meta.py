@@ -211,7 +211,7 @@ class _Adaptation:
         if initial is not None:
             adapted.get_submodule(spec.alone).load_state_dict(initial.state_dict())
         moving = trainable(adapted, spec, options.part)
-        groups = [{"params": moving, "lr": options.rate}]
+        groups = [{"params": moving, "lr": options.beta}]
         if reblur is not None and critic is not None:
             reblur, critic = copy.deepcopy(reblur), copy.deepcopy(critic)
             for module in (reblur, critic):

@@ -25,7 +25,9 @@ class MetaOptions(SurveyOptions):
         "Method",
         metavar="auto|N",
     )
-    rate: float = learning_rate(3e-5, "Adam rate of the deblurring network.", "Method")
+    rate: float | None = learning_rate(
+        None, "Adam rate of the deblurring network.", "Method", usual="3e-5; 1e-5 with --reblurring network"
+    )
     crop: int | None = option(
         None,
         "Side of the piece of a patch that an update learns from, a multiple of 32.",
@@ -142,3 +144,9 @@ class MetaOptions(SurveyOptions):
     def restores_patches(self) -> bool:
         """Whether the pseudo pairs are made of restored patches."""
         return self.pseudo_sharp == "restored"
+
+    @property
+    def beta(self) -> float:
+        """The rate of the deblurring network."""
+        usual = 1e-5 if self.learnt else 3e-5
+        return usual if self.rate is None else self.rate

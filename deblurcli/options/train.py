@@ -159,8 +159,8 @@ class FusionTraining(PairsTraining):
     deblurring: str | None = learnt_from("the default of `deblur image`; after --from, the one it was trained with")
 
 
-MIXTURE_RATE = 0.02
-"""Of blur-mixture, which has few weights."""
+REBLUR_RATES = {"blur-mixture": 0.02}
+"""Peak rates of networks whose own is not that of all stages: this one has few weights."""
 
 
 @dataclass(frozen=True)
@@ -198,8 +198,8 @@ class ReblurTraining(PairsTraining):
         if self.recipe == "ours":
             if self.windows is None and self.pairs is not None:
                 object.__setattr__(self, "windows", "video")
-            if self.rate is None and self.network == "blur-mixture":
-                object.__setattr__(self, "rate", MIXTURE_RATE)
+            if self.rate is None:
+                object.__setattr__(self, "rate", REBLUR_RATES.get(self.network))
         super().__post_init__()
         made = self.pairs is None or self.windows != "transfer"
         require(made, "--windows transfer with --pairs, whose blur is as it is", "give video or sharp")

@@ -137,5 +137,5 @@ def both_adapted_to(
                 blurred = reblur(window)
             yield loss(window, blurred.float())
 
-        update(torch.optim.Adam(adapting(deblur, spec), lr=options.rate), options.updates, losses)
+        update(torch.optim.Adam(adapting(deblur, spec), lr=options.beta), options.updates, losses)
     return Learners(deblur, reblur.requires_grad_(True))

@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deblurcli.adaptation.support import WINDOW, SupportPatch
+from deblurcli.adaptation.noise import captured, sensor_of
+from deblurcli.adaptation.pairs import Reblur
+from deblurcli.adaptation.support import WINDOW, SupportPatch, with_centre
 from deblurcli.adaptation.update import update
 from deblurcli.console import Reporter
 from deblurcli.device import Device
@@ -84,3 +86,27 @@ def learn_to_reblur(
         console=console,
         smaller=smaller,
     )
+
+
+def pairs_of(reblur: nn.Module, noisy: list[SupportPatch], device: Device) -> Reblur:
+    """Pairs of a sharp patch and what the reblurring network, which stays as it is, makes of it.
+
+    Args:
+        noisy: patches whose noise, the video's, pairs get: where the sharp patches are restored ones they have none,
+            and the network was trained to expect none. Empty: pairs get none.
+    """
+    sensor = None
+    if noisy:
+        pictures = torch.stack([p.blurriest for p in noisy if p.blurriest is not None]).to(device.where)
+        sensor = sensor_of(pictures, pictures)
+
+    def make_pair(window: Tensor, target: Tensor, draw: np.random.Generator) -> tuple[Tensor, Tensor, int]:
+        def exposed(clean: Tensor) -> Tensor:
+            with torch.no_grad(), device.autocast():
+                return reblur(with_centre(window, clean)).float().clamp(0, 1)
+
+        if sensor is None:
+            return exposed(target), target, 0
+        return *captured(target, exposed, sensor, draw, noisy=False), 0
+
+    return make_pair

@@ -48,7 +48,6 @@ from deblurcli.adaptation.flow import FlowBlur, fit_flow
 from deblurcli.adaptation.group import surveyed
 from deblurcli.adaptation.guard import MIN_GAIN, Diverged, Guard
 from deblurcli.adaptation.initial import initial_weights
-from deblurcli.adaptation.noise import captured, sensor_of
 from deblurcli.adaptation.outcome import Outcome, PreparedNetwork
 from deblurcli.adaptation.pairs import (
     Reblur,
@@ -63,9 +62,9 @@ from deblurcli.adaptation.pairs import (
     shuffled,
     trainable,
 )
-from deblurcli.adaptation.reblurring_network import learn_to_reblur
+from deblurcli.adaptation.reblurring_network import learn_to_reblur, pairs_of
 from deblurcli.adaptation.strata import Strata, settle, strata_of
-from deblurcli.adaptation.support import WINDOW, SupportPatch, with_centre
+from deblurcli.adaptation.support import WINDOW, SupportPatch
 from deblurcli.adaptation.survey import Survey
 from deblurcli.adaptation.unfinished import Unfinished
 from deblurcli.adaptation.update import adaptation_device, set_dropout, undone_without_memory, update
@@ -73,7 +72,6 @@ from deblurcli.console import Reporter
 from deblurcli.media.footage import Footage
 from deblurcli.options.meta import MetaOptions
 from deblurcli.restore.worker import Placed, Worker
-from deblurcli.synth.light import Sensor
 
 USUAL_CROP = 192
 """Side in pixels of what an update learns from with a fitted model of blur: more updates pay more than larger ones."""
@@ -335,24 +333,7 @@ class _Adaptation:
         # Fixed from here on: the momentum of phase 1 must not move it any further.
         reblur.requires_grad_(False).eval()
 
-        sensor = self.sensor() if self.options.restores_patches else None
-
-        def make_pair(window: Tensor, target: Tensor, draw: np.random.Generator) -> tuple[Tensor, Tensor, int]:
-            def exposed(clean: Tensor) -> Tensor:
-                with torch.no_grad(), self.device.autocast():
-                    return reblur(with_centre(window, clean)).float().clamp(0, 1)
-
-            if sensor is None:
-                return exposed(target), target, 0
-            # What is restored has no noise, and the network was trained to expect none: the video's is added.
-            return *captured(target, exposed, sensor, draw, noisy=False), 0
-
-        return make_pair
-
-    def sensor(self) -> Sensor:
-        """The video's noise, as the patches tell it."""
-        pictures = torch.stack([p.blurriest for p in self.support if p.blurriest is not None]).to(self.device.where)
-        return sensor_of(pictures, pictures)
+        return pairs_of(reblur, self.support if self.options.restores_patches else [], self.device)
 
     def update_deblurring(
         self,

@@ -28,7 +28,7 @@ DIRECTIONS = ((0, 1), (1, 2), (1, 1), (2, 1), (1, 0), (2, -1), (1, -1), (1, -2))
 SCALES = ((1, 1), (2, 1), (2, 2), (2, 4))
 """By how much the frames are reduced, against noise, and how far they are shifted then."""
 LENGTHS = (2, 4, 7, 11, 16, 23, 32)
-"""Of the paths in pixels."""
+"""Pixels that the paths take."""
 ANGLES = 8
 """Directions of the paths, evenly over half a turn."""
 FLOOR = 1e-4

@@ -51,10 +51,10 @@ class BlurMixture(nn.Module):
         kernels = straight_kernels(lengths)
         self.register_buffer("kernels", torch.from_numpy(kernels), persistent=False)
         # What is said for a length is a smooth function of the direction, so that every kernel is always within reach.
-        angles = torch.arange(ANGLES) * math.pi / ANGLES
-        waves = [wave(order * angles) for order in (2, 4) for wave in (torch.cos, torch.sin)]
-        smooth = torch.stack([torch.ones(ANGLES), *waves])
-        self.register_buffer("smooth", smooth, persistent=False)
+        angles = np.arange(ANGLES) * math.pi / ANGLES
+        waves = [wave(order * angles) for order in (2, 4) for wave in (np.cos, np.sin)]
+        smooth = np.stack([np.ones(ANGLES), *waves]).astype(np.float32)
+        self.register_buffer("smooth", torch.from_numpy(smooth), persistent=False)
         self.reach = kernels.shape[-1] // 2
         # Of a region and of the whole clip the frames' smoothness, and how much structure the centre frame has there.
         seen = 2 * FRAMES * (1 + len(DIRECTIONS)) * len(SCALES)

@@ -106,7 +106,7 @@ class MetaTraining(PairsTraining):
         chosen = self.reblurring or META_STAGE.get(self.recipe, META_STAGE["ours"])[1].get("reblurring", "camera")
         if chosen == "network" and self.recipe == "ours":
             method = MetaOptions(reblurring="network")
-            for name, value in (("inner_steps", method.patches), ("inner_rate", method.rate)):
+            for name, value in (("inner_steps", method.patches), ("inner_rate", method.beta)):
                 if getattr(self, name) is None:
                     object.__setattr__(self, name, value)
         super()._fill()

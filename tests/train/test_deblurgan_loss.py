@@ -191,7 +191,8 @@ def test_a_vgg19_is_trained_as_critic(dataset: Path, vgg: nn.Module, tmp_path: P
     reblur = randomised(NETWORKS["videoadapt-small"].build(n_feats=4), 2, 0.3)
     start = saved(tmp_path / "r.safetensors", "videoadapt-small", reblur, {"n_feats": 4})
     critic = saved(tmp_path / "v.safetensors", "vgg19-critic", vgg, {})
-    given = ["--from", start, "--critic", critic, "--recipe", "paper", "--critic-rate", "1e-3", "--iterations", "3"]
+    given = ["--network", "videoadapt-small", "--from", start, "--critic", critic, "--recipe", "paper"]
+    given += ["--critic-rate", "1e-3", "--iterations", "3"]
     assert deblur(*words(dataset, tmp_path / "run", "reblur", *given)) == 0
     found = load_network(tmp_path / "run" / "vgg19-critic.safetensors", role="critic")
     assert found.network == "vgg19-critic" and found.card["critic"].startswith("v (")

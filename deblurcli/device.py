@@ -112,7 +112,7 @@ def keep_memory() -> bool:
     It would map every large tensor anew, whose pages the system zeroes one by one when they are first written: a fifth
     to half of the time of networks with many features at full size. Little more is kept than was needed at once.
     """
-    mallopt: Any = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    mallopt = _of_malloc("mallopt")
     if mallopt is None:
         return False
     # M_MMAP_MAX (no block of its own mapping) and M_TRIM_THRESHOLD (give nothing back) of malloc.h
@@ -121,9 +121,14 @@ def keep_memory() -> bool:
 
 def give_back_memory() -> None:
     """Give the system what malloc has kept (:func:`keep_memory`) and nothing uses, holes between others included."""
-    trim: Any = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    trim = _of_malloc("malloc_trim")
     if trim is not None:
         trim(0)
+
+
+def _of_malloc(name: str) -> Any:
+    """A function of glibc's malloc; None with another one."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
 
 
 def pick_device(device: str = "auto", dtype: str = "auto") -> Device:

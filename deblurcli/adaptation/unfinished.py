@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from deblurcli.adaptation.guard import Guard
 from deblurcli.console import Reporter
 from deblurcli.errors import InputError, OutputError, UsageError
-from deblurcli.weights.state import load_state, save_state
+from deblurcli.weights.state import load_state, part_of, save_state
 
 SECONDS = 15.0
 """Between two times that it is put down: what is lost at most, beside what comes before the first step, which is done
@@ -60,13 +60,13 @@ class Unfinished:
             if self.rng is not None:
                 self.rng.bit_generator.state = facts["rng"]
             if guard is not None:
-                guard.restore(facts["guard"], {name: _part(tensors, name) for name in ("best", "latest")})
+                guard.restore(facts["guard"], {name: part_of(tensors, name) for name in ("best", "latest")})
             torch.set_rng_state(tensors["torch"])
-        except (InputError, UsageError, KeyError, TypeError, ValueError) as error:
+        except (InputError, UsageError, KeyError, TypeError, ValueError):
             for name, module in self.modules.items():
                 module.load_state_dict(modules[name])
             optimiser.load_state_dict(before)
-            self.console.warn(f"what was kept of the adaptation is damaged, its steps are taken anew: {error}")
+            self.console.warn("what was kept of the adaptation is damaged, its steps are taken anew")
             return 0
         for name, trace in self.traces.items():
             trace[:] = traces[name]
@@ -94,7 +94,3 @@ class Unfinished:
             self.console.warn(f"the adaptation under way cannot be kept: {error}")
             self.path = None
         self.saved = time.monotonic()
-
-
-def _part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    return {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}

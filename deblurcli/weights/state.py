@@ -52,6 +52,11 @@ def read_state(path: Path, *, tensors: bool = True) -> tuple[dict[str, Any], dic
     return facts, found
 
 
+def part_of(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The tensors of the module, the optimiser or whatever else was written under this name."""
+    return {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}
+
+
 def _digest(tensors: Mapping[str, Tensor]) -> str:
     found = hashlib.sha256()
     for name in sorted(tensors):
@@ -71,17 +76,15 @@ def load_state(
     """
     facts, tensors = read_state(path)
     for name, module in modules.items():
-        own = {k.removeprefix(f"{name}/"): v for k, v in tensors.items() if k.startswith(f"{name}/")}
         try:
-            module.load_state_dict(own)
+            module.load_state_dict(part_of(tensors, name))
         except RuntimeError:
             raise UsageError(f"{path} holds another network", "give the options it was started with") from None
     for name, optimiser in optimisers.items():
         state: dict[int, dict[str, Tensor]] = {}
-        for key, value in tensors.items():
-            if key.startswith(f"{name}/"):
-                _, index, field = key.split("/")
-                state.setdefault(int(index), {})[field] = value
+        for key, value in part_of(tensors, name).items():
+            index, field = key.split("/")
+            state.setdefault(int(index), {})[field] = value
         optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
         _lie_alike(optimiser)
     return facts, tensors

@@ -58,7 +58,7 @@ VGG16 = "lpips-vgg"
 """What ``auto`` compares by where it has been fetched: half a gigabyte, which nobody asked for otherwise."""
 
 
-def mean_self_shift(pictures: Tensor, other: Tensor | None = None) -> float:
+def mean_self_shift(pictures: Tensor) -> float:
     """Mean over pictures (N x 3 x H x W in [0, 1]) and directions of the self-shift score in dB."""
     return float(self_shift_score(pictures.float()).mean() / 4)
 
@@ -67,8 +67,8 @@ LEAST_GAIN = 0.05
 """In dB, on held-out pairs: a translator that gains less is not worth its risk."""
 CLEANER = 6.0
 """By how many dB known blur without noise must pass better than the noise would leave it: what a translator takes from
-clean pictures is then less than half of the noise. One that learnt for a short time took 0.4 dB, and 1.1 of one clip,
-from a camera without noise, though it gained on pairs."""
+clean pictures is then less than half of the noise. Where shading was taken for noise, as of a camera that has none, its
+pairs do not tell (``python -m benchmarks domains``, ``clean``)."""
 
 
 def precise_psnr(output: Tensor, target: Tensor) -> float:

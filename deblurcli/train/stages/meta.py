@@ -36,7 +36,7 @@ from torch import Tensor, nn
 
 from deblurcli.adaptation.guard import Diverged
 from deblurcli.adaptation.pairs import centre_crop, network_input
-from deblurcli.adaptation.support import WINDOW
+from deblurcli.adaptation.support import WINDOW, with_centre
 from deblurcli.adaptation.update import set_dropout
 from deblurcli.device import Device
 from deblurcli.errors import InputError
@@ -147,7 +147,7 @@ class MetaLearning:
         """What the reblurring network sees of windows (N x 5 x 3 x S x S) whose middle frames it is to blur."""
         if self.options.windows == "sharp":
             return sharp
-        return torch.cat([blurred[:, :MIDDLE], sharp[:, MIDDLE : MIDDLE + 1], blurred[:, MIDDLE + 1 :]], 1)
+        return with_centre(blurred, sharp[:, MIDDLE])
 
     def outer(self, network: nn.Module, adapted: nn.Module, loss: Callable[[nn.Module], Tensor]) -> Tensor:
         """The loss of the adapted weights and, by ``unadapted_weight``, that of those before."""

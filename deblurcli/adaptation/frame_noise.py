@@ -33,8 +33,8 @@ REDUCED, AROUND, NEAR = 4, 9, 3
 """Two frames are compared reduced by so much, without the mean of squares of so many pixels, shifted by so many."""
 ALIKE, RESTS = 0.5, 0.5
 """Least correlation of two frames of one scene, and the motion between them, in pixels, that counts as none."""
-SHADING = 6.0
-"""By how many dB the smooth parts show more than the noise, where three quarters of that are shading."""
+SHADING = 4.0
+"""By how many dB the smooth parts show more than the noise, where three fifths of that are shading."""
 QUIET = 42.0
 """Noise (in dB below full scale) that is too weak to learn from: two grey levels. Where noise is overestimated, the
 shading of smooth parts is learnt as noise, and a translator then takes detail away."""

@@ -14,6 +14,7 @@ restored ones.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import deque
 from collections.abc import Sequence
@@ -31,9 +32,9 @@ SOURCES, NEARNESS = 3, 10.0
 """Frames that detail is taken from at most, and by how many frames farther away one must be e times as sharp."""
 SHARPER = 1.05
 """Sharpness of a frame, relative to the one that is improved, from which it is looked at."""
-FROM, FULLY = 1.1, 2.0
+FROM, FULLY = 1.3, 2.5
 """Relative sharpness of a place from which detail is taken, and where the weight is largest."""
-WEIGHT = 4.0
+WEIGHT = 8.0
 """Largest weight of a sharper place; the frame's own is 1."""
 RETURN = 0.7
 """Pixels that the flow forth and back may miss its start by: the weight is then 1/e."""
@@ -42,6 +43,10 @@ UNLIKE = 0.03
 FINE, AROUND, ALIKE, SOFT = 1.5, 12.0, 2.0, 3.0
 """Gaussians' deviations in pixels: of what is no fine detail, of the surroundings in which sharpness and likeness are
 judged, and by which the weights are smooth."""
+SQUARE = 4
+"""Side in pixels of the squares in which sharpness is averaged first."""
+LEAST_WEIGHT = 0.01
+"""Weight that a place of the others must have anywhere for the frame to be changed at all."""
 NOISE = 2e-6
 """Mean square of fine detail that counts as none: about a third of a grey level."""
 MIN_SIDE = 64
@@ -138,11 +143,14 @@ class LuckyFrames(Generic[Item]):
         frame = _Frame(self, picture)
         with ThreadPoolExecutor(max(1, min(len(sources), torch.get_num_threads()))) as pool:
             found = list(pool.map(frame.from_source, sources))
-        total = 1 + np.sum([weight for weight, _ in found], 0)
-        if float(total.max()) < 1.01:
+        weight, change = found[0]
+        for its_weight, its_change in found[1:]:
+            weight += its_weight
+            change += its_change
+        if float(weight.max()) < LEAST_WEIGHT:
             return None
-        gain = np.sum([change for _, change in found], 0) / (total * self.full)[..., None]
-        return torch.from_numpy(np.ascontiguousarray(gain.transpose(2, 0, 1)))
+        share = 1 / (self.full * (1 + weight))
+        return torch.from_numpy(np.stack([plane * share for plane in cv2.split(change)]))
 
     def _detail(self, picture: Picture) -> NDArray[np.float32]:
         """Square of the fine detail of the brightness, H x W, of full scale 1."""
@@ -151,8 +159,12 @@ class LuckyFrames(Generic[Item]):
         return detail
 
     def sharpness(self, picture: Picture) -> NDArray[np.float32]:
-        """Mean square of the fine detail around each pixel, H x W."""
-        return np.asarray(cv2.GaussianBlur(self._detail(picture), (0, 0), AROUND), np.float32) + NOISE
+        """Mean square of the fine detail around each pixel, H x W. Found in squares of pixels: it is smooth."""
+        detail = self._detail(picture)
+        height, width = detail.shape
+        small = cv2.resize(detail, (width // SQUARE, height // SQUARE), interpolation=cv2.INTER_AREA)
+        around = cv2.GaussianBlur(small, (0, 0), AROUND / SQUARE)
+        return np.asarray(cv2.resize(around, (width, height)), np.float32) + np.float32(NOISE)
 
     def grey(self, picture: Picture) -> Picture:
         """The brightness in bytes, for the flow."""
@@ -176,15 +188,16 @@ class _Frame:
         search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         there = search.calc(self.grey, grey, None)
         back = self._moved(search.calc(grey, self.grey, None), there, cv2.INTER_LINEAR)
-        missed = np.square(there + back).sum(2) / RETURN**2
+        missed = np.square(there + back).sum(2) / RETURN**2  # OpenCV's magnitude differs with the place in memory
         moved = self._moved(source, there, cv2.INTER_CUBIC)
-        unlike = np.abs(_coarse(moved) - self.coarse).max(2) / self.frames.full
-        unlike = np.square(cv2.GaussianBlur(unlike, (0, 0), ALIKE) / UNLIKE)
+        unlike = functools.reduce(cv2.max, cv2.split(cv2.absdiff(_coarse(moved), self.coarse)))
+        unlike = cv2.GaussianBlur(unlike.astype(np.float32), (0, 0), ALIKE) / (UNLIKE * self.frames.full)
         sharper = np.log(self.frames.sharpness(moved) / self.sharpness)
-        share = np.clip((sharper - math.log(FROM)) / (math.log(FULLY) - math.log(FROM)), 0, 1)
-        weight = WEIGHT * share * share * (3 - 2 * share) * np.exp(-missed - unlike)
+        share = np.clip((sharper - math.log(FROM)) / math.log(FULLY / FROM), 0, 1)
+        weight = WEIGHT * share * share * (3 - 2 * share) * np.exp(-missed - unlike * unlike)
         weight = np.asarray(cv2.GaussianBlur(weight, (0, 0), SOFT), np.float32)
-        return weight, (moved.astype(np.float32) - self.picture.astype(np.float32)) * weight[..., None]
+        change = cv2.subtract(moved, self.picture, dtype=cv2.CV_32F)
+        return weight, np.asarray(cv2.multiply(change, cv2.merge([weight] * 3)), np.float32)
 
     def _moved(self, picture: Picture, flow: NDArray[np.float32], how: int) -> Picture:
         """A picture as seen from this frame, whose pixels lie where the flow (H x W x 2, x first) says."""
@@ -192,5 +205,5 @@ class _Frame:
         return np.asarray(cv2.remap(picture, x, y, how, borderMode=cv2.BORDER_REPLICATE))
 
 
-def _coarse(picture: Picture) -> NDArray[np.float32]:
-    return np.asarray(cv2.GaussianBlur(picture.astype(np.float32), (0, 0), FINE), np.float32)
+def _coarse(picture: Picture) -> Picture:
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), FINE))

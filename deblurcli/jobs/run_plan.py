@@ -13,7 +13,7 @@ from deblurcli.media.sequences import name_of
 from deblurcli.methods import prepared_for
 from deblurcli.options.option import Options
 from deblurcli.options.video import VideoOptions
-from deblurcli.restore.lucky import reach_within
+from deblurcli.restore.lucky import PIXEL_BYTES, reach_within
 from deblurcli.restore.speed import speed_of
 from deblurcli.restore.tiles import Restorer
 from deblurcli.restore.worker import Placed, Worker
@@ -76,6 +76,8 @@ def plan_run(
         asked: somebody asked for the plan, so that a short video is worth the measuring, too.
     """
     video, expected = reader.info.video, reader.inventory.packets
+    pixels = video.width * video.height
+    reach = reach_within(pixels, options.lucky_frames)
     clip = None if not expected else Clip(expected, video.width, video.height)
     time = quicker = None
     left = None if clip is None else Clip(max(0, clip.frames - writer.frames), clip.width, clip.height)
@@ -83,15 +85,15 @@ def plan_run(
         single = worker.place(SINGLE, "video", "deblur")
         updating = speed_of(network, "updating") if updates(method) else 0.0
         speeds = Speeds(speed_of(network, "restoring"), updating, speed_of(single, "restoring"))
-        lucky = reach_within(clip.pixels, options.lucky_frames) > 0
-        found = forecast(left, method, network.spec, speeds, adapted=adapted, lucky=lucky)
+        found = forecast(left, method, network.spec, speeds, adapted=adapted, lucky=reach > 0)
         time = found if math.isfinite(found.total) else None
         if (options.method, network.name) != ("none", SINGLE):
-            quicker = fast(left, speeds, lucky=lucky)
+            quicker = fast(left, speeds, lucky=reach > 0)
     tile = Restorer(network.module, network.spec, network.device, worker.tile).side
     longest = max(video.width, video.height)
     side = tile or longest
     memory = min(side, video.width) * min(side, video.height) * network.spec.bytes_per_pixel * network.spec.window
+    memory += min(reach, expected or reach) * PIXEL_BYTES * pixels
     per = "" if options.method == "none" else f", for the {prepared_for(method)}"
     streams = [f"{other.kind} {other.index} ({other.codec})" for other in reader.info.others]
     rows = [

@@ -68,13 +68,12 @@ class _Restored:
     broken: bool
 
     def waiting(self) -> _Restored:
-        """The same in less memory: the change in half precision, exact to a twentieth of an 8-bit step."""
-        return replace(self, picture=None, change=self.change.half())
+        """The same in less memory."""
+        return replace(self, picture=None)
 
     def gaining(self, gain: Tensor | None) -> _Restored:
-        """The same with more change, in full precision."""
-        change = self.change.float()
-        return replace(self, change=change if gain is None else change + gain)
+        """The same with more change."""
+        return self if gain is None else replace(self, change=self.change + gain)
 
 
 def is_large(frame: Frame) -> bool:

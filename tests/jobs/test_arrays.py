@@ -92,7 +92,8 @@ def test_frames_are_what_the_video_command_gives(several: Network, worker: deblu
     with OutputFile(source) as output, ClipWriter(output, Fraction(25)) as writer:
         for frame in first + second:
             writer.write(torch.from_numpy(frame).permute(2, 0, 1) / 255)
-    deblurcli.deblur_video(source, destination, method="none", codec="ffv1", worker=worker)
+    plain = {"method": "none", "codec": "ffv1", "lucky_frames": 0}
+    deblurcli.deblur_video(source, destination, worker=worker, **plain)
     with VideoReader(destination) as reader:
         wanted = [(frame.rgb() * 255).round().byte().permute(1, 2, 0).numpy() for frame in reader.frames()]
     found = list(several.frames(iter(first + second)))

@@ -18,7 +18,7 @@ from deblurcli.options.compute import LARGE
 MIN_PIXELS = 3
 STEEPEST = 0.99
 """The quantile of the gradients that counts: of a picture's edges the steepest ones, which blur takes first."""
-ROWS = 512
+ROWS = 128
 """Rows that are looked at together."""
 SPARSE = 2
 """Of a ``LARGE`` picture every second slope of every second row tells as much."""
@@ -36,7 +36,8 @@ def edge_strength(picture: Tensor, change: Tensor | None = None) -> float:
     """
     every = SPARSE if picture.shape[-2] * picture.shape[-1] > LARGE else 1
     slopes = _gradients(picture, change)
-    return _steepest([(across.square() + along.square())[::every, ::every] for across, along in slopes]) ** 0.5
+    found = ((across.square() + along.square())[::every, ::every] for across, along in slopes)
+    return _steepest([part.contiguous() for part in found]) ** 0.5
 
 
 def edge_strengths(picture: Tensor, change: Tensor | None = None) -> tuple[float, float, float, float]:

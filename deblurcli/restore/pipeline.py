@@ -16,12 +16,13 @@ from torch import Tensor
 
 from deblurcli.console import Reporter
 from deblurcli.media.ahead import END, QUEUE_FRAMES, Pipe, Stopped, Thread
+from deblurcli.media.colour import ROWS
 from deblurcli.media.footage import unit
 from deblurcli.media.frames import Frame
 from deblurcli.media.shots import CutDetector, windows
 from deblurcli.options.compute import LARGE
 from deblurcli.restore.fading import Fading, gain_of
-from deblurcli.restore.tiles import relieve
+from deblurcli.restore.tiles import relieve, release_memory
 
 ABSURD_CHANGE = 0.25
 """Mean absolute change of a frame, relative to full scale, that no deblurring makes."""
@@ -90,9 +91,16 @@ def change_to(frame: Tensor, restored: Tensor) -> Tensor:
     """What was changed: ``restored - frame``, for a frame that is no float32 in place of ``restored``."""
     if frame.dtype == torch.float32 or restored.data_ptr() == frame.data_ptr():
         return unit(restored) - unit(frame)
-    for before, after in zip(frame, restored, strict=True):
+    for before, after in zip(frame.split(ROWS, 1), restored.split(ROWS, 1), strict=True):
         after.copy_(after.float() - unit(before))
     return restored
+
+
+def mean_size(change: Tensor) -> float:
+    """The mean of the absolute change; of a large frame's in parts, without a copy of it."""
+    if change.dtype == torch.float32:
+        return fmean(float(plane.abs().mean()) for plane in change)
+    return sum(float(rows.float().abs().sum()) for rows in change.split(ROWS, 1)) / change.numel()
 
 
 def restore_frame(restorer: WindowRestorer, frames: list[Tensor]) -> tuple[Tensor, bool]:
@@ -105,7 +113,7 @@ def restore_frame(restorer: WindowRestorer, frames: list[Tensor]) -> tuple[Tenso
     for precise in (False, True):
         change = change_to(centre, restorer(frames, precise=precise))
         relieve(centre)
-        size = fmean(float(plane.abs().mean(dtype=torch.float32)) for plane in change)
+        size = mean_size(change)
         if math.isfinite(size):
             if size > ABSURD_CHANGE:
                 break
@@ -220,31 +228,38 @@ def restore_video(
             encoded(replace(frame, untouched=True), None)
         else:
             encoded(frame, change)
+        relieve(picture)
         rate = done.frames / (time.monotonic() - started)
         console.progress("restoring", latest.number + 1, total, fps=round(rate, 2))
 
+    def restore(number: int, centre: tuple[Frame, Tensor, bool], around: list[tuple[Frame, Tensor, bool]]) -> None:
+        """Restore a frame, and finish what has its share by then; nothing of it is held when this returns."""
+        frame, picture, cut = centre
+        change, broken = restore_frame(restorer, [picture for _, picture, _ in around])
+        if number >= before and beside is not None:
+            beside(frame, picture)
+        latest = _Restored(number, frame, picture, change, cut, broken)
+        if fading is None:
+            return finish(latest, 1.0)
+        gain = gain_of(picture, change)
+        least, most = done.gains or (gain, gain)
+        done.gains = min(least, gain), max(most, gain)
+        for earlier, share in fading.add(latest, gain, cut):
+            finish(earlier, share)
+
+    if waiting < QUEUE_FRAMES:
+        release_memory()
     try:
         for stage in stages:
             stage.start()
         shown = windows(frames(), restorer.window, starts_shot=itemgetter(2))
-        for number, ((frame, picture, cut), around) in enumerate(shown):
-            if cut and per_shot:
+        for number, (centre, around) in enumerate(shown):
+            if centre[-1] and per_shot:
                 restorer = next(following, restorer)
             if number < needed:
                 console.progress("passing over finished frames", number + 1, before)
-                continue
-            change, broken = restore_frame(restorer, [picture for _, picture, _ in around])
-            if number >= before and beside is not None:
-                beside(frame, picture)
-            latest = _Restored(number, frame, picture, change, cut, broken)
-            if fading is None:
-                finish(latest, 1.0)
             else:
-                gain = gain_of(picture, change)
-                least, most = done.gains or (gain, gain)
-                done.gains = min(least, gain), max(most, gain)
-                for earlier, share in fading.add(latest, gain, cut):
-                    finish(earlier, share)
+                restore(number, centre, around)
         for earlier, share in () if fading is None else fading.rest():
             finish(earlier, share)
         if stages:

@@ -20,7 +20,7 @@ from deblurcli.options.compute import LARGE
 MEMORY_BUDGET = 2 << 30
 """Most bytes that a tile's inference may take, however much is free."""
 
-FRUGAL_BUDGET = 1 << 30
+FRUGAL_BUDGET = 768 << 20
 """The same for frames that do not come as float32, which are ``LARGE`` ones of a video."""
 
 MIN_TILE = 64

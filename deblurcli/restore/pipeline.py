@@ -22,7 +22,7 @@ from deblurcli.media.frames import Frame
 from deblurcli.media.shots import CutDetector, windows
 from deblurcli.options.compute import LARGE
 from deblurcli.restore.fading import Fading, gain_of
-from deblurcli.restore.tiles import relieve, release_memory
+from deblurcli.restore.tiles import release_memory, relieve
 
 ABSURD_CHANGE = 0.25
 """Mean absolute change of a frame, relative to full scale, that no deblurring makes."""

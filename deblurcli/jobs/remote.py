@@ -9,17 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deblurcli.errors import DeblurError, OutputError, UsageError
-from deblurcli.files import OutputFile, reason
+from deblurcli.errors import DeblurError, UsageError
+from deblurcli.files import OutputFile, PartFolder
 from deblurcli.jobs.engine import Job
 from deblurcli.jobs.result import Result
 from deblurcli.media.inputs import is_numbered
+from deblurcli.media.pipes import temporary_place
 from deblurcli.media.remote import Address, fetch, put, state_of
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ class RemoteJob:
                 return Result(self.destination, lines=[f"{self.destination} exists, skipped"], facts={"skipped": True})
             if not options.overwrite:
                 raise UsageError(f"{self.destination} exists", "use --overwrite or another name")
-        folder = workplace(self.source, self.destination)
+        place = workplace(self.source, self.destination)
+        folder = place.path
         there = folder / "output" / self.destination.name if isinstance(self.destination, Address) else None
         done = False
         try:
@@ -91,8 +92,8 @@ class RemoteJob:
             return result
         finally:
             # What an interrupted run can go on from stays, and a finished file that could not be sent.
-            if not any(folder.glob("output/.*.part")) and not (done and there is not None and there.exists()):
-                shutil.rmtree(folder, ignore_errors=True)
+            unsent = done and there is not None and there.exists()
+            place.close(keep=unsent or any(folder.glob("output/.*.part")))
 
     def _fetched(self, folder: Path, worker: Worker) -> Path:
         """The input as a file of this machine; what a run before has fetched serves, if it is still the same."""
@@ -122,19 +123,17 @@ class RemoteJob:
             raise
 
 
-def workplace(source: Path, destination: Path) -> Path:
-    """The folder of this machine for a job, the same one each time, for this user alone. Raises OutputError."""
-    place = Path(os.environ.get("TMPDIR") or ("/var/tmp" if Path("/var/tmp").is_dir() else "/tmp"))
-    key = hashlib.sha256(f"{source}\0{destination.absolute() if type(destination) is Path else destination}".encode())
-    folder = place / f"deblur-remote-{os.getuid()}-{key.hexdigest()[:16]}"
+def workplace(source: Path, destination: Path) -> PartFolder:
+    """The folder of this machine for a job, the same one each time, which one run at a time has.
+
+    Raises UsageError: another run has it; OutputError.
+    """
+    ends = (str(end) if isinstance(end, Address) else str(end.absolute()) for end in (source, destination))
+    key = hashlib.sha256(os.fsencode("\0".join(ends))).hexdigest()[:16]
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        state = folder.lstat()
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be made: {reason(error)}", "set TMPDIR to another folder") from error
-    if folder.is_symlink() or state.st_uid != os.getuid():
-        raise OutputError(f"{folder} belongs to somebody else", "set TMPDIR to another folder")
-    return folder
+        return PartFolder(temporary_place() / f"deblurcli-{key}")
+    except UsageError as error:
+        raise UsageError(f"another run is writing {destination}", "wait for it, or give another name") from error
 
 
 def _renamed(lines: Iterable[str], names: dict[Path, Path]) -> list[str]:

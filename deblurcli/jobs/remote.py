@@ -48,12 +48,12 @@ class RemoteJob:
     @property
     def source(self) -> Path:
         """What is read."""
-        return self.job.source  # type: ignore[no-any-return]
+        return self.job.source
 
     @property
     def destination(self) -> Path:
         """What is written."""
-        return self.job.destination  # type: ignore[no-any-return]
+        return self.job.destination
 
     def run(self, worker: Worker) -> Result:
         """Do it. Raises DeblurError: also what fetching and putting end with."""

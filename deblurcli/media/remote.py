@@ -135,13 +135,13 @@ def listed(given: Address, suffixes: Collection[str], recursive: bool) -> dict[P
         if not system.isdir(str(given)):
             return {given: Path(given.name)}
         names = system.find(str(given)) if recursive else system.ls(str(given), detail=False)
-        found = {}
+        found: dict[Path, Path] = {}
         for name in sorted(names):
             each = Address(system.unstrip_protocol(name))
             below = Path(os.path.relpath(each, given))
             if _is_media(below, suffixes) and (recursive or system.isfile(name)):
                 found[each] = below
-        return dict(found) or {given: Path(given.name)}
+        return found or {given: Path(given.name)}
     return {}
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from deblurcli.adaptation.tone_curves import ToneCurves
-from deblurcli.media.colour import ROWS
+from deblurcli.options.compute import ROWS
 from deblurcli.restore.tiles import Restorer
 from deblurcli.restore.worker import Placed
 from deblurcli.weights.load import TONE_CURVES

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from deblurcli.errors import DeblurError, UsageError
 from deblurcli.files import OutputFile, PartFolder
+from deblurcli.folders import temporary_place
 from deblurcli.jobs.engine import Job
 from deblurcli.jobs.result import Result
 from deblurcli.media.inputs import is_numbered
-from deblurcli.media.pipes import temporary_place
 from deblurcli.media.remote import Address, fetch, put, state_of
 
 if TYPE_CHECKING:

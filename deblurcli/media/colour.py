@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from deblurcli.media.layout import PlaneLayout
-from deblurcli.options.compute import LARGE
+from deblurcli.options.compute import LARGE, ROWS
 
 LUMA_WEIGHTS: dict[str, tuple[float, float]] = {
     "bt601": (0.299, 0.114),
@@ -20,8 +20,6 @@ LUMA_WEIGHTS: dict[str, tuple[float, float]] = {
     "fcc": (0.30, 0.11),
 }
 """Luma weights of red and blue; green has the rest."""
-ROWS = 256
-"""Rows of a ``LARGE`` frame that are converted at a time, since all of them would take several times its memory."""
 MARGIN = 8
 """Rows beside them that matter, at most; a multiple of how many share one row of chroma."""
 

@@ -6,7 +6,6 @@ from collections.abc import Generator, Iterable, Iterator, Sized
 from contextlib import closing
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from deblurcli.media.ahead import QUEUE_FRAMES, ahead
@@ -16,6 +15,7 @@ from deblurcli.media.probe import MediaInfo
 from deblurcli.media.sequences import name_of
 from deblurcli.media.shots import by_shot
 from deblurcli.media.videos import describe, open_video
+from deblurcli.networks.spec import unit
 from deblurcli.options.compute import LARGE
 from deblurcli.options.option import USUAL_FPS
 
@@ -106,13 +106,6 @@ def shots(footage: Footage) -> Generator[Footage, None, None]:
             found = PictureFootage(shot, f"shot {number} of {footage.name}")
             found.first = seen
             yield found
-
-
-def unit(pixels: Tensor) -> Tensor:
-    """Bytes, or half precision, to float32 in [0, 1]; what is that already stays the same tensor."""
-    if pixels.dtype == torch.uint8:
-        return pixels / 255
-    return pixels.float() if pixels.dtype == torch.float16 else pixels
 
 
 def previewed(reader: FrameReader) -> Generator[tuple[Frame, Tensor], None, None]:

@@ -12,7 +12,6 @@ import io
 import os
 import secrets
 import select
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Self
 from deblurcli.console import Reporter
 from deblurcli.errors import InputError, OutputError, UsageError
 from deblurcli.files import OutputFile, PartFolder, reason
+from deblurcli.folders import temporary_place
 from deblurcli.media.ahead import Stopped
 from deblurcli.media.disk_use import free_bytes, readable_size
 from deblurcli.media.inputs import STDIN, STDOUT
@@ -150,12 +150,6 @@ class Outgoing(_End):
             self.error = error
             raise
         return len(content)
-
-
-def temporary_place() -> Path:
-    """Where what has no other place lies: ``$TMPDIR`` or, without that, /var/tmp; /tmp is memory on many machines."""
-    usual = "/var/tmp" if Path("/var/tmp").is_dir() else tempfile.gettempdir()
-    return Path(os.environ.get("TMPDIR") or usual)
 
 
 @contextlib.contextmanager

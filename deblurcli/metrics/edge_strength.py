@@ -21,7 +21,7 @@ STEEPEST = 0.99
 ROWS = 128
 """Rows that are looked at together."""
 SPARSE = 2
-"""Of a ``LARGE`` picture every second slope of every second row tells as much."""
+"""Every second slope of every second row of a ``LARGE`` picture tells as much as all of them."""
 
 
 def edge_strength(picture: Tensor, change: Tensor | None = None) -> float:

@@ -16,11 +16,10 @@ from torch import Tensor
 
 from deblurcli.console import Reporter
 from deblurcli.media.ahead import END, QUEUE_FRAMES, Pipe, Stopped, Thread
-from deblurcli.media.colour import ROWS
 from deblurcli.media.footage import unit
 from deblurcli.media.frames import Frame
 from deblurcli.media.shots import CutDetector, windows
-from deblurcli.options.compute import LARGE
+from deblurcli.options.compute import LARGE, ROWS
 from deblurcli.restore.fading import Fading, gain_of
 from deblurcli.restore.lucky import LuckyFrames
 from deblurcli.restore.tiles import release_memory, relieve

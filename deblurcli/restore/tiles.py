@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from deblurcli.device import Device, give_back_memory
 from deblurcli.errors import DeviceError, is_out_of_memory
-from deblurcli.media.footage import unit
 from deblurcli.networks import NetworkSpec
-from deblurcli.networks.spec import more_scales, padded
+from deblurcli.networks.spec import more_scales, padded, unit
 from deblurcli.options.compute import LARGE
 
 MEMORY_BUDGET = 2 << 30

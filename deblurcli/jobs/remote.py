@@ -57,8 +57,6 @@ class RemoteJob:
 
     def run(self, worker: Worker) -> Result:
         """Do it. Raises DeblurError: also what fetching and putting end with."""
-        from deblurcli.jobs.result import Result
-
         options = self.job.options
         if isinstance(self.destination, Address) and self.destination.exists():
             if options.skip_existing:

@@ -141,7 +141,7 @@ class PartFolder:
 
     def __init__(self, destination: Path) -> None:
         self.destination = destination
-        self.path = part_folder(destination)
+        self.path, self.is_locked = part_folder(destination), False
         try:
             self._lock = self._locked()
             for left in self.path.glob(".*.part"):  # of a run that was killed
@@ -168,6 +168,7 @@ class PartFolder:
                 raise UsageError(found, "wait for it, or give another name") from None
             except OSError:  # a file system without locks
                 return opened
+            self.is_locked = True
             with contextlib.suppress(FileNotFoundError):  # the run that had it has just removed it
                 if os.path.samestat(os.fstat(opened), self.path.lstat()):
                     return opened

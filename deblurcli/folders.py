@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -79,3 +80,9 @@ def publish_folder(made: Path, folder: Path, *, overwrite: bool = False) -> None
             with contextlib.suppress(OSError):
                 replaced.rename(folder)
         raise OutputError(f"{folder} cannot be written: {reason(error)}", "choose another folder") from error
+
+
+def temporary_place() -> Path:
+    """Where what has no other place lies: ``$TMPDIR`` or, without that, /var/tmp; /tmp is memory on many machines."""
+    usual = "/var/tmp" if Path("/var/tmp").is_dir() else tempfile.gettempdir()
+    return Path(os.environ.get("TMPDIR") or usual)

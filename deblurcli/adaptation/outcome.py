@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from deblurcli.adaptation.tone_curves import ToneCurves
+from deblurcli.options.compute import ROWS
 from deblurcli.restore.tiles import Restorer
 from deblurcli.restore.worker import Placed
 from deblurcli.weights.load import TONE_CURVES
@@ -110,7 +111,13 @@ class PreparedNetwork:
     def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
         """As :class:`Prepared`."""
         restored = self.restorer(frames, precise=precise)
-        return restored if self.curves is None else self.curves(restored).clamp(0, 1)
+        if self.curves is None:
+            return restored
+        if restored.dtype == torch.float32:
+            return self.curves(restored).clamp(0, 1)
+        for rows in restored.split(ROWS, 1):  # of a large frame, which would take several times its memory
+            rows.copy_(self.curves(rows.float()).clamp_(0, 1))
+        return restored
 
     def state(self) -> dict[str, Tensor]:
         """As :class:`Prepared`."""

@@ -75,7 +75,7 @@ class Translator:
 
     def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
         """As :class:`deblurcli.restore.pipeline.WindowRestorer`, a frame with its change, not clamped."""
-        return frames[0] + self._restorer(frames, precise=precise)
+        return unit(frames[0]) + self._restorer(frames, precise=precise)
 
     def picture(self, frame: Tensor) -> Tensor:
         """A frame (3 x H x W in [0, 1], on the CPU) translated, likewise; one that comes out broken stays as it is."""
@@ -84,7 +84,7 @@ class Translator:
         self.frames += 1
         self.broken += broken
         self.seconds += time.monotonic() - started
-        return frame if broken else (frame + change).clamp(0, 1)
+        return frame if broken else (unit(frame) + change).clamp(0, 1)
 
     def around(self, frames: list[Tensor]) -> list[Tensor]:
         """A window of frames translated; what the window before had of them is the same tensor again."""

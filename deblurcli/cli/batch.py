@@ -14,6 +14,7 @@ from deblurcli.jobs.batch import run_batch
 from deblurcli.jobs.engine import Engine, Here, Job
 from deblurcli.jobs.lists import all_inputs
 from deblurcli.jobs.plan import Plan, plan
+from deblurcli.jobs.remote import with_addresses
 from deblurcli.jobs.shards import shard_of
 from deblurcli.media.inputs import STDIN, STDOUT, Medium
 from deblurcli.options.batch import BatchOptions
@@ -46,6 +47,7 @@ def restore(
     """
     if planned.dry:
         batch = replace(batch, workers="1", report=None, failed=None)
+    jobs = with_addresses(jobs)
     run_batch(jobs, planned, engine_for(len(jobs), compute, batch, console), console, batch)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ from deblurcli.errors import PartialError, UsageError
 from deblurcli.jobs.batch import finish
 from deblurcli.jobs.pairs import Pair, is_several, pairs_to_measure
 from deblurcli.jobs.plan import require_usable
+from deblurcli.media.inputs import is_sequence
 from deblurcli.options.metrics import MetricsOptions
 from deblurcli.options.option import Options, option
 from deblurcli.reports.scores import Scores, lines
@@ -30,6 +32,7 @@ class Shown(Options):
         flags=("--format",),
     )
     recursive: bool = option(False, "Measure the folders in a folder, too.", "Result")
+    sequences: bool = option(False, "A folder of numbered pictures is one video, as deblur video has it.", "Result")
 
 
 def metrics(
@@ -48,6 +51,8 @@ def metrics(
     one: NIQE, the distance from sharp photos, and the self-shift score in dB, how little a picture changes when it is
     shifted by a pixel; both are lower for sharper pictures. All are means over the frames, taken on 8-bit RGB without
     cutting borders, and left out where pictures are too small.
+
+    Numbered pictures are a video where a pattern names them, such as out/%06d.png, or with --sequences their folder.
 
     Videos also have flicker, what changes from frame to frame besides the original's motion (temporal warping error,
     root mean square, of 255), and the original's own to compare with.
@@ -74,7 +79,9 @@ def metrics(
     console = session.console
     if options.per_frame and shown.form == "table":
         raise UsageError("--per-frame is not for tables", "add --format csv or json")
-    pairs = pairs_to_measure(restored, reference, shown.recursive, options.reblur, options.before)
+    pairs = pairs_to_measure(restored, reference, shown.recursive, options.reblur, options.before, shown.sequences)
+    if not shown.sequences and is_several(restored) and is_sequence(Path(restored)):
+        console.note(f"{restored}: pictures are measured one by one; --sequences takes numbered ones as a video")
     scores, codes = _measured(pairs, console, options)
     for each in scores.values():
         for line in each.get("damage", ()):
@@ -84,7 +91,9 @@ def metrics(
         if each.get("tau") == 0:
             found = f"{name} explains its input best without any blur, as the input itself would"
             console.note(f"{found}; to compare restorations, give the --tau of another one")
-    for line in lines(scores, shown.form, options.per_frame, with_mean=is_several(restored)) if scores else ():
+    for line in (
+        lines(scores, shown.form, options.per_frame, with_mean=is_several(restored, shown.sequences)) if scores else ()
+    ):
         console.result(line)
     if reference is not None and options.lpips == "auto" and scores:
         from deblurcli.jobs.measure import AUTOMATIC, lpips_is_here

@@ -28,6 +28,7 @@ class Folder(Options):
         help="Where blurred/ and sharp/ go.", panel="Result", metavar="FOLDER", flags=("-o", "--output")
     )
     recursive: bool = option(False, "Take the folders in a folder, too.", "Result")
+    sequences: bool = option(False, "A folder of numbered pictures is one video, as deblur video has it.", "Result")
 
 
 def synth(
@@ -43,12 +44,14 @@ def synth(
     A photo is seen by a moving camera; a video gets a longer exposure, made from the real motion between its frames.
     Light is averaged linearly; camera response, noise and compression are random. The sharp frame is the exact middle
     of the exposure. FOLDER/blurred and FOLDER/sharp hold files of equal names, as `deblur metrics` takes them: PNG
-    for stills, lossless .mkv for clips. The paths of the blurred files go to stdout.
+    for stills, lossless .mkv for clips. A folder gives its photos and videos; with --sequences numbered pictures in it
+    are the frames of a video. The paths of the blurred files go to stdout.
     """
     if not folder.output:
         raise UsageError("-o is empty", "give a folder")
     pairs: dict[Path, Path] = {}
-    found = look(inputs, IMAGE_SUFFIXES | VIDEO_SUFFIXES, folder.recursive)
+    suffixes = VIDEO_SUFFIXES if folder.sequences else IMAGE_SUFFIXES | VIDEO_SUFFIXES
+    found = look(inputs, suffixes, folder.recursive, folder.sequences)
     for source in found.files:
         still = is_picture(source) and options.frames == 1
         destination = Path(folder.output) / "blurred" / f"{stem_of(source)}{'.png' if still else '.mkv'}"

@@ -12,6 +12,7 @@ from deblurcli.cli.parameters import either, given
 from deblurcli.cli.session import Session
 from deblurcli.errors import UsageError
 from deblurcli.media.inputs import VIDEOS
+from deblurcli.media.remote import Address
 from deblurcli.media.sequences import is_there
 from deblurcli.methods import METHODS, method_options, require_together
 from deblurcli.options.batch import BatchOptions
@@ -74,6 +75,8 @@ def video(
     group: list[Path] = []
     if together.adapt_together:
         require_one_process(batch, method)
+        if any(isinstance(path, Address) for pair in planned.pairs for path in pair):
+            raise UsageError("--adapt-together with an address", "copy the videos to this machine first")
         missing = (source for source, out in planned.pairs if not (options.skip_existing and is_there(out)))
         group = sorted(missing)
         require_together(method, len(group))

@@ -17,6 +17,7 @@ from deblurcli.jobs.engine import Ended, Engine, Job, Task
 from deblurcli.jobs.lists import listed, write_list
 from deblurcli.jobs.plan import Plan, make_folder
 from deblurcli.media.inputs import IMAGES, STDOUT, VIDEOS
+from deblurcli.media.remote import Address
 from deblurcli.media.sequences import name_of, place_of
 from deblurcli.options.batch import BatchOptions
 from deblurcli.options.option import Options, weights_files
@@ -33,6 +34,7 @@ MAX_LINE_BYTES = 1 << 20
 def files_read(job: Any) -> Iterator[Path]:
     """The files that a job reads: its source, the videos that it adapts to together with it, and the weights that its
     options name, with what lies in their folder."""
+    job = getattr(job, "job", job)
     yield job.source
     yield from getattr(job, "together", ())
     options = [getattr(job, each.name) for each in fields(job)]
@@ -61,7 +63,8 @@ def run_batch(
     tasks = [Task(job, planned.medium, number, len(jobs)) for number, job in enumerate(jobs, 1)]
     with kept(reads), contextlib.closing(Account(tasks, planned, console, chosen)) as account:
         if planned.batch and not planned.dry:
-            for folder in dict.fromkeys(place_of(job.destination).parent for job in jobs):
+            local = (job.destination for job in jobs if not isinstance(job.destination, Address))
+            for folder in dict.fromkeys(place_of(destination).parent for destination in local):
                 make_folder(folder)
         given = _given(tasks, account, announced=planned.batch and not engine.parallel)
         with contextlib.closing(engine.run(given, console, reads)) as run:

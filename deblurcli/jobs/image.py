@@ -59,6 +59,8 @@ class ImageJob:
         with piped_files(self.source, self.destination, worker.console, self.options.dry_run) as (source, destination):
             result = replace(self, source=source, destination=destination)._run(worker)
         result.destination = self.destination
+        if self.destination == STDOUT:
+            result.plan = [line.replace(str(destination), "stdout, a PNG") for line in result.plan]
         return result
 
     def _run(self, worker: Worker) -> Result:

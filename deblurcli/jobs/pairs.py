@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from deblurcli.errors import InputError, UsageError
 from deblurcli.files import reason
-from deblurcli.media.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_numbered, is_pattern, look
+from deblurcli.media.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_numbered, is_pattern, is_sequence, look
 
 
 class Pair(NamedTuple):
@@ -29,9 +29,10 @@ def pairs_to_measure(
     recursive: bool = False,
     blurred: str | None = None,
     before: str | None = None,
+    sequences: bool = False,
 ) -> list[Pair]:
     """The files to measure, and what to compare each with: the sharp original, and the input. Several are matched by
-    name.
+    name. ``sequences``: a folder of numbered pictures is one video.
 
     Raises:
         InputError: one side is one file and the other several; a folder has no pictures.
@@ -40,40 +41,41 @@ def pairs_to_measure(
     others = (reference, blurred, before)
     try:
         for text in (restored, *others):
-            if text and not is_several(text) and not Path(text).exists() and not is_numbered(Path(text)):
+            if text and not is_several(text, sequences) and not Path(text).exists() and not is_numbered(Path(text)):
                 raise InputError(f"{text} does not exist", "check the path")
     except OSError as error:
         raise InputError(f"{error.filename} cannot be read: {reason(error)}", "check the path") from error
     for text in others:
-        if text is not None and is_several(restored) != is_several(text):
-            many, one = (restored, text) if is_several(restored) else (text, restored)
+        if text is not None and is_several(restored, sequences) != is_several(text, sequences):
+            many, one = (restored, text) if is_several(restored, sequences) else (text, restored)
             what = "a folder" if Path(many).is_dir() else "a pattern"
             raise InputError(f"{many} is {what}, {one} is not", "give two files, two folders or two patterns")
-    mine = _files(restored, recursive)
-    twins = [[None] * len(mine) if text is None else _twins(mine, text, recursive) for text in others]
+    mine = _files(restored, recursive, sequences)
+    twins = [[None] * len(mine) if text is None else _twins(mine, text, recursive, sequences) for text in others]
     return [Pair(str(name), *of) for name, *of in zip(mine, mine.values(), *twins, strict=True)]
 
 
-def _twins(mine: dict[Path, Path], text: str, recursive: bool) -> list[Path]:
+def _twins(mine: dict[Path, Path], text: str, recursive: bool, sequences: bool) -> list[Path]:
     """The file of an argument for each of some files by name. Raises InputError, UsageError."""
-    theirs = _files(text, recursive)
-    if not is_several(text):
+    theirs = _files(text, recursive, sequences)
+    if not is_several(text, sequences):
         return list(theirs.values())
     # Without a twin, the name under which it was looked for is what is reported as missing.
     folder = Path(text) if Path(text).is_dir() else Path(text).parent
     return [_twin(name, theirs) or folder / name for name in mine]
 
 
-def is_several(text: str) -> bool:
-    """Whether an argument stands for any number of files: a folder, or a pattern."""
-    return Path(text).is_dir() or is_pattern(text)
+def is_several(text: str, sequences: bool = False) -> bool:
+    """Whether an argument stands for any number of files: a folder, or a pattern. ``sequences``: one of frames not."""
+    return (Path(text).is_dir() and not (sequences and is_sequence(Path(text)))) or is_pattern(text)
 
 
-def _files(text: str, recursive: bool) -> dict[Path, Path]:
+def _files(text: str, recursive: bool, sequences: bool) -> dict[Path, Path]:
     """The files of an argument by name. Raises InputError, UsageError."""
     files: dict[Path, Path] = {}
-    for path, name in look([text], IMAGE_SUFFIXES | VIDEO_SUFFIXES, recursive).files.items():
-        if path == Path(text) and path.is_dir():
+    suffixes = VIDEO_SUFFIXES if sequences else IMAGE_SUFFIXES | VIDEO_SUFFIXES
+    for path, name in look([text], suffixes, recursive, sequences).files.items():
+        if path == Path(text) and path.is_dir() and not (sequences and is_sequence(path)):
             raise InputError(f"folder {text} has no images or videos", "give another folder")
         if path == Path(text) and is_pattern(text):
             raise InputError(f"the pattern {text} matches no image or video", "check the pattern")

@@ -26,6 +26,7 @@ from deblurcli.media.inputs import (
     is_sequence,
     look,
 )
+from deblurcli.media.remote import Address, is_remote, path_of, require_object
 from deblurcli.media.sequences import folder_of, has_number, pattern_of, place_of
 
 MARK = ".deblurred"
@@ -57,6 +58,8 @@ def require_usable(source: Path, word: str = "file", cure: str = "") -> None:
 
     ``word`` says what was looked for, ``cure`` what to do where a folder or a pattern has none. Raises InputError.
     """
+    if isinstance(source, Address):
+        return require_object(source, word)
     if is_sequence(source) and word != IMAGES.word:
         return
     if has_number(source):
@@ -129,10 +132,12 @@ def plan(
     if STDIN in [named(given, STDIN) for given in inputs] or (output and named(output, STDOUT) == STDOUT):
         if len(inputs) > 1 or shard is not None:
             raise UsageError(f"- is one {medium.word}, not a batch of several", "give it alone")
+        if is_remote(inputs[0]) or is_remote(output):
+            raise UsageError("a pipe and an address together", "give a file of this machine for one of them")
         return Plan([_piped(inputs[0], output, medium)], False, medium)
     if output is None:
         return _shared(_plan_beside(inputs, medium, written, recursive), shard)
-    target = Path(output)
+    target = path_of(output)
     try:
         folder, file = target.is_dir(), target.is_file()
     except OSError as error:
@@ -140,10 +145,10 @@ def plan(
     found = _without(_looked(inputs, medium, recursive), target if folder else None, inputs)
     left = left_alone(found, medium)
     if not any(map(_is_input, found.files)):
-        require_usable(next(iter(found.files), Path(inputs[0])), medium.word, "; ".join(left))
+        require_usable(next(iter(found.files), path_of(inputs[0])), medium.word, "; ".join(left))
     sources = list(found.files)
     folder = folder or output.endswith(("/", os.sep))
-    alone = len(sources) == 1 and (is_sequence(sources[0]) or not any(Path(text).is_dir() for text in inputs))
+    alone = len(sources) == 1 and (is_sequence(sources[0]) or not any(path_of(text).is_dir() for text in inputs))
     if not folder and alone:
         if not target.suffix:
             like = sources[0].suffix if sources[0].suffix.lower() in written else medium.substitute
@@ -212,7 +217,7 @@ def _plan_beside(inputs: list[str], medium: Medium, written: Collection[str], re
     found = _looked(inputs, medium, recursive)
     left = left_alone(found, medium)
     if not any(map(_is_input, found.files)):
-        require_usable(next(iter(found.files), Path(inputs[0])), medium.word, "; ".join(left))
+        require_usable(next(iter(found.files), path_of(inputs[0])), medium.word, "; ".join(left))
     outputs = {source: beside(source, medium, written) for source in found.files}
     # What a run before has made of the same inputs, which a folder or a pattern stands for, too.
     made = set(map(place_of, outputs.values())) & set(outputs)
@@ -224,7 +229,7 @@ def _plan_beside(inputs: list[str], medium: Medium, written: Collection[str], re
             raise UsageError(f"{pairs[out]} and {source} would both be written as {out}", "run them apart, with -o")
         pairs[out] = source
     left += (f"{_counted(len(made), 'earlier output')} left alone",) if made else ()
-    folders = (Path(text) for text in inputs)
+    folders = (path_of(text) for text in inputs)
     batch = len(pairs) > 1 or bool(made) or any(path.is_dir() and path not in outputs for path in folders)
     renamed = frozenset(
         source for out, source in pairs.items() if source.suffix != out.suffix and not is_sequence(source)
@@ -256,7 +261,7 @@ def _shared(whole: Plan, shard: Shard | None) -> Plan:
 def _without(found: Found, target: Path | None, inputs: Iterable[str]) -> Found:
     """What was found, without what lies in the folder for outputs, unless that is given as an input itself."""
     inside = target.resolve() if target is not None else None
-    if inside is None or any(Path(text).resolve() == inside for text in inputs):
+    if inside is None or any(path_of(text).resolve() == inside for text in inputs):
         return found
     return Found(
         {source: below for source, below in found.files.items() if inside not in source.resolve().parents},

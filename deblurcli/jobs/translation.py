@@ -17,6 +17,7 @@ from deblurcli.adaptation.translation import TRANSLATOR
 from deblurcli.errors import UsageError
 from deblurcli.jobs.result import Result
 from deblurcli.media.excerpt import Excerpt
+from deblurcli.media.footage import unit
 from deblurcli.media.frames import Frame
 from deblurcli.media.inputs import is_numbered, is_sequence
 from deblurcli.media.videos import check_output, open_video, write_video
@@ -120,4 +121,4 @@ class TranslatedVideo:
         ``picture``: the frame's (3 x H x W in [0, 1]), the tensor that was restored.
         """
         assert isinstance(self._prepared, PreparedBehind)
-        self._writer.write(frame.with_change(self._prepared.translated(picture) - picture))
+        self._writer.write(frame.with_change(unit(self._prepared.translated(picture)) - unit(picture)))

@@ -43,7 +43,7 @@ from deblurcli.reports.residual_map import coloured
 from deblurcli.reports.summary import Sharpness
 from deblurcli.restore.fading import SHARP_BELOW, Fading
 from deblurcli.restore.lucky import LuckyFrames, reach_within
-from deblurcli.restore.pipeline import restore_video
+from deblurcli.restore.pipeline import restore_video, waiting_frames
 from deblurcli.restore.worker import Placed, Worker, state_of
 from deblurcli.texts import aligned
 
@@ -181,6 +181,7 @@ class VideoJob:
                 residual = Residual(exposure_before(network, footage, worker.tile))
             spans = open_files.enter_context(closing(self._spans(footage)))
             prepared = self._prepared(spans, progress)
+            video = reader.info.video
             done = restore_video(
                 writer.taken(reader.items()),
                 writer.write,
@@ -195,6 +196,7 @@ class VideoJob:
                 give_up=pipes.give_up,
                 lucky=self._lucky(reader),
                 fading=Fading(options.sharp_below or SHARP_BELOW) if options.only_blurred else None,
+                waiting=waiting_frames(video.height, video.width, worker.device.where),
             )
             console.progress("finishing", 0, total)
             if picture is not None and residual is not None:

@@ -63,13 +63,13 @@ class Pipe:
             yield item
 
 
-def ahead(items: Iterable[Any]) -> Generator[Any, None, None]:
+def ahead(items: Iterable[Any], waiting: int = QUEUE_FRAMES) -> Generator[Any, None, None]:
     """The same items, made on a thread of their own while the caller works on earlier ones.
 
-    At most ``QUEUE_FRAMES`` wait. An error in making them is raised here.
+    At most ``waiting`` of them wait. An error in making them is raised here.
     """
     stop = threading.Event()
-    made = Pipe(stop)
+    made = Pipe(stop, waiting)
 
     def make() -> None:
         for item in items:

@@ -170,8 +170,8 @@ def _options(codec: str, pix_fmt: str, video: VideoInfo) -> Iterator[dict[str, s
         options["x265-params"] += f":pic-struct={table.PIC_STRUCT[first]}"
     if video.hdr10 and (name := table.HDR_OPTION.get(codec)):
         options[name] = ":".join(filter(None, (options.get(name), _hdr(codec, video.hdr10))))
-    if video.width * video.height > LARGE and codec in table.LOOKAHEAD:
-        name, value = table.LOOKAHEAD[codec]
+    if video.width * video.height > LARGE and codec in table.FRUGAL:
+        name, value = table.FRUGAL[codec]
         options[name] = ":".join(filter(None, (options.get(name), value)))
     if codec != "dnxhd":
         yield options

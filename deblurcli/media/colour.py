@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from deblurcli.media.layout import PlaneLayout
+from deblurcli.options.compute import LARGE, ROWS
 
 LUMA_WEIGHTS: dict[str, tuple[float, float]] = {
     "bt601": (0.299, 0.114),
@@ -19,6 +20,8 @@ LUMA_WEIGHTS: dict[str, tuple[float, float]] = {
     "fcc": (0.30, 0.11),
 }
 """Luma weights of red and blue; green has the rest."""
+MARGIN = 8
+"""Rows beside them that matter, at most; a multiple of how many share one row of chroma."""
 
 
 @cache
@@ -93,7 +96,26 @@ def to_rgb(planes: tuple[np.ndarray, ...], layout: PlaneLayout) -> Tensor:
 
 def to_rgb8(planes: tuple[np.ndarray, ...], layout: PlaneLayout) -> Tensor:
     """As ``to_rgb``, rounded to 8 bits: uint8, 3 x H x W, contiguous."""
-    return torch.from_numpy(_write_rgb(planes, layout, np.empty((3, *planes[0].shape), np.uint8), 255.0))
+    height, width = planes[0].shape
+    rgb = np.empty((3, height, width), np.uint8)
+    if height * width <= LARGE:
+        return torch.from_numpy(_write_rgb(planes, layout, rgb, 255.0))
+    for top in range(0, height, ROWS):
+        # Chroma between two rows needs the one above and the one below.
+        begin, end = max(0, top - MARGIN), min(height, top + ROWS + MARGIN)
+        band = np.empty((3, end - begin, width), np.uint8)
+        _write_rgb(_rows(planes, layout, begin, end), layout, band, 255.0)
+        rgb[:, top : top + ROWS] = band[:, top - begin :][:, :ROWS]
+    return torch.from_numpy(rgb)
+
+
+def _rows(planes: tuple[np.ndarray, ...], layout: PlaneLayout, begin: int, end: int) -> tuple[np.ndarray, ...]:
+    """Some rows of all planes, from a multiple of ``MARGIN`` on, or to the last."""
+    down = layout.shift[1]
+    return tuple(
+        plane[begin >> down : -(-end >> down)] if layout.kind == "yuv" and number in (1, 2) else plane[begin:end]
+        for number, plane in enumerate(planes)
+    )
 
 
 def _write_rgb(planes: tuple[np.ndarray, ...], layout: PlaneLayout, rgb: np.ndarray, peak: float) -> np.ndarray:
@@ -131,10 +153,21 @@ def add_change(planes: tuple[np.ndarray, ...], layout: PlaneLayout, change: Tens
 
     The transform is linear and only its result is rounded, so a zero change returns the same samples bit for bit.
     """
-    change = change.detach().to("cpu", torch.float32)
     height, width = planes[0].shape
     if change.shape != (3, height, width):
         raise ValueError(f"change is {tuple(change.shape)}, frame needs {(3, height, width)}")
+    if height * width <= LARGE:
+        return _changed(planes, layout, change)
+    bands = [
+        _changed(_rows(planes, layout, top, min(top + ROWS, height)), layout, change[:, top : top + ROWS])
+        for top in range(0, height, ROWS)
+    ]
+    return tuple(np.concatenate(plane) for plane in zip(*bands, strict=True))
+
+
+def _changed(planes: tuple[np.ndarray, ...], layout: PlaneLayout, change: Tensor) -> tuple[np.ndarray, ...]:
+    """As ``add_change``, at once."""
+    change = change.detach().to("cpu", torch.float32)
     _, scale, _, c_scale = _codes(layout)
     colours = 1 if layout.kind == "grey" else 3
     if layout.kind == "rgb":

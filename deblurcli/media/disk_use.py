@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import shutil
 from pathlib import Path
 
 import av
 
+from deblurcli.device import give_back_memory
 from deblurcli.media.encoders import Encoding
-from deblurcli.media.frames import FrameReader
+from deblurcli.media.frames import Frame, FrameReader
 from deblurcli.media.segments import SEGMENT_FRAMES, SegmentEncoder
+from deblurcli.options.compute import LARGE
 
 PLACES = 3
 """Parts of a video at whose beginnings frames are encoded."""
@@ -24,16 +27,25 @@ def expected_bytes(source: FrameReader, encoding: Encoding) -> int:
     others: list[int] = []
     for frames in source.samples(PLACES, FRAMES_PER_PLACE):
         with contextlib.suppress(av.FFmpegError, OSError, ValueError):
-            encoder = SegmentEncoder(encoding, source.info.video)
-            packets = [packet for frame in frames for packet in encoder.encode(frame)]
-            sizes = [packet.size for packet in (*packets, *encoder.rest())]
+            sizes = _sizes(frames, SegmentEncoder(encoding, source.info.video))
             keyframes.append(sizes[0])
             others += sizes[1:]
+        if source.info.video.width * source.info.video.height > LARGE:
+            gc.collect()  # encoders, as in ``trial``
+            give_back_memory()
     if not keyframes:
         return source.size
     count, key = source.inventory.packets, sum(keyframes) / len(keyframes)
     segments = -(-count // SEGMENT_FRAMES)
     return round(segments * key + (count - segments) * (sum(others) / len(others) if others else key))
+
+
+def _sizes(frames: list[Frame], encoder: SegmentEncoder) -> list[int]:
+    """Bytes of the packets of some frames, which are let go one by one."""
+    sizes = []
+    while frames:
+        sizes += [packet.size for packet in encoder.encode(frames.pop(0))]
+    return sizes + [packet.size for packet in encoder.rest()]
 
 
 def free_bytes(folder: Path) -> int | None:

@@ -86,12 +86,15 @@ MOST_TERM = 65535
 """No term of a counted frame rate is larger: MPEG-4 part 2 has 16 bits for it."""
 MOST_RATE = {"libsvtav1": 240}
 
-LOOKAHEAD = {
-    "libx264": ("x264-params", "rc-lookahead=8"),
-    "libx264rgb": ("x264-params", "rc-lookahead=8"),
-    "libx265": ("x265-params", "rc-lookahead=8"),
+_X264_FRUGAL = "ref=1:bframes=0:weightp=0:rc-lookahead=0:sync-lookahead=0:mbtree=0:sliced-threads=1:threads=4"
+_X265_FRUGAL = "ref=1:bframes=0:rc-lookahead=1:lookahead-slices=0:cutree=0:frame-threads=1"
+FRUGAL = {
+    "libx264": ("x264-params", _X264_FRUGAL),
+    "libx264rgb": ("x264-params", _X264_FRUGAL),
+    "libx265": ("x265-params", _X265_FRUGAL),
 }
-"""What keeps an encoder from holding 40 frames, for large ones: of 7680x4320 pixels they take more than a gigabyte."""
+"""What keeps an encoder from holding many large frames: it looks neither ahead nor far back, and its threads share one
+frame. Of 7680x4320 pixels x264 holds 0.7 GB instead of 2.4 to 3.5, and on a machine of many cores far more."""
 
 HDR_OPTION = {"libx265": "x265-params", "libx264": "x264-params", "libsvtav1": "svtav1-params"}
 """Where an encoder takes mastering display and content light level."""

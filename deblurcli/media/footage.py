@@ -6,16 +6,17 @@ from collections.abc import Generator, Iterable, Iterator, Sized
 from contextlib import closing
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from deblurcli.media.ahead import ahead
+from deblurcli.media.ahead import QUEUE_FRAMES, ahead
 from deblurcli.media.excerpt import Excerpt
 from deblurcli.media.frames import Frame, FrameReader
 from deblurcli.media.probe import MediaInfo
 from deblurcli.media.sequences import name_of
 from deblurcli.media.shots import by_shot
 from deblurcli.media.videos import describe, open_video
+from deblurcli.networks.spec import unit
+from deblurcli.options.compute import LARGE
 from deblurcli.options.option import USUAL_FPS
 
 
@@ -107,14 +108,11 @@ def shots(footage: Footage) -> Generator[Footage, None, None]:
             yield found
 
 
-def unit(pixels: Tensor) -> Tensor:
-    """Bytes to [0, 1]; floats are in [0, 1] already."""
-    return pixels / 255 if pixels.dtype == torch.uint8 else pixels
-
-
 def previewed(reader: FrameReader) -> Generator[tuple[Frame, Tensor], None, None]:
     """The frames of an open video with their previews, decoded ahead on a thread. Raises InputError.
 
     The thread ends when this is closed, which must be before the video is.
     """
-    return ahead((frame, frame.preview()) for frame in reader.frames())
+    video = reader.info.video
+    waiting = 1 if video.width * video.height > LARGE else QUEUE_FRAMES
+    return ahead(((frame, frame.preview()) for frame in reader.frames()), waiting)

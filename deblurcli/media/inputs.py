@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from deblurcli.errors import InputError, UsageError
+from deblurcli.media.remote import Address, is_remote, listed, path_of
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
 """Pictures that are read and written."""
@@ -74,7 +75,9 @@ def is_pattern(text: str) -> bool:
 def is_numbered(path: Path) -> bool:
     """Whether a name stands for numbered pictures, as ``frames/%06d.png`` does: it has a percent sign and the suffix
     of a picture, and nothing has this very name."""
-    return "%" in path.name and path.suffix.lower() in IMAGE_SUFFIXES and not os.path.lexists(path)
+    if "%" not in path.name or path.suffix.lower() not in IMAGE_SUFFIXES or isinstance(path, Address):
+        return False
+    return not os.path.lexists(path)
 
 
 def is_sequence(path: Path) -> bool:
@@ -147,6 +150,8 @@ def look(
     What stands after ``/./`` in an input is its path below the folder that is given, as rsync has it:
     ``clips/./day/1.mp4`` and, where ``day`` is a folder, ``clips/./day`` stand for ``day/1.mp4``.
 
+    Addresses (:mod:`deblurcli.media.remote`) are looked up likewise; image sequences are not found there.
+
     Raises:
         UsageError: an input is empty.
         InputError: a path cannot be read.
@@ -156,6 +161,13 @@ def look(
         if not str(given):
             # An unset variable in a script; Path("") would be the working folder.
             raise UsageError("an input is empty", "give files, folders or patterns")
+        if is_remote(given):
+            _, mark, rest = str(given).rpartition("/./")
+            address = path_of(given)
+            assert isinstance(address, Address)
+            files = listed(address, suffixes, recursive)
+            found.files |= {address: Path(rest)} if mark and address in files else files
+            continue
         path, top = Path(given), _marked(str(given))
         try:
             if is_numbered(path):

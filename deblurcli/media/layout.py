@@ -8,6 +8,10 @@ import av
 import numpy as np
 
 from deblurcli.errors import InputError
+from deblurcli.options.compute import LARGE
+
+REST = 16
+"""Pixels: side of what stands for a large frame."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +203,8 @@ def pack(
     Where ``pix_fmt`` has fewer bits, samples are rounded.
 
     Args:
-        like: a decoded frame of this size, whose side data and field flags the new one gets. Its samples are lost.
+        like: a decoded frame, or what :func:`without_samples` has left of it, whose side data and field flags the new
+            one gets. Its samples are lost.
     """
     height, width = planes[0].shape
     frame = _blank(width, height, pix_fmt, like)
@@ -218,13 +223,26 @@ def pack(
     return frame
 
 
+def without_samples(frame: av.VideoFrame) -> av.VideoFrame:
+    """A small frame with the side data and field flags of a ``LARGE`` one, whose samples have been unpacked; a smaller
+    one stays as it is."""
+    if frame.width * frame.height <= LARGE:
+        return frame
+    frame.opaque = None
+    try:
+        return frame.reformat(REST, REST)
+    except (av.FFmpegError, ValueError):  # no conversion from its layout
+        return frame
+
+
 def _blank(width: int, height: int, pix_fmt: str, like: av.VideoFrame | None) -> av.VideoFrame:
     """A frame to write into, with the properties of another."""
     if like is None or min(plane.line_size for plane in like.planes) < 0:  # stored bottom up
         return av.VideoFrame(width, height, pix_fmt)
     like.opaque = None  # a Python object in a frame would be freed by the encoder's threads, which then wait for Python
+    same = (like.width, like.height, like.format.name) == (width, height, pix_fmt)
     try:
-        frame = like if like.format.name == pix_fmt else like.reformat(format=pix_fmt)
+        frame = like if same else like.reformat(width, height, pix_fmt)
     except (av.FFmpegError, ValueError):  # no conversion between the two
         return av.VideoFrame(width, height, pix_fmt)
     frame.make_writable()

@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import secrets
 import select
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,8 @@ from typing import Self
 
 from deblurcli.console import Reporter
 from deblurcli.errors import InputError, OutputError, UsageError
-from deblurcli.files import OutputFile, reason
+from deblurcli.files import OutputFile, PartFolder, reason
+from deblurcli.folders import temporary_place
 from deblurcli.media.ahead import Stopped
 from deblurcli.media.disk_use import free_bytes, readable_size
 from deblurcli.media.inputs import STDIN, STDOUT
@@ -32,6 +33,8 @@ ATOMIC = getattr(select, "PIPE_BUF", 512)
 """Bytes that a pipe takes at once when it takes any."""
 RESERVE = 256 << 20
 """Bytes that are left free where stdin is kept."""
+KEPT = "deblur-"
+"""How the folders begin that hold what has no other place."""
 LOOK_SECONDS = 0.2
 """How often it is looked whether waiting was given up."""
 
@@ -151,18 +154,30 @@ class Outgoing(_End):
 
 @contextlib.contextmanager
 def folder_for(what: str) -> Iterator[Path]:
-    """A folder of its own for what has no other place, while it is needed.
+    """A folder of its own for what has no other place, while it is needed; those of runs that were killed are removed.
 
-    It lies in ``$TMPDIR`` or, without that, in /var/tmp: /tmp is memory on many machines. Raises OutputError.
+    Raises OutputError.
     """
-    place = os.environ.get("TMPDIR") or ("/var/tmp" if Path("/var/tmp").is_dir() else None)
+    place = temporary_place()
     try:
-        folder = tempfile.TemporaryDirectory(prefix="deblur-", dir=place, ignore_cleanup_errors=True)
-    except OSError as error:
-        found = f"{what} cannot be kept in {place}: {reason(error)}"
+        folder = PartFolder(place / f"{KEPT}{secrets.token_hex(8)}")
+    except OutputError as error:
+        found = f"{what} cannot be kept in {place}: {reason(error.__cause__ or error)}"
         raise OutputError(found, "set TMPDIR to another folder") from error
-    with folder as name:
-        yield Path(name)
+    try:
+        remove_stale(place, folder)
+        yield folder.path
+    finally:
+        folder.close()
+
+
+def remove_stale(place: Path, own: PartFolder) -> None:
+    """Remove the folders that nobody has any more; a run has its own until it ends, however it does. Never raises."""
+    with contextlib.suppress(OSError):
+        for path in place.glob(f".{KEPT}*.part"):
+            with contextlib.suppress(OutputError, UsageError):
+                if path != own.path and own.is_locked:
+                    PartFolder(place / path.name.removeprefix(".").removesuffix(".part")).close()
 
 
 @contextlib.contextmanager

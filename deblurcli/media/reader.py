@@ -21,7 +21,7 @@ from deblurcli.media.decoder import BROKEN_PACKET, WARNINGS, complaints, decoder
 from deblurcli.media.excerpt import Excerpt, as_written, chapters_within, place_before
 from deblurcli.media.frames import Frame, FrameReader
 from deblurcli.media.inventory import change_of_picture, take_inventory
-from deblurcli.media.layout import PlaneLayout, layout_of, unpack
+from deblurcli.media.layout import PlaneLayout, layout_of, unpack, without_samples
 from deblurcli.media.probe import MediaInfo, open_input, probe
 
 MAX_FAILURES = 1000
@@ -103,10 +103,11 @@ class VideoReader(FrameReader):
         """As they are decoded behind a keyframe: their times are made up."""
         video, piece = self.info.video, self.excerpt is not None
         length = self.info.duration if piece else video.duration
-        with contextlib.suppress(av.FFmpegError, OSError), open_input(self.info.path) as container:
-            stream = container.streams[self.stream.index]
-            for place in range(places):
-                frames: list[Frame] = []
+        for place in range(places):
+            frames: list[Frame] = []
+            # Opened for each place, so that no decoder holds frames meanwhile.
+            with contextlib.suppress(av.FFmpegError, OSError), open_input(self.info.path) as container:
+                stream = container.streams[self.stream.index]
                 with contextlib.suppress(av.FFmpegError, OSError, ValueError, IndexError):
                     if length and (place or piece):
                         at = video.start + round(length * place / places / video.time_base)
@@ -115,13 +116,12 @@ class VideoReader(FrameReader):
                         shape = (picture.width, picture.height, picture.format.name)
                         if shape == (video.width, video.height, video.pix_fmt):
                             pts, planes = video.start + len(frames) * self.usual_duration, unpack(picture, self.layout)
-                            frames.append(
-                                Frame(planes, self.layout, pts, video.time_base, self.usual_duration, picture)
-                            )
-                if frames:
-                    yield frames
-                if not length:
-                    return
+                            rest, step = without_samples(picture), self.usual_duration
+                            frames.append(Frame(planes, self.layout, pts, video.time_base, step, rest))
+            if frames:
+                yield frames
+            if not length:
+                return
 
     def _set_start(self, start: int) -> None:
         """The first frame may be one that is lost, or one whose time follows from those behind it."""
@@ -315,7 +315,8 @@ class VideoReader(FrameReader):
         old, new = (video.width, video.height, video.pix_fmt), (frame.width, frame.height, frame.format.name)
         if old != new:
             raise change_of_picture(self.info.path, old, new, (pts - video.start) * video.time_base)
-        return Frame(unpack(frame, self.layout), self.layout, pts, video.time_base, frame.duration or 0, frame)
+        planes = unpack(frame, self.layout)
+        return Frame(planes, self.layout, pts, video.time_base, frame.duration or 0, without_samples(frame))
 
     def _seconds(self, pts: int) -> float:
         """Time since the beginning of the video."""

@@ -6,6 +6,7 @@ that no table knows. Trying costs a few frames' time, and is done before the fir
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from functools import lru_cache
 import av
 import numpy as np
 
+from deblurcli.device import give_back_memory
 from deblurcli.errors import InputError
 from deblurcli.files import reason
 from deblurcli.media.decoder import ALPHA_DECODERS
@@ -24,6 +26,7 @@ from deblurcli.media.layout import PlaneLayout, layout_of, pack, unpack
 from deblurcli.media.probe import VideoInfo
 from deblurcli.media.properties import VIDEO, give
 from deblurcli.media.scheduling import usual_scheduling
+from deblurcli.options.compute import LARGE
 
 LOSSES = ("frame times", "alpha", "HDR data", "field order")
 """What can be lost without the samples changing, the worst first."""
@@ -85,6 +88,10 @@ def tried(encoding: Encoding, video: VideoInfo, layout: PlaneLayout) -> Trial:
             write_sample(container, stream, encoding, video, layout)
         failure = f"{both} does not read back for {shape}"
         file.seek(0)
+        if video.width * video.height > LARGE:
+            del container, stream
+            gc.collect()  # the two hold each other, and the encoder with its frames
+            give_back_memory()
         return _judged(file, encoding, video, layout)
     except InputError as error:
         return Trial(f"{failure}: {error.found}")
@@ -105,10 +112,12 @@ def _pictures(video: VideoInfo, layout: PlaneLayout) -> tuple[np.ndarray, ...]:
     dtype = np.uint8 if layout.depth <= 8 else np.uint16
     pictures = []
     for number, (width, height) in enumerate(planes):
-        across, down = np.linspace(0, 1, width)[None], np.linspace(0, 1, height)[:, None]
-        level = (across * (4 - number) + down * (1 + number)) / 5
-        # Far enough apart that planes in another order are not taken for these.
-        pictures.append(((0.15 + number / 6 + level / 6) * layout.top).astype(dtype))
+        across, picture = np.linspace(0, 1, width), np.empty((height, width), dtype)
+        for row, down in zip(picture, np.linspace(0, 1, height), strict=True):
+            level = (across * (4 - number) + down * (1 + number)) / 5
+            # Far enough apart that planes in another order are not taken for these.
+            row[:] = (0.15 + number / 6 + level / 6) * layout.top
+        pictures.append(picture)
     return tuple(pictures)
 
 

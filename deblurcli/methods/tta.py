@@ -43,7 +43,7 @@ from deblurcli.adaptation.tone_curves import ToneCurves, matched
 from deblurcli.adaptation.unfinished import Unfinished
 from deblurcli.adaptation.update import adaptation_device, undone_without_memory, update
 from deblurcli.console import Reporter
-from deblurcli.media.footage import Footage
+from deblurcli.media.footage import Footage, unit
 from deblurcli.media.shots import CutDetector, windows
 from deblurcli.networks.spec import padded
 from deblurcli.options.tta import TtaOptions
@@ -315,6 +315,7 @@ class EachPicture:
 
     def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
         """A window of frames to its restored middle one; each channel has the histogram of the unadapted result."""
+        frames = [unit(frame) for frame in frames]
         if precise:  # a second try, since the unadapted result was broken
             return self.unadapted(frames, precise=True)
         plain = self.plain(frames)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -126,3 +127,10 @@ def padded(pictures: Tensor, multiple_of: int, min_size: int) -> Tensor:
             if amount:
                 flat = F.pad(flat, (0, amount, 0, 0) if axis == -1 else (0, 0, 0, amount), mode=mode)
     return flat.reshape(*lead, *flat.shape[-2:])
+
+
+def unit(pixels: Tensor) -> Tensor:
+    """Bytes, or half precision, to float32 in [0, 1]; what is that already stays the same tensor."""
+    if pixels.dtype == torch.uint8:
+        return pixels / 255
+    return pixels.float() if pixels.dtype == torch.float16 else pixels

@@ -11,6 +11,8 @@ MIN_TILE = 32
 """Pixels."""
 LARGE = 16_000_000
 """Pixels of a frame above which memory is what counts: a picture of it has 200 MB, and ten would be at hand."""
+ROWS = 256
+"""Rows of a ``LARGE`` frame that are worked on at a time, since all of them would take several times its memory."""
 _PANEL = "Network and device"
 
 

@@ -37,12 +37,12 @@ class Sharpness:
     after: float = 0.0
 
     def add(self, picture: Tensor, change: Tensor) -> None:
-        """Look at a frame as it was (3 x H x W in [0, 1]) and at its change."""
+        """Look at a frame as it was (3 x H x W in [0, 1] or bytes) and at its change."""
         every = max((self.total or MAX_FRAMES) // MAX_FRAMES, 1)
         if self.seen % every == 0 and self.frames < MAX_FRAMES and min(picture.shape[1:]) >= MIN_PIXELS:
             self.frames += 1
             self.before += edge_strength(picture)
-            self.after += edge_strength((picture + change).clamp_(0, 1))
+            self.after += edge_strength(picture, change)
         self.seen += 1
 
     @property

@@ -41,7 +41,7 @@ def gain_of(picture: Tensor, change: Tensor) -> float:
     """
     if min(picture.shape[1:]) < MIN_PIXELS:
         return math.inf
-    before, after = edge_strengths(picture), edge_strengths((picture + change).clamp(0, 1))
+    before, after = edge_strengths(picture), edge_strengths(picture, change)
     return max((new / old for old, new in zip(before, after, strict=True) if old > 0), default=1.0)
 
 

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from deblurcli.console import Reporter
-from deblurcli.media.ahead import END, Pipe, Stopped, Thread
+from deblurcli.media.ahead import END, QUEUE_FRAMES, Pipe, Stopped, Thread
+from deblurcli.media.footage import unit
 from deblurcli.media.frames import Frame
 from deblurcli.media.shots import CutDetector, windows
-from deblurcli.options.compute import LARGE
+from deblurcli.options.compute import LARGE, ROWS
 from deblurcli.restore.fading import Fading, gain_of
 from deblurcli.restore.lucky import LuckyFrames
-from deblurcli.restore.tiles import relieve
+from deblurcli.restore.tiles import release_memory, relieve
 
 ABSURD_CHANGE = 0.25
 """Mean absolute change of a frame, relative to full scale, that no deblurring makes."""
@@ -76,9 +77,41 @@ class _Restored:
         return self if gain is None else replace(self, change=self.change + gain)
 
 
-def is_large(frame: Frame) -> bool:
-    """Whether pictures of the frame are too large to wait in queues."""
-    return frame.width * frame.height > LARGE
+def picture_of(frame: Frame, seen: Tensor | None = None) -> Tensor:
+    """The picture that is restored: of a ``LARGE`` frame as bytes or, if 8 bits do not suffice, in half precision.
+
+    ``seen``: its preview, where that was made already.
+    """
+    if frame.width * frame.height <= LARGE:
+        return frame.rgb()
+    preview = frame.preview() if seen is None else seen
+    return preview if preview.dtype == torch.uint8 else preview.half()
+
+
+def waiting_frames(height: int, width: int, device: torch.device) -> int:
+    """How many frames may wait between two stages; 0: memory is what counts, and the stages take turns.
+
+    A processor is kept busy by the network alone, a card is not.
+    """
+    if height * width <= LARGE:
+        return QUEUE_FRAMES
+    return 0 if device.type == "cpu" else 1
+
+
+def change_to(frame: Tensor, restored: Tensor) -> Tensor:
+    """What was changed: ``restored - frame``, for a frame that is no float32 in place of ``restored``."""
+    if frame.dtype == torch.float32 or restored.data_ptr() == frame.data_ptr():
+        return unit(restored) - unit(frame)
+    for before, after in zip(frame.split(ROWS, 1), restored.split(ROWS, 1), strict=True):
+        after.copy_(after.float() - unit(before))
+    return restored
+
+
+def mean_size(change: Tensor) -> float:
+    """The mean of the absolute change; of a large frame's in parts, without a copy of it."""
+    if change.dtype == torch.float32:
+        return fmean(float(plane.abs().mean()) for plane in change)
+    return sum(float(rows.float().abs().sum()) for rows in change.split(ROWS, 1)) / change.numel()
 
 
 def restore_frame(restorer: WindowRestorer, frames: list[Tensor]) -> tuple[Tensor, bool]:
@@ -89,14 +122,14 @@ def restore_frame(restorer: WindowRestorer, frames: list[Tensor]) -> tuple[Tenso
     centre = frames[len(frames) // 2]
     relieve(centre)
     for precise in (False, True):
-        change = restorer(frames, precise=precise) - centre
+        change = change_to(centre, restorer(frames, precise=precise))
         relieve(centre)
-        size = fmean(float(plane.abs().mean()) for plane in change)
+        size = mean_size(change)
         if math.isfinite(size):
             if size > ABSURD_CHANGE:
                 break
             return change, False
-    return torch.zeros_like(centre), True
+    return torch.zeros(centre.shape), True
 
 
 def restore_video(
@@ -114,20 +147,21 @@ def restore_video(
     give_up: Callable[[], object] | None = None,
     lucky: LuckyFrames[_Restored] | None = None,
     fading: Fading[_Restored] | None = None,
+    waiting: int = QUEUE_FRAMES,
 ) -> Restoration:
     """Restore every frame among ``items`` (frames and packets in file order) and hand all of them to ``write``.
 
     A network that takes several frames gets frames of one shot only: nothing behind a cut has any influence.
 
-    Decoding, inference and encoding run at the same time; a few frames at most wait between them, those of ``LARGE``
-    size as their samples, not as pictures. An exception in any stage stops the others within a second and is raised
-    here.
+    Decoding, inference and encoding run at the same time; a few frames at most wait between them. An exception in any
+    stage stops the others within a second and is raised here.
 
     Args:
         restorers: the first one restores the video or, with ``per_shot``, its first shot; the next one is taken when
             the next shot begins.
         before: frames at the beginning that have been restored before: they are looked at, but not written again.
         total: expected number of frames, for progress.
+        waiting: frames that may wait between two stages; 0: they take turns, in this thread.
         watch: is shown every frame, restored and as it was (3 x H x W in [0, 1]), and told whether it begins a shot.
         beside: is given every frame after it was restored, and its picture, the tensor that the restorer was given.
         changed: is given every picture that was restored, and its change.
@@ -140,7 +174,7 @@ def restore_video(
     done = Restoration()
     started = time.monotonic()
     stop = threading.Event()
-    decoded, restored = Pipe(stop), Pipe(stop)
+    decoded, restored = Pipe(stop, waiting), Pipe(stop, waiting)
     shots_matter = restorer.window > 1 or per_shot or watch is not None or lucky is not None or fading is not None
     is_cut = CutDetector() if shots_matter else None
     needed = max(0, before - sum(stage.reach for stage in (lucky, fading) if stage is not None))
@@ -148,55 +182,67 @@ def restore_video(
     seen = needed - restorer.window // 2
     """The first frame that a window needs."""
 
-    def decode() -> None:
+    def made() -> Iterator[tuple[Any, Tensor | None, bool]]:
         number = 0
         for item in items:
             if isinstance(item, Frame):
                 # Cuts are looked for in the previews, as in the survey, so that both find the same.
-                cut = is_cut is not None and is_cut(item.preview())
-                wanted = number >= seen
-                decoded.put((item, item.rgb() if wanted and not is_large(item) else None, wanted, cut))
+                preview = item.preview() if is_cut is not None else None
+                cut = is_cut is not None and preview is not None and is_cut(preview)
+                yield item, picture_of(item, preview) if number >= seen else None, cut
                 number += 1
             else:
-                decoded.put((item, None, False, False))
+                yield item, None, False
+
+    def decode() -> None:
+        for each in made():
+            decoded.put(each)
         decoded.put(END)
+
+    def finished(item: Any, change: Tensor | None) -> None:
+        write(item if change is None else item.with_change(change))
 
     def encode() -> None:
         for item, change in restored:
-            write(item if change is None else item.with_change(change))
+            finished(item, change)
 
-    stages = [Thread(decode, stop), Thread(encode, stop)]
+    def encoded(item: Any, change: Tensor | None) -> None:
+        if waiting:
+            restored.put((item, change))
+        else:
+            finished(item, change)
+
+    stages = [Thread(decode, stop), Thread(encode, stop)] if waiting else []
 
     def frames() -> Iterator[tuple[Frame, Any, bool]]:
-        for item, picture, wanted, cut in decoded:
+        for item, picture, cut in decoded if waiting else made():
             if isinstance(item, Frame):
                 done.cuts += cut
-                yield item, item.rgb() if wanted and picture is None else picture, cut
+                yield item, picture, cut
             else:
-                restored.put((item, None))  # a copied packet: not ours to change
+                encoded(item, None)  # a copied packet: not ours to change
 
     def finish(latest: _Restored, share: float) -> None:
         """Hand a frame with its share of the change to what watches, and to the encoder."""
         if latest.number < before:
             return
         frame, change = latest.frame, latest.change
-        picture = frame.rgb() if latest.picture is None else latest.picture
+        picture = picture_of(frame) if latest.picture is None else latest.picture
         if share < 1:
             change = change * share
         done.frames += 1
         done.replaced += latest.broken
         if watch is not None:
-            watch((picture + change).clamp(0, 1), picture, latest.cut)
+            watch((unit(picture) + change).clamp(0, 1), unit(picture), latest.cut)
         if changed is not None:
             changed(picture, change)
         if latest.broken:
-            restored.put((replace(frame, replaced=True), None))
+            encoded(replace(frame, replaced=True), None)
         elif not share:
-            restored.put((replace(frame, untouched=True), None))
-        elif is_large(frame):
-            restored.put((frame.with_change(change), None))
+            encoded(replace(frame, untouched=True), None)
         else:
-            restored.put((frame, change))
+            encoded(frame, change)
+        relieve(picture)
 
     def improve(latest: _Restored, gain: Tensor | None) -> None:
         """Add what a frame gains from sharper ones."""
@@ -208,41 +254,48 @@ def restore_video(
         if fading is None:
             finish(latest, 1.0)
             return
-        picture = latest.frame.rgb() if latest.picture is None else latest.picture
+        picture = picture_of(latest.frame) if latest.picture is None else latest.picture
         gain = gain_of(picture, latest.change)
         least, most = done.gains or (gain, gain)
         done.gains = min(least, gain), max(most, gain)
         for earlier, part in fading.add(latest, gain, latest.cut):
             finish(earlier, part)
 
+    def restore(number: int, centre: tuple[Frame, Tensor, bool], around: list[tuple[Frame, Tensor, bool]]) -> None:
+        """Restore a frame, and finish what has its share by then; nothing of it is held when this returns."""
+        frame, picture, cut = centre
+        change, broken = restore_frame(restorer, [picture for _, picture, _ in around])
+        if number >= before and beside is not None:
+            beside(frame, picture)
+        latest = _Restored(number, frame, picture, change, cut, broken)
+        if lucky is None:
+            return fade(latest)
+        whole = None if broken else unit(picture) + change
+        for earlier, gain in lucky.add(latest.waiting(), whole, cut):
+            improve(earlier, gain)
+
+    if waiting < QUEUE_FRAMES:
+        release_memory()
     try:
         for stage in stages:
             stage.start()
         shown = windows(frames(), restorer.window, starts_shot=itemgetter(2))
-        for number, ((frame, picture, cut), around) in enumerate(shown):
-            if cut and per_shot:
+        for number, (centre, around) in enumerate(shown):
+            if centre[-1] and per_shot:
                 restorer = next(following, restorer)
             if number < needed:
                 console.progress("passing over finished frames", number + 1, before)
-                continue
-            change, broken = restore_frame(restorer, [picture for _, picture, _ in around])
-            if number >= before and beside is not None:
-                beside(frame, picture)
-            latest = _Restored(number, frame, picture, change, cut, broken)
-            if lucky is None:
-                fade(latest)
             else:
-                whole = None if broken else picture + change
-                for earlier, gain in lucky.add(latest.waiting(), whole, cut):
-                    improve(earlier, gain)
-            rate = (number + 1 - needed) / (time.monotonic() - started)
-            console.progress("restoring", number + 1, total, fps=round(rate, 2))
+                restore(number, centre, around)
+                rate = (number + 1 - needed) / (time.monotonic() - started)
+                console.progress("restoring", number + 1, total, fps=round(rate, 2))
         for earlier, gain in () if lucky is None else lucky.rest():
             improve(earlier, gain)
         for earlier, part in () if fading is None else fading.rest():
             finish(earlier, part)
-        restored.put(END)
-        stages[1].join()
+        if stages:
+            restored.put(END)
+            stages[1].join()
     except Stopped:
         pass
     finally:

@@ -13,11 +13,14 @@ from torch import Tensor, nn
 from deblurcli.device import Device, give_back_memory
 from deblurcli.errors import DeviceError, is_out_of_memory
 from deblurcli.networks import NetworkSpec
-from deblurcli.networks.spec import more_scales, padded
+from deblurcli.networks.spec import more_scales, padded, unit
 from deblurcli.options.compute import LARGE
 
 MEMORY_BUDGET = 2 << 30
 """Most bytes that a tile's inference may take, however much is free."""
+
+FRUGAL_BUDGET = 768 << 20
+"""The same for frames that do not come as float32, which are ``LARGE`` ones of a video."""
 
 MIN_TILE = 64
 """Side in pixels."""
@@ -83,7 +86,8 @@ class Restorer:
     Tiles are as large as memory allows. When it runs out, their side is halved, the same tile is done again, and the
     smaller size stays for the frames that follow. Networks of several scales look at more of them in large pictures. A
     frame's encodings are kept for the next call, since consecutive windows share frames; the module's weights must not
-    change in between. Of ``LARGE`` frames only the restored picture is kept, in half precision.
+    change in between. Of ``LARGE`` frames only the restored picture is kept, in half precision; of those of a video,
+    which come as bytes or in half precision, as precisely as they come, and not longer than it is needed.
 
     Args:
         module: the network, in eval mode, on ``device``.
@@ -109,8 +113,9 @@ class Restorer:
         self.usual, self.more = (self.module, spec), 0
         self.range = (0.0, 1.0) if clamped else (-math.inf, math.inf)
         self.side: int | None = None
+        self.chosen = spec.tileable and tile == "auto"
         if spec.tileable and tile != "off":
-            self.side = int(tile) if tile != "auto" else self._affordable()
+            self.side = int(tile) if tile != "auto" else self._affordable(MEMORY_BUDGET)
         # The latest window's frames by identity, each with its encodings by region and precision. The frame itself is
         # held so that no other can take over its identity.
         self.kept: dict[int, tuple[Tensor, dict[tuple[Region, bool], tuple[Tensor, ...]]]] = {}
@@ -120,12 +125,14 @@ class Restorer:
         """Frames a call takes."""
         return self.spec.window
 
-    def _affordable(self) -> int:
-        budget = min(self.device.free_memory() // 2, MEMORY_BUDGET)
+    def _affordable(self, budget: int) -> int:
+        budget = min(self.device.free_memory() // 2, budget)
         return max(MIN_TILE, int(math.sqrt(budget / (self.spec.bytes_per_pixel * self.spec.window))))
 
     def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
         """A window of frames in (each 3 x H x W in [0, 1]), the restored centre frame out (3 x H x W float32, CPU).
+
+        Frames that are bytes, or in half precision, give a result in half precision.
 
         ``precise``: compute in float32 whatever the device's precision.
 
@@ -133,6 +140,8 @@ class Restorer:
             DeviceError: out of memory at the smallest tile.
         """
         self._fit(*frames[0].shape[-2:])
+        if self.chosen and self.side is not None and frames[0].dtype != torch.float32:
+            self.side, self.chosen = min(self.side, self._affordable(FRUGAL_BUDGET)), False
         if self.spec.encodes:
             self.kept = {id(frame): self.kept.get(id(frame), (frame, {})) for frame in frames}
         while True:
@@ -167,12 +176,13 @@ class Restorer:
 
     def _tiled(self, frames: list[Tensor], precise: bool) -> Tensor:
         h, w = frames[0].shape[-2:]
+        made = torch.float32 if frames[0].dtype == torch.float32 else torch.float16
         if self.side is None or max(h, w) <= self.side:
-            return self._run(frames, (0, 0, h, w), precise)
+            return self._run(frames, (0, 0, h, w), precise).to(made)
         # A tile that is mostly overlap would never end; a small tile gets a small overlap.
         overlap = min(self.spec.overlap, self.side // 4)
         step = self.spec.step if self.side >= 4 * self.spec.step else self.spec.multiple_of
-        total = torch.zeros(3, h, w)
+        total = torch.zeros(3, h, w, dtype=made)
         rows, columns = (blends(length, tile_spans(length, self.side, overlap, step), overlap) for length in (h, w))
         for number, (y, down) in enumerate(rows):
             for tile, (x, across) in enumerate(columns, 1):
@@ -191,6 +201,8 @@ class Restorer:
         with contextlib.nullcontext() if precise else self.device.autocast():
             if self.spec.encodes:
                 restored = self.module.fuse([self._encoded(frame, region, precise) for frame in frames])  # type: ignore[operator]
+                if frames[0].dtype != torch.float32 and all(frame is not frames[0] for frame in frames[1:]):
+                    self.kept[id(frames[0])][1].pop((region, precise), None)  # no later window has it
             elif self.spec.window == 1:
                 restored = self.module(self._batch(frames[0], region))
             else:
@@ -206,11 +218,13 @@ class Restorer:
             return encodings[region, precise]
         batch = self._batch(frame, region)
         if (region, precise) not in encodings:
-            encodings[region, precise] = (self.module.base(batch).clamp(0, 1).half(),)  # type: ignore[operator]
-        return self.module.encoded(batch, encodings[region, precise][0].float())  # type: ignore[operator]
+            restored = self.module.base(batch).clamp(0, 1)  # type: ignore[operator]
+            kept = (restored * 255).round().byte() if frame.dtype == torch.uint8 else restored.half()
+            encodings[region, precise] = (kept,)
+        return self.module.encoded(batch, unit(encodings[region, precise][0]))  # type: ignore[operator]
 
     def _batch(self, frame: Tensor, region: Region) -> Tensor:
         """A region of a frame as a batch of one on the device, of a size that the network takes."""
         y, x, h, w = region
-        batch = padded(frame[None, :, y : y + h, x : x + w], self.spec.multiple_of, self.spec.min_size)
+        batch = padded(unit(frame[None, :, y : y + h, x : x + w]), self.spec.multiple_of, self.spec.min_size)
         return batch.to(self.device.where).contiguous(memory_format=torch.channels_last)

@@ -17,7 +17,7 @@ import deblurcli
 from deblurcli import errors
 from deblurcli.cli.app import run
 from deblurcli.cli.video import Together
-from deblurcli.errors import EXIT_CODES, RETRY
+from deblurcli.errors import EXIT_CODES, RETRY, SIGNALS
 from deblurcli.methods import METHODS
 from deblurcli.options.batch import BatchOptions
 from deblurcli.options.compute import ComputeOptions
@@ -200,7 +200,13 @@ def test_every_error_has_its_code_and_one_line(jobs, folder, capsys, kind):
 
 
 def test_the_documented_codes_are_the_codes():
+    names = "|".join(kind.__name__ for kind in ERRORS)
     assert set(EXIT_CODES) == set(RETRY) == {0, 129, 130, 131, 141, 143} | {kind.code for kind in ERRORS}
+    assert set(SIGNALS) < set(EXIT_CODES)
+    # No other module has errors of its own, whose codes nobody would find.
+    for path in Path(errors.__file__).parent.rglob("*.py"):
+        if path.name != "errors.py":
+            assert not re.search(rf"^class \w+\((?:\w+\.)?(?:{names})\b", path.read_text(encoding="utf-8"), re.M), path
     guide = (ROOT / "docs" / "scripts.md").read_text(encoding="utf-8").partition("## Exit codes")[2].partition("##")[0]
     table = re.findall(r"^\| (\d+) \| (.*) \| (.*) \|$", guide, re.MULTILINE)
     assert {int(code): meaning for code, meaning, _ in table} == {

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 from clips import make_clip, packet_hashes, read_planes
-from end_to_end import QUICK, small_network
+from end_to_end import QUICK, deblur, small_network
 from interrupted import ending, short_segments
 from piping import deblur_piped, header, moving, planes, y4m
 
@@ -314,3 +314,40 @@ def test_a_picture_goes_through_a_pipe(tmp_path: Path, suffix: str) -> None:
 def test_what_is_no_picture_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
     assert deblur_piped("image", "-", "-o", "-", stdin=b"xyz") == (4, b"")
     assert "stdin is not an image that can be read" in capfd.readouterr().err
+
+
+def test_what_a_killed_run_has_left_of_stdin_is_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy that another run still has stays; so does what was put there by others."""
+    temporary = tmp_path / "shared"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    for name in (".deblur-dead.part", ".other.part", "deblur-notes"):
+        (temporary / name).mkdir()
+        (temporary / name / "stdin").write_bytes(bytes(9))
+    with pipes.folder_for("stdin") as mine:
+        (mine / "stdin").write_bytes(bytes(9))
+        with pipes.folder_for("stdout") as other:
+            assert other != mine and (mine / "stdin").exists()
+            names = sorted(path.name for path in temporary.iterdir())
+            assert names == sorted([".other.part", "deblur-notes", mine.name, other.name])
+    assert sorted(path.name for path in temporary.iterdir()) == [".other.part", "deblur-notes"]
+
+
+def test_without_locks_nothing_is_taken_for_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deblurcli.files.fcntl", None)
+    temporary = tmp_path / "shared"
+    (temporary / ".deblur-perhaps.part").mkdir(parents=True)
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    with pipes.folder_for("stdin"):
+        pass
+    assert [path.name for path in temporary.iterdir()] == [".deblur-perhaps.part"]
+
+
+def test_a_planned_picture_for_stdout_has_no_name_of_a_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((32, 48, 3), np.uint8))
+    assert deblur("image", tmp_path / "a.png", "-o", "-", "--dry-run") == 0
+    out, err = capfd.readouterr()
+    told = out + err
+    assert "stdout, a PNG" in told and "stdout.png" not in told and ".part" not in told

@@ -13,8 +13,10 @@ from frame_folders import write_frames
 from interrupted import killed
 from translators import WIDTH, translating
 
+from deblurcli.console import Reporter
 from deblurcli.media.images import read_image
 from deblurcli.media.probe import probe
+from deblurcli.train.camera_frames import read_frames
 from deblurcli.weights.save import save_network
 
 ADDED = 5
@@ -168,6 +170,39 @@ def test_pairs_of_a_sequence(work: Path, capfd: Captured) -> None:
     write_frames(Path("sharp"), 8, size=(128, 96))
     assert deblur("synth", "sharp/%06d.png", "-o", "pairs", "--rate", "50", "--shutter", "1") == 0
     assert probe(Path("pairs/blurred/sharp.mkv")).video.rate == 50
+
+
+def test_a_folder_is_one_video_for_metrics_and_synth_too(work: Path, capfd: Captured) -> None:
+    """Where a folder usually is pictures, each for itself, --sequences makes its numbered ones a video."""
+    write_frames(Path("sharp"), 8, size=(128, 96))
+    write_frames(Path("other"), 8, size=(128, 96))
+    assert deblur("synth", "sharp", "-o", "pairs", "--rate", "50", "--shutter", "1", "--sequences") == 0
+    assert probe(Path("pairs/blurred/sharp.mkv")).video.rate == 50
+    capfd.readouterr()
+    deblur("synth", "sharp", "-o", "stills")  # each picture for itself
+    assert "[8/8] sharp/000008.png" in capfd.readouterr().err
+    capfd.readouterr()
+    found = []
+    for names in (("sharp", "other", "--sequences"), ("sharp/%06d.png", "other/%06d.png")):
+        assert deblur("metrics", *names, "--format", "json", "--lpips", "off") == 0
+        (item,) = json.loads(capfd.readouterr().out)["items"]
+        assert item.pop("name") in ("sharp", "%06d.png")
+        found.append(item)
+    assert found[0] == found[1] and found[0]["frames"] == 8 and "flicker" in found[0]
+    assert deblur("metrics", "sharp", "other", "--format", "json", "--lpips", "off") == 0
+    out, err = capfd.readouterr()
+    assert len(json.loads(out)["items"]) == 8 and "--sequences takes numbered ones as a video" in err
+    assert deblur("metrics", "sharp", "other/000001.png", "--sequences") == 4
+
+
+def test_frames_of_a_camera_to_learn_translating_from(work: Path) -> None:
+    """A folder of frames, and their pattern, are one scene."""
+    write_frames(Path("camera"), 8, size=(128, 96))
+    whole, named = (
+        read_frames([Path(name)], 64, "blurry", Reporter.silent()) for name in ("camera", "camera/%06d.png")
+    )
+    assert {frame.scene for frame in whole} == {frame.scene for frame in named} == {Path("camera")}
+    assert len(whole) == 8 and len(named) >= 2
 
 
 def test_adapted_to_together(work: Path, capfd: Captured) -> None:

@@ -236,3 +236,21 @@ def test_speed_of_720p() -> None:
             assert min(taken) < 0.030
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("siting", ["left", "centre"])
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p", "yuv444p", "yuv410p", "gbrp", "gray", "yuva420p"])
+def test_large_frames_are_converted_in_parts_to_the_same(
+    pix_fmt: str, siting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape, size = layout(pix_fmt, siting=siting), (2 * maths.ROWS + 39, 46)
+    source = planes(shape, *size)
+    change = (torch.rand(3, *size, generator=torch.Generator().manual_seed(1)) - 0.5) / 4
+    preview, changed = maths.to_rgb8(source, shape), maths.add_change(source, shape, change.clone())
+    monkeypatch.setattr(maths, "LARGE", 16)
+    assert (maths.to_rgb8(source, shape) == preview).all()
+    for before, after in zip(changed, maths.add_change(source, shape, change), strict=True):
+        assert np.abs(before.astype(int) - after.astype(int)).max() <= 1  # sums in another order
+        assert (before == after).mean() > 0.999
+    for before, after in zip(source, maths.add_change(source, shape, torch.zeros(3, *size)), strict=True):
+        assert (before == after).all()

@@ -12,7 +12,7 @@ from zero_change import copy, samples
 
 from deblurcli.errors import OutputError
 from deblurcli.media import choice
-from deblurcli.media.encoders import BROADCAST_RATES, CONTAINERS, DNXHR_DEEP, Encoding, exists
+from deblurcli.media.encoders import BROADCAST_RATES, CONTAINERS, DNXHR_DEEP, FRUGAL, QUALITY, Encoding, exists
 from deblurcli.media.layout import layout_of
 from deblurcli.media.probe import VideoInfo, probe
 
@@ -148,10 +148,14 @@ def test_few_large_frames_wait_in_an_encoder(plain: VideoInfo) -> None:
     large = replace(plain, width=7680, height=4320)
     for codec, name in (("libx264", "x264-params"), ("libx265", "x265-params")):
         (usual,), (saving,) = (list(choice._options(codec, "yuv420p", video)) for video in (plain, large))
-        assert "rc-lookahead" not in usual.get(name, "")
-        assert saving[name].split(":")[-1] == "rc-lookahead=8" and saving[name].startswith(usual.get(name, ""))
+        assert "ref=" not in usual.get(name, "")
+        assert saving[name].endswith(FRUGAL[codec][1]) and saving[name].startswith(usual.get(name, ""))
+        assert {"ref=1", "bframes=0"} <= set(FRUGAL[codec][1].split(":"))
     found = best(replace(plain, width=5120, height=3200), ".mp4", "libx264")
-    assert found is not None and found.options["x264-params"] == "rc-lookahead=8"
+    assert found is not None and found.options["x264-params"] == FRUGAL["libx264"][1]
+
+    small = best(replace(plain, width=5120, height=3120), ".mp4", "libx264")
+    assert small is not None and small.options == QUALITY["libx264"]
 
 
 @pytest.mark.parametrize("first", ["tff", "bff"])

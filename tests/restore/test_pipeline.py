@@ -19,12 +19,13 @@ from torch import Tensor
 
 from deblurcli.console import Reporter
 from deblurcli.media.ahead import QUEUE_FRAMES, ahead
+from deblurcli.media.footage import unit
 from deblurcli.media.frames import Frame
 from deblurcli.media.layout import Colour, layout_of
 from deblurcli.media.reader import VideoReader
 from deblurcli.restore.fading import Fading
 from deblurcli.restore.lucky import LuckyFrames
-from deblurcli.restore.pipeline import restore_frame, restore_video
+from deblurcli.restore.pipeline import restore_frame, restore_video, waiting_frames
 
 SILENT = Reporter.silent()
 
@@ -176,26 +177,63 @@ def test_nothing_goes_on_when_the_rest_is_not_wanted() -> None:
     assert threading.active_count() == threads
 
 
-def test_large_frames_wait_as_samples_and_come_out_the_same(
+class Darker(Identity):
+    def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
+        return unit(frames[0]) * 0.9
+
+
+def test_large_frames_are_bytes_and_come_out_nearly_the_same(
     frames: list[Frame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pictures of large frames are made when their turn comes, and are no more when they wait for the encoder."""
+    kinds: list[torch.dtype] = []
 
-    class Darker(Identity):
+    class Noting(Darker):
         def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
-            return frames[0] * 0.9
+            kinds.append(frames[0].dtype)
+            return super().__call__(frames)
 
-    made: list[int] = []
-    rgb = Frame.rgb
-    monkeypatch.setattr(Frame, "rgb", lambda frame: made.append(threading.get_ident()) or rgb(frame))
     found: list[list[Frame]] = []
-    for large in (1 << 40, 16):
+    for large, kind in ((1 << 40, torch.float32), (16, torch.uint8)):
         monkeypatch.setattr("deblurcli.restore.pipeline.LARGE", large)
-        made.clear()
+        kinds.clear()
         found.append([])
-        restore_video(frames, found[-1].append, [Darker()], SILENT)
-        assert (threading.get_ident() in made) == (large == 16)
-    assert all(same(a, b) for a, b in zip(*found, strict=True))
+        restore_video(frames, found[-1].append, [Noting()], SILENT)
+        assert set(kinds) == {kind}
+    for usual, saving in zip(*found, strict=True):
+        assert usual.pts == saving.pts
+        for a, b in zip(usual.planes, saving.planes, strict=True):
+            assert np.abs(a.astype(int) - b.astype(int)).max() <= 1
+    untouched: list[Frame] = []
+    restore_video(frames, untouched.append, [Identity()], SILENT, waiting=0)
+    assert all(same(a, b) for a, b in zip(frames, untouched, strict=True))
+
+
+def test_stages_that_take_turns_give_the_same_frames_in_one_thread(frames: list[Frame]) -> None:
+    found: list[list[Frame]] = []
+    writers: list[set[int]] = []
+    for waiting in (4, 1, 0):
+        found.append([])
+        writers.append(set())
+
+        def write(frame: Frame, to: list[Frame] = found[-1], by: set[int] = writers[-1]) -> None:
+            by.add(threading.get_ident())
+            to.append(frame)
+
+        restore_video(frames, write, [Darker()], SILENT, waiting=waiting)
+    assert all(same(a, b) and same(a, c) for a, b, c in zip(*found, strict=True))
+    assert [threading.get_ident() in by for by in writers] == [False, False, True]
+    with pytest.raises(OSError, match="full"):
+        restore_video(frames, failing, [Darker()], SILENT, waiting=0)
+
+
+def failing(frame: Frame) -> None:
+    raise OSError("full")
+
+
+def test_a_processor_does_not_decode_ahead_for_large_frames() -> None:
+    assert waiting_frames(2160, 3840, torch.device("cpu")) == QUEUE_FRAMES
+    assert waiting_frames(4320, 7680, torch.device("cpu")) == 0
+    assert waiting_frames(4320, 7680, torch.device("cuda")) == 1
 
 
 class Fuzzy(Identity):

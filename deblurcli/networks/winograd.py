@@ -25,9 +25,12 @@ Kind = tuple[int, int]
 RESTORING, LEARNING = 6, 4
 """Side m of what a tile gives. Larger ones save more multiplications, but their transformed kernels are larger, which
 are made anew after each step of an optimiser."""
-TILES = {RESTORING: 56, LEARNING: 36}
+TILES = {RESTORING: 56, LEARNING: 144}
 """Tiles in a block for one thread. Their transforms are about as large as a core's second cache, and the matrix products
 large enough to be fast."""
+
+FEWEST = {RESTORING: 28, LEARNING: 36}
+"""Tiles of a picture for which it pays: fewer are slower than a direct convolution."""
 
 POINTS = [Fraction(*p) for p in ((0, 1), (1, 1), (-1, 1), (2, 1), (-2, 1), (1, 2), (-1, 2))]
 """Where the polynomials are evaluated; the last point is at infinity."""
@@ -46,6 +49,8 @@ class Transforms:
     """m^2 x a^2, likewise."""
     spread: Tensor
     """a x m: the transpose of the result's matrix of one direction."""
+    back: Tensor
+    """a^2 x a^2: the transpose of the tile's matrix in both directions."""
 
     @property
     def values(self) -> int:
@@ -71,7 +76,7 @@ def transforms(m: int) -> Transforms:
     one, two, three = (torch.tensor([[float(x) for x in row] for row in rows]) for rows in (tile, kernel, result))
     # Kernels are stored row by row: their vertical direction comes first.
     both = torch.einsum("hj,vi->hvij", two.double(), two.double()).reshape(-1, 9).float()
-    return Transforms(m, one, both, torch.kron(three, three).contiguous(), three.T.contiguous())
+    return Transforms(m, one, both, torch.kron(three, three), three.T.contiguous(), torch.kron(one, one).T.contiguous())
 
 
 def _expanded(roots: list[Fraction]) -> list[Fraction]:
@@ -111,7 +116,7 @@ class Spreader:
         channels = picture.shape[2]
         self.before = 0 if step == n else 1
         self.columns = picture.new_empty(step * most + n - step, a, channels)
-        self.tiles = picture.new_zeros(most, a * a, channels)
+        self.tiles = picture.new_empty(most, a * a, channels)
 
     def __call__(self, top: int, left: int, down: int, across: int) -> Tensor:
         """The values of a block's tiles: T x a^2 x C, the horizontal direction first."""
@@ -137,42 +142,39 @@ class Spreader:
 
 
 class Kernels:
-    """Transformed kernels, ready to be multiplied with blocks of one size.
+    """Transformed kernels, ready to be multiplied with blocks of tiles.
 
     Args:
         weight: K x C x 3 x 3.
-        mirrored: those of the convolution that leads gradients back: from K channels to C, turned by half a circle.
         most: tiles in a block.
+        pack: in the order that oneDNN multiplies fastest, where torch has it. That takes longer than to transform them.
     """
 
-    def __init__(self, weight: Tensor, t: Transforms, most: int, *, mirrored: bool = False) -> None:
-        count, channels = weight.shape[:2]
-        taps = weight.detach().permute(0, 2, 3, 1).reshape(count, 9, channels)
-        values = torch.bmm((t.kernel.flip(1) if mirrored else t.kernel).expand(count, -1, -1), taps)  # K x a^2 x C
+    def __init__(self, weight: Tensor, t: Transforms, most: int, *, pack: bool) -> None:
         self.t, self.most = t, most
-        made = values.permute(1, 2, 0) if mirrored else values.transpose(0, 1)  # a^2 x out x in
-        self.out, into = made.shape[1:]
+        self.out, channels = weight.shape[:2]
+        taps = weight.detach().permute(0, 2, 3, 1).reshape(self.out, 9, channels)
+        self.values = torch.bmm(t.kernel.expand(self.out, -1, -1), taps).transpose(0, 1)
+        """a^2 x K x C."""
         self.packed: Tensor | None = None
-        if _can_pack():
-            shape = [1, t.values * into, 1, most]
-            plain = made.reshape(-1, into, 1, 1).contiguous().to_mkldnn()
+        if pack and _can_pack():
+            shape = [1, t.values * channels, 1, most]
+            plain = self.values.reshape(-1, channels, 1, 1).contiguous().to_mkldnn()
             self.packed = torch._C._nn.mkldnn_reorder_conv2d_weight(plain, *_ONCE, t.values, shape)
-        else:
-            self.plain = made.transpose(1, 2)
+            del self.values
 
     def times(self, tiles: Tensor) -> Tensor:
         """Tiles (T x a^2 x C, T at most ``most``) to the values of their results, T x a^2 x K."""
         if self.packed is None:
-            return torch.bmm(tiles.transpose(0, 1), self.plain).transpose(0, 1)
+            return torch.bmm(tiles.transpose(0, 1), self.values.transpose(1, 2)).transpose(0, 1)
         # A convolution of 1 x 1 in groups. Its kernels are packed for this very size: oneDNN would pack those for
         # another one at every call.
-        if len(tiles) < self.most:
-            tiles = tiles.as_strided((self.most, *tiles.shape[1:]), tiles.stride())
-        groups = tiles.view(1, 1, self.most, -1).permute(0, 3, 1, 2)
+        tiles.as_strided((self.most, *tiles.shape[1:]), tiles.stride())[len(tiles) :].zero_()
+        groups = tiles.as_strided((1, tiles[0].numel(), 1, self.most), (0, 1, 0, tiles.stride(0)))
         found = torch.ops.mkldnn._convolution_pointwise(
             groups, self.packed, None, *_ONCE, self.t.values, "none", [], ""
         )
-        return found.permute(0, 2, 3, 1).view(self.most, self.t.values, self.out)  # type: ignore[no-any-return]
+        return found.permute(0, 2, 3, 1).view(self.most, self.t.values, self.out)[: len(tiles)]  # type: ignore[no-any-return]
 
 
 _ONCE = [0, 0], [1, 1], [1, 1]
@@ -201,9 +203,9 @@ def convolved(x: Tensor, kernels: Kernels, bias: Tensor | None) -> Tensor:
     t = kernels.t
     n, _, height, width = x.shape
     pictures = x.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
-    made = x.new_empty(n, height, width, kernels.out)
+    made = torch.empty(n, kernels.out, height, width, memory_format=torch.channels_last)
     results = x.new_empty(kernels.most, t.m**2, kernels.out)
-    for picture, target in zip(pictures, made, strict=True):
+    for picture, target in zip(pictures, made.permute(0, 2, 3, 1), strict=True):
         spread = Spreader(picture, t.tile, t.m, kernels.most)
         for top, left, down, across in blocks(*grid(height, width, t.m), kernels.most):
             tiles = down * across
@@ -219,19 +221,36 @@ def convolved(x: Tensor, kernels: Kernels, bias: Tensor | None) -> Tensor:
                     place.copy_(turned)
                 else:
                     torch.add(turned, bias, out=place)
-    return made.permute(0, 3, 1, 2)
+    return made
 
 
-def weight_gradient(x: Tensor, slope: Tensor, t: Transforms, most: int) -> Tensor:
-    """The gradient of the kernels, K x C x 3 x 3, from a convolution's input and its result's gradient."""
-    channels, count = x.shape[1], slope.shape[1]
-    total = x.new_zeros(t.values, channels, count)
-    for picture, change in zip(*(y.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1) for y in (x, slope)), strict=True):
-        seen, given = Spreader(picture, t.tile, t.m, most), Spreader(change, t.spread, t.m, most)
-        for block in blocks(*grid(*picture.shape[:2], t.m), most):
-            total.baddbmm_(seen(*block).permute(1, 2, 0), given(*block).transpose(0, 1))
+def gradients(x: Tensor, slope: Tensor, kernels: Kernels) -> tuple[Tensor, Tensor]:
+    """Those of the input and of the kernels, from a convolution's input and its result's gradient."""
+    t, most = kernels.t, kernels.most
+    a, m = len(t.tile), t.m
+    n, channels, height, width = x.shape
+    down, across = grid(height, width, m)
+    total, begun = x.new_empty(t.values, channels, kernels.out), False
+    wide = m * across + 2
+    made = x.new_zeros(n, m * down + 2, wide, channels)
+    both = [y.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1) for y in (x, slope)]
+    for picture, change, target in zip(*both, made, strict=True):
+        seen, given = Spreader(picture, t.tile, m, most), Spreader(change, t.spread, m, most)
+        for top, left, high, broad in blocks(down, across, most):
+            tiles, changes = seen(top, left, high, broad), given(top, left, high, broad).transpose(0, 1)
+            torch.baddbmm(total, tiles.permute(1, 2, 0), changes, beta=int(begun), out=total)
+            begun = True
+            back = torch.bmm(changes, kernels.values).transpose(0, 1)
+            pieces = torch.bmm(t.back.expand(len(tiles), -1, -1), back).view(high, broad, a, a, channels)
+            # Neighbouring tiles overlap; every second one does not.
+            for y, x_ in ((0, 0), (0, 1), (1, 0), (1, 1)):
+                turned = pieces[y::2, x_::2].transpose(2, 3)
+                place = target[m * (top + y) :, m * (left + x_) :]
+                steps = (2 * m * wide * channels, 2 * m * channels, wide * channels, channels, 1)
+                place.as_strided(turned.shape, steps, place.storage_offset()).add_(turned)
     taps = t.kernel.T @ total.view(t.values, -1)
-    return taps.view(3, 3, channels, count).permute(3, 2, 0, 1)
+    inner = made[:, 1 : 1 + height, 1 : 1 + width].permute(0, 3, 1, 2)
+    return inner.contiguous(memory_format=torch.channels_last), taps.view(3, 3, channels, kernels.out).permute(3, 2, 0, 1)
 
 
 class _Learnt(torch.autograd.Function):
@@ -239,24 +258,20 @@ class _Learnt(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, layer: Quick) -> Tensor:
+        # The weight is saved so that torch notices where it has changed meanwhile.
         ctx.save_for_backward(x, weight)
-        ctx.layer, ctx.has_bias = layer, bias is not None
-        return convolved(x, layer.kernels(LEARNING), bias)
+        ctx.kernels, ctx.has_bias = layer.kernels(LEARNING), bias is not None
+        return convolved(x, ctx.kernels, bias)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-        x, _ = ctx.saved_tensors  # the weight is saved so that torch notices where it has changed meanwhile
-        for_x, for_weight, for_bias = ctx.needs_input_grad[:3]
-        return (
-            convolved(slope, ctx.layer.kernels(LEARNING, mirrored=True), None) if for_x else None,
-            weight_gradient(x, slope, transforms(LEARNING), capacity(LEARNING)) if for_weight else None,
-            slope.sum((0, 2, 3)) if ctx.has_bias and for_bias else None,
-            None,
-        )
+        x, _ = ctx.saved_tensors
+        for_x, for_weight = gradients(x, slope, ctx.kernels)
+        return for_x, for_weight, slope.sum((0, 2, 3)) if ctx.has_bias else None, None
 
 
-_KEPT: WeakKeyDictionary[nn.Module, dict[tuple[int, bool], tuple[tuple[int, int, int], Kernels]]] = WeakKeyDictionary()
+_KEPT: WeakKeyDictionary[nn.Module, dict[int, tuple[tuple[int, int, int], Kernels]]] = WeakKeyDictionary()
 """Transformed kernels of layers; beside the modules, so that copies and weights files know nothing of them."""
 
 
@@ -281,16 +296,16 @@ class Quick(nn.Conv2d):
         if not plain or torch.is_autocast_enabled("cpu"):
             return False
         down, across = grid(*x.shape[-2:], m)
-        return 2 * down * across >= capacity(m)
+        return down * across >= FEWEST[m]
 
-    def kernels(self, m: int, *, mirrored: bool = False) -> Kernels:
+    def kernels(self, m: int) -> Kernels:
         """The transformed kernels, made again only where the weight has changed."""
         most = capacity(m)
         state = (self.weight._version, self.weight.data_ptr(), most)
         kept = _KEPT.setdefault(self, {})
-        if (m, mirrored) not in kept or kept[m, mirrored][0] != state:
-            kept[m, mirrored] = state, Kernels(self.weight, transforms(m), most, mirrored=mirrored)
-        return kept[m, mirrored][1]
+        if m not in kept or kept[m][0] != state:
+            kept[m] = state, Kernels(self.weight, transforms(m), most, pack=m == RESTORING)
+        return kept[m][1]
 
 
 def kind_of(layer: nn.Module) -> Kind | None:

@@ -19,6 +19,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from deblurcli.networks.blocks import ResBlock
+
 Kind = tuple[int, int]
 """Channels in and out of a convolution."""
 
@@ -198,14 +200,19 @@ def grid(height: int, width: int, m: int) -> tuple[int, int]:
     return -(-height // m), -(-width // m)
 
 
-def convolved(x: Tensor, kernels: Kernels, bias: Tensor | None) -> Tensor:
-    """N x C x H x W to N x K x H x W, in channels-last order."""
+def convolved(
+    x: Tensor, kernels: Kernels, bias: Tensor | None, *, relu: bool = False, added: Tensor | None = None
+) -> Tensor:
+    """N x C x H x W to N x K x H x W, in channels-last order.
+
+    With ``relu``, and with something of the result's shape ``added``, while the result is still in the caches.
+    """
     t = kernels.t
     n, _, height, width = x.shape
     pictures = x.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
     made = torch.empty(n, kernels.out, height, width, memory_format=torch.channels_last)
     results = x.new_empty(kernels.most, t.m**2, kernels.out)
-    for picture, target in zip(pictures, made.permute(0, 2, 3, 1), strict=True):
+    for number, (picture, target) in enumerate(zip(pictures, made.permute(0, 2, 3, 1), strict=True)):
         spread = Spreader(picture, t.tile, t.m, kernels.most)
         for top, left, down, across in blocks(*grid(height, width, t.m), kernels.most):
             tiles = down * across
@@ -221,6 +228,10 @@ def convolved(x: Tensor, kernels: Kernels, bias: Tensor | None) -> Tensor:
                     place.copy_(turned)
                 else:
                     torch.add(turned, bias, out=place)
+                if relu:
+                    place.relu_()
+                if added is not None:
+                    place += added[number, :, y : y + t.m, begin : begin + across * t.m].permute(1, 2, 0)
     return made
 
 
@@ -283,15 +294,24 @@ class Quick(nn.Conv2d):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        learning = torch.is_grad_enabled() and (input.requires_grad or self.weight.requires_grad)
-        if not self._pays(input, LEARNING if learning else RESTORING):
+        m = self.use(input)
+        if not self.pays(input, m):
             return super().forward(input)
-        if learning:
+        if m == LEARNING:
             return _Learnt.apply(input, self.weight, self.bias, self)  # type: ignore[no-any-return]
-        return convolved(input, self.kernels(RESTORING), self.bias)
+        return self.convolved(input)
 
-    def _pays(self, x: Tensor, m: int) -> bool:
-        """Whether minimal filtering is possible, and blocks are full enough."""
+    def convolved(self, x: Tensor, *, relu: bool = False, added: Tensor | None = None) -> Tensor:
+        """As :func:`convolved`, without gradients."""
+        return convolved(x, self.kernels(RESTORING), self.bias, relu=relu, added=added)
+
+    def use(self, x: Tensor) -> int:
+        """``RESTORING``, or ``LEARNING`` where gradients will be wanted."""
+        learning = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
+        return LEARNING if learning else RESTORING
+
+    def pays(self, x: Tensor, m: int) -> bool:
+        """Whether minimal filtering is possible, and the picture large enough."""
         plain = x.device.type == "cpu" and x.dtype == self.weight.dtype == torch.float32 and x.dim() == 4
         if not plain or torch.is_autocast_enabled("cpu"):
             return False
@@ -308,6 +328,23 @@ class Quick(nn.Conv2d):
         return kept[m][1]
 
 
+class QuickBlock(ResBlock):
+    """A residual block of two such convolutions: ReLU and sum are done while a block of tiles is in the caches."""
+
+    def __init__(self, block: ResBlock, kinds: Collection[Kind]) -> None:
+        nn.Module.__init__(self)
+        quickened(block, kinds)
+        self.conv1, self.conv2 = block.conv1, block.conv2
+        self.train(block.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = self.conv1, self.conv2
+        if isinstance(first, Quick) and isinstance(second, Quick) and first.use(x) == second.use(x) == RESTORING:
+            if first.pays(x, RESTORING):
+                return second.convolved(first.convolved(x, relu=True), added=x)
+        return super().forward(x)
+
+
 def kind_of(layer: nn.Module) -> Kind | None:
     """Channels in and out of a layer that minimal filtering can compute; None: it cannot."""
     if not isinstance(layer, nn.Conv2d) or layer.kernel_size != (3, 3) or layer.padding_mode != "zeros":
@@ -320,8 +357,10 @@ def quickened(network: nn.Module, kinds: Collection[Kind]) -> nn.Module:
     """The network itself, whose convolutions of these kinds are :class:`Quick`; weights and their names stay."""
     for parent in list(network.modules()):
         for name, layer in parent.named_children():
-            if kind_of(layer) in kinds and type(layer) is nn.Conv2d:
+            if type(layer) is nn.Conv2d and kind_of(layer) in kinds:
                 setattr(parent, name, _quick(layer))
+            elif type(layer) is ResBlock:
+                setattr(parent, name, QuickBlock(layer, kinds))
     return network
 
 

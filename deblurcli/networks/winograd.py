@@ -261,7 +261,9 @@ def gradients(x: Tensor, slope: Tensor, kernels: Kernels) -> tuple[Tensor, Tenso
                 place.as_strided(turned.shape, steps, place.storage_offset()).add_(turned)
     taps = t.kernel.T @ total.view(t.values, -1)
     inner = made[:, 1 : 1 + height, 1 : 1 + width].permute(0, 3, 1, 2)
-    return inner.contiguous(memory_format=torch.channels_last), taps.view(3, 3, channels, kernels.out).permute(3, 2, 0, 1)
+    return inner.contiguous(memory_format=torch.channels_last), taps.view(3, 3, channels, kernels.out).permute(
+        3, 2, 0, 1
+    )
 
 
 class _Learnt(torch.autograd.Function):

@@ -1,10 +1,10 @@
 """3x3 convolutions by minimal filtering: on processors, with a fifth of the multiplications of a direct convolution.
 
-After Winograd's F(m x m, 3 x 3) (Lavin and Gray, Fast algorithms for convolutional neural networks, CVPR 2016): the picture
-is cut into tiles of (m + 2) x (m + 2) pixels, m apart. Tiles and kernels are transformed, multiplied value by value,
-which over all channels is a matrix product for each of the (m + 2)^2 values, and transformed back into m x m pixels.
-The transforms of a whole picture would be many times its size. Here they are made of a block of tiles at a time, which
-stays in the processor's caches.
+After Winograd's F(m x m, 3 x 3) (Lavin and Gray, Fast algorithms for convolutional neural networks, CVPR 2016). The
+picture is cut into tiles of (m + 2) x (m + 2) pixels, m apart. Tiles and kernels are transformed, multiplied value by
+value, which over all channels is a matrix product for each of the (m + 2)^2 values, and transformed back into m x m
+pixels. The transforms of a whole picture would be many times its size. Here they are made of a block of tiles at a
+time, which stays in the processor's caches.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ RESTORING, LEARNING = 6, 4
 """Side m of what a tile gives. Larger ones save more multiplications, but their transformed kernels are larger, which
 are made anew after each step of an optimiser."""
 TILES = {RESTORING: 56, LEARNING: 144}
-"""Tiles in a block for one thread. Their transforms are about as large as a core's second cache, and the matrix products
-large enough to be fast."""
+"""Tiles in a block for one thread. Their transforms are about as large as a core's second cache, and the products of
+matrices large enough to be fast."""
 
 FEWEST = {RESTORING: 28, LEARNING: 36}
 """Tiles of a picture for which it pays: fewer are slower than a direct convolution."""
@@ -162,7 +162,7 @@ class Kernels:
         if pack and _can_pack():
             shape = [1, t.values * channels, 1, most]
             plain = self.values.reshape(-1, channels, 1, 1).contiguous().to_mkldnn()
-            self.packed = torch._C._nn.mkldnn_reorder_conv2d_weight(plain, *_ONCE, t.values, shape)
+            self.packed = torch.ops.aten.mkldnn_reorder_conv2d_weight(plain, *_ONCE, t.values, shape)
             del self.values
 
     def times(self, tiles: Tensor) -> Tensor:
@@ -176,7 +176,7 @@ class Kernels:
         found = torch.ops.mkldnn._convolution_pointwise(
             groups, self.packed, None, *_ONCE, self.t.values, "none", [], ""
         )
-        return found.permute(0, 2, 3, 1).view(self.most, self.t.values, self.out)[: len(tiles)]  # type: ignore[no-any-return]
+        return found.permute(0, 2, 3, 1).view(self.most, self.t.values, self.out)[: len(tiles)]
 
 
 _ONCE = [0, 0], [1, 1], [1, 1]
@@ -186,7 +186,9 @@ _ONCE = [0, 0], [1, 1], [1, 1]
 @lru_cache
 def _can_pack() -> bool:
     """Whether this torch has oneDNN's convolution with kernels that are packed once."""
-    has = hasattr(torch._C._nn, "mkldnn_reorder_conv2d_weight") and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+    has = hasattr(torch.ops.aten, "mkldnn_reorder_conv2d_weight") and hasattr(
+        torch.ops.mkldnn, "_convolution_pointwise"
+    )
     return has and torch.backends.mkldnn.is_available()
 
 
@@ -235,35 +237,41 @@ def convolved(
     return made
 
 
-def gradients(x: Tensor, slope: Tensor, kernels: Kernels) -> tuple[Tensor, Tensor]:
-    """Those of the input and of the kernels, from a convolution's input and its result's gradient."""
+def gradients(
+    x: Tensor, slope: Tensor, kernels: Kernels, wanted: tuple[bool, bool] = (True, True)
+) -> tuple[Tensor | None, Tensor | None]:
+    """Those of the input and of the kernels as far as ``wanted``, from the input and the gradient of the result."""
     t, most = kernels.t, kernels.most
     a, m = len(t.tile), t.m
     n, channels, height, width = x.shape
     down, across = grid(height, width, m)
-    total, begun = x.new_empty(t.values, channels, kernels.out), False
+    total: Tensor | None = None
     wide = m * across + 2
     made = x.new_zeros(n, m * down + 2, wide, channels)
+    # Neighbouring tiles overlap; every second one does not.
+    steps = (2 * m * wide * channels, 2 * m * channels, wide * channels, channels, 1)
     both = [y.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1) for y in (x, slope)]
     for picture, change, target in zip(*both, made, strict=True):
         seen, given = Spreader(picture, t.tile, m, most), Spreader(change, t.spread, m, most)
         for top, left, high, broad in blocks(down, across, most):
-            tiles, changes = seen(top, left, high, broad), given(top, left, high, broad).transpose(0, 1)
-            torch.baddbmm(total, tiles.permute(1, 2, 0), changes, beta=int(begun), out=total)
-            begun = True
-            back = torch.bmm(changes, kernels.values).transpose(0, 1)
-            pieces = torch.bmm(t.back.expand(len(tiles), -1, -1), back).view(high, broad, a, a, channels)
-            # Neighbouring tiles overlap; every second one does not.
-            for y, x_ in ((0, 0), (0, 1), (1, 0), (1, 1)):
-                turned = pieces[y::2, x_::2].transpose(2, 3)
-                place = target[m * (top + y) :, m * (left + x_) :]
-                steps = (2 * m * wide * channels, 2 * m * channels, wide * channels, channels, 1)
+            changes = given(top, left, high, broad).transpose(0, 1)
+            if wanted[1]:
+                tiles = seen(top, left, high, broad).permute(1, 2, 0)
+                total = torch.bmm(tiles, changes) if total is None else total.baddbmm_(tiles, changes)
+            if not wanted[0]:
+                continue
+            values = torch.bmm(changes, kernels.values).transpose(0, 1)
+            pieces = torch.bmm(t.back.expand(high * broad, -1, -1), values).view(high, broad, a, a, channels)
+            for down_by, right_by in ((0, 0), (0, 1), (1, 0), (1, 1)):
+                turned = pieces[down_by::2, right_by::2].transpose(2, 3)
+                place = target[m * (top + down_by) :, m * (left + right_by) :]
                 place.as_strided(turned.shape, steps, place.storage_offset()).add_(turned)
-    taps = t.kernel.T @ total.view(t.values, -1)
     inner = made[:, 1 : 1 + height, 1 : 1 + width].permute(0, 3, 1, 2)
-    return inner.contiguous(memory_format=torch.channels_last), taps.view(3, 3, channels, kernels.out).permute(
-        3, 2, 0, 1
-    )
+    for_x = inner.contiguous(memory_format=torch.channels_last) if wanted[0] else None
+    if total is None:
+        return for_x, None
+    taps = t.kernel.T @ total.view(t.values, -1)
+    return for_x, taps.view(3, 3, channels, kernels.out).permute(3, 2, 0, 1)
 
 
 class _Learnt(torch.autograd.Function):
@@ -280,8 +288,9 @@ class _Learnt(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         x, _ = ctx.saved_tensors
-        for_x, for_weight = gradients(x, slope, ctx.kernels)
-        return for_x, for_weight, slope.sum((0, 2, 3)) if ctx.has_bias else None, None
+        for_x, for_weight = gradients(x, slope, ctx.kernels, ctx.needs_input_grad[:2])
+        for_bias = slope.sum((0, 2, 3)) if ctx.has_bias and ctx.needs_input_grad[2] else None
+        return for_x, for_weight, for_bias, None
 
 
 _KEPT: WeakKeyDictionary[nn.Module, dict[int, tuple[tuple[int, int, int], Kernels]]] = WeakKeyDictionary()
@@ -300,7 +309,7 @@ class Quick(nn.Conv2d):
         if not self.pays(input, m):
             return super().forward(input)
         if m == LEARNING:
-            return _Learnt.apply(input, self.weight, self.bias, self)  # type: ignore[no-any-return]
+            return _Learnt.apply(input, self.weight, self.bias, self)
         return self.convolved(input)
 
     def convolved(self, x: Tensor, *, relu: bool = False, added: Tensor | None = None) -> Tensor:
@@ -317,7 +326,7 @@ class Quick(nn.Conv2d):
         plain = x.device.type == "cpu" and x.dtype == self.weight.dtype == torch.float32 and x.dim() == 4
         if not plain or torch.is_autocast_enabled("cpu"):
             return False
-        down, across = grid(*x.shape[-2:], m)
+        down, across = grid(x.shape[-2], x.shape[-1], m)
         return down * across >= FEWEST[m]
 
     def kernels(self, m: int) -> Kernels:
@@ -341,9 +350,10 @@ class QuickBlock(ResBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         first, second = self.conv1, self.conv2
-        if isinstance(first, Quick) and isinstance(second, Quick) and first.use(x) == second.use(x) == RESTORING:
-            if first.pays(x, RESTORING):
-                return second.convolved(first.convolved(x, relu=True), added=x)
+        if not (isinstance(first, Quick) and isinstance(second, Quick)):
+            return super().forward(x)
+        if {first.use(x), second.use(x)} == {RESTORING} and first.pays(x, RESTORING):
+            return second.convolved(first.convolved(x, relu=True), added=x)
         return super().forward(x)
 
 

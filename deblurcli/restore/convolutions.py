@@ -1,15 +1,14 @@
 """Which convolutions a network computes by minimal filtering: those that are faster so on this machine, by measurement.
 
 Both ways are timed on noise, in turn, once for each number of channels, which takes some hundredths of a second; the
-default networks have four to six of them. ``deblur doctor --speed`` keeps what it finds (:mod:`deblurcli.restore.measured`).
+default networks have four to six of them. ``deblur doctor --speed`` keeps what it finds
+(:mod:`deblurcli.restore.measured`).
 Results differ from those of a direct convolution by about a hundred-thousandth of their size.
 """
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from deblurcli.device import Device
 from deblurcli.networks.spec import NetworkSpec
 from deblurcli.networks.winograd import Kind, Quick, kind_of, quickened
-from deblurcli.restore.measured import keep, kept, machine
+from deblurcli.restore.measured import keep, kept, machine, processor_seconds
 
 LEAST = 1.2
 """Times as fast as a direct convolution that minimal filtering must be: near 1 the choice would be one of chance."""
@@ -55,8 +54,9 @@ def gain(kind: Kind) -> float:
     name = name_of(kind)
     if name not in _MEASURED:
         found = kept().get(name)
-        usable = isinstance(found, float) and 0 <= found < math.inf
-        _MEASURED[name] = found if usable else measured(kind)
+        if not (isinstance(found, float) and 0 <= found < math.inf):
+            found = measured(kind)
+        _MEASURED[name] = found
     return _MEASURED[name]
 
 
@@ -78,7 +78,8 @@ def name_of(kind: Kind) -> str:
 @torch.no_grad()
 def measured(kind: Kind) -> float:
     """Measure now: times as fast; 0 where this torch cannot compute it."""
-    layer = nn.Conv2d(*kind, 3, padding=1).to(memory_format=torch.channels_last)
+    layer = nn.Conv2d(*kind, 3, padding=1)
+    layer.weight.data = layer.weight.contiguous(memory_format=torch.channels_last)
     gains = []
     for size in PICTURES:
         noise = torch.rand(1, kind[0], *size, generator=torch.Generator().manual_seed(0))
@@ -89,19 +90,11 @@ def measured(kind: Kind) -> float:
 
 def timed_in_turn(layer: nn.Conv2d, x: Tensor) -> tuple[float, float]:
     """Seconds of a direct convolution, and of one by minimal filtering whose kernels are there already."""
-    (filtered,) = quickened(nn.Sequential(layer), {(layer.in_channels, layer.out_channels)})
+    filtered = quickened(nn.Sequential(layer), {(layer.in_channels, layer.out_channels)})
     ways = (lambda: layer(x), lambda: filtered(x))
     found = [math.inf, math.inf]
     for way in ways:
         way()  # which makes ready what later calls use
     for _ in range(TRIES):
-        found = [min(before, _seconds(way)) for before, way in zip(found, ways, strict=True)]
+        found = [min(before, processor_seconds(way)) for before, way in zip(found, ways, strict=True)]
     return found[0], found[1]
-
-
-def _seconds(act: Callable[[], object]) -> float:
-    """Of processor time, shared among the threads: not what other programs take."""
-    worked, started = time.process_time(), time.perf_counter()
-    act()
-    worked, wall = time.process_time() - worked, time.perf_counter() - started
-    return min(wall, worked / torch.get_num_threads())

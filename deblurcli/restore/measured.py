@@ -1,13 +1,15 @@
 """What was measured on this machine, and kept in the cache for the runs to come.
 
-The file ``speed.json`` in the folder of the weights' cache, which ``deblur doctor --speed`` writes. Where it is missing or
-damaged, or was made with anything else, a run measures for itself, and writes nothing.
+The file ``speed.json`` in the folder of the weights' cache, which ``deblur doctor --speed`` writes. Where it is missing
+or damaged, or was made with anything else, a run measures for itself, and writes nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +49,14 @@ def keep(found: dict[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     with OutputFile(path, overwrite=True) as output:
         output.file.write(json.dumps(kept() | found, indent=1).encode())
+
+
+def processor_seconds(act: Callable[[], object]) -> float:
+    """The seconds that the processor's cores work for something, shared among the threads.
+
+    What other programs take does not count.
+    """
+    worked, started = time.process_time(), time.perf_counter()
+    act()
+    worked, wall = time.process_time() - worked, time.perf_counter() - started
+    return min(wall, worked / torch.get_num_threads())

@@ -18,7 +18,7 @@ from torch import Tensor
 from deblurcli.device import Device
 from deblurcli.losses import LOSSES
 from deblurcli.networks.spec import outputs, padded
-from deblurcli.restore.measured import keep, kept, machine
+from deblurcli.restore.measured import keep, kept, machine, processor_seconds
 from deblurcli.restore.tiles import Restorer, is_out_of_memory, release_memory
 from deblurcli.restore.worker import Placed
 
@@ -72,15 +72,13 @@ def measured(network: Placed, work: Work) -> float:
 
 
 def _timed(act: Callable[[], object], device: Device) -> float:
-    """The seconds that something takes.
-
-    On the processor those count that its cores work, shared among the threads: not what other programs take.
-    """
-    worked, started = time.process_time(), time.perf_counter()
+    """The seconds that something takes."""
+    if device.where.type == "cpu":
+        return processor_seconds(act)
+    started = time.perf_counter()
     act()
     _wait_for(device)
-    worked, wall = time.process_time() - worked, time.perf_counter() - started
-    return min(wall, worked / torch.get_num_threads()) if device.where.type == "cpu" else wall
+    return time.perf_counter() - started
 
 
 def _noise(*shape: int) -> Tensor:

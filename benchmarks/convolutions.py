@@ -92,8 +92,7 @@ def direct(chain: Chain) -> Way:
 
 def filtered(chain: Chain, m: int) -> Way:
     """By minimal filtering with tiles of m x m, whatever their number."""
-    most = winograd.capacity(m)
-    kernels = [Kernels(layer.weight, transforms(m), most, pack=True) for layer in chain.layers]
+    kernels = [Kernels(layer.weight, transforms(m), winograd.TILES[m], pack=True) for layer in chain.layers]
 
     def run() -> np.ndarray:
         x = chain.x

@@ -27,11 +27,9 @@ Kind = tuple[int, int]
 RESTORING, LEARNING = 6, 4
 """Side m of what a tile gives. Larger ones save more multiplications, but their transformed kernels are larger, which
 are made anew after each step of an optimiser."""
-TILES = {RESTORING: 56, LEARNING: 144}
-"""Tiles in a block for one thread. Their transforms are about as large as a core's second cache, and the products of
-matrices large enough to be fast."""
-
-FEWEST = {RESTORING: 28, LEARNING: 36}
+TILES = {RESTORING: 112, LEARNING: 144}
+"""Tiles in a block. The kernels are read from memory for every block, and its transforms should stay in the caches."""
+FEWEST = {RESTORING: 56, LEARNING: 36}
 """Tiles of a picture for which it pays: fewer are slower than a direct convolution."""
 
 POINTS = [Fraction(*p) for p in ((0, 1), (1, 1), (-1, 1), (2, 1), (-2, 1), (1, 2), (-1, 2))]
@@ -192,11 +190,6 @@ def _can_pack() -> bool:
     return has and torch.backends.mkldnn.is_available()
 
 
-def capacity(m: int) -> int:
-    """Tiles in a block: more than one thread shares the work on larger ones."""
-    return TILES[m] * min(torch.get_num_threads(), 2)
-
-
 def grid(height: int, width: int, m: int) -> tuple[int, int]:
     """Tiles down and across a picture."""
     return -(-height // m), -(-width // m)
@@ -331,11 +324,11 @@ class Quick(nn.Conv2d):
 
     def kernels(self, m: int) -> Kernels:
         """The transformed kernels, made again only where the weight has changed."""
-        most = capacity(m)
-        state = (self.weight._version, self.weight.data_ptr(), most)
+        # oneDNN packs for a number of threads.
+        state = (self.weight._version, self.weight.data_ptr(), torch.get_num_threads())
         kept = _KEPT.setdefault(self, {})
         if m not in kept or kept[m][0] != state:
-            kept[m] = state, Kernels(self.weight, transforms(m), most, pack=m == RESTORING)
+            kept[m] = state, Kernels(self.weight, transforms(m), TILES[m], pack=m == RESTORING)
         return kept[m][1]
 
 

@@ -27,7 +27,7 @@ from deblurcli.options.image import ImageOptions
 from deblurcli.options.option import USUAL_FPS
 from deblurcli.options.quality import method_settings
 from deblurcli.options.tta import TtaOptions
-from deblurcli.options.video import VideoOptions
+from deblurcli.options.video import LUCKY_FRAMES, VideoOptions
 from deblurcli.restore.worker import Worker
 
 
@@ -35,7 +35,7 @@ def deblur_video(
     source: FilePath, destination: FilePath | None = None, *, adapt_together: Iterable[FilePath] = (),
     start: str | float | None = None, duration: str | float | None = None, fps: float = USUAL_FPS,
     quality: str = "balanced", method: str | None = None, network: FilePath | None = None,
-    only_blurred: bool = False, sharp_below: float | None = None,
+    lucky_frames: int = LUCKY_FRAMES, only_blurred: bool = False, sharp_below: float | None = None,
     save_adapted: FilePath | None = None,
     save_residual: FilePath | None = None, save_translated: FilePath | None = None,
     save_translator: FilePath | None = None, compare: FilePath | None = None, resume: bool | None = None,
@@ -71,6 +71,8 @@ def deblur_video(
         fps: frames per second of an image sequence.
         quality: ``fast``, ``balanced`` or ``best``: what ``method``, ``network`` and the method's options are where
             they are not given (:mod:`deblurcli.options.quality`).
+        lucky_frames: frames before and behind each among which sharper ones are looked for, to take detail from
+            (:mod:`deblurcli.restore.lucky`); 0: none.
         only_blurred: leave frames that are sharp already as they are: those whose edges restoring would make steeper by
             a factor of less than ``sharp_below`` (1.06).
         method: ``meta``, ``reblur2deblur``, ``tta``, ``blur2blur`` or ``none``; the keywords from ``steps`` to

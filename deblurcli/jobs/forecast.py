@@ -36,6 +36,8 @@ UPDATE_WORK = 1.07
 TTA_WORK, TTA_REBLURRED_WORK = 0.8, 1.0
 """A step of test-time adaptation, for a pixel with its surroundings, and the reblurring of one that counts, in pixels
 updated."""
+LUCKY_TIME = 2.5e-7
+"""Taking detail from sharper frames, in seconds a pixel: OpenCV's, which no precision of the networks changes."""
 REBLURRING = NETWORKS["reblurring-module"]
 REBLUR_WORK, RESIDUAL_WORK = 1.0, 1_000_000
 """A step of reblur2deblur, for each of the pixels that it restores and reblurs, in pixels updated; and the residual
@@ -91,15 +93,18 @@ class Forecast:
         return f"about {adapting}{duration(self.restoring)}{' restoring' if adapting else ''}"
 
 
-def forecast(clip: Clip, options: Any, spec: NetworkSpec, speeds: Speeds, *, adapted: bool = False) -> Forecast:
+def forecast(
+    clip: Clip, options: Any, spec: NetworkSpec, speeds: Speeds, *, adapted: bool = False, lucky: bool = False
+) -> Forecast:
     """About how long a video takes.
 
     Args:
         options: the method's.
         spec: facts about the network that restores.
         adapted: the adaptation is there already, as an interrupted run has left it.
+        lucky: frames take detail from sharper ones.
     """
-    restoring = clip.frames * clip.pixels * (speeds.restoring + FRAME_WORK * speeds.single)
+    restoring = clip.frames * clip.pixels * (speeds.restoring + FRAME_WORK * speeds.single + LUCKY_TIME * lucky)
     if isinstance(options, Blur2BlurOptions):
         restoring += clip.frames * clip.pixels * TRANSLATED_WORK * speeds.single
     if isinstance(options, TtaOptions) and options.adapt_per == "frame" and options.updates:
@@ -114,9 +119,9 @@ def updates(options: Any) -> bool:
     return followed or bool(getattr(options, "updates", 0))
 
 
-def fast(clip: Clip, speeds: Speeds) -> float:
-    """Seconds of ``--quality fast``."""
-    return clip.frames * clip.pixels * (1 + FRAME_WORK) * speeds.single
+def fast(clip: Clip, speeds: Speeds, *, lucky: bool = False) -> float:
+    """Seconds of ``--quality fast``; ``lucky`` as for :func:`forecast`."""
+    return clip.frames * clip.pixels * ((1 + FRAME_WORK) * speeds.single + LUCKY_TIME * lucky)
 
 
 def _adapting(clip: Clip, options: Any, spec: NetworkSpec, speeds: Speeds) -> float:

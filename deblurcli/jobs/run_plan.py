@@ -13,6 +13,7 @@ from deblurcli.media.sequences import name_of
 from deblurcli.methods import prepared_for
 from deblurcli.options.option import Options
 from deblurcli.options.video import VideoOptions
+from deblurcli.restore.lucky import reach_within
 from deblurcli.restore.speed import speed_of
 from deblurcli.restore.tiles import Restorer
 from deblurcli.restore.worker import Placed, Worker
@@ -82,10 +83,11 @@ def plan_run(
         single = worker.place(SINGLE, "video", "deblur")
         updating = speed_of(network, "updating") if updates(method) else 0.0
         speeds = Speeds(speed_of(network, "restoring"), updating, speed_of(single, "restoring"))
-        found = forecast(left, method, network.spec, speeds, adapted=adapted)
+        lucky = reach_within(clip.pixels, options.lucky_frames) > 0
+        found = forecast(left, method, network.spec, speeds, adapted=adapted, lucky=lucky)
         time = found if math.isfinite(found.total) else None
         if (options.method, network.name) != ("none", SINGLE):
-            quicker = fast(left, speeds)
+            quicker = fast(left, speeds, lucky=lucky)
     tile = Restorer(network.module, network.spec, network.device, worker.tile).side
     longest = max(video.width, video.height)
     side = tile or longest

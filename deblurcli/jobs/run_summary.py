@@ -12,7 +12,7 @@ from deblurcli.jobs.result import Result
 from deblurcli.media.frames import FrameReader, FrameWriter
 from deblurcli.media.inputs import STDOUT
 from deblurcli.options.video import VideoOptions
-from deblurcli.reports.summary import Sharpness, adaptation_sentence, kept_sentence, untouched_sentence
+from deblurcli.reports.summary import Sharpness, adaptation_sentence, kept_sentence, lucky_sentence, untouched_sentence
 from deblurcli.restore.pipeline import Restoration
 
 
@@ -44,6 +44,7 @@ def in_plain_words(
     found = [
         sharpness.sentence(),
         adaptation_sentence(outcomes, "this clip"),
+        lucky_sentence(result.facts.get("lucky", 0), result.facts["frames"]),
         untouched_sentence(result.facts["untouched"], result.facts["frames"]) if options.only_blurred else "",
         kept,
         *notes,
@@ -84,6 +85,9 @@ def tell_run(
         result.lines.append(f"video stream {reader.info.video.index} was restored; {copied} was copied as it is")
     result.lines += writer.notes
     result.facts |= {"frames": writer.frames, "seconds": round(done.seconds, 2), "codec": writer.codec}
+    if done.lucky:
+        result.lines.append(f"{done.lucky} of {done.frames} frames took detail from sharper ones")
+        result.facts["lucky"] = done.lucky
     if options.only_blurred:
         least, most = done.gains or (1.0, 1.0)
         steeper = f"restoring makes edges {least:.2f} to {most:.2f} times as steep"

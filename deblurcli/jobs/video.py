@@ -42,6 +42,7 @@ from deblurcli.options.video import OF_ALL_FRAMES, VideoOptions
 from deblurcli.reports.residual_map import coloured
 from deblurcli.reports.summary import Sharpness
 from deblurcli.restore.fading import SHARP_BELOW, Fading
+from deblurcli.restore.lucky import LuckyFrames, reach_within
 from deblurcli.restore.pipeline import restore_video
 from deblurcli.restore.worker import Placed, Worker, state_of
 from deblurcli.texts import aligned
@@ -192,6 +193,7 @@ class VideoJob:
                 beside=None if translated is None else translated.write,
                 changed=sharpness.add,
                 give_up=pipes.give_up,
+                lucky=self._lucky(reader),
                 fading=Fading(options.sharp_below or SHARP_BELOW) if options.only_blurred else None,
             )
             console.progress("finishing", 0, total)
@@ -288,6 +290,12 @@ class VideoJob:
         if not resumed and not self.per_shot:
             found = stages(network, self.method, pixels, (video.height, video.width))
         return found | {"restoring": float(pixels) if frames else None, "finishing": FINISHING_WORK * pixels}
+
+    def _lucky(self, reader: FrameReader) -> LuckyFrames[Any] | None:
+        """What takes detail from sharper frames; None where none is to be, or frames are too large to wait."""
+        video = reader.info.video
+        reach = reach_within(video.width * video.height, self.options.lucky_frames)
+        return LuckyFrames(reach, deep=reader.layout.depth > 8) if reach else None
 
     def _picture(self, path: Path) -> OutputFile:
         return OutputFile(path, inputs=[self.source, Path(self.options.network)], overwrite=self.options.overwrite)

@@ -23,6 +23,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ from torch import Tensor, nn
 
 from deblurcli.adaptation.content_features import ContentFeatures, content_features
 from deblurcli.adaptation.flow import fit_flow
-from deblurcli.adaptation.frame_noise import NOISE_PIECES, SIDE, NoiseBlocks
+from deblurcli.adaptation.frame_noise import NOISE_PIECES, QUIET, SIDE, NoiseBlocks, stands_still, still_blocks
 from deblurcli.adaptation.group import surveyed
 from deblurcli.adaptation.guard import MIN_GAIN, Diverged, Guard, require_finite_weights
 from deblurcli.adaptation.known_blur import KnownBlur, synthetic_blur
@@ -72,6 +73,8 @@ MIN_PIECES = 2
 """Least pieces of each kind to learn from."""
 LOOKS = 4
 """Times that the guard looks at the translator, evenly spread over its learning."""
+NOISE_PLACES = 2
+"""Places of a still piece whose noise is kept."""
 AVERAGED = 0.99
 """Decay of the moving average of the translator's weights."""
 
@@ -249,6 +252,7 @@ class _Learning:
     def run(self) -> nn.Module:
         """The translator, or half of the best one that the guard saw. Raises Diverged: to be undone."""
         options, recipe = self.options, RECIPES["ours"]
+        noise = self.noise()
         generator, self.outcome.facts["config"] = new_generator(recipe, options.seed)
         averaged, unadapted = copy.deepcopy(generator).eval(), copy.deepcopy(generator.state_dict())
         generator, averaged = (self.device.place(module) for module in (generator, averaged))
@@ -258,7 +262,6 @@ class _Learning:
             strata = self.strata()
             unadapted = {name: value.to(self.device.where) for name, value in unadapted.items()}
             guard = Guard(averaged, torch.no_grad()(strata.gain), unadapted, MIN_GAIN["strata"])
-        noise = NoiseBlocks(self.noise_pieces()) if recipe.noise_weight else None
         translation = Translation(
             generator, critic, recipe, self.features, self.device, noise=noise, rate=options.rate, seed=options.seed
         )
@@ -315,11 +318,17 @@ class _Learning:
             found.append(part.flip(-1) if self.rng.integers(2) else part)
         return torch.stack(found).to(self.device.where)
 
-    def noise_pieces(self) -> Tensor:
-        """Random parts of the blurred pieces, of which the smoothest show the video's noise: N x 3 x 64 x 64."""
-        rng = np.random.default_rng([self.options.seed, 7])
-        found = [_part(self.blurred, SIDE, rng) for _ in range(NOISE_PIECES)]
-        return torch.stack(found).to(self.device.where)
+    def noise(self) -> NoiseBlocks:
+        """The video's noise. Raises Diverged: there is next to none."""
+        rng, still = np.random.default_rng([self.options.seed, 7]), []
+        for patch in self.support:
+            for one, other in pairwise(patch.clip(torch.device("cpu"))[0]):
+                if stands_still(one, other):
+                    still.append(still_blocks(one, other, NOISE_PLACES, rng))
+        pieces = torch.stack([_part(self.blurred, SIDE, rng) for _ in range(NOISE_PIECES)])
+        if (level := NoiseBlocks.measured(still, pieces).level) >= QUIET:
+            raise Diverged(f"its noise lies {level:.0f} dB below full scale, too little to learn from")
+        return NoiseBlocks.to_learn_from(still, pieces)
 
     def strata(self) -> Strata:
         """What the guard goes by: pieces that the translator and then the network restore, or the network alone."""

@@ -12,6 +12,8 @@ from deblurcli.options.times import as_time, require_time
 
 ENCODERS = "libx264 libx265 libsvtav1 ffv1"
 PRESETS = "ultrafast superfast veryfast faster fast medium slow slower veryslow"
+LUCKY_FRAMES = 10
+"""A third of a second; twice as many gain little more."""
 OF_ALL_FRAMES = {"save_residual": "map", "save_translated": "video"}
 """Options for what one run must make of all frames, so that an interrupted one begins anew; and what that is."""
 
@@ -48,6 +50,12 @@ class VideoOptions(PlannedOptions):
         "Weights: a name of `deblur weights list`, a file, default (bundled, for videos), or best (the best on this"
         " machine).",
         usual="default; plain-unet with --quality fast",
+    )
+    lucky_frames: int = option(
+        LUCKY_FRAMES,
+        "Frames before and behind each among which sharper ones are looked for, to take detail from; 0: none.",
+        "Method",
+        least=0,
     )
     only_blurred: bool = option(
         False, "Leave frames that are sharp already as they are; between them and blurred ones changes fade.", "Result"

@@ -88,6 +88,14 @@ def adaptation_sentence(outcomes: Sequence[Outcome], what: str) -> str:
     return f"Adapting was of use in {kept} of {len(outcomes)} shots; in the others {STANDARD}."
 
 
+def lucky_sentence(count: int, total: int) -> str:
+    """How many frames took detail from sharper ones; nothing where none did."""
+    if not count:
+        return ""
+    which = "All frames" if count == total else f"{count} of {total} frames"
+    return f"{which} took detail from sharper ones around {'it' if count == 1 else 'them'}."
+
+
 def untouched_sentence(count: int, total: int) -> str:
     """How many frames were sharp already, and left as they are."""
     if not count:

@@ -20,6 +20,7 @@ from deblurcli.media.frames import Frame
 from deblurcli.media.shots import CutDetector, windows
 from deblurcli.options.compute import LARGE
 from deblurcli.restore.fading import Fading, gain_of
+from deblurcli.restore.lucky import LuckyFrames
 from deblurcli.restore.tiles import relieve
 
 ABSURD_CHANGE = 0.25
@@ -48,6 +49,8 @@ class Restoration:
     cuts: int = 0
     """Cuts between shots; looked for only where they matter."""
     seconds: float = 0.0
+    lucky: int = 0
+    """Frames that took detail from sharper ones."""
     gains: tuple[float, float] | None = None
     """The least and the largest gain of edges of a frame; None where sharp frames are not left alone."""
 
@@ -58,10 +61,20 @@ class _Restored:
 
     number: int
     frame: Frame
-    picture: Tensor
+    picture: Tensor | None
+    """The frame as a picture; None: to be made again."""
     change: Tensor
     cut: bool
     broken: bool
+
+    def waiting(self) -> _Restored:
+        """The same in less memory: the change in half precision, exact to a twentieth of an 8-bit step."""
+        return replace(self, picture=None, change=self.change.half())
+
+    def gaining(self, gain: Tensor | None) -> _Restored:
+        """The same with more change, in full precision."""
+        change = self.change.float()
+        return replace(self, change=change if gain is None else change + gain)
 
 
 def is_large(frame: Frame) -> bool:
@@ -100,6 +113,7 @@ def restore_video(
     beside: Callable[[Frame, Tensor], object] | None = None,
     changed: Callable[[Tensor, Tensor], object] | None = None,
     give_up: Callable[[], object] | None = None,
+    lucky: LuckyFrames[_Restored] | None = None,
     fading: Fading[_Restored] | None = None,
 ) -> Restoration:
     """Restore every frame among ``items`` (frames and packets in file order) and hand all of them to ``write``.
@@ -118,6 +132,7 @@ def restore_video(
         watch: is shown every frame, restored and as it was (3 x H x W in [0, 1]), and told whether it begins a shot.
         beside: is given every frame after it was restored, and its picture, the tensor that the restorer was given.
         changed: is given every picture that was restored, and its change.
+        lucky: takes detail from sharper frames of the shot; None: every frame stays as it was restored.
         fading: leaves sharp frames as they are, and lets changes fade in and out; None: every frame gets its change.
         give_up: is called at the end, so that nobody waits in ``items`` or ``write`` for the end of a pipe any more.
     """
@@ -127,10 +142,10 @@ def restore_video(
     started = time.monotonic()
     stop = threading.Event()
     decoded, restored = Pipe(stop), Pipe(stop)
-    shots_matter = restorer.window > 1 or per_shot or watch is not None or fading is not None
+    shots_matter = restorer.window > 1 or per_shot or watch is not None or lucky is not None or fading is not None
     is_cut = CutDetector() if shots_matter else None
-    needed = before if fading is None else max(0, before - fading.reach)
-    """The first frame that is restored: of those before, the ones that others fade in and out with."""
+    needed = max(0, before - sum(stage.reach for stage in (lucky, fading) if stage is not None))
+    """The first frame that is restored: of those before, the ones that others take of, and fade in and out with."""
     seen = needed - restorer.window // 2
     """The first frame that a window needs."""
 
@@ -165,7 +180,8 @@ def restore_video(
         """Hand a frame with its share of the change to what watches, and to the encoder."""
         if latest.number < before:
             return
-        frame, picture, change = latest.frame, latest.picture, latest.change
+        frame, change = latest.frame, latest.change
+        picture = frame.rgb() if latest.picture is None else latest.picture
         if share < 1:
             change = change * share
         done.frames += 1
@@ -182,8 +198,23 @@ def restore_video(
             restored.put((frame.with_change(change), None))
         else:
             restored.put((frame, change))
-        rate = done.frames / (time.monotonic() - started)
-        console.progress("restoring", latest.number + 1, total, fps=round(rate, 2))
+
+    def improve(latest: _Restored, gain: Tensor | None) -> None:
+        """Add what a frame gains from sharper ones."""
+        done.lucky += gain is not None and latest.number >= before
+        fade(latest.gaining(gain))
+
+    def fade(latest: _Restored) -> None:
+        """Let a frame fade, if frames do, and hand on those whose share of the change is known."""
+        if fading is None:
+            finish(latest, 1.0)
+            return
+        picture = latest.frame.rgb() if latest.picture is None else latest.picture
+        gain = gain_of(picture, latest.change)
+        least, most = done.gains or (gain, gain)
+        done.gains = min(least, gain), max(most, gain)
+        for earlier, part in fading.add(latest, gain, latest.cut):
+            finish(earlier, part)
 
     try:
         for stage in stages:
@@ -199,16 +230,18 @@ def restore_video(
             if number >= before and beside is not None:
                 beside(frame, picture)
             latest = _Restored(number, frame, picture, change, cut, broken)
-            if fading is None:
-                finish(latest, 1.0)
+            if lucky is None:
+                fade(latest)
             else:
-                gain = gain_of(picture, change)
-                least, most = done.gains or (gain, gain)
-                done.gains = min(least, gain), max(most, gain)
-                for earlier, share in fading.add(latest, gain, cut):
-                    finish(earlier, share)
-        for earlier, share in () if fading is None else fading.rest():
-            finish(earlier, share)
+                whole = None if broken else picture + change
+                for earlier, gain in lucky.add(latest.waiting(), whole, cut):
+                    improve(earlier, gain)
+            rate = (number + 1 - needed) / (time.monotonic() - started)
+            console.progress("restoring", number + 1, total, fps=round(rate, 2))
+        for earlier, gain in () if lucky is None else lucky.rest():
+            improve(earlier, gain)
+        for earlier, part in () if fading is None else fading.rest():
+            finish(earlier, part)
         restored.put(END)
         stages[1].join()
     except Stopped:

@@ -6,16 +6,19 @@ Source: Blur2Blur (CVPR 2024), section 4.1: scenes of both kinds are disjoint.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from zlib import crc32
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from deblurcli.adaptation.frame_noise import stands_still, still_blocks
 from deblurcli.adaptation.samples import evenly
 from deblurcli.console import Reporter
 from deblurcli.errors import InputError
+from deblurcli.media.frames import Frame
 from deblurcli.media.images import read_image
 from deblurcli.media.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand, is_picture
 from deblurcli.media.videos import open_video
@@ -31,6 +34,8 @@ MAX_SIDE = 512
 """Largest sides, in pixels, of the piece that is kept of a frame."""
 MIN_FRAMES = 2
 """Frames of each kind: one to learn from and one to validate by."""
+NOISE_PLACES = 2
+"""Places of a frame whose noise is kept."""
 BLURRED_SHARE = 0.6
 """Share of the scenes that give the blurred frames, where the same files are to give both."""
 
@@ -49,17 +54,23 @@ def read_frames(inputs: Sequence[Path], size: int, kind: str, console: Reporter)
     if empty := next((path for path in paths if path.is_dir()), None):
         raise InputError(f"{empty} holds no videos or pictures", f"give others to --{kind}")
     found: list[CameraFrame] = []
-    small: list[str] = []
+    small = False
+    last: tuple[Path, Tensor] | None = None
     for number, path in enumerate(paths):
         console.progress(f"reading {kind} frames", number, len(paths))
-        for frame in _frames_of(path):
-            height, width = frame.shape[-2:]
-            if min(height, width) >= size:
-                scene = path if path.suffix.lower() in VIDEO_SUFFIXES else path.parent
-                found.append(_kept(scene, frame, f"{path.name} {len(found)}"))
-            elif path.name not in small:
-                small.append(path.name)
-                console.warn(f"{path.name} has {width}x{height} pixels, too few for crops of {size}: it is left out")
+        if is_picture(path):
+            frame = (read_image(path).rgb() * 255).round().byte()
+            # Pictures of a folder follow each other.
+            before = last[1] if last and last[0] == path.parent else None
+            last = path.parent, frame
+            kept, shape = [_kept(path.parent, before, frame, f"{path.name} {number}")], tuple(frame.shape)
+        else:
+            kept, shape = _video_frames(path)
+        if kept and min(shape[-2:]) >= size:
+            found += kept
+        elif kept:
+            small = True
+            console.warn(f"{path.name} has {shape[-1]}x{shape[-2]} pixels, too few for crops of {size}: it is left out")
     if len(found) < MIN_FRAMES:
         count = "one frame" if found else "no frame"
         cure = "give smaller --crops, or larger frames" if small else f"give at least {MIN_FRAMES} to --{kind}"
@@ -106,16 +117,29 @@ def _divided(frames: list[CameraFrame]) -> tuple[list[CameraFrame], list[CameraF
     return [frame for frame in frames if frame.scene in first], others[: max(1, len(others) // 2)]
 
 
-def _frames_of(path: Path) -> list[Tensor]:
-    """Frames of a video, evenly over its time, or a picture: 3 x H x W uint8. Raises InputError."""
-    if is_picture(path):
-        return [(read_image(path).rgb() * 255).round().byte()]
+def _video_frames(path: Path) -> tuple[list[CameraFrame], tuple[int, ...]]:
+    """Frames of a video, evenly over its time, and their shape. Raises InputError."""
+    shape: tuple[int, ...] = ()
+
+    def kept(item: tuple[int, tuple[Frame | None, Frame]]) -> CameraFrame:
+        nonlocal shape
+        number, (before, frame) = item
+        shape = tuple((picture := pixels(frame)).shape)
+        return _kept(path, None if before is None else pixels(before), picture, f"{path.name} {number}")
+
     with open_video(path) as reader:
-        return evenly(islice(reader.frames(), MAX_FRAMES), FRAMES_PER_VIDEO, pixels)
+        frames = islice(reader.frames(), MAX_FRAMES)
+        found = evenly(enumerate(pairwise(chain([None], frames))), FRAMES_PER_VIDEO, kept)  # type: ignore[arg-type]
+    return found, shape
 
 
-def _kept(scene: Path, frame: Tensor, name: str) -> CameraFrame:
-    """A piece of the frame, at a place that hangs on its name alone, and its score."""
+def _kept(scene: Path, before: Tensor | None, frame: Tensor, name: str) -> CameraFrame:
+    """A piece of a frame (3 x H x W uint8), at a place that hangs on its name alone, its score, and its noise."""
     rng = np.random.default_rng(crc32(name.encode()))
-    piece = piece_of(frame, (min(frame.shape[-2], MAX_SIDE), min(frame.shape[-1], MAX_SIDE)), rng).clone()
-    return CameraFrame(scene, piece, float(self_shift_score(piece[None].float() / 255)))
+    size = min(frame.shape[-2], MAX_SIDE), min(frame.shape[-1], MAX_SIDE)
+    piece, noise = piece_of(frame, size, rng).clone(), None
+    score = float(self_shift_score(piece[None].float() / 255))
+    if before is not None and before.shape == frame.shape:
+        one, other = piece_of(torch.stack([before, frame]), size, rng).float() / 255
+        noise = still_blocks(one, other, NOISE_PLACES, rng) if stands_still(one, other) else None
+    return CameraFrame(scene, piece, score, noise)

@@ -187,7 +187,8 @@ def train(recipe: Recipe, options: TrainOptions, setting: Setting) -> dict[str, 
     """Train until the budget is spent; returns the facts of the run: iteration, seconds, curve, seed, options.
 
     A budget of iterations makes runs reproducible; a budget of minutes lets the schedule follow the clock. State, log
-    and the averaged weights are written to ``options.out`` every few minutes and at the end, an interrupt included.
+    and the averaged weights are written to ``options.out`` every few minutes and at the end, an interrupt included; at
+    once where the recipe says that there is nothing to learn.
 
     Raises:
         InputError: the loss is not finite any more, or the state in ``options.out`` is damaged.
@@ -196,6 +197,10 @@ def train(recipe: Recipe, options: TrainOptions, setting: Setting) -> dict[str, 
     """
     run, peers, console = Run(recipe, options, setting), setting.peers, setting.worker.console
     run.begin()
+    if recipe.futile:
+        console.warn(f"{recipe.futile}; the network is written as it starts")
+        run.checkpoint([], 0.0)
+        return run.facts
     losses: list[float] = []
     facts, saved, rate = run.facts, run.facts["seconds"], 0.0
     clock = time.monotonic()

@@ -96,6 +96,8 @@ class Recipe:
     """Other files that are written to the run folder."""
     written: Callable[[nn.Module, Scores], tuple[nn.Module, str]] = lambda module, scores: (module, "")
     """(module, its scores) -> what is written of it, and what is to be said of that."""
+    futile: str = ""
+    """Why there is nothing to learn: the network is written as it starts."""
 
 
 def chosen_spec(options: TrainOptions, role: Role) -> NetworkSpec:

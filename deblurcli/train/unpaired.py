@@ -32,6 +32,8 @@ class CameraFrame:
     """3 x H x W uint8, at most 512 pixels wide and high."""
     score: float
     """Self-shift score in dB, lower is sharper."""
+    noise: Tensor | None = None
+    """N x 3 x 64 x 64: what changes from the frame before, where the scene stands still; None where it does not."""
 
 
 def piece_of(frame: Tensor, size: tuple[int, int], rng: np.random.Generator) -> Tensor:

@@ -230,6 +230,18 @@ def test_a_video_that_is_always_as_sharp_teaches_nothing(tmp_path: Path, files: 
     assert record["reason"] == "hardly any moment is blurrier than the sharpest one of its place"
 
 
+@pytest.mark.parametrize(("noise", "kept"), [(0.002, False), (0.03, True)])
+def test_a_video_with_next_to_no_noise_teaches_nothing(noise: float, kept: bool) -> None:
+    """What its smooth parts show would be taken for noise, and detail like it would be taken away."""
+    clip = frames((0, 0, 0, 0, 12, 24, 12, 0, 0, 0, 0), 0.6, 2.2, noise)[0]
+    found = survey(clip, patches=6, size=128, seed=43, usual=4)
+    network = placed(randomised(NETWORKS["plain-unet"].build(**SMALL), 1, 0.3), "plain-unet")
+    generator, outcome = learn(network, found, Blur2BlurOptions(**LEARNING), Reporter.silent())
+    assert (generator is not None) == outcome.kept == kept
+    told = "its noise lies 56 dB below full scale, too little to learn from"
+    assert outcome.reason == ("without a guard" if kept else told)
+
+
 def test_the_budget_is_the_clocks_where_no_steps_are_given(run: Run) -> None:
     result, _ = run(**{**LEARNING, "steps": None}, minutes=0.05)
     (record,) = result.facts["adaptations"]

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 from clips import make_clip
+from end_to_end import write_video
+from scenes import scene
 from torch import Tensor
 
 from deblurcli.console import Reporter
@@ -20,9 +22,16 @@ from deblurcli.media.ahead import QUEUE_FRAMES, ahead
 from deblurcli.media.frames import Frame
 from deblurcli.media.layout import Colour, layout_of
 from deblurcli.media.reader import VideoReader
+from deblurcli.restore.fading import Fading
+from deblurcli.restore.lucky import LuckyFrames
 from deblurcli.restore.pipeline import restore_frame, restore_video
 
 SILENT = Reporter.silent()
+
+
+def view(step: int, seed: int = 3) -> Tensor:
+    """A picture that has moved by so many pixels, 3 x 96 x 128."""
+    return scene(seed, 96, 192)[:, :, step : step + 128].clone()
 
 
 class Identity:
@@ -187,3 +196,57 @@ def test_large_frames_wait_as_samples_and_come_out_the_same(
         restore_video(frames, found[-1].append, [Darker()], SILENT)
         assert (threading.get_ident() in made) == (large == 16)
     assert all(same(a, b) for a, b in zip(*found, strict=True))
+
+
+class Fuzzy(Identity):
+    """Leaves every third frame sharp."""
+
+    def __init__(self, first: int = 0) -> None:
+        self.number = first - 1
+
+    def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
+        self.number += 1
+        frame = frames[len(frames) // 2]
+        return frame if self.number % 3 == 1 else torch.nn.functional.avg_pool2d(frame, 5, 1, 2)
+
+
+@pytest.mark.parametrize("fading", [False, True])
+def test_detail_from_sharper_frames_is_the_same_behind_an_interrupt(tmp_path: Path, fading: bool) -> None:
+    pictures = [view(2 * number) for number in range(14)]
+    with VideoReader(write_video(tmp_path / "clip.mkv", pictures)) as reader:
+        frames = list(reader.frames())
+
+    def restored(before: int) -> list[Frame]:
+        written: list[Frame] = []
+        lucky: LuckyFrames = LuckyFrames(3)
+        fades: Fading | None = Fading(1.0) if fading else None
+        needed = max(0, before - 3 - (Fading.reach if fading else 0))
+        done = restore_video(frames, written.append, [Fuzzy(needed)], SILENT, before=before, lucky=lucky, fading=fades)
+        assert done.frames == len(written) == len(frames) - before and 0 < done.lucky <= len(written)
+        return written
+
+    whole = restored(0)
+    plain: list[Frame] = []
+    restore_video(frames, plain.append, [Fuzzy()], SILENT)
+    changed = [number for number, pair in enumerate(zip(whole, plain, strict=True)) if not same(*pair)]
+    assert set(changed) >= {number for number in range(len(frames)) if number % 3 != 1}
+    for before in (2, 5, 9, 13):
+        assert all(same(one, other) for one, other in zip(restored(before), whole[before:], strict=True))
+
+
+def test_frames_that_wait_for_sharper_ones_hold_no_cut_up(tmp_path: Path) -> None:
+    """Nothing is taken across a cut, and a broken frame gives nothing."""
+    dark = [picture * 0.1 for picture in (view(0, 5), view(2, 5), view(4, 5))]
+    with VideoReader(write_video(tmp_path / "clip.mkv", [*(view(2 * n) for n in range(3)), *dark])) as reader:
+        frames = list(reader.frames())
+
+    class SharpThenSoft(Fuzzy):
+        def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
+            found = super().__call__(frames, precise=precise)
+            return frames[0] if self.number < 3 else torch.nn.functional.avg_pool2d(found, 5, 1, 2)
+
+    found: list[list[Frame]] = [[], []]
+    for written, lucky in zip(found, (LuckyFrames(3), None), strict=True):
+        done = restore_video(frames, written.append, [SharpThenSoft()], SILENT, lucky=lucky, watch=lambda *_: None)
+        assert done.cuts == 1
+    assert all(same(one, other) for one, other in zip(found[0][:3], found[1][:3], strict=True))

@@ -123,6 +123,41 @@ def test_a_translator_that_does_not_gain_is_written_as_one_that_changes_nothing(
         assert torch.equal(harmless.eval()(picture), picture) and not torch.equal(module.eval()(picture), picture)
 
 
+def held_still(path: Path, deviation: float, count: int = 9) -> Path:
+    """Frames of one scene that do not move, with noise, in grey levels."""
+    path.mkdir(parents=True)
+    scene, rng = picture(7, 9).astype(np.float32) * 0.6 + 50, np.random.default_rng(8)
+    for number in range(count):
+        frame = scene + rng.normal(0, deviation, scene.shape)
+        write_image(path / f"{number}.png", Image(frame.round().clip(0, 255).astype(np.uint8)))
+    return path
+
+
+def test_noise_is_what_changes_in_scenes_that_stand_still(tmp_path: Path) -> None:
+    found = read_frames([held_still(tmp_path / "still", 5.0)], 128, "sharp", SILENT)
+    assert found[0].noise is None and all(frame.noise is not None for frame in found[1:])
+    noise = torch.cat([frame.noise for frame in found[1:] if frame.noise is not None])
+    assert 255 * float(noise.std()) == pytest.approx(5.0, rel=0.03)
+
+
+def test_a_camera_with_next_to_no_noise_teaches_nothing(
+    footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shading would be taken for it. What is written changes nothing, at once."""
+    held_still(tmp_path / "quiet", 0.6)
+    told: list[str] = []
+    monkeypatch.setattr(Reporter, "warn", lambda self, words: told.append(words))
+    given = options(footage, tmp_path / "out", data=tmp_path / "quiet", iterations=10**6)
+    facts = api.train_network("blur2blur", **given)  # type: ignore[arg-type]
+    warning = told[-1]
+    assert warning.startswith("the camera's noise lies 5") and "do without a translator" in warning
+    assert facts["iteration"] == 0
+    module = load_network(tmp_path / "out" / "blur-translator.safetensors", role="translate").module.eval()
+    shown = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(module(shown), shown)
+
+
 def test_the_least_blurred_frames_come_first(footage: Path) -> None:
     frames = read_frames([footage / "blurry"], 128, "blurry", SILENT)
     assert len(frames) == 3 and all(frame.pixels.shape == (3, 144, 144) for frame in frames)

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from deblurcli.adaptation.content_features import ContentFeatures, content_features
-from deblurcli.adaptation.frame_noise import NOISE_PIECES, SIDE, NoiseBlocks
+from deblurcli.adaptation.frame_noise import NOISE_PIECES, QUIET, SIDE, NoiseBlocks
 from deblurcli.adaptation.known_blur import KnownBlur, synthetic_blur
 from deblurcli.adaptation.translation import (
     CRITIC,
@@ -113,14 +113,27 @@ def blur2blur_recipe(options: Blur2BlurTraining, setting: Setting) -> Recipe:
     restorer = worker.place(options.deblurring or "default", "image", "deblur")
     if restorer.spec.window > 1:
         raise UsageError(f"{restorer.name} takes {restorer.spec.window} frames", "give a network of one frame")
-    drawn = pieces(learnt, NOISE_PIECES, SIDE, np.random.default_rng(VALIDATION_SEED))
-    noise = NoiseBlocks(drawn) if recipe.noise_weight else None
-    translation = Translation(start.module, judge, recipe, features, device, noise=noise, rate=options.rate, seed=seed)
+    still = [frame.noise for frame in (*blurry, *sharp) if frame.noise is not None and len(frame.noise)]
+    noise, futile = None, ""
+    if recipe.noise_weight:
+        noise = NoiseBlocks.to_learn_from(still[::2], noise_pieces(learnt))
+        measured = (NoiseBlocks.measured(still[::2], noise_pieces(frames)) for frames in (learnt, sharp))
+        futile = too_quiet(max(each.level for each in measured))
+    translation = Translation(
+        start.module,
+        judge,
+        recipe,
+        features,
+        device,
+        noise=noise if recipe.noise_weight else None,
+        rate=options.rate,
+        seed=seed,
+    )
     critic = Companion(judge, translation.critic_optimiser, {"channels": recipe.critic_channels})
 
     frames, blur = chosen_known(options, sharp, size, worker)
     frames, judged = held_out(frames)
-    known = judging_pairs(judged, kept, blur, size)
+    known = judging_pairs(judged, NoiseBlocks.measured(still[1::2], noise_pieces(kept)), blur, size)
     source, every = known_source(frames, size, blur, device.where), 4 if device.where.type == "cpu" else 1
     ring = UnpairedRing(
         learnt, CropRing(source, capacity=options.ring, every=every, seed=seed, group=4, first=24), seed
@@ -154,7 +167,8 @@ def blur2blur_recipe(options: Blur2BlurTraining, setting: Setting) -> Recipe:
         },
         companions={CRITIC: critic},
         measure=PAIRS,
-        written=worth if recipe.noise_weight else Recipe.written,
+        written=worth if noise is not None and not futile else Recipe.written,
+        futile=futile,
         pace=pace,
         files=(SAMPLES,),
     )
@@ -203,14 +217,26 @@ def chosen_features(perceptual: str, worker: Worker) -> ContentFeatures:
     return features
 
 
+def noise_pieces(frames: Sequence[CameraFrame]) -> Tensor:
+    """Pieces of frames, of which the smoothest show the camera's noise."""
+    return pieces(frames, NOISE_PIECES, SIDE, np.random.default_rng(VALIDATION_SEED))
+
+
+def too_quiet(level: float) -> str:
+    """Why there is nothing to learn, where the camera's noise lies ``level`` dB below full scale; else nothing."""
+    if level < QUIET:
+        return ""
+    return f"the camera's noise lies {level:.0f} dB below full scale, too little to learn from: do without a translator"
+
+
 def judging_pairs(
-    known: Sequence[CameraFrame], blurry: Sequence[CameraFrame], blur: KnownBlur, size: int
+    known: Sequence[CameraFrame], noise: NoiseBlocks, blur: KnownBlur, size: int
 ) -> tuple[Tensor, Tensor]:
-    """Held-out pictures with known blur, with the noise of held-out blurry frames and without: 16 x 3 x S x S each."""
+    """Held-out pictures with known blur, with noise that is not learnt from, and without: 16 x 3 x S x S each."""
     rng = np.random.default_rng(VALIDATION_SEED)
-    noise = NoiseBlocks(pieces(blurry, NOISE_PIECES, SIDE, rng)).draw(JUDGED, size, rng)
+    added = noise.draw(JUDGED, size, rng)
     clean = blur(pieces(known, JUDGED, size, rng), rng).clamp(0, 1).cpu()
-    return (clean + noise).clamp(0, 1), clean
+    return (clean + added).clamp(0, 1), clean
 
 
 def validator(

@@ -23,7 +23,8 @@ def doctor(session: Session, *, measured: Measured, format: Format) -> None:
     """Show what will be used on this machine, and why.
 
     With --speed, the networks that the commands use by themselves are timed for a few seconds. What is found is kept in
-    the cache for the plans of `deblur video`: run it when the machine has nothing else to do.
+    the cache for the plans of `deblur video`, and for the choice of how convolutions are computed: run it when the
+    machine has nothing else to do.
     """
     from deblurcli.jobs.doctor import findings, speeds
 

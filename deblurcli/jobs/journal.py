@@ -82,7 +82,7 @@ class Journal:
         self,
         destination: Path,
         made_of: Mapping[str, str],
-        computed: Mapping[str, int | None],
+        computed: Mapping[str, int | str | None],
         *,
         resume: bool | None = None,
         anew: str = "",

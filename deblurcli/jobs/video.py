@@ -346,7 +346,11 @@ class VideoJob:
         return Journal(
             self.destination,
             self._made_of(network),
-            {"threads": torch.get_num_threads(), "tile": PreparedNetwork(network, worker.tile).restorer.side},
+            {
+                "threads": torch.get_num_threads(),
+                "tile": PreparedNetwork(network, worker.tile).restorer.side,
+                "convolutions": "filtered" if network.quick else "direct",
+            },
             resume=options.resume,
             anew=" and ".join(whole),
             inputs=(self.source,),

@@ -1,32 +1,26 @@
 """How fast a network is on this machine: seconds a pixel, measured within about a second, and kept in the cache.
 
-The cache is the file ``speed.json`` in the folder of the weights' cache, which ``deblur doctor --speed`` writes: what
-is measured, by network, device, threads, precision and version of torch. Where it is missing or damaged, or was made
-with anything else, a run measures for itself, and writes nothing.
+What is kept (:mod:`deblurcli.restore.measured`) is by network, device, threads, precision and version of torch.
 """
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import json
 import math
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from deblurcli.device import Device, processor_name
-from deblurcli.errors import DeblurError
-from deblurcli.files import OutputFile
+from deblurcli.device import Device
 from deblurcli.losses import LOSSES
 from deblurcli.networks.spec import outputs, padded
+from deblurcli.restore.measured import keep, kept, machine, processor_seconds
 from deblurcli.restore.tiles import Restorer, is_out_of_memory, release_memory
 from deblurcli.restore.worker import Placed
-from deblurcli.weights.store import cache_folder
 
 Work = Literal["restoring", "updating"]
 """A frame restored, tiles and padding left out; or an update of the part that adapts: forward, backward, optimiser."""
@@ -39,7 +33,6 @@ MOST = 0.8
 """Seconds that a larger picture may take, as far as the smaller one foretells."""
 PATIENCE = 2.0
 """Seconds after which no larger picture is tried: the network is very slow, or the machine has much else to do."""
-NAME = "speed.json"
 
 _MEASURED: dict[tuple[str, Work], float] = {}
 
@@ -79,15 +72,13 @@ def measured(network: Placed, work: Work) -> float:
 
 
 def _timed(act: Callable[[], object], device: Device) -> float:
-    """The seconds that something takes.
-
-    On the processor those count that its cores work, shared among the threads: not what other programs take.
-    """
-    worked, started = time.process_time(), time.perf_counter()
+    """The seconds that something takes."""
+    if device.where.type == "cpu":
+        return processor_seconds(act)
+    started = time.perf_counter()
     act()
     _wait_for(device)
-    worked, wall = time.process_time() - worked, time.perf_counter() - started
-    return min(wall, worked / torch.get_num_threads()) if device.where.type == "cpu" else wall
+    return time.perf_counter() - started
 
 
 def _noise(*shape: int) -> Tensor:
@@ -150,36 +141,19 @@ def _wait_for(device: Device) -> None:
 def key_of(network: Placed) -> str:
     """On what a speed depends."""
     config = json.dumps(network.loaded.config, sort_keys=True)
-    machine = f"{processor_name(network.device.where)}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    return f"{network.network} {config}, {network.device.precision}, {machine}"
-
-
-def cache_file() -> Path:
-    """Where speeds are kept. Raises WeightsError: no folder for caches is known."""
-    return cache_folder() / NAME
+    way = f"{network.device.precision}{' by minimal filtering' if network.quick else ''}"
+    return f"{network.network} {config}, {way}, {machine(network.device.where)}"
 
 
 def cached(network: Placed, work: Work) -> float | None:
     """What was kept for this network, on such a machine; None where there is nothing that can be used."""
-    kept = _kept().get(key_of(network))
-    found = kept.get(work) if isinstance(kept, dict) else None
+    found = kept().get(key_of(network))
+    found = found.get(work) if isinstance(found, dict) else None
     return found if isinstance(found, float) and 0 < found < math.inf else None
 
 
 def remeasured(network: Placed) -> dict[Work, float]:
     """Measure a network and keep what is found for the runs to come. Raises DeblurError: the cache is not writable."""
     found: dict[Work, float] = {work: measured(network, work) for work in get_args(Work)}
-    path = cache_file()
-    with contextlib.suppress(OSError):  # writing says what is wrong
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with OutputFile(path, overwrite=True) as output:
-        output.file.write(json.dumps(_kept() | {key_of(network): found}, indent=1).encode())
+    keep({key_of(network): found})
     return found
-
-
-def _kept() -> dict[str, Any]:
-    try:
-        content = json.loads(cache_file().read_bytes())
-    except (OSError, ValueError, RecursionError, DeblurError):
-        return {}
-    return content if isinstance(content, dict) else {}

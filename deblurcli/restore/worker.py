@@ -14,6 +14,7 @@ from deblurcli.console import Reporter
 from deblurcli.device import Device, pick_device
 from deblurcli.networks.spec import NetworkSpec, Role
 from deblurcli.options.compute import ComputeOptions
+from deblurcli.restore.convolutions import is_quick, quick
 from deblurcli.version import __version__
 from deblurcli.weights.choose import load_chosen, resolved
 from deblurcli.weights.formats.official import parts_of
@@ -54,6 +55,11 @@ class Placed:
     def sha256(self) -> str:
         """SHA-256 of the weights file."""
         return self.loaded.sha256
+
+    @property
+    def quick(self) -> bool:
+        """Whether convolutions are computed by minimal filtering (:mod:`deblurcli.restore.convolutions`)."""
+        return is_quick(self.module)
 
     def record(self) -> dict[str, Any]:
         """For the record: on what a result depends besides its input and the options."""
@@ -123,7 +129,7 @@ class Worker:
         device = self.device.limited_to(loaded.spec.dtypes)
         if device != self.device:
             self.console.note(f"{loaded.name} runs in fp32: its results in {self.device.precision} are not the same")
-        module = device.place(loaded.module).eval().requires_grad_(False)
+        module = quick(device.place(loaded.module).eval().requires_grad_(False), loaded.spec, device)
         return Placed(loaded, module, device, self.console.warn, self.console.part)
 
 

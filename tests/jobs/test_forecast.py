@@ -19,7 +19,7 @@ from deblurcli.jobs.forecast import Clip, Forecast, Speeds, duration, fast, fore
 from deblurcli.media.images import Image, encoded
 from deblurcli.methods import METHODS, method_options
 from deblurcli.networks import NETWORKS
-from deblurcli.restore import speed
+from deblurcli.restore import measured, speed
 
 VIDEO = NETWORKS["video-unet"]
 CLIP = Clip(60, 448, 256)
@@ -103,7 +103,7 @@ def table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The file of an empty cache, with nothing measured so far."""
     monkeypatch.setenv("DEBLUR_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(speed, "_MEASURED", {})
-    return tmp_path / "cache" / speed.NAME
+    return tmp_path / "cache" / measured.NAME
 
 
 def placed(path: Path) -> Any:
@@ -119,7 +119,7 @@ def test_speed_is_measured_kept_and_read(table: Path, tmp_path: Path, monkeypatc
     assert speed.cached(network, "restoring") == found["restoring"]
     monkeypatch.setattr(speed, "measured", lambda *_: pytest.fail("it is in the cache"))
     assert speed.speed_of(network, "updating") == found["updating"]
-    assert [path.name for path in table.parent.iterdir()] == [speed.NAME]
+    assert [path.name for path in table.parent.iterdir()] == [measured.NAME]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"KEY": {"restoring": -1}}', b'{"KEY": [1]}', b"\xff\x00"])
@@ -135,7 +135,7 @@ def test_a_damaged_cache_is_as_good_as_none(table: Path, tmp_path: Path, content
 def test_another_machine_s_speed_is_not_taken(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = placed(tmp_path / "w.safetensors")
     speed.remeasured(network)
-    monkeypatch.setattr(speed, "processor_name", lambda where: "another")
+    monkeypatch.setattr(measured, "processor_name", lambda where: "another")
     assert speed.cached(network, "restoring") is None
 
 

@@ -245,7 +245,9 @@ class Fuzzy(Identity):
     def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
         self.number += 1
         frame = frames[len(frames) // 2]
-        return frame if self.number % 3 == 1 else torch.nn.functional.avg_pool2d(frame, 5, 1, 2)
+        return (
+            frame if self.number % 3 == 1 else torch.nn.functional.avg_pool2d(frame, 5, 1, 2, count_include_pad=False)
+        )
 
 
 @pytest.mark.parametrize("fading", [False, True])
@@ -281,7 +283,11 @@ def test_frames_that_wait_for_sharper_ones_hold_no_cut_up(tmp_path: Path) -> Non
     class SharpThenSoft(Fuzzy):
         def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
             found = super().__call__(frames, precise=precise)
-            return frames[0] if self.number < 3 else torch.nn.functional.avg_pool2d(found, 5, 1, 2)
+            return (
+                frames[0]
+                if self.number < 3
+                else torch.nn.functional.avg_pool2d(found, 5, 1, 2, count_include_pad=False)
+            )
 
     found: list[list[Frame]] = [[], []]
     for written, lucky in zip(found, (LuckyFrames(3), None), strict=True):

@@ -76,8 +76,7 @@ def plan_run(
         asked: somebody asked for the plan, so that a short video is worth the measuring, too.
     """
     video, expected = reader.info.video, reader.inventory.packets
-    pixels = video.width * video.height
-    reach = reach_within(pixels, options.lucky_frames)
+    reach = reach_within(video.height, video.width, options.lucky_frames)
     clip = None if not expected else Clip(expected, video.width, video.height)
     time = quicker = None
     left = None if clip is None else Clip(max(0, clip.frames - writer.frames), clip.width, clip.height)
@@ -93,7 +92,7 @@ def plan_run(
     longest = max(video.width, video.height)
     side = tile or longest
     memory = min(side, video.width) * min(side, video.height) * network.spec.bytes_per_pixel * network.spec.window
-    memory += min(reach, expected or reach) * PIXEL_BYTES * pixels
+    memory += min(reach, expected or reach) * PIXEL_BYTES * video.height * video.width
     per = "" if options.method == "none" else f", for the {prepared_for(method)}"
     streams = [f"{other.kind} {other.index} ({other.codec})" for other in reader.info.others]
     rows = [

@@ -296,7 +296,7 @@ class VideoJob:
     def _lucky(self, reader: FrameReader) -> LuckyFrames[Any] | None:
         """What takes detail from sharper frames; None where none is to be, or frames are too large to wait."""
         video = reader.info.video
-        reach = reach_within(video.width * video.height, self.options.lucky_frames)
+        reach = reach_within(video.height, video.width, self.options.lucky_frames)
         return LuckyFrames(reach, deep=reader.layout.depth > 8) if reach else None
 
     def _picture(self, path: Path) -> OutputFile:

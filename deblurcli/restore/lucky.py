@@ -59,9 +59,11 @@ Picture = NDArray[np.generic]
 """H x W x 3, uint8 or uint16."""
 
 
-def reach_within(pixels: int, frames: int) -> int:
-    """How many frames away others may be, of those asked for, by memory; 0 where it is too few to look at."""
-    found = min(frames, MEMORY // (PIXEL_BYTES * pixels))
+def reach_within(height: int, width: int, frames: int) -> int:
+    """How many frames away others may be, of those asked for, by memory; 0 where too few, or frames are small."""
+    if min(height, width) < MIN_SIDE:
+        return 0
+    found = min(frames, MEMORY // (PIXEL_BYTES * height * width))
     return found if found >= min(LEAST, frames) else 0
 
 

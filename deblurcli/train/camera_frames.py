@@ -120,12 +120,13 @@ def _divided(frames: list[CameraFrame]) -> tuple[list[CameraFrame], list[CameraF
 def _video_frames(path: Path) -> tuple[list[CameraFrame], tuple[int, ...]]:
     """Frames of a video, evenly over its time, and their shape. Raises InputError."""
     shape: tuple[int, ...] = ()
+    scene = path if path.suffix.lower() in VIDEO_SUFFIXES else path.parent  # of a pattern of pictures: their folder
 
     def kept(item: tuple[int, tuple[Frame | None, Frame]]) -> CameraFrame:
         nonlocal shape
         number, (before, frame) = item
         shape = tuple((picture := pixels(frame)).shape)
-        return _kept(path, None if before is None else pixels(before), picture, f"{path.name} {number}")
+        return _kept(scene, None if before is None else pixels(before), picture, f"{path.name} {number}")
 
     with open_video(path) as reader:
         frames = islice(reader.frames(), MAX_FRAMES)

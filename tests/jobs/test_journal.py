@@ -106,6 +106,8 @@ def test_finished_adaptations_are_kept(made: Path, tmp_path: Path, stage: str, n
         "off",
         "--log",
         "json",
+        "--lucky-frames",  # a frame that waits for others keeps its segment from being complete
+        "0",
     ]
     whole, out = tmp_path / "whole.mkv", tmp_path / "out.mkv"
     assert again(*words, "-o", whole) == 0

@@ -61,10 +61,11 @@ def test_another_number_of_threads_changes_rounding_alone(source: Path, tmp_path
     """Sums are added up in another order: with two threads instead of one, samples differ by one code value at most.
 
     On this clip 0.3 % of the samples do with ``none``, 0.5 % with ``tta``, and 4 % with ``meta``, whose updates start
-    from other roundings. So equal frames need an equal number of threads, besides all that the promise names.
+    from other roundings. So equal frames need an equal number of threads, besides all that the promise names. Detail
+    from sharper frames, which is registered by rounded frames, makes three code values of one here and there.
     """
     for threads in (1, 2):
-        restored(source, tmp_path / f"{threads}.mkv", *METHODS[method], threads=threads)
+        restored(source, tmp_path / f"{threads}.mkv", *METHODS[method], "--lucky-frames", "0", threads=threads)
     one, two = (
         np.concatenate([np.frombuffer(plane, np.uint8) for frame in read_planes(tmp_path / name) for plane in frame])
         for name in ("1.mkv", "2.mkv")

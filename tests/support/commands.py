@@ -18,7 +18,7 @@ def command_of(name):
 
 
 def options_of_command(name):
-    ours = {"inputs", "dataset", "output", "recursive", "quiet", "verbose", "log"}
+    ours = {"inputs", "dataset", "output", "recursive", "sequences", "quiet", "verbose", "log"}
     return {param.name: param for param in command_of(name).params if param.name not in ours}
 
 

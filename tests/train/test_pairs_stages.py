@@ -178,10 +178,13 @@ class TestTasks:
 
 
 PEAK = """
-import json, resource, sys
+import json, sys
+from pathlib import Path
 from deblurcli.cli.app import run
 code = run(sys.argv[1:])
-print(json.dumps([code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
+# Not that of getrusage, which remembers the process that this one was started from.
+status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+print(json.dumps([code, int(status["VmHWM"].split()[0])]))
 """
 
 

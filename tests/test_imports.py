@@ -72,8 +72,10 @@ LAZY: dict[str, set[str]] = {
     "cli/weights.py": {f"deblurcli.weights.{name}" for name in ("describe", "pull", "registry", "store")},
     "jobs/pool.py": {"deblurcli.restore.worker"},
     "methods/__init__.py": {"deblurcli.adaptation.update"},
+    "media/disk_use.py": {"deblurcli.device"},
     "media/frames.py": {"deblurcli.media.colour"},
     "media/reader.py": {"deblurcli.device"},
+    "media/trial.py": {"deblurcli.device"},
     "train/material.py": {"deblurcli.train.folder"},
     "train/recipe.py": {"deblurcli.train.recorded"},
     "train/stages/blur2blur.py": {

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import av
 
-from deblurcli.device import give_back_memory
 from deblurcli.media.encoders import Encoding
 from deblurcli.media.frames import Frame, FrameReader
 from deblurcli.media.segments import SEGMENT_FRAMES, SegmentEncoder
@@ -32,6 +31,8 @@ def expected_bytes(source: FrameReader, encoding: Encoding) -> int:
             others += sizes[1:]
         if source.info.video.width * source.info.video.height > LARGE:
             gc.collect()  # encoders, as in ``trial``
+            from deblurcli.device import give_back_memory
+
             give_back_memory()
     if not keyframes:
         return source.size

@@ -16,7 +16,6 @@ from functools import lru_cache
 import av
 import numpy as np
 
-from deblurcli.device import give_back_memory
 from deblurcli.errors import InputError
 from deblurcli.files import reason
 from deblurcli.media.decoder import ALPHA_DECODERS
@@ -91,6 +90,8 @@ def tried(encoding: Encoding, video: VideoInfo, layout: PlaneLayout) -> Trial:
         if video.width * video.height > LARGE:
             del container, stream
             gc.collect()  # the two hold each other, and the encoder with its frames
+            from deblurcli.device import give_back_memory
+
             give_back_memory()
         return _judged(file, encoding, video, layout)
     except InputError as error:

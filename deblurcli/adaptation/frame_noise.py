@@ -33,6 +33,8 @@ REDUCED, AROUND, NEAR = 4, 9, 3
 """Two frames are compared reduced by so much, without the mean of squares of so many pixels, shifted by so many."""
 ALIKE, RESTS = 0.5, 0.5
 """Least correlation of two frames of one scene, and the motion between them, in pixels, that counts as none."""
+NOISE_PLACES = 2
+"""Places of two frames whose noise is kept."""
 SHADING = 4.0
 """By how many dB the smooth parts show more than the noise, where three fifths of that are shading."""
 QUIET = 42.0
@@ -99,6 +101,11 @@ def still_blocks(one: Tensor, other: Tensor, count: int, rng: np.random.Generato
         if DARK <= float(one[:, y : y + SIDE, x : x + SIDE].mean()) <= BRIGHT:
             found.append(change[:, y : y + SIDE, x : x + SIDE])
     return without_coarse(torch.stack(found)) if found else change.new_zeros(0, 3, SIDE, SIDE)
+
+
+def noise_between(one: Tensor, other: Tensor, rng: np.random.Generator) -> Tensor | None:
+    """The :func:`still_blocks` at some places of two frames; None where the scene does not stand still."""
+    return still_blocks(one, other, NOISE_PLACES, rng) if stands_still(one, other) else None
 
 
 class NoiseBlocks:

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from deblurcli.adaptation.content_features import ContentFeatures, content_features
 from deblurcli.adaptation.flow import fit_flow
-from deblurcli.adaptation.frame_noise import NOISE_PIECES, QUIET, SIDE, NoiseBlocks, stands_still, still_blocks
+from deblurcli.adaptation.frame_noise import NOISE_PIECES, QUIET, SIDE, NoiseBlocks, noise_between
 from deblurcli.adaptation.group import surveyed
 from deblurcli.adaptation.guard import MIN_GAIN, Diverged, Guard, require_finite_weights
 from deblurcli.adaptation.known_blur import KnownBlur, synthetic_blur
@@ -73,8 +73,6 @@ MIN_PIECES = 2
 """Least pieces of each kind to learn from."""
 LOOKS = 4
 """Times that the guard looks at the translator, evenly spread over its learning."""
-NOISE_PLACES = 2
-"""Places of a still piece whose noise is kept."""
 AVERAGED = 0.99
 """Decay of the moving average of the translator's weights."""
 
@@ -323,8 +321,8 @@ class _Learning:
         rng, still = np.random.default_rng([self.options.seed, 7]), []
         for patch in self.support:
             for one, other in pairwise(patch.clip(torch.device("cpu"))[0]):
-                if stands_still(one, other):
-                    still.append(still_blocks(one, other, NOISE_PLACES, rng))
+                if (noise := noise_between(one, other, rng)) is not None:
+                    still.append(noise)
         pieces = torch.stack([_part(self.blurred, SIDE, rng) for _ in range(NOISE_PIECES)])
         if (level := NoiseBlocks.measured(still, pieces).level) >= QUIET:
             raise Diverged(f"its noise lies {level:.0f} dB below full scale, too little to learn from")

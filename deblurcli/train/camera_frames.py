@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deblurcli.adaptation.frame_noise import stands_still, still_blocks
+from deblurcli.adaptation.frame_noise import noise_between
 from deblurcli.adaptation.samples import evenly
 from deblurcli.console import Reporter
 from deblurcli.errors import InputError
@@ -34,8 +34,6 @@ MAX_SIDE = 512
 """Largest sides, in pixels, of the piece that is kept of a frame."""
 MIN_FRAMES = 2
 """Frames of each kind: one to learn from and one to validate by."""
-NOISE_PLACES = 2
-"""Places of a frame whose noise is kept."""
 BLURRED_SHARE = 0.6
 """Share of the scenes that give the blurred frames, where the same files are to give both."""
 
@@ -142,5 +140,5 @@ def _kept(scene: Path, before: Tensor | None, frame: Tensor, name: str) -> Camer
     score = float(self_shift_score(piece[None].float() / 255))
     if before is not None and before.shape == frame.shape:
         one, other = piece_of(torch.stack([before, frame]), size, rng).float() / 255
-        noise = still_blocks(one, other, NOISE_PLACES, rng) if stands_still(one, other) else None
+        noise = noise_between(one, other, rng)
     return CameraFrame(scene, piece, score, noise)

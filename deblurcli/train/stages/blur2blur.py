@@ -116,19 +116,11 @@ def blur2blur_recipe(options: Blur2BlurTraining, setting: Setting) -> Recipe:
     still = [frame.noise for frame in (*blurry, *sharp) if frame.noise is not None and len(frame.noise)]
     noise, futile = None, ""
     if recipe.noise_weight:
-        noise = NoiseBlocks.to_learn_from(still[::2], noise_pieces(learnt))
-        measured = (NoiseBlocks.measured(still[::2], noise_pieces(frames)) for frames in (learnt, sharp))
+        drawn = noise_pieces(learnt)
+        noise = NoiseBlocks.to_learn_from(still[::2], drawn)
+        measured = (NoiseBlocks.measured(still[::2], each) for each in (drawn, noise_pieces(sharp)))
         futile = too_quiet(max(each.level for each in measured))
-    translation = Translation(
-        start.module,
-        judge,
-        recipe,
-        features,
-        device,
-        noise=noise if recipe.noise_weight else None,
-        rate=options.rate,
-        seed=seed,
-    )
+    translation = Translation(start.module, judge, recipe, features, device, noise=noise, rate=options.rate, seed=seed)
     critic = Companion(judge, translation.critic_optimiser, {"channels": recipe.critic_channels})
 
     frames, blur = chosen_known(options, sharp, size, worker)

@@ -42,7 +42,7 @@ WATCHED = textwrap.dedent(
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak as Linux tells it")
-@pytest.mark.parametrize("method", ["none", "meta"])
+@pytest.mark.parametrize("method", ["none", pytest.param("meta", marks=pytest.mark.slow)])
 def test_a_longer_video_takes_no_more_memory(tmp_path: Path, method: str) -> None:
     """Five times as many frames; the difference is less than those frames take even as bytes.
 

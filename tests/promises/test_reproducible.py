@@ -56,7 +56,9 @@ def test_another_seed_gives_other_frames(source: Path, tmp_path: Path) -> None:
         assert record["version"] == __version__ and record["threads"] >= 1
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method", ["none", *(pytest.param(name, marks=pytest.mark.slow) for name in METHODS if name != "none")]
+)
 def test_another_number_of_threads_changes_rounding_alone(source: Path, tmp_path: Path, method: str) -> None:
     """Sums are added up in another order: with two threads instead of one, samples differ by one code value at most.
 

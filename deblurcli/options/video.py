@@ -12,7 +12,7 @@ from deblurcli.options.times import as_time, require_time
 
 ENCODERS = "libx264 libx265 libsvtav1 ffv1"
 PRESETS = "ultrafast superfast veryfast faster fast medium slow slower veryslow"
-LUCKY_FRAMES = 10
+LUCKY_FRAMES = 6
 """A third of a second; twice as many gain little more."""
 OF_ALL_FRAMES = {"save_residual": "map", "save_translated": "video"}
 """Options for what one run must make of all frames, so that an interrupted one begins anew; and what that is."""

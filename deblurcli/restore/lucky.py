@@ -28,7 +28,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-SOURCES, NEARNESS = 3, 10.0
+SOURCES, NEARNESS = 4, 5.0
 """Frames that detail is taken from at most, and by how many frames farther away one must be e times as sharp."""
 SHARPER = 1.05
 """Sharpness of a frame, relative to the one that is improved, from which it is looked at."""
@@ -51,7 +51,7 @@ NOISE = 2e-6
 """Mean square of fine detail that counts as none: about a third of a grey level."""
 MIN_SIDE = 64
 """Pixels of a frame's smaller side below which nothing is taken."""
-MEMORY, PIXEL_BYTES, LEAST = 384 << 20, 22, 3
+MEMORY, PIXEL_BYTES, LEAST = 480 << 20, 14, 3
 """Bytes that waiting frames may take; bytes of a pixel for each frame of reach; and the least reach worth having."""
 
 Item = TypeVar("Item")
@@ -71,7 +71,8 @@ def reach_within(height: int, width: int, frames: int) -> int:
 class _Seen(Generic[Item]):
     """A restored frame of the shot."""
 
-    item: Item
+    item: Item | None
+    """None: it was handed on, and is held for those behind it alone."""
     picture: Picture | None
     """None: it came out broken; nothing is taken from it or given to it."""
     sharpness: float
@@ -124,10 +125,12 @@ class LuckyFrames(Generic[Item]):
         if frame.picture is not None:
             sources = self._sources(at)
             found = self._gain(frame.picture, sources) if sources else None
+        item, frame.item = frame.item, None
         self._waiting -= 1
         while len(self._held) - self._waiting > self.reach:
             self._held.popleft()
-        return frame.item, found
+        assert item is not None
+        return item, found
 
     def _sources(self, at: int) -> list[Picture]:
         """The frames around one that are sharper as a whole, the best first."""

@@ -69,12 +69,13 @@ class _Restored:
     broken: bool
 
     def waiting(self) -> _Restored:
-        """The same in less memory."""
-        return replace(self, picture=None)
+        """The same in less memory: the change is rounded by a fiftieth of an 8-bit code value at most."""
+        return replace(self, picture=None, change=self.change.half())
 
     def gaining(self, gain: Tensor | None) -> _Restored:
-        """The same with more change."""
-        return self if gain is None else replace(self, change=self.change + gain)
+        """The same after it has waited, with more change."""
+        change = self.change.float()
+        return replace(self, change=change if gain is None else change.add_(gain))
 
 
 def picture_of(frame: Frame, seen: Tensor | None = None) -> Tensor:

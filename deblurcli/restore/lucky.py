@@ -51,7 +51,7 @@ NOISE = 2e-6
 """Mean square of fine detail that counts as none: about a third of a grey level."""
 MIN_SIDE = 64
 """Pixels of a frame's smaller side below which nothing is taken."""
-MEMORY, PIXEL_BYTES, LEAST = 480 << 20, 14, 3
+MEMORY, PIXEL_BYTES, LEAST = 320 << 20, 14, 3
 """Bytes that waiting frames may take; bytes of a pixel for each frame of reach; and the least reach worth having."""
 
 Item = TypeVar("Item")

@@ -121,8 +121,8 @@ def test_a_stream_that_begins_later_agrees_bit_for_bit() -> None:
 
 
 def test_the_reach_follows_memory() -> None:
-    assert reach_within(720, 1280, 10) == 10 and reach_within(1080, 1920, 10) == 10
-    assert reach_within(2160, 3840, 10) == 4 and reach_within(720, 1280, 0) == 0
+    assert reach_within(720, 1280, 10) == 10 and reach_within(1440, 2560, 10) == 6
+    assert reach_within(2160, 3840, 10) == 0 == reach_within(720, 1280, 0)
     assert reach_within(2160, 3840, 2) == 2
     assert reach_within(63, 3840, 10) == 0 and reach_within(64, 64, 10) == 10
     assert PIXEL_BYTES * 10 * 720 * 1280 < MEMORY and reach_within(4320, 7680, 10) == 0 < LEAST

@@ -50,6 +50,8 @@ VARIANTS: dict[str, tuple[Any, ...]] = {
     "own weights": (MetaOptions(initial="own"),),
     "camera": (MetaOptions(reblurring="camera"),),
     "network": (MetaOptions(reblurring="network"),),
+    "network, cycle loss alone": (MetaOptions(reblurring="network", cycle_weight=1.0),),
+    "network, critic alone": (MetaOptions(reblurring="network", cycle_weight=0.0),),
     "network, at 3e-5": (MetaOptions(reblurring="network", rate=3e-5),),
     "network, as in the paper": (
         MetaOptions(reblurring="network", pseudo_sharp="video", patches=20, steps="20", rate=2.5e-6, crop=256),

@@ -61,7 +61,8 @@ def judged(network: str, module: str, found: Sequence[tuple[Path, Path]]) -> lis
         reblurred = reblur(leaf)
         (slope,) = torch.autograd.grad(l1(reblurred, made_of_sharp), leaf)
         (plain,) = torch.autograd.grad(l1(leaf, sharp), leaf)
-        before, after = psnr(restored[0], blurred[0]), psnr(reblurred[0].detach(), blurred[0])
+        reblurred = reblurred.detach()
+        before, after = psnr(restored[0], blurred[0]), psnr(reblurred[0], blurred[0])
         moved, moved_sharp = (255 * float(l1(*pair)) for pair in ((reblurred, restored), (made_of_sharp, sharp)))
         alike = float(cosine_similarity(slope.flatten(), plain.flatten(), 0))
         rows.append((before, after - before, moved, moved_sharp, alike))
@@ -72,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("eval", type=Path)
     parser.add_argument("pairs", type=Path)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
-    parser.add_argument("--start", default="default", help="weights that all runs start from")
+    parser.add_argument("--start", default="plain-unet", help="weights that all runs start from")
     parser.add_argument("--modules", nargs="*", default=[], metavar="MODULE")
     parser.add_argument("--lpips", default="alex", metavar="FILE")
 

@@ -32,6 +32,7 @@ BENCHMARKS = {
     "authors": "our implementations of published networks against the authors', same weights, in turn",
     "shapes": "what networks of other shapes, another loss and another optimiser reach in equal time",
     "fusion": "what the video network gains from steps along the motion, more frames and other blocks in equal time",
+    "joint": "joint training against L1 alone on blur without noise and compression, and why",
     "reblur_capacity": "PSNR of deblurring and reblurring with networks of four sizes",
     "residual": "whether the residual ranks restorations truly, beside NIQE and self-shift",
     "no_reference": "which number, told without the truth, finds the better of two results",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -22,6 +23,17 @@ def pairs(folder: Path) -> list[tuple[Path, Path]]:
     return [(reference.with_name(reference.name.replace("_gt", "")), reference) for reference in references]
 
 
+def measured(network: str | None, found: Sequence[tuple[Path, Path]], lpips: str, work: Path) -> list[float]:
+    """The means of ``SCORES`` over pictures and their references: restored by a network, or as they are."""
+    rows = []
+    for picture, reference in found:
+        if network is not None:
+            deblur_image(picture, work / "out.png", network=network, overwrite=True)
+            picture = work / "out.png"
+        rows.append(measure(picture, reference, niqe=True, lpips=lpips))
+    return [fmean(row[name] for row in rows) for name in SCORES]
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("eval", type=Path)
     parser.add_argument("networks", nargs="+", metavar="NETWORK")
@@ -30,13 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> list[Table]:
     table = Table("networks", {"network": "", **dict(SCORES.values())})
+    found = pairs(options.eval / "gopro_stills")
     with tempfile.TemporaryDirectory() as work:
         for network in ("input", *options.networks):
-            rows = []
-            for picture, reference in pairs(options.eval / "gopro_stills"):
-                if network != "input":
-                    deblur_image(picture, Path(work, "out.png"), network=network, overwrite=True)
-                    picture = Path(work, "out.png")
-                rows.append(measure(picture, reference, niqe=True, lpips=options.lpips))
-            table.add(network, *(fmean(row[name] for row in rows) for name in SCORES))
+            scores = measured(None if network == "input" else network, found, options.lpips, Path(work))
+            table.add(network, *scores)
     return [table]

@@ -21,7 +21,8 @@ from deblurcli.restore.worker import Worker
 
 def make_pairs(
     source: FilePath, destination: FilePath, *, frames: int = 1, rate: float = 25.0, blur: float | None = None,
-    shutter: float | None = None, gamma: float | None = None, noise: float | None = None, seed: int = 0,
+    shutter: float | None = None, gamma: float | None = None, noise: float | None = None,
+    compression: float | None = None, seed: int = 0,
     overwrite: bool = False, worker: Worker | None = None, console: Reporter | None = None,
 ) -> Result:  # fmt: skip
     """Make a blurred and a sharp version of a sharp photo or video, for tests and training.

@@ -88,6 +88,7 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("Pairs from a folder of sharp photos", "deblur synth photos/ -o pairs/"),
         ("A clip of 48 frames from each photo, shaken by hand", "deblur synth photos/ -o pairs/ --frames 48"),
         ("A longer exposure for sharp footage", "deblur synth sharp.mp4 -o pairs/ --shutter 1.5"),
+        ("Blur alone", "deblur synth photos/ -o pairs/ --noise 0 --compression 100"),
     ],
     "deblur train": [_HOUR, _LIKE],
     "deblur train deblur": [

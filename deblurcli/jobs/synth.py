@@ -81,8 +81,17 @@ class SynthJob:
             photo = read_image(self.source).rgb()
             if min(photo.shape[-2:]) < 4 * MARGIN:
                 raise InputError(f"{self.source} is smaller than {4 * MARGIN} pixels", "give a larger photo")
-            pairs = shaken(photo, chosen.frames, chosen.rate, chosen.blur, chosen.seed, chosen.gamma, chosen.noise)
+            pairs = shaken(
+                photo,
+                chosen.frames,
+                chosen.rate,
+                chosen.blur,
+                chosen.seed,
+                chosen.gamma,
+                chosen.noise,
+                chosen.compression,
+            )
             return pairs, Fraction(chosen.rate).limit_denominator(1001), chosen.frames
         pictures = (frame.rgb() for frame in reader.frames())
-        pairs = integrated(pictures, chosen.shutter, chosen.seed, chosen.gamma, chosen.noise)
+        pairs = integrated(pictures, chosen.shutter, chosen.seed, chosen.gamma, chosen.noise, chosen.compression)
         return pairs, reader.info.video.rate or USUAL_RATE, reader.info.expected_frames

@@ -37,5 +37,12 @@ class SynthOptions(Options):
     noise: float | None = _drawn(
         "Standard deviation of the sensor's noise, of full scale 1.", "SIGMA", 0.5, "random, at most 0.03"
     )
+    compression: float | None = _drawn(
+        "Quality of lossy compression as of JPEG; 100 is none.",
+        "QUALITY",
+        100,
+        "random, none in 7 of 10 cases",
+        least=1,
+    )
     seed: int = option(0, "Seed of every random draw.", "Method", usual="0")
     overwrite: bool = option(False, "Replace pairs that exist.", "Output")

@@ -17,6 +17,7 @@ from deblurcli.metrics.self_shift import self_shift_score
 from deblurcli.networks.alignment import warp
 from deblurcli.synth.light import SRGB_OFFSET, Response, Sensor, compress
 from deblurcli.synth.motion import all_flows, between, expose_motion, motion_clips, optical_flow
+from deblurcli.synth.pairs import integrated, shaken
 from deblurcli.synth.paths import BlurRange, hand_path, motion_path, path_lengths
 from deblurcli.synth.patterns import patterns
 from deblurcli.synth.scenes import Scenes, expose_scenes, longest_neighbour, render_clip, with_longest
@@ -308,6 +309,22 @@ def test_pairs_of_a_photo(photo: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert run(["synth", str(photo), "-o", str(tmp_path / "clip"), "--frames", "7", "--blur", "12", "-q"]) == 0
     assert run(["metrics", str(tmp_path / "clip" / "blurred"), str(tmp_path / "clip" / "sharp"), "-q"]) == 0
     assert api.measure(*(tmp_path / "clip" / kind / "photo.mkv" for kind in ("blurred", "sharp")))["frames"] == 7
+
+
+def test_pairs_of_blur_alone_have_no_noise_and_no_compression(photo: Path, tmp_path: Path) -> None:
+    """Where nothing moves the two pictures are equal with every seed, unless they are compressed."""
+    still = scenes(1).background[0, :, :96, :96]
+    for quality, unlike in ((100, False), (20, True)):
+        for seed in range(6):
+            for blurred, sharp in (
+                *shaken(still, 1, 25.0, 0.0, seed, noise=0.0, compression=quality),
+                *integrated([still] * 3, 1.0, seed, noise=0.0, compression=quality),
+            ):
+                assert ((blurred - sharp).abs().max() > 2 / 255) == unlike
+        words = ["--blur", "0", "--noise", "0", "--compression", str(quality), "--seed", "3", "-q"]
+        assert run(["synth", str(photo), "-o", str(tmp_path / str(quality)), *words]) == 0
+        pictures = [(tmp_path / str(quality) / kind / "photo.png").read_bytes() for kind in ("blurred", "sharp")]
+        assert (pictures[0] != pictures[1]) == unlike
 
 
 def test_pairs_of_a_video_follow_the_seed(tmp_path: Path) -> None:

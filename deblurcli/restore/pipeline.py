@@ -143,7 +143,7 @@ def restore_video(
     total: int | None = None,
     watch: Callable[[Tensor, Tensor, bool], object] | None = None,
     beside: Callable[[Frame, Tensor], object] | None = None,
-    changed: Callable[[Tensor, Tensor], object] | None = None,
+    changed: Callable[[Frame, Tensor], object] | None = None,
     give_up: Callable[[], object] | None = None,
     lucky: LuckyFrames[_Restored] | None = None,
     fading: Fading[_Restored] | None = None,
@@ -164,7 +164,7 @@ def restore_video(
         waiting: frames that may wait between two stages; 0: they take turns, in this thread.
         watch: is shown every frame, restored and as it was (3 x H x W in [0, 1]), and told whether it begins a shot.
         beside: is given every frame after it was restored, and its picture, the tensor that the restorer was given.
-        changed: is given every picture that was restored, and its change.
+        changed: is given every frame that was restored, as it was, and its change.
         lucky: takes detail from sharper frames of the shot; None: every frame stays as it was restored.
         fading: leaves sharp frames as they are, and lets changes fade in and out; None: every frame gets its change.
         give_up: is called at the end, so that nobody waits in ``items`` or ``write`` for the end of a pipe any more.
@@ -227,22 +227,22 @@ def restore_video(
         if latest.number < before:
             return
         frame, change = latest.frame, latest.change
-        picture = picture_of(frame) if latest.picture is None else latest.picture
         if share < 1:
             change = change * share
         done.frames += 1
         done.replaced += latest.broken
         if watch is not None:
-            watch((unit(picture) + change).clamp(0, 1), unit(picture), latest.cut)
+            seen = unit(picture_of(frame) if latest.picture is None else latest.picture)
+            watch((seen + change).clamp(0, 1), seen, latest.cut)
         if changed is not None:
-            changed(picture, change)
+            changed(frame, change)
         if latest.broken:
             encoded(replace(frame, replaced=True), None)
         elif not share:
             encoded(replace(frame, untouched=True), None)
         else:
             encoded(frame, change)
-        relieve(picture)
+        relieve(change)
 
     def improve(latest: _Restored, gain: Tensor | None) -> None:
         """Add what a frame gains from sharper ones."""

@@ -5,7 +5,7 @@ same frames, which lie in memory, and each other part of the program does its wo
 often as ``--rounds`` says, and the least time counts. Processor time (user and system, of all threads) is compared:
 on a machine that others use, elapsed time says more about them.
 
-The footage is a video that is given, shown forth and back as long as it takes, or one made here: a texture that a hand
+The footage is a video that is given, forth and back where it is shorter, or one made here: a texture that a hand
 shakes. Either has sharp moments, so that there is detail to take from them.
 """
 

@@ -22,6 +22,8 @@ BENCHMARKS = {
     "translator_stop": "which number, told without the truth, finds the best checkpoint of a translator",
     "reblur2deblur": "Reblur2Deblur in small: models of blur, frames, one clip or all, and what an update costs",
     "speed": "seconds per frame at 1280x720 of networks and of the whole program, fp32 against the default precision",
+    "end_to_end": "the whole program against the network alone on the same frames, and where its time goes",
+    "scale": "whether time grows as it should: over a video's length, with pixels, for two jobs side by side",
     "convolutions": "3x3 convolutions in float32: direct, by minimal filtering, by other libraries",
     "gpu": "a graphics card beside the processor: agreement, frames a second, adapting",
     "networks": "every deblurring network under none, meta and tta: finite, guarded, time and memory",

@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: list, run, or write the tables of the document."""
+"""``python -m benchmarks``: list, run, or write the tables of the documents."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def told(word: str) -> str:
 def main(words: Sequence[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print("python -m benchmarks NAME [ARGUMENTS]   run one of these (--help says what it takes)")
-        print("python -m benchmarks tables             write the tables of the document from the results\n")
+        print("python -m benchmarks tables             write tables and chart of the documents from the results\n")
         print("\n".join(f"{name:16} {what}" for name, what in BENCHMARKS.items()))
         return 0
     name, arguments = words[0], words[1:]
     if name == "tables":
-        print(f"{document.DOCUMENT}: {'changed' if document.update() else 'up to date'}")
+        print(f"the documents' tables and chart: {'changed' if document.update() else 'up to date'}")
         return 0
     if name not in BENCHMARKS:
         print(f"there is no benchmark {name}; they are {', '.join(BENCHMARKS)}", file=sys.stderr)

@@ -26,11 +26,11 @@ IN_ONE = 1 << 30
 """Frames in a segment, so that there is one."""
 
 
-def pictures(path: Path, frames: int) -> Iterator[np.ndarray]:
-    """The first frames of a video, H x W x 3 bytes."""
+def pictures(path: Path, frames: int, size: tuple[int, int] = SIZE) -> Iterator[np.ndarray]:
+    """The first frames of a video, H x W x 3 bytes, width x height of ``size``."""
     with av.open(str(path)) as container:
         for frame in itertools.islice(container.decode(video=0), frames):
-            yield frame.reformat(*SIZE, "rgb24").to_ndarray()
+            yield frame.reformat(*size, "rgb24").to_ndarray()
 
 
 def written(source: Path, codec: str) -> tuple[int, float, int]:

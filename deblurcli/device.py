@@ -31,6 +31,11 @@ class Device:
     sharers: int = 1
     """Processes of one batch that compute there."""
 
+    @property
+    def is_card(self) -> bool:
+        """Whether it is a graphics card with memory of its own, which is busy only with much to do at once."""
+        return self.where.type == "cuda"
+
     @contextlib.contextmanager
     def autocast(self) -> Iterator[None]:
         """Convolutions and matrix products run in ``dtype`` inside; float32: nothing changes."""

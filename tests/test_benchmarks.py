@@ -37,7 +37,17 @@ def test_every_benchmark_is_listed_and_can_be_started() -> None:
             print(name)
         """
     ).split()
-    helpers = {"__init__", "__main__", "cameras", "clips", "document", "real_videos", "results", "unknown_cameras"}
+    helpers = {
+        "__init__",
+        "__main__",
+        "cameras",
+        "chart",
+        "clips",
+        "document",
+        "real_videos",
+        "results",
+        "unknown_cameras",
+    }
     assert set(found) | helpers == {path.stem for path in FOLDER.glob("*.py")} and not set(found) & helpers
 
 
@@ -66,8 +76,28 @@ def test_the_document_is_up_to_date() -> None:
         assert document.rendered(text) == text, "run python -m benchmarks tables"
         changed = text.replace("| 0.837 |", "| 0.738 |").replace("| `quality` |", "| `quantity` |")
         assert changed != text and document.rendered(changed) == text, "the check cannot fail"
+        for path in document.OTHERS:
+            text = path.read_text(encoding="utf-8")
+            assert document.MARK.search(text) and document.rendered(text) == text, f"{path}: benchmarks tables"
+        assert document.CHART.read_text(encoding="utf-8") == document.chart(), "run python -m benchmarks tables"
     """
     python(code)
+
+
+def test_a_chart_has_a_bar_for_each_row_as_long_as_its_figure() -> None:
+    code = """
+        import re
+        from xml.etree import ElementTree
+        from benchmarks.chart import BAR, bars
+        from benchmarks.results import Table
+        rows = [["net <a>", 30.0, 0.75], ["x", 10.0, 0.25]]
+        table = Table("parts", {"what": "", "time (ms)": ".1f", "share": ".1%"}, rows)
+        tree = ElementTree.fromstring(bars(table, "Time & more"))
+        _, *drawn = [float(each.get("width")) for each in tree if each.tag.endswith("rect")]
+        assert drawn == [BAR, round(BAR / 3, 1)]
+        print([each.text for each in tree if each.tag.endswith("text")])
+    """
+    assert python(code) == "['Time & more', 'net <a>', '30.0 ms, 75.0%', 'x', '10.0 ms, 25.0%']\n"
 
 
 def test_every_stored_table_is_shown() -> None:

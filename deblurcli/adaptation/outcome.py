@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -110,7 +111,17 @@ class PreparedNetwork:
 
     def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
         """As :class:`Prepared`."""
-        restored = self.restorer(frames, precise=precise)
+        return self._curved(self.restorer(frames, precise=precise))
+
+    def at_once(self, height: int, width: int) -> int:
+        """As :meth:`deblurcli.restore.tiles.Restorer.at_once`."""
+        return self.restorer.at_once(height, width)
+
+    def several(self, windows: Sequence[list[Tensor]]) -> list[Tensor]:
+        """The results of several windows that are restored at once."""
+        return [self._curved(restored) for restored in self.restorer.several(windows)]
+
+    def _curved(self, restored: Tensor) -> Tensor:
         if self.curves is None:
             return restored
         if restored.dtype == torch.float32:

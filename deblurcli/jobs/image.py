@@ -142,5 +142,5 @@ class ImageJob:
             result.differences.append("the result came out broken; the input was written instead")
         if prepared.outcome is not None:
             tell_outcome(result, prepared.outcome)
-        sharpness.add(picture, change)
+        sharpness.add(lambda: picture, change)
         return page.with_change(change), prepared.outcome

@@ -6,7 +6,7 @@ For somebody who knows no paper. The numbers are in the lines of ``--verbose`` a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,11 +36,12 @@ class Sharpness:
     before: float = 0.0
     after: float = 0.0
 
-    def add(self, picture: Tensor, change: Tensor) -> None:
-        """Look at a frame as it was (3 x H x W in [0, 1] or bytes) and at its change."""
+    def add(self, made: Callable[[], Tensor], change: Tensor) -> None:
+        """Look at a frame as it was (3 x H x W in [0, 1] or bytes; made only where it is compared) and its change."""
         every = max((self.total or MAX_FRAMES) // MAX_FRAMES, 1)
-        if self.seen % every == 0 and self.frames < MAX_FRAMES and min(picture.shape[1:]) >= MIN_PIXELS:
+        if self.seen % every == 0 and self.frames < MAX_FRAMES and min(change.shape[1:]) >= MIN_PIXELS:
             self.frames += 1
+            picture = made()
             self.before += edge_strength(picture)
             self.after += edge_strength(picture, change)
         self.seen += 1

@@ -51,7 +51,7 @@ NOISE = 2e-6
 """Mean square of fine detail that counts as none: about a third of a grey level."""
 MIN_SIDE = 64
 """Pixels of a frame's smaller side below which nothing is taken."""
-MEMORY, PIXEL_BYTES, LEAST = 320 << 20, 14, 3
+MEMORY, PIXEL_BYTES, LEAST = 380 << 20, 17, 3
 """Bytes that waiting frames may take; bytes of a pixel for each frame of reach; and the least reach worth having."""
 
 Item = TypeVar("Item")
@@ -67,15 +67,32 @@ def reach_within(height: int, width: int, frames: int) -> int:
     return found if found >= min(LEAST, frames) else 0
 
 
+class _View:
+    """A restored frame, and what all that it is compared with ask of it.
+
+    Args:
+        full: the largest value of its samples.
+    """
+
+    def __init__(self, picture: Picture, full: int) -> None:
+        self.picture = picture
+        brightness = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        self.grey = brightness if full == 255 else np.asarray(cv2.convertScaleAbs(brightness, alpha=255 / full))
+        """The brightness in bytes, for the flow."""
+        detail = _detail(brightness, full)
+        self.sharpness = float(detail.mean())
+        """Mean square of the fine detail."""
+        self.squares = _squares(detail)
+
+
 @dataclass
 class _Seen(Generic[Item]):
     """A restored frame of the shot."""
 
     item: Item | None
     """None: it was handed on, and is held for those behind it alone."""
-    picture: Picture | None
+    view: _View | None
     """None: it came out broken; nothing is taken from it or given to it."""
-    sharpness: float
 
 
 class LuckyFrames(Generic[Item]):
@@ -99,8 +116,8 @@ class LuckyFrames(Generic[Item]):
             items that are known by now, in order, each with what is to be added to the frame (3 x H x W), or None.
         """
         known = self.rest() if starts_shot else []
-        picture = None if restored is None or min(restored.shape[1:]) < MIN_SIDE else self._held_as(restored)
-        self._held.append(_Seen(item, picture, 0.0 if picture is None else float(self._detail(picture).mean())))
+        small = restored is None or min(restored.shape[1:]) < MIN_SIDE
+        self._held.append(_Seen(item, None if restored is None or small else _View(self._held_as(restored), self.full)))
         self._waiting += 1
         if self._waiting > self.reach:
             known.append(self._next())
@@ -114,17 +131,17 @@ class LuckyFrames(Generic[Item]):
 
     def _held_as(self, restored: Tensor) -> Picture:
         kind = torch.uint8 if self.full == 255 else torch.uint16
-        scaled = (restored.clamp(0, 1) * self.full).round()
-        return np.ascontiguousarray(scaled.to(kind).permute(1, 2, 0).numpy())
+        scaled = restored.clamp(0, 1).mul_(self.full).round_().to(kind)
+        return np.asarray(cv2.merge([plane.numpy() for plane in scaled]))
 
     def _next(self) -> tuple[Item, Tensor | None]:
         """The first frame that waits, and what it gains from those around it."""
         at = len(self._held) - self._waiting
         frame = self._held[at]
         found = None
-        if frame.picture is not None:
-            sources = self._sources(at)
-            found = self._gain(frame.picture, sources) if sources else None
+        if frame.view is not None:
+            sources = self._sources(at, frame.view.sharpness + NOISE)
+            found = self._gain(frame.view, sources) if sources else None
         item, frame.item = frame.item, None
         self._waiting -= 1
         while len(self._held) - self._waiting > self.reach:
@@ -132,82 +149,119 @@ class LuckyFrames(Generic[Item]):
         assert item is not None
         return item, found
 
-    def _sources(self, at: int) -> list[Picture]:
-        """The frames around one that are sharper as a whole, the best first."""
-        own = self._held[at].sharpness + NOISE
+    def _sources(self, at: int, own: float) -> list[_View]:
+        """The frames around one that are sharper as a whole than it is, the best first."""
         ranked = []
         for place, other in enumerate(self._held):
-            gain = (other.sharpness + NOISE) / own
-            if other.picture is not None and abs(place - at) <= self.reach and gain > SHARPER:
-                ranked.append((math.log(gain) - abs(place - at) / NEARNESS, -place, other.picture))
+            if other.view is None or abs(place - at) > self.reach:
+                continue
+            gain = (other.view.sharpness + NOISE) / own
+            if gain > SHARPER:
+                ranked.append((math.log(gain) - abs(place - at) / NEARNESS, -place, other.view))
         ranked.sort(key=lambda each: each[:2], reverse=True)
-        return [picture for _, _, picture in ranked[:SOURCES]]
+        return [view for _, _, view in ranked[:SOURCES]]
 
-    def _gain(self, picture: Picture, sources: Sequence[Picture]) -> Tensor | None:
+    def _gain(self, view: _View, sources: Sequence[_View]) -> Tensor | None:
         """What is to be added to a frame, or None where nowhere a place of the others counts."""
-        frame = _Frame(self, picture)
+        frame = _Frame(view, self.full)
         with ThreadPoolExecutor(max(1, min(len(sources), torch.get_num_threads()))) as pool:
-            found = list(pool.map(frame.from_source, sources))
+            found = [each for each in pool.map(frame.from_source, sources) if each is not None]
+        if not found:
+            return None
         weight, change = found[0]
         for its_weight, its_change in found[1:]:
             weight += its_weight
             change += its_change
         if float(weight.max()) < LEAST_WEIGHT:
             return None
-        share = 1 / (self.full * (1 + weight))
-        return torch.from_numpy(np.stack([plane * share for plane in cv2.split(change)]))
-
-    def _detail(self, picture: Picture) -> NDArray[np.float32]:
-        """Square of the fine detail of the brightness, H x W, of full scale 1."""
-        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) / self.full
-        detail: NDArray[np.float32] = (grey - cv2.GaussianBlur(grey, (0, 0), FINE)) ** 2
-        return detail
-
-    def sharpness(self, picture: Picture) -> NDArray[np.float32]:
-        """Mean square of the fine detail around each pixel, H x W. Found in squares of pixels: it is smooth."""
-        detail = self._detail(picture)
-        height, width = detail.shape
-        small = cv2.resize(detail, (width // SQUARE, height // SQUARE), interpolation=cv2.INTER_AREA)
-        around = cv2.GaussianBlur(small, (0, 0), AROUND / SQUARE)
-        return np.asarray(cv2.resize(around, (width, height)), np.float32) + np.float32(NOISE)
-
-    def grey(self, picture: Picture) -> Picture:
-        """The brightness in bytes, for the flow."""
-        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-        return grey if self.full == 255 else np.asarray(cv2.convertScaleAbs(grey, alpha=255 / self.full))
+        weight += 1
+        share = np.divide(1, np.multiply(weight, self.full, out=weight), out=weight)
+        gain = torch.empty(3, *share.shape)
+        for plane, part in zip(cv2.split(change), gain, strict=True):
+            np.multiply(plane, share, out=part.numpy())
+        return gain
 
 
 class _Frame:
     """A frame that is improved: what of it each source is compared with."""
 
-    def __init__(self, frames: LuckyFrames, picture: Picture) -> None:
-        self.frames, self.picture = frames, picture
-        self.grey, self.sharpness = frames.grey(picture), frames.sharpness(picture)
-        self.coarse = _coarse(picture)
-        height, width = picture.shape[:2]
-        self.places = np.mgrid[:height, :width].astype(np.float32)[::-1]
+    def __init__(self, view: _View, full: int) -> None:
+        self.view, self.full = view, full
+        self.picture, self.coarse = view.picture, _coarse(view.picture)
+        height, width = view.grey.shape
+        self.sharpness = _around(view.squares, height, width)
+        self.places = _places(height, width)
 
-    def from_source(self, source: Picture) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The weight of each place of a sharper frame (H x W), and its difference times the weight (H x W x 3)."""
-        grey = self.frames.grey(source)
+    def from_source(self, source: _View) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """The weight of each place of a sharper frame (H x W), and its difference times the weight (H x W x 3).
+
+        None where the sharper frame is nowhere sharp enough.
+        """
         search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-        there = search.calc(self.grey, grey, None)
-        back = self._moved(search.calc(grey, self.grey, None), there, cv2.INTER_LINEAR)
-        missed = np.square(there + back).sum(2) / RETURN**2  # OpenCV's magnitude differs with the place in memory
-        moved = self._moved(source, there, cv2.INTER_CUBIC)
+        there = search.calc(self.view.grey, source.grey, None)
+        places = self.places + there
+        moved = _moved(source.picture, places, cv2.INTER_CUBIC)
+        share = self._share(moved)
+        if not share.any():
+            return None
+        loop = there + _moved(search.calc(source.grey, self.view.grey, None), places, cv2.INTER_LINEAR)
+        x, y = np.moveaxis(np.square(loop, out=loop), 2, 0)
+        missed = x + y  # OpenCV's magnitude differs with the place in memory
+        missed /= RETURN**2
         unlike = functools.reduce(cv2.max, cv2.split(cv2.absdiff(_coarse(moved), self.coarse)))
-        unlike = cv2.GaussianBlur(unlike.astype(np.float32), (0, 0), ALIKE) / (UNLIKE * self.frames.full)
-        sharper = np.log(self.frames.sharpness(moved) / self.sharpness)
-        share = np.clip((sharper - math.log(FROM)) / math.log(FULLY / FROM), 0, 1)
-        weight = WEIGHT * share * share * (3 - 2 * share) * np.exp(-missed - unlike * unlike)
+        unlike = cv2.GaussianBlur(unlike.astype(np.float32), (0, 0), ALIKE)
+        unlike /= UNLIKE * self.full
+        doubt = np.negative(missed, out=missed)
+        doubt -= np.square(unlike, out=unlike)
+        weight = WEIGHT * share
+        weight *= share
+        weight *= 3 - 2 * share
+        weight *= np.exp(doubt, out=doubt)
         weight = np.asarray(cv2.GaussianBlur(weight, (0, 0), SOFT), np.float32)
         change = cv2.subtract(moved, self.picture, dtype=cv2.CV_32F)
-        return weight, np.asarray(cv2.multiply(change, cv2.merge([weight] * 3)), np.float32)
+        return weight, np.asarray(cv2.multiply(change, cv2.merge([weight] * 3), dst=change), np.float32)
 
-    def _moved(self, picture: Picture, flow: NDArray[np.float32], how: int) -> Picture:
-        """A picture as seen from this frame, whose pixels lie where the flow (H x W x 2, x first) says."""
-        x, y = (place + flow[..., axis] for axis, place in enumerate(self.places))
-        return np.asarray(cv2.remap(picture, x, y, how, borderMode=cv2.BORDER_REPLICATE))
+    def _share(self, moved: Picture) -> NDArray[np.float32]:
+        """How far each place of a sharper frame, moved to this one, is sharper: 0 from ``FROM``, 1 at ``FULLY``."""
+        brightness = cv2.cvtColor(moved, cv2.COLOR_RGB2GRAY)
+        share = _around(_squares(_detail(brightness, self.full)), *brightness.shape)
+        share /= self.sharpness
+        np.log(share, out=share)
+        share -= math.log(FROM)
+        share /= math.log(FULLY / FROM)
+        return np.clip(share, 0, 1, out=share)
+
+
+@functools.lru_cache(1)
+def _places(height: int, width: int) -> NDArray[np.float32]:
+    """Where each pixel lies, H x W x 2, x first."""
+    return np.ascontiguousarray(np.moveaxis(np.mgrid[:height, :width][::-1], 0, 2), np.float32)
+
+
+def _moved(picture: Picture, places: NDArray[np.float32], how: int) -> Picture:
+    """What a picture shows at some places (H x W x 2, x first)."""
+    return np.asarray(cv2.remap(picture, places, None, how, borderMode=cv2.BORDER_REPLICATE))
+
+
+def _detail(brightness: Picture, full: int) -> NDArray[np.float32]:
+    """Square of the fine detail of the brightness, H x W, of full scale 1."""
+    detail = brightness.astype(np.float32)
+    detail /= full
+    detail -= cv2.GaussianBlur(detail, (0, 0), FINE)
+    return np.square(detail, out=detail)
+
+
+def _squares(detail: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Means of the fine detail in squares of pixels: what is judged in surroundings is smooth."""
+    height, width = detail.shape
+    return np.asarray(cv2.resize(detail, (width // SQUARE, height // SQUARE), interpolation=cv2.INTER_AREA))
+
+
+def _around(squares: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """Mean square of the fine detail around each pixel, H x W, from that in squares."""
+    around = np.asarray(cv2.resize(cv2.GaussianBlur(squares, (0, 0), AROUND / SQUARE), (width, height)), np.float32)
+    around += np.float32(NOISE)
+    return around
 
 
 def _coarse(picture: Picture) -> Picture:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from statistics import fmean
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -39,6 +39,17 @@ class WindowRestorer(Protocol):
         """``precise``: compute in float32 whatever the device's precision."""
 
 
+@runtime_checkable
+class SeveralRestorer(WindowRestorer, Protocol):
+    """One that may restore several windows in one call, faster than one by one; what restores a video on a card."""
+
+    def at_once(self, height: int, width: int) -> int:
+        """How many windows of frames of this size go together; 1: each alone."""
+
+    def several(self, windows: Sequence[list[Tensor]]) -> list[Tensor]:
+        """The results of as many windows, in order."""
+
+
 @dataclass
 class Restoration:
     """What the loop did."""
@@ -54,6 +65,10 @@ class Restoration:
     """Frames that took detail from sharper ones."""
     gains: tuple[float, float] | None = None
     """The least and the largest gain of edges of a frame; None where sharp frames are not left alone."""
+
+
+_Window = tuple[int, tuple[Frame, Tensor, bool], list[tuple[Frame, Tensor, bool]]]
+"""The number of its centre, the centre (frame, picture, whether it begins a shot), and all of its frames."""
 
 
 @dataclass
@@ -115,15 +130,18 @@ def mean_size(change: Tensor) -> float:
     return sum(float(rows.float().abs().sum()) for rows in change.split(ROWS, 1)) / change.numel()
 
 
-def restore_frame(restorer: WindowRestorer, frames: list[Tensor]) -> tuple[Tensor, bool]:
+def restore_frame(restorer: WindowRestorer, frames: list[Tensor], found: Tensor | None = None) -> tuple[Tensor, bool]:
     """The change to the centre frame (3 x H x W), and whether the result was broken and the change is therefore zero.
 
-    A result that is not finite is computed again in float32 before it is given up.
+    A result that is not finite is computed again in float32 before it is given up. ``found``: the result, where it is
+    there already.
     """
     centre = frames[len(frames) // 2]
     relieve(centre)
     for precise in (False, True):
-        change = change_to(centre, restorer(frames, precise=precise))
+        result = restorer(frames, precise=precise) if precise or found is None else found
+        change = change_to(centre, result)
+        del result
         relieve(centre)
         size = mean_size(change)
         if math.isfinite(size):
@@ -131,6 +149,11 @@ def restore_frame(restorer: WindowRestorer, frames: list[Tensor]) -> tuple[Tenso
                 break
             return change, False
     return torch.zeros(centre.shape), True
+
+
+def windows_at_once(restorer: WindowRestorer, frame: Frame) -> int:
+    """How many windows it restores in one call."""
+    return restorer.at_once(frame.height, frame.width) if isinstance(restorer, SeveralRestorer) else 1
 
 
 def restore_video(
@@ -144,7 +167,7 @@ def restore_video(
     total: int | None = None,
     watch: Callable[[Tensor, Tensor, bool], object] | None = None,
     beside: Callable[[Frame, Tensor], object] | None = None,
-    changed: Callable[[Tensor, Tensor], object] | None = None,
+    changed: Callable[[Frame, Tensor], object] | None = None,
     give_up: Callable[[], object] | None = None,
     lucky: LuckyFrames[_Restored] | None = None,
     fading: Fading[_Restored] | None = None,
@@ -165,7 +188,7 @@ def restore_video(
         waiting: frames that may wait between two stages; 0: they take turns, in this thread.
         watch: is shown every frame, restored and as it was (3 x H x W in [0, 1]), and told whether it begins a shot.
         beside: is given every frame after it was restored, and its picture, the tensor that the restorer was given.
-        changed: is given every picture that was restored, and its change.
+        changed: is given every frame that was restored, as it was, and its change.
         lucky: takes detail from sharper frames of the shot; None: every frame stays as it was restored.
         fading: leaves sharp frames as they are, and lets changes fade in and out; None: every frame gets its change.
         give_up: is called at the end, so that nobody waits in ``items`` or ``write`` for the end of a pipe any more.
@@ -228,22 +251,22 @@ def restore_video(
         if latest.number < before:
             return
         frame, change = latest.frame, latest.change
-        picture = picture_of(frame) if latest.picture is None else latest.picture
         if share < 1:
             change = change * share
         done.frames += 1
         done.replaced += latest.broken
         if watch is not None:
-            watch((unit(picture) + change).clamp(0, 1), unit(picture), latest.cut)
+            seen = unit(picture_of(frame) if latest.picture is None else latest.picture)
+            watch((seen + change).clamp(0, 1), seen, latest.cut)
         if changed is not None:
-            changed(picture, change)
+            changed(frame, change)
         if latest.broken:
             encoded(replace(frame, replaced=True), None)
         elif not share:
             encoded(replace(frame, untouched=True), None)
         else:
             encoded(frame, change)
-        relieve(picture)
+        relieve(change)
 
     def improve(latest: _Restored, gain: Tensor | None) -> None:
         """Add what a frame gains from sharper ones."""
@@ -262,17 +285,27 @@ def restore_video(
         for earlier, part in fading.add(latest, gain, latest.cut):
             finish(earlier, part)
 
-    def restore(number: int, centre: tuple[Frame, Tensor, bool], around: list[tuple[Frame, Tensor, bool]]) -> None:
-        """Restore a frame, and finish what has its share by then; nothing of it is held when this returns."""
-        frame, picture, cut = centre
-        change, broken = restore_frame(restorer, [picture for _, picture, _ in around])
-        if number >= before and beside is not None:
-            beside(frame, picture)
-        latest = _Restored(number, frame, picture, change, cut, broken)
+    held: list[_Window] = []
+    """Windows that are restored in one call: on a processor there is one."""
+
+    def restore() -> None:
+        """Restore the windows that are held, and finish what has its share by then; none is held when this returns."""
+        pictures = [[picture for _, picture, _ in around] for _, _, around in held]
+        several = restorer.several(pictures) if len(held) > 1 and isinstance(restorer, SeveralRestorer) else None
+        for place, (number, (frame, picture, cut), _) in enumerate(held):
+            change, broken = restore_frame(restorer, pictures[place], None if several is None else several[place])
+            if number >= before and beside is not None:
+                beside(frame, picture)
+            take(_Restored(number, frame, picture, change, cut, broken), picture)
+            rate = (number + 1 - needed) / (time.monotonic() - started)
+            console.progress("restoring", number + 1, total, fps=round(rate, 2))
+        held.clear()
+
+    def take(latest: _Restored, picture: Tensor) -> None:
         if lucky is None:
             return fade(latest)
-        whole = None if broken else unit(picture) + change
-        for earlier, gain in lucky.add(latest.waiting(), whole, cut):
+        whole = None if latest.broken else unit(picture) + latest.change
+        for earlier, gain in lucky.add(latest.waiting(), whole, latest.cut):
             improve(earlier, gain)
 
     if waiting < QUEUE_FRAMES:
@@ -283,13 +316,15 @@ def restore_video(
         shown = windows(frames(), restorer.window, starts_shot=itemgetter(2))
         for number, (centre, around) in enumerate(shown):
             if centre[-1] and per_shot:
+                restore()
                 restorer = next(following, restorer)
             if number < needed:
                 console.progress("passing over finished frames", number + 1, before)
-            else:
-                restore(number, centre, around)
-                rate = (number + 1 - needed) / (time.monotonic() - started)
-                console.progress("restoring", number + 1, total, fps=round(rate, 2))
+                continue
+            held.append((number, centre, around))
+            if len(held) >= windows_at_once(restorer, centre[0]):
+                restore()
+        restore()
         for earlier, gain in () if lucky is None else lucky.rest():
             improve(earlier, gain)
         for earlier, part in () if fading is None else fading.rest():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,13 +17,16 @@ from deblurcli.networks.spec import more_scales, padded, unit
 from deblurcli.options.compute import LARGE
 
 MEMORY_BUDGET = 2 << 30
-"""Most bytes that a tile's inference may take, however much is free."""
+"""Most bytes that a tile's inference may take on a processor, however much is free; a card does nothing else."""
 
 FRUGAL_BUDGET = 768 << 20
 """The same for frames that do not come as float32, which are ``LARGE`` ones of a video."""
 
 MIN_TILE = 64
 """Side in pixels."""
+
+MOST_AT_ONCE = 8
+"""Frames that a card restores in one call of the network, at most: enough to keep it busy with small ones."""
 
 Region = tuple[int, int, int, int]
 """Top, left, height and width in pixels."""
@@ -80,6 +83,11 @@ def relieve(frame: Tensor) -> None:
         give_back_memory()
 
 
+def joined(batches: Sequence[Tensor]) -> Tensor:
+    """Batches as one; a single one as it is."""
+    return batches[0] if len(batches) == 1 else torch.cat(list(batches))
+
+
 class Restorer:
     """A deblurring network as a function on frames of any size.
 
@@ -89,11 +97,14 @@ class Restorer:
     change in between. Of ``LARGE`` frames only the restored picture is kept, in half precision; of those of a video,
     which come as bytes or in half precision, as precisely as they come, and not longer than it is needed.
 
+    A graphics card restores several windows in one call of the network, as many as its memory has room for. When it is
+    full, there are half as many; a single window gets smaller tiles.
+
     Args:
         module: the network, in eval mode, on ``device``.
         tile: ``auto``, ``off``, or the side in pixels.
         clamped: results are in [0, 1]; otherwise as the network gives them.
-        warn: is told when tiles become smaller.
+        warn: is told when tiles become smaller, or fewer frames are restored at once.
         part: is told after each of several tiles how much (0 to 1) of the frame is done.
     """
 
@@ -116,6 +127,9 @@ class Restorer:
         self.chosen = spec.tileable and tile == "auto"
         if spec.tileable and tile != "off":
             self.side = int(tile) if tile != "auto" else self._affordable(MEMORY_BUDGET)
+        self.most = MOST_AT_ONCE if device.is_card else 1
+        self.room = self._affordable(MEMORY_BUDGET) ** 2
+        """Pixels that memory has room for at once."""
         # The latest window's frames by identity, each with its encodings by region and precision. The frame itself is
         # held so that no other can take over its identity.
         self.kept: dict[int, tuple[Tensor, dict[tuple[Region, bool], tuple[Tensor, ...]]]] = {}
@@ -125,8 +139,15 @@ class Restorer:
         """Frames a call takes."""
         return self.spec.window
 
+    def at_once(self, height: int, width: int) -> int:
+        """How many windows of frames of this size one call of the network restores best: one on a processor."""
+        longest = max(height, width)
+        if height * width > LARGE or longest > (self.side or longest):
+            return 1
+        return max(1, min(self.most, self.room // (height * width)))
+
     def _affordable(self, budget: int) -> int:
-        budget = min(self.device.free_memory() // 2, budget)
+        budget = self.device.free_memory() // 2 if self.device.is_card else min(self.device.free_memory() // 2, budget)
         return max(MIN_TILE, int(math.sqrt(budget / (self.spec.bytes_per_pixel * self.spec.window))))
 
     def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
@@ -139,18 +160,39 @@ class Restorer:
         Raises:
             DeviceError: out of memory at the smallest tile.
         """
-        self._fit(*frames[0].shape[-2:])
-        if self.chosen and self.side is not None and frames[0].dtype != torch.float32:
+        return self.several([frames], precise=precise)[0]
+
+    def several(self, windows: Sequence[list[Tensor]], *, precise: bool = False) -> list[Tensor]:
+        """The results of several windows of frames of one size, each as a call with it alone gives it, nearly.
+
+        They go through the network together; see :meth:`at_once`. A call's other arguments and errors.
+        """
+        found: list[Tensor] = []
+        while len(found) < len(windows):
+            found += self._together(windows[len(found) : len(found) + self.most], precise)
+        return found
+
+    def _together(self, windows: Sequence[list[Tensor]], precise: bool) -> list[Tensor]:
+        """The results of these windows or, where memory does not suffice for all of them, of the first ones."""
+        first = windows[0][0]
+        self._fit(*first.shape[-2:])
+        if self.chosen and self.side is not None and first.dtype != torch.float32:
             self.side, self.chosen = min(self.side, self._affordable(FRUGAL_BUDGET)), False
         if self.spec.encodes:
-            self.kept = {id(frame): self.kept.get(id(frame), (frame, {})) for frame in frames}
+            self.kept = {id(frame): self.kept.get(id(frame), (frame, {})) for frames in windows for frame in frames}
         while True:
             try:
-                return self._tiled(frames, precise)
+                return self._whole_or_tiled(windows, precise)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-            self._shrink(max(frames[0].shape[-2:]))
+            if len(windows) == 1:
+                self._shrink(max(first.shape[-2:]))
+                continue
+            self.most = len(windows) // 2
+            windows = windows[: self.most]
+            self._forget()
+            self._tell(f"{self.most} frame{'s' * (self.most > 1)} at a time from here on")
 
     def _fit(self, height: int, width: int) -> None:
         """Look at as many scales as pictures of this size need."""
@@ -167,28 +209,39 @@ class Restorer:
             raise DeviceError(
                 f"out of memory on {self.device.where} at the smallest tile", "free memory or choose another --device"
             )
+        self._forget()
+        self.side = smaller
+        self._tell(f"tiles are {smaller} pixels wide from here on")
+
+    def _forget(self) -> None:
+        """Let go of everything that can be computed again."""
         for _, encodings in self.kept.values():
             encodings.clear()
         release_memory()
-        self.side = smaller
-        if self.warn is not None:
-            self.warn(f"memory ran out on {self.device.where}; tiles are {smaller} pixels wide from here on")
 
-    def _tiled(self, frames: list[Tensor], precise: bool) -> Tensor:
-        h, w = frames[0].shape[-2:]
-        made = torch.float32 if frames[0].dtype == torch.float32 else torch.float16
+    def _tell(self, consequence: str) -> None:
+        if self.warn is not None:
+            self.warn(f"memory ran out on {self.device.where}; {consequence}")
+
+    def _whole_or_tiled(self, windows: Sequence[list[Tensor]], precise: bool) -> list[Tensor]:
+        h, w = windows[0][0].shape[-2:]
+        made = torch.float32 if windows[0][0].dtype == torch.float32 else torch.float16
         if self.side is None or max(h, w) <= self.side:
-            return self._run(frames, (0, 0, h, w), precise).to(made)
+            return list(self._run(windows, (0, 0, h, w), precise).to(made))
+        return [self._tiled(frames, self.side, made, precise) for frames in windows]
+
+    def _tiled(self, frames: list[Tensor], side: int, made: torch.dtype, precise: bool) -> Tensor:
+        h, w = frames[0].shape[-2:]
         # A tile that is mostly overlap would never end; a small tile gets a small overlap.
-        overlap = min(self.spec.overlap, self.side // 4)
-        step = self.spec.step if self.side >= 4 * self.spec.step else self.spec.multiple_of
+        overlap = min(self.spec.overlap, side // 4)
+        step = self.spec.step if side >= 4 * self.spec.step else self.spec.multiple_of
         total = torch.zeros(3, h, w, dtype=made)
-        rows, columns = (blends(length, tile_spans(length, self.side, overlap, step), overlap) for length in (h, w))
+        rows, columns = (blends(length, tile_spans(length, side, overlap, step), overlap) for length in (h, w))
         for number, (y, down) in enumerate(rows):
             for tile, (x, across) in enumerate(columns, 1):
                 region = y, x, len(down), len(across)
                 total[:, y : y + len(down), x : x + len(across)] += (
-                    self._run(frames, region, precise) * down[:, None] * across
+                    self._run([frames], region, precise)[0] * down[:, None] * across
                 )
                 relieve(total)
                 if self.part is not None:
@@ -196,18 +249,39 @@ class Restorer:
         return total
 
     @torch.no_grad()
-    def _run(self, frames: list[Tensor], region: Region, precise: bool) -> Tensor:
+    def _run(self, windows: Sequence[list[Tensor]], region: Region, precise: bool) -> Tensor:
+        """The results in a region, one behind the other: N x 3 x h x w, on the processor."""
         *_, h, w = region
         with contextlib.nullcontext() if precise else self.device.autocast():
             if self.spec.encodes:
-                restored = self.module.fuse([self._encoded(frame, region, precise) for frame in frames])  # type: ignore[operator]
-                if frames[0].dtype != torch.float32 and all(frame is not frames[0] for frame in frames[1:]):
-                    self.kept[id(frames[0])][1].pop((region, precise), None)  # no later window has it
+                restored = self._fused(windows, region, precise)
             elif self.spec.window == 1:
-                restored = self.module(self._batch(frames[0], region))
+                restored = self.module(joined([self._batch(frame, region) for frame, *_ in windows]))
             else:
-                restored = self.module(torch.stack([self._batch(frame, region) for frame in frames], 1).contiguous())
-        return restored[0, :, :h, :w].float().clamp(*self.range).cpu()
+                clips = [torch.stack([self._batch(frame, region) for frame in frames], 1) for frames in windows]
+                restored = self.module(joined(clips).contiguous())
+        return restored[:, :, :h, :w].float().clamp(*self.range).cpu()
+
+    def _fused(self, windows: Sequence[list[Tensor]], region: Region, precise: bool) -> Tensor:
+        """As ``_run``, by a network that encodes each frame once."""
+        if len(windows) > 1:
+            self._encode_together(windows, region, precise)
+        encoded = [[self._encoded(frame, region, precise) for frame in frames] for frames in windows]
+        for frames in windows:
+            if frames[0].dtype != torch.float32 and all(frame is not frames[0] for frame in frames[1:]):
+                self.kept[id(frames[0])][1].pop((region, precise), None)  # no later window has it
+        # At each place of the window the encodings of all windows, behind each other.
+        places = [tuple(map(joined, zip(*place, strict=True))) for place in zip(*encoded, strict=True)]
+        return self.module.fuse(places)  # type: ignore[operator]
+
+    def _encode_together(self, windows: Sequence[list[Tensor]], region: Region, precise: bool) -> None:
+        """Encode those frames in one call that are new."""
+        frames = {id(frame): frame for frames in windows for frame in frames}
+        new = [frame for key, frame in frames.items() if (region, precise) not in self.kept[key][1]]
+        if new:
+            parts = self.module.encode(joined([self._batch(frame, region) for frame in new]))  # type: ignore[operator]
+            for frame, *encoding in zip(new, *(part.split(1) for part in parts), strict=True):
+                self.kept[id(frame)][1][region, precise] = tuple(encoding)
 
     def _encoded(self, frame: Tensor, region: Region, precise: bool) -> tuple[Tensor, ...]:
         """The network's encodings of a region of one frame; at the second time, from memory."""

@@ -1,0 +1,244 @@
+"""3x3 convolutions by minimal filtering while a network learns: result and gradients with one set of kernels.
+
+The gradients go through the transposed transforms, so that kernels are transformed once for each step of an optimiser.
+Where a layer works at several scales, as those of the default networks do, the gradient of its kernels is summed while
+it is transformed, over the tiles of all scales at once, and transformed back once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from deblurcli.networks.minimal_filtering import Transforms, grid, transforms
+
+LEARNING = 4
+"""Side m of what a tile gives. Larger ones save more multiplications, but their transformed kernels are larger, which
+are made anew after each step of an optimiser."""
+FEWEST = 9
+"""Tiles of a picture for which result and slope are filtered: with fewer, reading the kernels takes longer."""
+BAND = 192
+"""Tiles that are transformed at once, as far as whole rows of them allow, so that they stay in the caches."""
+GATHERED = 96
+"""Tiles whose products are summed at once: a product of few is bound by the memory that its result takes."""
+
+
+class Gathered:
+    """The gradient of a layer's kernels during a backward pass, as far as it is known."""
+
+    def __init__(self, t: Transforms) -> None:
+        self.t = t
+        self.total: Tensor | None = None
+        """a^2 x C x K."""
+        self.waiting: list[tuple[Tensor, Tensor]] = []
+
+    def __bool__(self) -> bool:
+        return self.total is not None or bool(self.waiting)
+
+    def add(self, tiles: Tensor, changes: Tensor) -> None:
+        """Take in what some tiles show (a^2 x T x C) and the slope of their results (a^2 x T x K), transformed."""
+        self.waiting.append((tiles, changes))
+        if sum(seen.shape[1] for seen, _ in self.waiting) >= GATHERED:
+            self._sum()
+
+    def _sum(self) -> None:
+        tiles, changes = (
+            torch.cat(parts, 1) if len(parts) > 1 else parts[0] for parts in zip(*self.waiting, strict=True)
+        )
+        self.waiting.clear()
+        tiles = tiles.transpose(1, 2)
+        self.total = torch.bmm(tiles, changes) if self.total is None else self.total.baddbmm_(tiles, changes)
+
+    def taken(self) -> Tensor | None:
+        """The gradient of the kernels, K x C x 3 x 3; None where there is none. Nothing is left."""
+        if self.waiting:
+            self._sum()
+        total, self.total = self.total, None
+        if total is None:
+            return None
+        _, channels, out = total.shape
+        taps = self.t.kernel.T @ total.view(self.t.values, -1)
+        return taps.view(3, 3, channels, out).permute(3, 2, 0, 1)
+
+
+class _Source(torch.autograd.Function):
+    """A layer's weight to all of its convolutions: nothing, through which their gradient comes back."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, gathered: Gathered) -> Tensor:
+        ctx.gathered = gathered
+        return weight.new_empty(0)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, _: Tensor) -> tuple[Tensor | None, None]:
+        return ctx.gathered.taken(), None
+
+
+class LearntKernels:
+    """The kernels of a layer between two steps of an optimiser.
+
+    Args:
+        weight: K x C x 3 x 3.
+    """
+
+    def __init__(self, weight: Tensor) -> None:
+        self.t, self.weight = transforms(LEARNING), weight
+        self.gathered = Gathered(self.t)
+        self.source = _Source.apply(weight, self.gathered)
+        self._values: Tensor | None = None
+
+    @property
+    def values(self) -> Tensor:
+        """The transformed kernels, a^2 x K x C."""
+        if self._values is None:
+            out, channels = self.weight.shape[:2]
+            taps = self.weight.detach().permute(2, 3, 0, 1).reshape(9, -1)
+            self._values = (self.t.kernel @ taps).view(-1, out, channels)
+        return self._values
+
+
+def convolved(
+    x: Tensor, weight: Tensor, bias: Tensor | None, kernels: LearntKernels, *, filtered: bool = True
+) -> Tensor:
+    """N x C x H x W to N x K x H x W, in channels-last order, with gradients (which have none themselves).
+
+    ``filtered``: the result, too, by minimal filtering. Otherwise it is direct, as is the slope of the input.
+    """
+    found: Tensor = _Learnt.apply(x, weight, bias, kernels.source, kernels, filtered)
+    return found
+
+
+class _Learnt(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, source: Tensor, kernels: LearntKernels, filtered: bool
+    ) -> Tensor:
+        # The weight is saved so that torch notices where it has changed meanwhile.
+        ctx.save_for_backward(x, weight)
+        ctx.kernels, ctx.filtered, ctx.has_bias = kernels, filtered, bias is not None
+        return _results(x, kernels, bias) if filtered else F.conv2d(x, weight, bias, padding=1)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        wants_x, wants_weight, wants_bias = ctx.needs_input_grad[:3]
+        gathered = ctx.kernels.gathered
+        for_x = for_weight = for_bias = None
+        if ctx.has_bias and wants_bias:
+            for_bias = slope.sum((0, 2, 3))
+        # A gradient that is transformed for the sake of a few tiles alone would take longer.
+        gathers = wants_weight and (ctx.filtered or bool(gathered))
+        if ctx.filtered or gathers:
+            for_x = _slopes(x, slope, ctx.kernels, wants_x and ctx.filtered, gathered if gathers else None)
+        if not ctx.filtered:
+            wanted = [wants_x, wants_weight and not gathers, False]
+            if any(wanted):
+                direct = ([1, 1], [1, 1], [1, 1], False, [0, 0], 1)
+                for_x, for_weight, _ = torch.ops.aten.convolution_backward(slope, x, weight, None, *direct, wanted)
+        return for_x, for_weight, for_bias, None, None, None
+
+
+def _results(x: Tensor, kernels: LearntKernels, bias: Tensor | None) -> Tensor:
+    t, values = kernels.t, kernels.values.transpose(1, 2)
+    n, _, height, width = x.shape
+    down, across = grid(height, width, t.m)
+    size = down * t.m, across * t.m
+    whole = torch.empty(n, values.shape[2], *size, memory_format=torch.channels_last)
+    for picture, target in zip(_rows(x), _rows(whole), strict=True):
+        for first, rows in _bands(down, across):
+            found = torch.bmm(transformed(picture, t.tile, t.m, first, rows, across), values)
+            pixels = _back(found, t.spread.T, rows, across)
+            place = target[t.m * first : t.m * (first + rows)].view(pixels.shape)
+            if bias is None:
+                place.copy_(pixels)
+            else:
+                torch.add(pixels, bias, out=place)
+    if size == (height, width):
+        return whole
+    return whole[..., :height, :width].clone(memory_format=torch.channels_last)
+
+
+def _slopes(
+    x: Tensor, slope: Tensor, kernels: LearntKernels, wants_x: bool, gathered: Gathered | None
+) -> Tensor | None:
+    """The gradient of the input if it is wanted; that of the kernels is gathered."""
+    t, m = kernels.t, kernels.t.m
+    n, channels, height, width = x.shape
+    down, across = grid(height, width, m)
+    # Tiles overlap by 2 pixels: what they give is added up.
+    made = x.new_zeros(n, down + 1, m, across + 1, m, channels) if wants_x else None
+    for number, (picture, change) in enumerate(zip(_rows(x), _rows(slope), strict=True)):
+        for first, rows in _bands(down, across):
+            changes = transformed(change, t.spread, m, first, rows, across)
+            if gathered is not None:
+                gathered.add(transformed(picture, t.tile, m, first, rows, across), changes)
+            if made is None:
+                continue
+            pixels = _back(torch.bmm(changes, kernels.values), t.tile.T, rows, across)
+            for below in (0, 1):
+                for right in (0, 1):
+                    part = pixels[:, m * below : m * below + m, :, m * right : m * right + m]
+                    place = made[number, first + below : first + below + rows, :, right : right + across]
+                    place[:, : part.shape[1], :, : part.shape[3]] += part
+    if made is None:
+        return None
+    whole = made.view(n, m * (down + 1), m * (across + 1), channels)
+    inner = whole[:, 1 : 1 + height, 1 : 1 + width].permute(0, 3, 1, 2)
+    return inner.contiguous(memory_format=torch.channels_last)
+
+
+def _rows(x: Tensor) -> Tensor:
+    """N x C x H x W to N x H x W x C, in that order in memory."""
+    return x.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
+
+
+def _bands(down: int, across: int) -> Iterator[tuple[int, int]]:
+    """Rows of tiles, a few at a time: the first one and how many."""
+    most = max(1, BAND // across)
+    for first in range(0, down, most):
+        yield first, min(most, down - first)
+
+
+def transformed(picture: Tensor, matrix: Tensor, step: int, first: int, rows: int, across: int) -> Tensor:
+    """The values of some rows of tiles, a^2 x T x C, the horizontal direction first.
+
+    Args:
+        picture: H x W x C.
+        matrix: a x n, applied in both directions to n x n pixels.
+        step: pixels from tile to tile.
+        first: the first row of tiles.
+
+    Pixels outside of the picture are 0; the first tile begins n - step - 1 pixels before it, or with it if step is n.
+    """
+    height, width, channels = picture.shape
+    a, n = matrix.shape
+    before = 0 if step == n else 1
+    tall, wide = step * rows + n - step, step * across + n - step
+    top = step * first - before
+    shown = picture[max(top, 0) : min(top + tall, height)]
+    above = max(-top, 0)
+    beyond = (0, 0, before, wide - before - width, above, tall - above - len(shown))
+    shown = (F.pad(shown, beyond) if any(beyond) else shown).contiguous()
+    turned = shown.as_strided(
+        (n, rows, wide * channels), (wide * channels, step * wide * channels, 1), shown.storage_offset()
+    )
+    columns = matrix @ turned.reshape(n, -1)
+    turned = columns.as_strided(
+        (n, a, rows, across, channels),
+        (channels, rows * wide * channels, wide * channels, step * channels, 1),
+    )
+    return (matrix @ turned.reshape(n, -1)).view(a * a, rows * across, channels)
+
+
+def _back(values: Tensor, matrix: Tensor, rows: int, across: int) -> Tensor:
+    """Values of tiles (a^2 x T x C) to their pixels, rows x n x across x n x C; the matrix is n x a."""
+    n, a = matrix.shape
+    found = (matrix @ values.view(a, -1)).view(n, a, -1)
+    found = torch.bmm(matrix.expand(n, -1, -1), found)
+    return found.view(n, n, rows, across, -1).permute(2, 1, 3, 0, 4)

@@ -19,7 +19,7 @@ from deblurcli.networks.minimal_filtering import Transforms, grid, transforms
 LEARNING = 4
 """Side m of what a tile gives. Larger ones save more multiplications, but their transformed kernels are larger, which
 are made anew after each step of an optimiser."""
-FEWEST = 9
+FEWEST = 36
 """Tiles of a picture for which result and slope are filtered: with fewer, reading the kernels takes longer."""
 BAND = 192
 """Tiles that are transformed at once, as far as whole rows of them allow, so that they stay in the caches."""
@@ -121,7 +121,8 @@ class _Learnt(torch.autograd.Function):
         # The weight is saved so that torch notices where it has changed meanwhile.
         ctx.save_for_backward(x, weight)
         ctx.kernels, ctx.filtered, ctx.has_bias = kernels, filtered, bias is not None
-        return _results(x, kernels, bias) if filtered else F.conv2d(x, weight, bias, padding=1)
+        ctx.seen = [] if ctx.needs_input_grad[3] and _few(x) else None
+        return _results(x, kernels, bias, ctx.seen) if filtered else F.conv2d(x, weight, bias, padding=1)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -135,7 +136,8 @@ class _Learnt(torch.autograd.Function):
         # A gradient that is transformed for the sake of a few tiles alone would take longer.
         gathers = wants_weight and (ctx.filtered or bool(gathered))
         if ctx.filtered or gathers:
-            for_x = _slopes(x, slope, ctx.kernels, wants_x and ctx.filtered, gathered if gathers else None)
+            seen, ctx.seen = ctx.seen, None
+            for_x = _slopes(x, slope, ctx.kernels, wants_x and ctx.filtered, gathered if gathers else None, seen)
         if not ctx.filtered:
             wanted = [wants_x, wants_weight and not gathers, False]
             if any(wanted):
@@ -144,7 +146,14 @@ class _Learnt(torch.autograd.Function):
         return for_x, for_weight, for_bias, None, None, None
 
 
-def _results(x: Tensor, kernels: LearntKernels, bias: Tensor | None) -> Tensor:
+def _few(x: Tensor) -> bool:
+    """Whether all tiles are transformed at once, and kept for the gradient: of more, memory would not have room."""
+    down, across = grid(x.shape[-2], x.shape[-1], LEARNING)
+    return len(x) * down * across <= BAND
+
+
+def _results(x: Tensor, kernels: LearntKernels, bias: Tensor | None, seen: list[Tensor] | None) -> Tensor:
+    """The result; the transformed tiles are added to ``seen``."""
     t, values = kernels.t, kernels.values.transpose(1, 2)
     n, _, height, width = x.shape
     down, across = grid(height, width, t.m)
@@ -152,8 +161,10 @@ def _results(x: Tensor, kernels: LearntKernels, bias: Tensor | None) -> Tensor:
     whole = torch.empty(n, values.shape[2], *size, memory_format=torch.channels_last)
     for picture, target in zip(_rows(x), _rows(whole), strict=True):
         for first, rows in _bands(down, across):
-            found = torch.bmm(transformed(picture, t.tile, t.m, first, rows, across), values)
-            pixels = _back(found, t.spread.T, rows, across)
+            tiles = transformed(picture, t.tile, t.m, first, rows, across)
+            if seen is not None:
+                seen.append(tiles)
+            pixels = _back(torch.bmm(tiles, values), t.spread.T, rows, across)
             place = target[t.m * first : t.m * (first + rows)].view(pixels.shape)
             if bias is None:
                 place.copy_(pixels)
@@ -165,9 +176,14 @@ def _results(x: Tensor, kernels: LearntKernels, bias: Tensor | None) -> Tensor:
 
 
 def _slopes(
-    x: Tensor, slope: Tensor, kernels: LearntKernels, wants_x: bool, gathered: Gathered | None
+    x: Tensor,
+    slope: Tensor,
+    kernels: LearntKernels,
+    wants_x: bool,
+    gathered: Gathered | None,
+    seen: list[Tensor] | None,
 ) -> Tensor | None:
-    """The gradient of the input if it is wanted; that of the kernels is gathered."""
+    """The gradient of the input if it is wanted; that of the kernels is gathered, from tiles that were ``seen``."""
     t, m = kernels.t, kernels.t.m
     n, channels, height, width = x.shape
     down, across = grid(height, width, m)
@@ -177,7 +193,8 @@ def _slopes(
         for first, rows in _bands(down, across):
             changes = transformed(change, t.spread, m, first, rows, across)
             if gathered is not None:
-                gathered.add(transformed(picture, t.tile, m, first, rows, across), changes)
+                tiles = seen.pop(0) if seen else transformed(picture, t.tile, m, first, rows, across)
+                gathered.add(tiles, changes)
             if made is None:
                 continue
             pixels = _back(torch.bmm(changes, kernels.values), t.tile.T, rows, across)

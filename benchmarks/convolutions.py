@@ -29,8 +29,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.results import Table
-from deblurcli.networks import winograd
-from deblurcli.networks.winograd import LEARNING, RESTORING, Kernels, transforms
+from deblurcli.networks import filtered_gradients, winograd
+from deblurcli.networks.filtered_gradients import LearntKernels
+from deblurcli.networks.minimal_filtering import transforms
+from deblurcli.networks.winograd import RESTORING, Kernels
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.restore import convolutions, speed
 from deblurcli.restore.measured import processor_seconds
@@ -90,14 +92,27 @@ def direct(chain: Chain) -> Way:
     return run
 
 
-def filtered(chain: Chain, m: int) -> Way:
-    """By minimal filtering with tiles of m x m, whatever their number."""
-    kernels = [Kernels(layer.weight, transforms(m), winograd.TILES[m], pack=True) for layer in chain.layers]
+def filtered(chain: Chain) -> Way:
+    """With tiles of 6, as large pictures are restored, whatever their number."""
+    kernels = [Kernels(layer.weight, transforms(RESTORING), winograd.MOST, pack=True) for layer in chain.layers]
 
     def run() -> np.ndarray:
         x = chain.x
         for layer, kernel in zip(chain.layers, kernels, strict=True):
             x = winograd.convolved(x, kernel, layer.bias, relu=True)
+        return x.numpy()
+
+    return run
+
+
+def filtered_learning(chain: Chain) -> Way:
+    """With tiles of 4, as while learning. The kernels, which an update transforms once, are there already."""
+    kernels = [LearntKernels(layer.weight) for layer in chain.layers]
+
+    def run() -> np.ndarray:
+        x = chain.x
+        for layer, kernel in zip(chain.layers, kernels, strict=True):
+            x = filtered_gradients.results(x, kernel, layer.bias).relu_()
         return x.numpy()
 
     return run
@@ -185,8 +200,8 @@ def ncnn(chain: Chain) -> Way:
 
 
 WAYS: dict[str, Callable[[Chain], Way]] = {
-    "tiles of 4": lambda chain: filtered(chain, LEARNING),
-    "tiles of 6": lambda chain: filtered(chain, RESTORING),
+    "tiles of 4": filtered_learning,
+    "tiles of 6": filtered,
     "torch.compile": compiled,
     "OpenCV": opencv,
     "ncnn": ncnn,

@@ -22,9 +22,16 @@ are made anew after each step of an optimiser."""
 FEWEST = 36
 """Tiles of a picture for which result and slope are filtered: with fewer, reading the kernels takes longer."""
 BAND = 192
-"""Tiles that are transformed at once, as far as whole rows of them allow, so that they stay in the caches."""
+"""Tiles that are transformed at once, as far as whole rows of them allow, so that they stay in the caches; and as many
+as are kept for the gradient: of more, memory would not have room."""
 GATHERED = 96
 """Tiles whose products are summed at once: a product of few is bound by the memory that its result takes."""
+
+
+def tiles_of(x: Tensor) -> int:
+    """Tiles of some pictures (N x C x H x W) together."""
+    down, across = grid(x.shape[-2], x.shape[-1], LEARNING)
+    return len(x) * down * across
 
 
 class Gathered:
@@ -89,8 +96,15 @@ class LearntKernels:
     def __init__(self, weight: Tensor) -> None:
         self.t, self.weight = transforms(LEARNING), weight
         self.gathered = Gathered(self.t)
-        self.source = _Source.apply(weight, self.gathered)
+        self._source: Tensor | None = None
         self._values: Tensor | None = None
+
+    @property
+    def source(self) -> Tensor:
+        """What the gradient of the weight comes back through, where the weight has one."""
+        if self._source is None:
+            self._source = _Source.apply(self.weight, self.gathered)
+        return self._source
 
     @property
     def values(self) -> Tensor:
@@ -121,8 +135,8 @@ class _Learnt(torch.autograd.Function):
         # The weight is saved so that torch notices where it has changed meanwhile.
         ctx.save_for_backward(x, weight)
         ctx.kernels, ctx.filtered, ctx.has_bias = kernels, filtered, bias is not None
-        ctx.seen = [] if ctx.needs_input_grad[3] and _few(x) else None
-        return _results(x, kernels, bias, ctx.seen) if filtered else F.conv2d(x, weight, bias, padding=1)
+        ctx.seen = [] if ctx.needs_input_grad[3] and tiles_of(x) <= BAND else None
+        return results(x, kernels, bias, ctx.seen) if filtered else F.conv2d(x, weight, bias, padding=1)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -146,30 +160,28 @@ class _Learnt(torch.autograd.Function):
         return for_x, for_weight, for_bias, None, None, None
 
 
-def _few(x: Tensor) -> bool:
-    """Whether all tiles are transformed at once, and kept for the gradient: of more, memory would not have room."""
-    down, across = grid(x.shape[-2], x.shape[-1], LEARNING)
-    return len(x) * down * across <= BAND
+def results(x: Tensor, kernels: LearntKernels, bias: Tensor | None, seen: list[Tensor] | None = None) -> Tensor:
+    """N x C x H x W to N x K x H x W, in channels-last order, without gradients.
 
-
-def _results(x: Tensor, kernels: LearntKernels, bias: Tensor | None, seen: list[Tensor] | None) -> Tensor:
-    """The result; the transformed tiles are added to ``seen``."""
+    The transformed tiles are added to ``seen``.
+    """
     t, values = kernels.t, kernels.values.transpose(1, 2)
     n, _, height, width = x.shape
     down, across = grid(height, width, t.m)
     size = down * t.m, across * t.m
     whole = torch.empty(n, values.shape[2], *size, memory_format=torch.channels_last)
-    for picture, target in zip(_rows(x), _rows(whole), strict=True):
-        for first, rows in _bands(down, across):
-            tiles = transformed(picture, t.tile, t.m, first, rows, across)
-            if seen is not None:
-                seen.append(tiles)
-            pixels = _back(torch.bmm(tiles, values), t.spread.T, rows, across)
-            place = target[t.m * first : t.m * (first + rows)].view(pixels.shape)
-            if bias is None:
-                place.copy_(pixels)
-            else:
-                torch.add(pixels, bias, out=place)
+    pictures, target = _rows(x), _rows(whole)
+    for part, band in _bands(n, down, across):
+        tiles = transformed(pictures[part], t.tile, t.m, band, across)
+        if seen is not None:
+            seen.append(tiles)
+        place = target[part, t.m * band.start : t.m * band.stop]
+        place = place.view(len(place) * len(band), t.m, across, t.m, -1)
+        pixels = _back(torch.bmm(tiles, values), t.spread.T, len(place), across)
+        if bias is None:
+            place.copy_(pixels)
+        else:
+            torch.add(pixels, bias, out=place)
     if size == (height, width):
         return whole
     return whole[..., :height, :width].clone(memory_format=torch.channels_last)
@@ -189,20 +201,21 @@ def _slopes(
     down, across = grid(height, width, m)
     # Tiles overlap by 2 pixels: what they give is added up.
     made = x.new_zeros(n, down + 1, m, across + 1, m, channels) if wants_x else None
-    for number, (picture, change) in enumerate(zip(_rows(x), _rows(slope), strict=True)):
-        for first, rows in _bands(down, across):
-            changes = transformed(change, t.spread, m, first, rows, across)
-            if gathered is not None:
-                tiles = seen.pop(0) if seen else transformed(picture, t.tile, m, first, rows, across)
-                gathered.add(tiles, changes)
-            if made is None:
-                continue
-            pixels = _back(torch.bmm(changes, kernels.values), t.tile.T, rows, across)
-            for below in (0, 1):
-                for right in (0, 1):
-                    part = pixels[:, m * below : m * below + m, :, m * right : m * right + m]
-                    place = made[number, first + below : first + below + rows, :, right : right + across]
-                    place[:, : part.shape[1], :, : part.shape[3]] += part
+    pictures, given = _rows(x), _rows(slope)
+    for part, band in _bands(n, down, across):
+        changes = transformed(given[part], t.spread, m, band, across)
+        if gathered is not None:
+            gathered.add(seen.pop(0) if seen else transformed(pictures[part], t.tile, m, band, across), changes)
+        if made is None:
+            continue
+        count = len(pictures[part])
+        pixels = _back(torch.bmm(changes, kernels.values), t.tile.T, count * len(band), across)
+        pixels = pixels.unflatten(0, (count, -1))
+        for below in (0, 1):
+            for right in (0, 1):
+                piece = pixels[:, :, m * below : m * below + m, :, m * right : m * right + m]
+                place = made[part, band.start + below : band.stop + below, :, right : right + across]
+                place[:, :, : piece.shape[2], :, : piece.shape[4]] += piece
     if made is None:
         return None
     whole = made.view(n, m * (down + 1), m * (across + 1), channels)
@@ -215,41 +228,39 @@ def _rows(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
 
 
-def _bands(down: int, across: int) -> Iterator[tuple[int, int]]:
-    """Rows of tiles, a few at a time: the first one and how many."""
-    most = max(1, BAND // across)
-    for first in range(0, down, most):
-        yield first, min(most, down - first)
+def _bands(n: int, down: int, across: int) -> Iterator[tuple[slice, range]]:
+    """Some pictures and rows of their tiles at a time: all rows of several small pictures, or a few of a large one."""
+    together, most = max(1, BAND // (down * across)), max(1, BAND // across)
+    for number in range(0, n, together):
+        for first in range(0, down, most):
+            yield slice(number, min(number + together, n)), range(first, min(first + most, down))
 
 
-def transformed(picture: Tensor, matrix: Tensor, step: int, first: int, rows: int, across: int) -> Tensor:
+def transformed(pictures: Tensor, matrix: Tensor, step: int, band: range, across: int) -> Tensor:
     """The values of some rows of tiles, a^2 x T x C, the horizontal direction first.
 
     Args:
-        picture: H x W x C.
+        pictures: N x H x W x C.
         matrix: a x n, applied in both directions to n x n pixels.
         step: pixels from tile to tile.
-        first: the first row of tiles.
+        band: the rows, of which each has ``across`` tiles.
 
-    Pixels outside of the picture are 0; the first tile begins n - step - 1 pixels before it, or with it if step is n.
+    Pixels outside of a picture are 0; the first tile begins n - step - 1 pixels before it, or with it if step is n.
     """
-    height, width, channels = picture.shape
+    count, height, width, channels = pictures.shape
     a, n = matrix.shape
     before = 0 if step == n else 1
-    tall, wide = step * rows + n - step, step * across + n - step
-    top = step * first - before
-    shown = picture[max(top, 0) : min(top + tall, height)]
+    rows, tall, wide = len(band), step * len(band) + n - step, step * across + n - step
+    top = step * band.start - before
+    shown = pictures[:, max(top, 0) : min(top + tall, height)]
     above = max(-top, 0)
-    beyond = (0, 0, before, wide - before - width, above, tall - above - len(shown))
+    beyond = (0, 0, before, wide - before - width, above, tall - above - shown.shape[1])
     shown = (F.pad(shown, beyond) if any(beyond) else shown).contiguous()
-    turned = shown.as_strided(
-        (n, rows, wide * channels), (wide * channels, step * wide * channels, 1), shown.storage_offset()
-    )
+    line = wide * channels
+    turned = shown.as_strided((n, count, rows, line), (line, tall * line, step * line, 1), shown.storage_offset())
     columns = matrix @ turned.reshape(n, -1)
-    turned = columns.as_strided(
-        (n, a, rows, across, channels),
-        (channels, rows * wide * channels, wide * channels, step * channels, 1),
-    )
+    rows *= count
+    turned = columns.as_strided((n, a, rows, across, channels), (channels, rows * line, line, step * channels, 1))
     return (matrix @ turned.reshape(n, -1)).view(a * a, rows * across, channels)
 
 

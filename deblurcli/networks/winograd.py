@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from deblurcli.networks import filtered_gradients
 from deblurcli.networks.blocks import ResBlock
-from deblurcli.networks.filtered_gradients import LEARNING, LearntKernels
+from deblurcli.networks.filtered_gradients import LearntKernels, tiles_of
 from deblurcli.networks.minimal_filtering import Transforms, grid, transforms
 
 Made = TypeVar("Made")
@@ -186,10 +186,14 @@ class Quick(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         if not possible(input, self.weight):
             return super().forward(input)
+        filtered = tiles_of(input) >= filtered_gradients.FEWEST
         if self.learns(input):
-            filtered = _tiles(input, LEARNING) >= filtered_gradients.FEWEST
             return filtered_gradients.convolved(input, self.weight, self.bias, self.learnt_kernels(), filtered=filtered)
-        return self.convolved(input) if self.pays(input) else super().forward(input)
+        if self.pays(input):
+            return self.convolved(input)
+        return (
+            filtered_gradients.results(input, self.small_kernels(), self.bias) if filtered else super().forward(input)
+        )
 
     def convolved(self, x: Tensor, *, relu: bool = False, added: Tensor | None = None) -> Tensor:
         """As :func:`convolved`, without gradients."""
@@ -201,7 +205,8 @@ class Quick(nn.Conv2d):
 
     def pays(self, x: Tensor) -> bool:
         """Whether minimal filtering without gradients is possible, and the picture large enough."""
-        return possible(x, self.weight) and _tiles(x, RESTORING) >= FEWEST
+        down, across = grid(x.shape[-2], x.shape[-1], RESTORING)
+        return possible(x, self.weight) and down * across >= FEWEST
 
     def kernels(self) -> Kernels:
         """The transformed kernels, made again only where the weight has changed."""
@@ -211,13 +216,16 @@ class Quick(nn.Conv2d):
     def _packed(self) -> Kernels:
         return Kernels(self.weight, transforms(RESTORING), MOST, pack=True)
 
+    def small_kernels(self) -> LearntKernels:
+        """Those of smaller tiles, for pictures that have few."""
+        return self._kept("learning", (self.weight.requires_grad,), partial(LearntKernels, self.weight))
+
     def learnt_kernels(self) -> LearntKernels:
         """Those with gradients. They are new ones, too, where a backward pass has not come to its end."""
-        state = (self.weight.requires_grad,)
-        found = self._kept("learning", state, partial(LearntKernels, self.weight))
+        found = self.small_kernels()
         if found.gathered:
             del _KEPT[self]["learning"]
-            found = self._kept("learning", state, partial(LearntKernels, self.weight))
+            found = self.small_kernels()
         return found
 
     def _kept(self, kind: str, state: tuple[object, ...], make: Callable[[], Made]) -> Made:
@@ -233,11 +241,6 @@ def possible(x: Tensor, weight: Tensor) -> bool:
     """Whether minimal filtering is possible here: in float32 on the processor, which nothing reduces."""
     plain = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and x.dim() == 4
     return plain and not torch.is_autocast_enabled("cpu")
-
-
-def _tiles(x: Tensor, m: int) -> int:
-    down, across = grid(x.shape[-2], x.shape[-1], m)
-    return down * across
 
 
 class QuickBlock(ResBlock):

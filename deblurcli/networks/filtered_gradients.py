@@ -19,7 +19,7 @@ from deblurcli.networks.minimal_filtering import Transforms, grid, transforms
 LEARNING = 4
 """Side m of what a tile gives. Larger ones save more multiplications, but their transformed kernels are larger, which
 are made anew after each step of an optimiser."""
-FEWEST = 36
+FEWEST = 9
 """Tiles of a picture for which result and slope are filtered: with fewer, reading the kernels takes longer."""
 BAND = 192
 """Tiles that are transformed at once, as far as whole rows of them allow, so that they stay in the caches; and as many

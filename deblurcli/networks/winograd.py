@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from deblurcli.networks import filtered_gradients
 from deblurcli.networks.blocks import ResBlock
-from deblurcli.networks.filtered_gradients import LearntKernels, tiles_of
+from deblurcli.networks.filtered_gradients import LEARNING, LearntKernels, tiles_of
 from deblurcli.networks.minimal_filtering import Transforms, grid, transforms
 
 Made = TypeVar("Made")
@@ -30,8 +30,6 @@ RESTORING = 6
 """Side m of what a tile gives. Larger ones save more multiplications, and lose more digits."""
 MOST = 112
 """Tiles in a block. The kernels are read from memory for every block, and its transforms should stay in the caches."""
-FEWEST = 56
-"""Tiles of a picture for which it pays: fewer are slower than a direct convolution."""
 
 
 def blocks(height: int, width: int, most: int) -> Iterator[tuple[int, int, int, int]]:
@@ -204,9 +202,8 @@ class Quick(nn.Conv2d):
         return torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
 
     def pays(self, x: Tensor) -> bool:
-        """Whether minimal filtering without gradients is possible, and the picture large enough."""
-        down, across = grid(x.shape[-2], x.shape[-1], RESTORING)
-        return possible(x, self.weight) and down * across >= FEWEST
+        """Whether minimal filtering is possible without gradients, and the picture large enough for large tiles."""
+        return possible(x, self.weight) and large(x.shape[-2], x.shape[-1])
 
     def kernels(self) -> Kernels:
         """The transformed kernels, made again only where the weight has changed."""
@@ -241,6 +238,14 @@ def possible(x: Tensor, weight: Tensor) -> bool:
     """Whether minimal filtering is possible here: in float32 on the processor, which nothing reduces."""
     plain = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and x.dim() == 4
     return plain and not torch.is_autocast_enabled("cpu")
+
+
+@lru_cache
+def large(height: int, width: int) -> bool:
+    """Whether tiles of 6 take fewer products than tiles of 4, although their blocks are filled up."""
+    count = sum(1 for _ in blocks(*grid(height, width, RESTORING), MOST))
+    down, across = grid(height, width, LEARNING)
+    return count * MOST * (RESTORING + 2) ** 2 <= down * across * (LEARNING + 2) ** 2
 
 
 class QuickBlock(ResBlock):

@@ -28,11 +28,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.adaptation_cost import LOCATIONS, OPTIONS, shaken_frames
 from benchmarks.results import Table
-from deblurcli.networks import filtered_gradients, winograd
-from deblurcli.networks.filtered_gradients import LearntKernels
+from deblurcli.adaptation.survey import survey
+from deblurcli.console import Reporter
+from deblurcli.methods.meta import adapt
+from deblurcli.networks import winograd
 from deblurcli.networks.minimal_filtering import transforms
-from deblurcli.networks.winograd import RESTORING, Kernels
+from deblurcli.networks.winograd import Kernels
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.restore import convolutions, speed
 from deblurcli.restore.measured import processor_seconds
@@ -50,6 +53,10 @@ LAYERS = {
 }
 """Channels, height and width."""
 CHAIN = 3
+MOST = {4: 144, 6: winograd.MOST}
+"""Tiles in a block, by their side."""
+CLIP = (360, 640, 36)
+"""Height, width and frames of the video that is adapted to."""
 
 Way = Callable[[], np.ndarray]
 
@@ -92,27 +99,14 @@ def direct(chain: Chain) -> Way:
     return run
 
 
-def filtered(chain: Chain) -> Way:
-    """With tiles of 6, as large pictures are restored, whatever their number."""
-    kernels = [Kernels(layer.weight, transforms(RESTORING), winograd.MOST, pack=True) for layer in chain.layers]
+def filtered(chain: Chain, m: int) -> Way:
+    """By minimal filtering with tiles of m x m, whatever their number."""
+    kernels = [Kernels(layer.weight, transforms(m), MOST[m], pack=True) for layer in chain.layers]
 
     def run() -> np.ndarray:
         x = chain.x
         for layer, kernel in zip(chain.layers, kernels, strict=True):
             x = winograd.convolved(x, kernel, layer.bias, relu=True)
-        return x.numpy()
-
-    return run
-
-
-def filtered_learning(chain: Chain) -> Way:
-    """With tiles of 4, as while learning. The kernels, which an update transforms once, are there already."""
-    kernels = [LearntKernels(layer.weight) for layer in chain.layers]
-
-    def run() -> np.ndarray:
-        x = chain.x
-        for layer, kernel in zip(chain.layers, kernels, strict=True):
-            x = filtered_gradients.results(x, kernel, layer.bias).relu_()
         return x.numpy()
 
     return run
@@ -200,8 +194,8 @@ def ncnn(chain: Chain) -> Way:
 
 
 WAYS: dict[str, Callable[[Chain], Way]] = {
-    "tiles of 4": filtered_learning,
-    "tiles of 6": filtered,
+    "tiles of 4": lambda chain: filtered(chain, 4),
+    "tiles of 6": lambda chain: filtered(chain, 6),
     "torch.compile": compiled,
     "OpenCV": opencv,
     "ncnn": ncnn,
@@ -278,9 +272,22 @@ def restoring(networks: tuple[Placed, Placed], rounds: int, threads: int) -> tup
     return found, apart
 
 
+def adapting(networks: tuple[Placed, Placed], rounds: int, threads: int) -> dict[str, float]:
+    """Seconds of the survey and the adaptation of ``--method meta`` in both ways, from the networks' own weights."""
+    frames = shaken_frames(*CLIP)
+
+    def adapted(network: Placed) -> None:
+        found = survey(frames, patches=LOCATIONS, size=OPTIONS.patch_size, seed=OPTIONS.seed)
+        adapt(network, found, OPTIONS, Reporter.silent())
+
+    ways = {name: partial(adapted, way) for name, way in zip(("direct", "filtered"), networks, strict=True)}
+    return quickest(ways, rounds, threads)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--adaptations", type=int, default=2, metavar="ROUNDS", help="of adapting to a video")
     parser.add_argument("--only", choices=("layers", "networks"), default=None)
 
 
@@ -306,4 +313,11 @@ def run(options: argparse.Namespace) -> list[Table]:
             }
             found = quickest(updates, 3 * options.rounds, threads)
             networks.add(weights, "an update", str(threads), *found.values(), found["direct"] / found["filtered"], None)
+            if options.adaptations:
+                found = adapting(ways, options.adaptations, threads)
+                ratio, clip = (
+                    found["direct"] / found["filtered"],
+                    f"adapting to {CLIP[2]} frames of {CLIP[1]}x{CLIP[0]}",
+                )
+                networks.add(weights, clip, str(threads), *found.values(), ratio, None)
     return [table for table in (layers, networks) if table.rows]

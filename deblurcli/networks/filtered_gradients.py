@@ -1,8 +1,9 @@
-"""3x3 convolutions by minimal filtering while a network learns: result and gradients with one set of kernels.
+"""3x3 convolutions by minimal filtering with small tiles: while a network learns, and of small pictures.
 
-The gradients go through the transposed transforms, so that kernels are transformed once for each step of an optimiser.
-Where a layer works at several scales, as those of the default networks do, the gradient of its kernels is summed while
-it is transformed, over the tiles of all scales at once, and transformed back once.
+Result and gradients take one set of kernels: the gradients go through the transposed transforms, so that kernels are
+transformed once for each step of an optimiser. Where a layer works at several scales, as those of the default networks
+do, the gradient of its kernels is summed while it is transformed, over the tiles of all scales at once, and transformed
+back once. A picture is transformed as a whole: it fits into the caches, and few large products take less than many.
 """
 
 from __future__ import annotations
@@ -128,6 +129,8 @@ def convolved(
 
 
 class _Learnt(torch.autograd.Function):
+    """One use of a layer, with gradients."""
+
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, source: Tensor, kernels: LearntKernels, filtered: bool

@@ -31,8 +31,6 @@ class Transforms:
     """m^2 x a^2, likewise."""
     spread: Tensor
     """a x m: the transpose of the result's matrix of one direction."""
-    back: Tensor
-    """a^2 x a^2: the transpose of the tile's matrix in both directions."""
 
     @property
     def values(self) -> int:
@@ -58,7 +56,7 @@ def transforms(m: int) -> Transforms:
     one, two, three = (torch.tensor([[float(x) for x in row] for row in rows]) for rows in (tile, kernel, result))
     # Kernels are stored row by row: their vertical direction comes first.
     both = torch.einsum("hj,vi->hvij", two.double(), two.double()).reshape(-1, 9).float()
-    return Transforms(m, one, both, torch.kron(three, three), three.T.contiguous(), torch.kron(one, one).T.contiguous())
+    return Transforms(m, one, both, torch.kron(three, three), three.T.contiguous())
 
 
 def _expanded(roots: list[Fraction]) -> list[Fraction]:

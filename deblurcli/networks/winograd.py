@@ -52,14 +52,13 @@ class Spreader:
         step: pixels from tile to tile.
         most: tiles in a block.
 
-    Pixels outside of the picture are 0; the first tile begins n - step - 1 pixels before it, or with it if step is n.
+    Pixels outside of the picture are 0; the first tile begins a pixel before it.
     """
 
     def __init__(self, picture: Tensor, matrix: Tensor, step: int, most: int) -> None:
         self.picture, self.matrix, self.step = picture, matrix, step
         a, n = matrix.shape
         channels = picture.shape[2]
-        self.before = 0 if step == n else 1
         self.columns = picture.new_empty(step * most + n - step, a, channels)
         self.tiles = picture.new_empty(most, a * a, channels)
 
@@ -67,9 +66,9 @@ class Spreader:
         """The values of a block's tiles: T x a^2 x C, the horizontal direction first."""
         height, width, channels = self.picture.shape
         a, n = self.matrix.shape
-        step, before = self.step, self.before
+        step = self.step
         span = step * across + n - step
-        begin = step * left - before
+        begin = step * left - 1
         first, last = max(begin, 0), min(begin + span, width)
         columns = self.columns[:span]
         columns[: first - begin].zero_()
@@ -77,7 +76,7 @@ class Spreader:
         inside = columns[first - begin : last - begin]
         overlapping = columns.as_strided((across, n, a * channels), (step * a * channels, a * channels, 1))
         for row in range(down):
-            begin = step * (top + row) - before
+            begin = step * (top + row) - 1
             low, high = max(begin, 0), min(begin + n, height)
             pixels = self.picture[low:high, first:last].transpose(0, 1)
             torch.bmm(self.matrix[:, low - begin : high - begin].expand(last - first, -1, -1), pixels, out=inside)

@@ -67,7 +67,7 @@ LAZY: dict[str, set[str]] = {
     "cli/moments.py": {"deblurcli.jobs.moments", "deblurcli.restore.worker"},
     "cli/parameters.py": {"deblurcli.weights.registry"},
     "cli/synth.py": {"deblurcli.jobs.synth", "deblurcli.restore.worker"},
-    "cli/train.py": {"deblurcli.jobs.train"},
+    "cli/train.py": {"deblurcli.jobs.chain", "deblurcli.jobs.train"},
     "cli/video.py": {"deblurcli.jobs.video", "deblurcli.media.encoders"},
     "cli/weights.py": {f"deblurcli.weights.{name}" for name in ("describe", "pull", "registry", "store")},
     "jobs/pool.py": {"deblurcli.restore.worker"},

@@ -40,6 +40,8 @@ COMMANDS: dict[str, str] = {
 such network is bundled, and ``default`` is refused."""
 
 
+TASK = "training"
+
 MIN_GROUP, CROPS_PER_PAIR = 6, 16
 """On a graphics card: pairs made at a time, at least, and how many crops are trained on for each."""
 
@@ -52,6 +54,8 @@ class Setting:
     peers: Peers
     command: str
     """The command line, for the card of the weights."""
+    task: str = TASK
+    """What the progress of training is called."""
 
 
 @dataclass

@@ -86,8 +86,9 @@ def train_network(
 
 def train_chain(
     start: FilePath, data: FilePath | None, out: FilePath, *, pairs: FilePath | None = None,
-    layout: str | None = None, minutes: float | None = None, iterations: int = 0, batch: int | None = None,
-    crops: tuple[int, ...] | None = None, ring: int | None = None, seed: int = 1, save_every: float = 5.0,
+    layout: str | None = None, minutes: float | None = None, iterations: int = 0, links: str = "new",
+    batch: int | None = None, crops: tuple[int, ...] | None = None, ring: int | None = None, seed: int = 1,
+    save_every: float = 5.0,
     device: str = "auto", dtype: str = "auto", offline: bool = False, console: Reporter | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Train all that belongs to a single-frame network, and measure the whole (``deblur train chain``).

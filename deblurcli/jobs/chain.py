@@ -1,7 +1,7 @@
 """The job of `deblur train chain`: all that belongs to a single-frame network, trained link after link, and measured.
 
-The summary is written at the beginning, with the options, and at the end, with the scores. Between them every link is
-a run of its stage, which keeps and resumes itself (:mod:`deblurcli.jobs.train`).
+Every link is a run of its stage, which keeps and resumes itself (:mod:`deblurcli.jobs.train`). The summary is written
+after each of them, with the options, and at the end with the scores.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from deblurcli.console import Reporter
-from deblurcli.errors import DeblurError, InputError, OutputError, UsageError
+from deblurcli.errors import DeblurError, InputError, UsageError
 from deblurcli.files import OutputFile, reason
-from deblurcli.jobs.train import finished, run, training_worker
-from deblurcli.options.chain import FROM, LINKS, SUMMARY, ChainOptions
+from deblurcli.jobs.train import finished, require_folders, run, training_worker
+from deblurcli.options.chain import FROM, LINKS, SUMMARY, ChainOptions, Link
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.option import spelling
 from deblurcli.restore.worker import Placed, Worker
-from deblurcli.train.chain_scores import Groups, chain_scores
+from deblurcli.train.chain_scores import MEASURING, MEASURING_SHARE, Groups, chain_scores
 from deblurcli.train.checkpoint import read_facts
 from deblurcli.train.loop import STATE
 from deblurcli.train.parallel import joined
@@ -50,7 +50,7 @@ def run_chain(
         InputError: no usable training material; for pairs, no clips that meta-training can use.
         WeightsError, OfflineError, DeviceError, OutputError: as :func:`deblurcli.jobs.train.run`.
     """
-    stages = {link: options.of_link(link) for link in LINKS}
+    stages = {link.name: options.of_link(link) for link in LINKS}
     worker = training_worker(compute, console)
     with joined(worker.device.where) as peers:
         if not peers.leads:
@@ -60,24 +60,25 @@ def run_chain(
         if "scores" in summary:
             console.note(f"{options.out}: already finished; give another --out to train another chain")
             return summary
+        require_folders(stages[LINKS[0].name])
         if options.data is None:  # to be told now, and not when the links before are trained
-            drawn_tasks(next(each for link, each in stages.items() if link.name == "meta"))  # type: ignore[arg-type]
-        if peers.leads:
-            _write(file, summary)
-        facts = {link: found for link, each in stages.items() if (found := finished(each)) is not None}
-        left = {link.task: link.share for link in LINKS if link not in facts}
-        with _told(options, console), console.run(left):
+            drawn_tasks(stages["meta"])  # type: ignore[arg-type]
+        facts = {name: found for name, each in stages.items() if (found := finished(each)) is not None}
+        left = {link.task: link.share for link in LINKS if link.name not in facts}
+        with _told(options, console), console.run({**left, MEASURING: MEASURING_SHARE}):
             for number, link in enumerate(LINKS, 1):
                 title = f"{link.name}, {number} of {len(LINKS)}"
-                if link in facts:
-                    console.note(f"{title}: finished after {facts[link]['iteration']} iterations")
-                    continue
-                console.note(f"{title}: deblur train {link.stage} in {options.out / link.name}")
-                console.progress(link.task, 0.0, 1.0)
-                said = f"{command or 'deblur train chain'} ({link.name})"
-                facts[link] = run(link.stage, stages[link], compute, console, said, link.task)
-                peers.agree(0.0)  # the others wait for its files
-            summary["links"] = {link.name: _outcome(options, link.name, link.files, facts[link]) for link in LINKS}
+                if link.name in facts:
+                    console.note(f"{title}: finished after {facts[link.name]['iteration']} iterations")
+                else:
+                    console.note(f"{title}: deblur train {link.stage} in {options.out / link.name}")
+                    console.progress(link.task, 0.0, 1.0)
+                    said = f"{command or 'deblur train chain'} ({link.name})"
+                    facts[link.name] = run(link.stage, stages[link.name], compute, console, said, link.task)
+                    peers.agree(0.0)  # the others wait for its files
+                summary["links"][link.name] = _outcome(options, link, facts[link.name])
+                if peers.leads:
+                    _write(file, summary)
             if peers.leads:
                 summary["scores"] = chain_scores(options, Setting(worker, peers, command))
                 _write(file, summary)
@@ -100,13 +101,13 @@ def _begun(options: ChainOptions, single: Placed) -> dict[str, Any]:
     Raises UsageError: it is that of another chain; InputError: it cannot be read.
     """
     now = {each.name: _plain(getattr(options, each.name)) for each in fields(options) if each.name not in CHANGEABLE}
-    new = {"single-frame": {"name": single.name, "sha256": single.sha256}, "options": now}
+    new = {"single-frame": {"name": single.name, "sha256": single.sha256}, "options": now, "links": {}}
     path = options.out / SUMMARY
     try:
         if not path.exists():
             return new
         found = json.loads(path.read_text(encoding="utf-8"))
-        before, weights = dict(found["options"]), found["single-frame"]["sha256"]
+        before, weights, _ = dict(found["options"]), found["single-frame"]["sha256"], dict(found["links"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         cure = "take it away, or give another --out"
         raise InputError(f"{path} is no summary of a chain: {reason(error)}", cure) from error
@@ -137,10 +138,10 @@ def _shown(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _outcome(options: ChainOptions, link: str, networks: tuple[str, ...], facts: dict[str, Any]) -> dict[str, Any]:
+def _outcome(options: ChainOptions, link: Link, facts: dict[str, Any]) -> dict[str, Any]:
     """What became of a link; its scores are those of its stage's log."""
     return {
-        "files": [str(options.file(link, network)) for network in networks],
+        "files": [str(options.file(link.name, network)) for network in link.files],
         "iterations": facts["iteration"],
         "minutes": round(facts["seconds"] / 60, 1),
         "score": facts["curve"][-1][2],
@@ -150,10 +151,6 @@ def _outcome(options: ChainOptions, link: str, networks: tuple[str, ...], facts:
 
 def _write(path: Path, summary: dict[str, Any]) -> None:
     """Write the summary. Raises OutputError."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path.parent} cannot be made: {reason(error)}", "give another --out") from error
     with OutputFile(path, overwrite=True) as output:
         output.file.write((json.dumps(summary, indent=1) + "\n").encode())
 

@@ -73,7 +73,7 @@ def run(
         DeviceError: the device is not present.
         OutputError: the run folder cannot be written.
     """
-    _require_folders(options)
+    require_folders(options)
     worker = training_worker(compute, console)
     with joined(worker.device.where) as peers, kept(weights_files(options)):
         if not peers.leads:
@@ -87,7 +87,7 @@ def run(
         return train(STAGES[stage](options, setting), options, setting)
 
 
-def _require_folders(options: TrainOptions) -> None:
+def require_folders(options: TrainOptions) -> None:
     """Raise InputError or OutputError where the folders of a run cannot be."""
     source, flag = (of_pairs(options)[0], "--pairs") if options.data is None else (options.data, "--data")
     try:

@@ -9,13 +9,14 @@ from typing import Any
 
 from deblurcli.options.evaluate import LAYOUT_NAMES
 from deblurcli.options.option import WEIGHTS, Options, option, require
+from deblurcli.options.recipes import META_STAGE
 from deblurcli.options.train import STAGES
 from deblurcli.options.training import MIN_RING, TrainOptions
 
 SUMMARY = "chain.json"
 """The file in the folder of a chain that tells its options, its files and its scores."""
 USUAL_MINUTES = 440.0
-"""With it, the first link of each kind takes as long as for the bundled weights."""
+"""With it, the links that have bundled weights take as long as those did."""
 FROM = "--from"
 """Stands in :data:`LINKS` for the single-frame network."""
 
@@ -35,6 +36,9 @@ class Link:
     learnt: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Options of the stage that take a network of an earlier link: the link and the network."""
 
+    bundled: tuple[str, ...] = ()
+    """Options of the stage that name weights to start from, which ``--links bundled`` makes the bundled ones."""
+
     @property
     def task(self) -> str:
         """What its progress is called."""
@@ -42,15 +46,12 @@ class Link:
 
 
 LINKS = (
-    Link("fusion", "fusion", 0.28, ("video-unet",), {"deblurring": FROM}),
-    Link("module", "module", 0.17, ("reblurring-module",), {"deblurring": FROM}),
+    Link("fusion", "fusion", 0.28, ("video-unet",), {"deblurring": FROM}, bundled=("start",)),
+    Link("module", "module", 0.17, ("reblurring-module",), {"deblurring": FROM}, bundled=("start",)),
     Link("meta", "meta", 0.20, ("video-unet",), {"network": "video-unet"}, {"start": ("fusion", "video-unet")}),
-    Link("reblur", "reblur", 0.25, ("blur-mixture", "patch-critic")),
+    Link("reblur", "reblur", 0.25, ("blur-mixture", "patch-critic"), bundled=("start", "critic")),
     Link(
-        "meta-reblur",
-        "meta",
-        0.10,
-        ("video-unet", "blur-mixture"),
+        "meta-reblur", "meta", 0.10, ("video-unet", "blur-mixture"),
         {"network": "video-unet", "reblurring": "network"},
         {
             "start": ("fusion", "video-unet"),
@@ -58,7 +59,7 @@ LINKS = (
             "critic": ("reblur", "patch-critic"),
         },
     ),
-)
+)  # fmt: skip
 """The links in their order. The shares of the first, the second and the fourth are as the minutes were that the bundled
 weights took by their cards (124, 75 and 108); no bundled weights are meta-learned."""
 
@@ -93,9 +94,16 @@ class ChainOptions(Options):
         choices=LAYOUT_NAMES,
     )
     minutes: float = option(
-        None, "Budget of the chain as time.", "Result", above=0, usual=f"{USUAL_MINUTES:g} without --iterations"
+        None, "Budget of the chain as time.", "Result", least=0, usual=f"{USUAL_MINUTES:g} without --iterations"
     )
     iterations: int = option(0, "Budget of the chain as iterations: it can be reproduced.", "Result", least=0)
+    links: str = option(
+        "new",
+        "What fusion, module and reblurring network start from: new ones, or the bundled ones, for a network much like"
+        " the bundled one.",
+        "Method",
+        choices=("new", "bundled"),
+    )
     batch: int | None = _as_the_stage("Crops of the first size per iteration.", least=1)
     crops: tuple[int, ...] | None = _as_the_stage(
         "Crop sizes in pixels, from the first to the last part of training.", metavar="SIZES"
@@ -108,7 +116,11 @@ class ChainOptions(Options):
         if self.minutes is None:
             object.__setattr__(self, "minutes", 0.0 if self.iterations else USUAL_MINUTES)
         super().__post_init__()
-        require(not (self.minutes and self.iterations), "--minutes and --iterations exclude each other", "give one")
+        budget = (self.minutes > 0) != (self.iterations > 0)
+        most, largest = META_STAGE["ours"][1]["task_size"], max(self.crops or (0,))
+        found = f"--crops {largest} is more than a video of meta-training has"
+        require(largest <= most, found, f"give {most} at most")
+        require(budget, "the training budget is not clear", "give --minutes or --iterations")
 
     def of_link(self, link: Link) -> TrainOptions:
         """The options of a link's stage. Raises UsageError: it does not take them."""
@@ -120,6 +132,8 @@ class ChainOptions(Options):
             values["minutes"] = link.share * self.minutes
         values |= {name: self.start if value == FROM else value for name, value in link.given.items()}
         values |= {name: str(self.file(*of)) for name, of in link.learnt.items()}
+        if self.links == "bundled":
+            values |= dict.fromkeys(link.bundled, "default")
         return STAGES[link.stage](out=self.out / link.name, **values)
 
     def file(self, link: str, network: str) -> Path:

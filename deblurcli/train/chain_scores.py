@@ -23,6 +23,10 @@ from deblurcli.train.stages.meta import MetaLearning, drawn_tasks, held_out
 from deblurcli.train.tasks import Task
 from deblurcli.train.validation import mean_psnr
 
+MEASURING = "measuring the chain"
+MEASURING_SHARE = 0.02
+"""Its expected work beside the links' shares."""
+
 Groups = dict[str, dict[str, float]]
 """PSNR in dB by group and by what restores."""
 
@@ -110,7 +114,7 @@ def chain_scores(options: ChainOptions, setting: Setting) -> Groups:
         for name, row in named.items():
             scores = []
             for task in tasks:
-                setting.worker.console.progress("measuring the chain", done, total, network=name)
+                setting.worker.console.progress(MEASURING, done, total, network=name)
                 scores.append(row.score(task))
                 done += 1
             found.setdefault(group, {})[name] = round(sum(scores) / len(scores), 3)

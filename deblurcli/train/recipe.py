@@ -159,6 +159,17 @@ def started(
     return Trainee(spec, device.place(spec.build(**config)), config, "random weights", device)
 
 
+def restorer_of_frames(setting: Setting, chosen: str | None) -> Placed:
+    """A single-frame network that a stage learns with; the default where none is chosen.
+
+    Raises UsageError: it takes several frames; WeightsError: there are no such weights.
+    """
+    found = setting.worker.place(chosen or "default", "image", "deblur")
+    if found.spec.window > 1:
+        raise UsageError(f"{found.name} takes {found.spec.window} frames", "give a network of one frame")
+    return found
+
+
 def learnt_from(options: TrainOptions) -> Any:
     """The material of ``--data``, or the pairs of ``--pairs``; both can be split. Raises InputError: there is none."""
     if options.data is not None:

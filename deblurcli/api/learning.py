@@ -85,7 +85,7 @@ def train_network(
 
 
 def train_chain(
-    start: FilePath, data: FilePath | None, out: FilePath, *, pairs: FilePath | None = None,
+    start: FilePath, out: FilePath, *, data: FilePath | None = None, pairs: FilePath | None = None,
     layout: str | None = None, minutes: float | None = None, iterations: int = 0, links: str = "new",
     batch: int | None = None, crops: tuple[int, ...] | None = None, ring: int | None = None, seed: int = 1,
     save_every: float = 5.0,
@@ -95,8 +95,8 @@ def train_chain(
 
     Args:
         start: the single-frame network, a plain-unet: a name or a file.
-        data: a folder of sharp pictures; None with ``pairs`` of a ``layout``, see :func:`evaluate`.
         out: a folder with a folder for each link, and the summary; a chain that was interrupted goes on.
+        data, pairs: a folder of sharp pictures, or pairs of a ``layout``, see :func:`evaluate`.
         minutes, iterations: the budget of all links together, one of the two.
 
     Returns:

@@ -128,7 +128,7 @@ def test_one_command_trains_and_measures_all(chained: Path, top: Path, capsys: p
     assert scores["after"]["adapted from meta-learned weights"] == of_meta["score"]
     sink = Notes()
     again = api.train_chain(
-        top / "own.safetensors", top / "photos", chained, console=Reporter(sink), **TINY
+        top / "own.safetensors", chained, data=top / "photos", console=Reporter(sink), **TINY
     )  # fmt: skip
     assert again == summary and contents(chained) == before and "already finished" in sink.said[-1]
 
@@ -155,16 +155,16 @@ def test_each_link_has_what_those_before_wrote(chained: Path, top: Path) -> None
 
 def test_a_chain_that_stopped_goes_on_to_the_same_weights(chained: Path, top: Path) -> None:
     stopping = StopsIn("training module", 1)
-    given = (top / "own.safetensors", top / "photos", top / "parts")
+    given = {"start": top / "own.safetensors", "data": top / "photos", "out": top / "parts"} | TINY
     with pytest.raises(Stop):
-        api.train_chain(*given, console=stopping, **TINY)
+        api.train_chain(console=stopping, **given)
     kept = f"kept in {top / 'parts'}: fusion finished, module at iteration 1; the same command goes on"
     assert stopping.sink.said[-1] == kept  # type: ignore[attr-defined]
     fusion = (top / "parts" / "fusion" / "state.safetensors").stat().st_mtime_ns
     with pytest.raises(UsageError, match=r"parts holds another chain: --iterations 10 \(now 20\)"):
-        api.train_chain(*given, **TINY | {"iterations": 20})
+        api.train_chain(**given | {"iterations": 20})
     sink = Notes()
-    found = api.train_chain(*given, console=Reporter(sink), **TINY)
+    found = api.train_chain(console=Reporter(sink), **given)
     assert "fusion, 1 of 5: finished after 3 iterations" in sink.said
     assert any(line.startswith("resuming") and "at iteration 1" in line for line in sink.said)
     assert (top / "parts" / "fusion" / "state.safetensors").stat().st_mtime_ns == fusion
@@ -215,30 +215,30 @@ def test_another_kind_of_network_is_refused_in_a_line(
 def test_what_cannot_be_learnt_from_is_told_at_once(top: Path, tmp_path: Path) -> None:
     own, out = top / "own.safetensors", tmp_path / "run"
     with pytest.raises(InputError, match="cannot be read"):
-        api.train_chain(own, tmp_path / "none", out, **TINY)
+        api.train_chain(own, out, data=tmp_path / "none", **TINY)
     for side in ("blur", "sharp"):
         for number in range(8):
             clip = tmp_path / "pairs" / "train" / f"clip{number // 4}"
             picture(clip / side / f"{number:06}.png", number, (160, 160))
     with pytest.raises(InputError, match="no clip with 5 frames"):
-        api.train_chain(own, None, out, pairs=tmp_path / "pairs", layout="gopro", **TINY)
+        api.train_chain(own, out, pairs=tmp_path / "pairs", layout="gopro", **TINY)
     with pytest.raises(UsageError, match="--data and --pairs exclude each other"):
-        api.train_chain(own, top / "photos", out, pairs=tmp_path / "pairs", layout="gopro", **TINY)
+        api.train_chain(own, out, data=top / "photos", pairs=tmp_path / "pairs", layout="gopro", **TINY)
     with pytest.raises(UsageError, match="nothing to learn from"):
-        api.train_chain(own, None, out, **TINY)
+        api.train_chain(own, out, **TINY)
     with pytest.raises(UsageError, match="--crops 160 is more than a video of meta-training has; give 128 at most"):
-        api.train_chain(own, top / "photos", out, **TINY | {"crops": (64, 160)})
+        api.train_chain(own, out, data=top / "photos", **TINY | {"crops": (64, 160)})
     with pytest.raises(UsageError, match="the training budget is not clear"):
-        api.train_chain(own, top / "photos", out, minutes=3, **TINY)
+        api.train_chain(own, out, data=top / "photos", minutes=3, **TINY)
     assert not out.exists()
     out.mkdir()
     (out / SUMMARY).write_text("{}")
     with pytest.raises(InputError, match="is no summary of a chain"):
-        api.train_chain(own, top / "photos", out, **TINY)
+        api.train_chain(own, out, data=top / "photos", **TINY)
 
 
 @pytest.mark.slow
 def test_a_chain_learns_from_pairs(top: Path, tmp_path: Path) -> None:
     dataset = shaken_dataset(tmp_path / "gopro")
-    found = api.train_chain(top / "own.safetensors", None, tmp_path / "run", pairs=dataset, layout="gopro", **TINY)
+    found = api.train_chain(top / "own.safetensors", tmp_path / "run", pairs=dataset, layout="gopro", **TINY)
     assert found["options"]["pairs"] == str(dataset) and set(found["links"]) == {link.name for link in LINKS}

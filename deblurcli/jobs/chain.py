@@ -43,7 +43,8 @@ def run_chain(
 
     Returns:
         the summary, as it is written to ``options.out``: the single-frame network, the options, of each link its files,
-        iterations, minutes and held-out score before and after, and the scores of the whole in dB.
+        iterations, minutes and held-out score before and after, and the scores of the whole in dB. Of several
+        processes the leading one has the links and the scores.
 
     Raises:
         UsageError: the folder holds another chain, or ``--from`` another kind of network.
@@ -76,8 +77,8 @@ def run_chain(
                     said = f"{command or 'deblur train chain'} ({link.name})"
                     facts[link.name] = run(link.stage, stages[link.name], compute, console, said, link.task)
                     peers.agree(0.0)  # the others wait for its files
-                summary["links"][link.name] = _outcome(options, link, facts[link.name])
-                if peers.leads:
+                if peers.leads:  # the only one that scores
+                    summary["links"][link.name] = _outcome(options, link, facts[link.name])
                     _write(file, summary)
             if peers.leads:
                 summary["scores"] = chain_scores(options, Setting(worker, peers, command))

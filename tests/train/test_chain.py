@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
+import chains
+import processes
 import pytest
 import torch
 from end_to_end import QUICK, contents, deblur, shaken_video, small_network
@@ -19,17 +20,11 @@ from deblurcli.console import Reporter, Silent
 from deblurcli.errors import InputError, UsageError
 from deblurcli.networks import NETWORKS
 from deblurcli.options.chain import LINKS, SUMMARY, ChainOptions
-from deblurcli.options.recipes import META_STAGE
 from deblurcli.options.train import STAGES
-from deblurcli.train.stages import meta
 from deblurcli.weights.load import load_network
 from deblurcli.weights.save import save_network
 
 TINY = {"iterations": 10, "crops": (64,), "batch": 1, "ring": 6, "device": "cpu", "dtype": "fp32"}
-SMALL = {
-    "video-unet": {"frames": 3, "steps": [0.5, 1.0], "width": 16, "deep_width": 16, "blocks": [0, 1, 1]},
-    "blur-mixture": {"width": 16},
-}
 ROLES = ["deblur", "reblur-image", "deblur", "reblur", "critic", "deblur", "reblur"]
 """What the networks do that the links write, in their order."""
 
@@ -58,13 +53,7 @@ class StopsIn(Reporter):
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick() -> Iterator[None]:
-    """Networks and tasks that a test can afford."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, config in SMALL.items():
-            patch.setitem(NETWORKS, name, replace(NETWORKS[name], config=config))
-        patch.setattr(meta, "VALIDATION_TASKS", 1)
-        tasks = {"task_size": 128, "patches": 2, "patch_size": 64, "inner_steps": 2}
-        patch.setitem(META_STAGE, "ours", (META_STAGE["ours"][0], META_STAGE["ours"][1] | tasks))
+    with chains.quick():
         yield
 
 
@@ -199,8 +188,10 @@ def test_its_weights_restore_and_adapt_together(chained: Path, top: Path, tmp_pa
 def test_another_kind_of_network_is_refused_in_a_line(
     top: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    module = NETWORKS["blur-mixture"].build(**SMALL["blur-mixture"])
-    save_network(tmp_path / "r.safetensors", module, network="blur-mixture", config=SMALL["blur-mixture"], card={})
+    module = NETWORKS["blur-mixture"].build(**chains.SMALL["blur-mixture"])
+    save_network(
+        tmp_path / "r.safetensors", module, network="blur-mixture", config=chains.SMALL["blur-mixture"], card={}
+    )
     source = ["--data", top / "photos", "--out", tmp_path / "run", "--crops", 64, "--device", "cpu"]
     for start, code, said in (
         ("video-unet", 2, "deblur: --from video-unet holds a video-unet; a chain is trained for a plain-unet\n"),
@@ -242,3 +233,13 @@ def test_a_chain_learns_from_pairs(top: Path, tmp_path: Path) -> None:
     dataset = shaken_dataset(tmp_path / "gopro")
     found = api.train_chain(top / "own.safetensors", tmp_path / "run", pairs=dataset, layout="gopro", **TINY)
     assert found["options"]["pairs"] == str(dataset) and set(found["links"]) == {link.name for link in LINKS}
+
+
+@pytest.mark.slow
+def test_two_processes_train_a_chain(top: Path, tmp_path: Path) -> None:
+    """The leading one alone scores and keeps the summary; each link waits for the files of those before."""
+    given = {"start": top / "own.safetensors", "data": top / "photos", "out": tmp_path / "run"} | TINY
+    torch.multiprocessing.spawn(chains.train, (str(tmp_path), given, processes.free_port()), nprocs=2)
+    led, other = (json.loads(Path(tmp_path, str(rank)).read_text()) for rank in range(2))
+    assert led == json.loads((tmp_path / "run" / SUMMARY).read_text()) and set(led["scores"]) > {"before", "after"}
+    assert other["links"] == {} and "scores" not in other

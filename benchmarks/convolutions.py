@@ -328,14 +328,14 @@ def run(options: argparse.Namespace) -> list[Table]:
             }
             found = quickest(updates, 3 * options.rounds, threads)
             networks.add(weights, "an update", str(threads), *found.values(), found["direct"] / found["filtered"], None)
-    size = f"{CLIP[2]} frames of {CLIP[1]}x{CLIP[0]}"
+    clip = f"{CLIP[2]} frames of {CLIP[1]}x{CLIP[0]}"
     adaptations = Table(
-        f"adapting to {size}, {instructions}", {"network": "", "threads": "", "updates": "d", **figures}
+        f"adapting to {clip}, {instructions}", {"network": "", "threads": "", "updates": "d", **figures}
     )
     for threads in options.threads if options.only in (None, "adapting") else ():
         torch.set_num_threads(threads)
         for weights in options.networks:
-            updates, found = adapting(both_ways(weights), options.adaptations, threads)
+            steps, found = adapting(both_ways(weights), options.adaptations, threads)
             ratio = found["direct"] / found["filtered"]
-            adaptations.add(weights, str(threads), updates, *found.values(), ratio)
+            adaptations.add(weights, str(threads), steps, *found.values(), ratio)
     return [table for table in (layers, networks, adaptations) if table.rows]

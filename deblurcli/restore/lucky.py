@@ -224,7 +224,7 @@ class _Moved:
 
     def __init__(self, view: _View, source: _View, full: int) -> None:
         search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-        search.setFinestScale(0)
+        search.setFinestScale(int(view.picture[..., 0].size > AT_ONCE))
         self.there = search.calc(view.small, source.small, None) * np.float32(QUARTER)
         self.back = search.calc(source.small, view.small, None) * np.float32(QUARTER)
         """From each place of the one frame to that of the other, in pixels of whole frames (H/4 x W/4 x 2)."""
@@ -280,7 +280,8 @@ class _Part:
         first = min(max(math.floor(places[..., 1].min()) - 1, 0), self.height - 1)
         last = min(max(math.ceil(places[..., 1].max()) + 2, first + 1), self.height)
         places[..., 1] -= first
-        loop = there + _moved(_enlarged(source.back, first, last, *size), places, cv2.INTER_LINEAR)
+        back = _moved(_enlarged(source.back, first, last, *size), places, cv2.INTER_LINEAR)
+        loop = np.add(there, back, out=there)
         x, y = np.moveaxis(np.square(loop, out=loop), 2, 0)
         return np.asarray(x + y)  # OpenCV's magnitude differs with the place in memory
 
@@ -345,7 +346,7 @@ def _squares(brightness: Picture, full: int) -> tuple[NDArray[np.float32], float
         detail = np.square(detail, out=detail)[band.inner]
         parts.append(_reduced(detail))
         total += float(detail.mean()) * len(detail)
-    return (parts[0] if len(parts) == 1 else np.concatenate(parts)), total / height
+    return np.concatenate(parts).astype(np.float32, copy=False), total / height
 
 
 def _coarse(picture: Picture) -> Picture:

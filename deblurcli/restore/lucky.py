@@ -52,7 +52,7 @@ NOISE = 2e-6
 """Mean square of fine detail that counts as none: about a third of a grey level."""
 MIN_SIDE = 64
 """Pixels of a frame's smaller side below which nothing is taken."""
-MEMORY, PIXEL_BYTES, LEAST = 380 << 20, 17, 3
+MEMORY, PIXEL_BYTES, LEAST = 560 << 20, 16, 3
 """Bytes that waiting frames may take; bytes of a pixel for each frame of reach; and the least reach worth having."""
 
 AT_ONCE = 2560 * 1440
@@ -219,17 +219,18 @@ def _bands(height: int, width: int) -> list[_Band]:
 class _Moved:
     """A sharper frame, moved to the one that is improved.
 
-    Flow is found at a quarter of the size: what DIS finds in whole frames is that, enlarged.
+    Flow is found at a quarter of the size: what DIS finds in whole frames is that, enlarged. Of large frames it is
+    found at an eighth, in a fifth of the time; it is smoother, and in 4K more detail is taken by it.
     """
 
     def __init__(self, view: _View, source: _View, full: int) -> None:
         search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-        search.setFinestScale(int(view.picture[..., 0].size > AT_ONCE))
+        height, width = view.picture.shape[:2]
+        search.setFinestScale(int(height * width > AT_ONCE))
         self.there = search.calc(view.small, source.small, None) * np.float32(QUARTER)
         self.back = search.calc(source.small, view.small, None) * np.float32(QUARTER)
         """From each place of the one frame to that of the other, in pixels of whole frames (H/4 x W/4 x 2)."""
         self.picture = np.empty_like(view.picture)
-        height, width = self.picture.shape[:2]
         for band in _bands(height, width):
             there = _enlarged(self.there, band.top, band.bottom, height, width)
             places = _reached(there, band.top)

@@ -57,7 +57,7 @@ MEMORY, PIXEL_BYTES, LEAST = 560 << 20, 16, 3
 
 AT_ONCE = 2560 * 1440
 """Pixels of a frame that is worked on at once; a larger one takes its turn in bands."""
-BAND, MARGIN = 216, 28
+BAND, MARGIN = 144, 28
 """Rows of a band, and of those above and below that the Gaussians reach; multiples of ``QUARTER``."""
 
 Item = TypeVar("Item")

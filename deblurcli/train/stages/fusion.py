@@ -13,7 +13,7 @@ from deblurcli.networks.spec import NetworkSpec
 from deblurcli.optimiser import new_optimiser
 from deblurcli.options.train import FusionTraining
 from deblurcli.synth.paths import BlurRange
-from deblurcli.train.data import Recorded, Source, centred, clips
+from deblurcli.train.data import Recorded, Source, clips
 from deblurcli.train.material import Material
 from deblurcli.train.recipe import Recipe, Setting, Trainee, chosen_spec, continued, crops, training_device
 from deblurcli.train.validation import compared, validator
@@ -21,12 +21,17 @@ from deblurcli.train.validation import compared, validator
 BASE = "plain-unet"
 """The single-frame network that fusions are built on."""
 
+STEPS = 3
+"""Consecutive frames of a clip that are fused, each with what the fusion made of the one before."""
+
 
 def prepared_clips(draw: Source, base: nn.Module, device: Device) -> Source:
-    """A source whose blurred frames come with the picture that ``base`` restores: count x T x 6 x H x W."""
+    """A source whose blurred frames come with the picture that ``base`` restores, and whose sharp ones are those in the
+    middle: count x T x 6 x H x W, and count x ``STEPS`` x 3 x H x W."""
 
     def drawn(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         blurred, sharp = draw(count, rng)
+        sharp = sharp[:, (sharp.shape[1] - STEPS) // 2 :][:, :STEPS]
         with torch.no_grad(), device.autocast():
             frames = blurred.flatten(0, 1).contiguous(memory_format=torch.channels_last)
             pictures = base(frames).clamp(0, 1).unflatten(0, blurred.shape[:2])
@@ -35,9 +40,18 @@ def prepared_clips(draw: Source, base: nn.Module, device: Device) -> Source:
     return drawn
 
 
-def fuse(network: nn.Module, prepared: Tensor) -> Tensor:
-    """The restored centre frames of clips that :func:`prepared_clips` draws, N x 3 x H x W."""
-    return network.fuse([network.encoded(frame[:, :3], frame[:, 3:]) for frame in prepared.unbind(1)])  # type: ignore
+def fused(network: nn.Module, prepared: Tensor) -> list[Tensor]:
+    """The restored frames of clips that :func:`prepared_clips` draws, but those at the ends: N x 3 x H x W each.
+
+    As in a video, each frame is fused with the fused one before it, which no gradient flows back to.
+    """
+    encoded = [network.encoded(frame[:, :3], frame[:, 3:]) for frame in prepared.unbind(1)]  # type: ignore[operator]
+    found: list[Tensor] = []
+    reach = (len(encoded) - STEPS) // 2
+    for at in range(reach, reach + STEPS):
+        found.append(network.fuse(encoded[at - reach : at + reach + 1]))  # type: ignore[operator]
+        encoded[at] = network.encoded(encoded[at][0], found[-1].detach())  # type: ignore[operator]
+    return found
 
 
 def fusion_trainee(options: FusionTraining, spec: NetworkSpec, setting: Setting) -> Trainee:
@@ -85,15 +99,21 @@ def fusion_recipe(options: FusionTraining, setting: Setting) -> Recipe:
     criterion, ranges, largest = LOSSES[spec.loss], BlurRange(), max(options.crops)
 
     def source(of: Material | Recorded) -> Source:
-        drawn = centred(clips(of, spec.window, largest, ranges, device.where))
+        drawn = clips(of, spec.window + STEPS - 1, largest, ranges, device.where)
         return prepared_clips(drawn, base, device)  # type: ignore[arg-type]
+
+    def loss(net: nn.Module, prepared: Tensor, sharp: Tensor) -> Tensor:
+        return criterion(torch.stack(fused(net, prepared), 1).flatten(0, 1), sharp.flatten(0, 1))
+
+    def scored(net: nn.Module, prepared: Tensor, sharp: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        return compared(fused(net, prepared)[-1], prepared[:, -1 - spec.window // 2, 3:], sharp[:, -1])
 
     material, ring, pairs = crops(options, setting, source, every=6)
     return Recipe(
         start,
         optimiser=new_optimiser(fusion, options.regime, options.rate),  # type: ignore[arg-type]
         ring=ring,
-        loss=lambda net, prepared, sharp: criterion(fuse(net, prepared), sharp),
-        validate=validator(pairs, device, lambda net, b, s: compared(fuse(net, b), b[:, spec.window // 2, 3:], s)),
+        loss=loss,
+        validate=validator(pairs, device, scored),
         material=material,
     )

@@ -25,13 +25,27 @@ STEPS = 3
 """Consecutive frames of a clip that are fused, each with what the fusion made of the one before."""
 
 
-def prepared_clips(draw: Source, base: nn.Module, device: Device) -> Source:
-    """A source whose blurred frames come with the picture that ``base`` restores, and whose sharp ones are those in the
-    middle: count x T x 6 x H x W, and count x ``STEPS`` x 3 x H x W."""
+def compared_clips(of: Material | Recorded, window: int, size: int, device: Device) -> Source:
+    """A source of blurred clips for windows of ``window`` frames (count x T x 3 x size x size), and of the sharp frames
+    that what becomes of the last windows is compared with: ``STEPS`` or, of recorded pairs, one."""
+    frames, reach = window + STEPS - 1, window // 2
+    draw = clips(of, frames, size, BlurRange(), device.where)
 
     def drawn(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         blurred, sharp = draw(count, rng)
-        sharp = sharp[:, (sharp.shape[1] - STEPS) // 2 :][:, :STEPS]
+        if isinstance(of, Material):
+            return blurred, sharp[:, reach : reach + STEPS]
+        middle = frames // 2  # whose sharp frame alone is there
+        return blurred[:, : middle + reach + 1], sharp[:, middle : middle + 1]
+
+    return drawn
+
+
+def prepared_clips(draw: Source, base: nn.Module, device: Device) -> Source:
+    """A source whose blurred frames come with the picture that ``base`` restores: count x T x 6 x H x W."""
+
+    def drawn(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        blurred, sharp = draw(count, rng)
         with torch.no_grad(), device.autocast():
             frames = blurred.flatten(0, 1).contiguous(memory_format=torch.channels_last)
             pictures = base(frames).clamp(0, 1).unflatten(0, blurred.shape[:2])
@@ -40,18 +54,18 @@ def prepared_clips(draw: Source, base: nn.Module, device: Device) -> Source:
     return drawn
 
 
-def fused(network: nn.Module, prepared: Tensor) -> list[Tensor]:
-    """The restored frames of clips that :func:`prepared_clips` draws, but those at the ends: N x 3 x H x W each.
+def fused(network: nn.Module, prepared: Tensor, window: int) -> Tensor:
+    """What becomes of every window of clips that :func:`prepared_clips` draws, N x windows x 3 x H x W.
 
-    As in a video, each frame is fused with the fused one before it, which no gradient flows back to.
+    As in a video, a window sees what became of the frame before, to which no gradient flows back.
     """
     encoded = [network.encoded(frame[:, :3], frame[:, 3:]) for frame in prepared.unbind(1)]  # type: ignore[operator]
     found: list[Tensor] = []
-    reach = (len(encoded) - STEPS) // 2
-    for at in range(reach, reach + STEPS):
-        found.append(network.fuse(encoded[at - reach : at + reach + 1]))  # type: ignore[operator]
-        encoded[at] = network.encoded(encoded[at][0], found[-1].detach())  # type: ignore[operator]
-    return found
+    for first in range(len(encoded) - window + 1):
+        centre = first + window // 2
+        found.append(network.fuse(encoded[first : first + window]))  # type: ignore[operator]
+        encoded[centre] = network.encoded(encoded[centre][0], found[-1].detach())  # type: ignore[operator]
+    return torch.stack(found, 1)
 
 
 def fusion_trainee(options: FusionTraining, spec: NetworkSpec, setting: Setting) -> Trainee:
@@ -96,17 +110,18 @@ def fusion_recipe(options: FusionTraining, setting: Setting) -> Recipe:
     start = fusion_trainee(options, spec, setting)
     device, base, fusion = start.device, start.module.base, start.module.fusion
     base.requires_grad_(False)
-    criterion, ranges, largest = LOSSES[spec.loss], BlurRange(), max(options.crops)
+    criterion, largest = LOSSES[spec.loss], max(options.crops)
 
     def source(of: Material | Recorded) -> Source:
-        drawn = clips(of, spec.window + STEPS - 1, largest, ranges, device.where)
-        return prepared_clips(drawn, base, device)  # type: ignore[arg-type]
+        return prepared_clips(compared_clips(of, spec.window, largest, device), base, device)  # type: ignore[arg-type]
 
     def loss(net: nn.Module, prepared: Tensor, sharp: Tensor) -> Tensor:
-        return criterion(torch.stack(fused(net, prepared), 1).flatten(0, 1), sharp.flatten(0, 1))
+        found = fused(net, prepared, spec.window)[:, -sharp.shape[1] :]
+        return criterion(found.flatten(0, 1), sharp.flatten(0, 1))
 
     def scored(net: nn.Module, prepared: Tensor, sharp: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-        return compared(fused(net, prepared)[-1], prepared[:, -1 - spec.window // 2, 3:], sharp[:, -1])
+        alone = prepared[:, -1 - spec.window // 2, 3:]
+        return compared(fused(net, prepared, spec.window)[:, -1], alone, sharp[:, -1])
 
     material, ring, pairs = crops(options, setting, source, every=6)
     return Recipe(

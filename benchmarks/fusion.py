@@ -93,9 +93,8 @@ def run(args: argparse.Namespace) -> list[Table]:
             optimiser.set_rate(rate_at(progress, iteration, 1.0, warmup=50))
             prepared, target = ring.batch(iteration, BATCH, SIZE, device.where)
             with device.autocast():
-                loss = l1_fft(
-                    torch.stack(fused(network, windowed(prepared, frames)), 1).flatten(0, 1), target.flatten(0, 1)
-                )
+                restored = fused(network, windowed(prepared, frames), frames)
+                loss = l1_fft(restored.flatten(0, 1), target.flatten(0, 1))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             if torch.isfinite(torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)):

@@ -13,7 +13,8 @@ from deblurcli.version import __version__
 if TYPE_CHECKING:
     # isort: off
     from deblurcli.api import adapt, compare, deblur_image, deblur_video, doctor, evaluate, import_weights, inspect
-    from deblurcli.api import load, make_pairs, measure, pull_weights, take_frames, take_still, train_network
+    from deblurcli.api import load, make_pairs, measure, pull_weights, take_frames, take_still, train_chain
+    from deblurcli.api import train_network
 
     # isort: on
     from deblurcli.console import Reporter
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ComputeOptions", "DeblurError", "Network", "Reporter", "Result", "Worker", "__version__", "adapt", "compare",
     "deblur_image", "deblur_video", "doctor", "evaluate", "import_weights", "inspect", "load", "make_pairs",
-    "measure", "pull_weights", "take_frames", "take_still", "train_network",
+    "measure", "pull_weights", "take_frames", "take_still", "train_chain", "train_network",
 ]  # fmt: skip
 
 _HOMES = {

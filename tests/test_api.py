@@ -17,6 +17,7 @@ import deblurcli
 from deblurcli import api
 from deblurcli.cli.video import Together
 from deblurcli.methods import METHODS
+from deblurcli.options.chain import ChainOptions
 from deblurcli.options.compare import CompareOptions
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.evaluate import EvaluateOptions
@@ -55,6 +56,7 @@ def names(*kinds: Any) -> set[str]:
         (api.inspect, names(SurveyOptions) | {"translator", "fps", "overwrite", "device"}),
         (api.make_pairs, names(SynthOptions)),
         (api.train_network, names(*STAGES.values()) | {"device", "dtype", "offline"}),
+        (api.train_chain, names(ChainOptions) | {"device", "dtype", "offline"}),
     ],
 )
 def test_keywords_are_the_options(function: Any, options: set[str]) -> None:
@@ -75,6 +77,7 @@ def test_keywords_are_the_options(function: Any, options: set[str]) -> None:
         (api.compare, [CompareOptions]),
         (api.inspect, [SurveyOptions]),
         (api.make_pairs, [SynthOptions]),
+        (api.train_chain, [ChainOptions]),
     ],
 )
 def test_defaults_are_the_options(function: Any, kinds: list[Any]) -> None:

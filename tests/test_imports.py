@@ -67,7 +67,7 @@ LAZY: dict[str, set[str]] = {
     "cli/moments.py": {"deblurcli.jobs.moments", "deblurcli.restore.worker"},
     "cli/parameters.py": {"deblurcli.weights.registry"},
     "cli/synth.py": {"deblurcli.jobs.synth", "deblurcli.restore.worker"},
-    "cli/train.py": {"deblurcli.jobs.train"},
+    "cli/train.py": {"deblurcli.jobs.chain", "deblurcli.jobs.train"},
     "cli/video.py": {"deblurcli.jobs.video", "deblurcli.media.encoders"},
     "cli/weights.py": {f"deblurcli.weights.{name}" for name in ("describe", "pull", "registry", "store")},
     "jobs/pool.py": {"deblurcli.restore.worker"},
@@ -155,9 +155,10 @@ def test_what_few_need_is_loaded_late(library: str) -> None:
     assert [name for name in TREES if library in loaded_at_once(name, TREES)] == []
 
 
-def test_training_on_packed_material_needs_torch_numpy_and_safetensors_alone() -> None:
+@pytest.mark.parametrize("job", ["train", "chain"])
+def test_training_on_packed_material_needs_torch_numpy_and_safetensors_alone(job: str) -> None:
     """A machine with a graphics card may have no more; blur is softened by kornia, which is loaded late."""
-    loaded = {name for name in loaded_at_once("deblurcli.jobs.train", TREES) if not own(name)}
+    loaded = {name for name in loaded_at_once(f"deblurcli.jobs.{job}", TREES) if not own(name)}
     third = {"av", "cv2", "pyvips", "kornia", "huggingface_hub", "matplotlib", "typer", "rich", "PIL"}
     assert {"torch", "numpy", "safetensors"} <= loaded and not loaded & third
 

@@ -10,9 +10,11 @@ from deblurcli.api.keywords import FilePath, given, pick
 from deblurcli.console import Reporter
 from deblurcli.files import kept
 from deblurcli.jobs.batch import files_read
+from deblurcli.jobs.chain import run_chain
 from deblurcli.jobs.result import Result
 from deblurcli.jobs.synth import SynthJob
 from deblurcli.jobs.train import run, stage_options
+from deblurcli.options.chain import ChainOptions
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.synth import SynthOptions
 from deblurcli.options.train import STAGES
@@ -80,3 +82,29 @@ def train_network(
     keywords = locals()
     options = stage_options(stage, given(STAGES.values(), keywords))
     return run(stage, options, pick(ComputeOptions, keywords), console, f"deblurcli.train_network({stage!r}, ...)")
+
+
+def train_chain(
+    start: FilePath, out: FilePath, *, data: FilePath | None = None, pairs: FilePath | None = None,
+    layout: str | None = None, minutes: float | None = None, iterations: int = 0, links: str = "new",
+    batch: int | None = None, crops: tuple[int, ...] | None = None, ring: int | None = None, seed: int = 1,
+    save_every: float = 5.0,
+    device: str = "auto", dtype: str = "auto", offline: bool = False, console: Reporter | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Train all that belongs to a single-frame network, and measure the whole (``deblur train chain``).
+
+    Args:
+        start: the single-frame network, a plain-unet: a name or a file.
+        out: a folder with a folder for each link, and the summary; a chain that was interrupted goes on.
+        data, pairs: a folder of sharp pictures, or pairs of a ``layout``, see :func:`evaluate`.
+        minutes, iterations: the budget of all links together, one of the two.
+
+    Returns:
+        the summary: of each link its files, iterations, minutes and scores, and the scores of the whole in dB.
+
+    Raises:
+        UsageError, InputError, OutputError, WeightsError, DeviceError: see :mod:`deblurcli.errors`.
+    """
+    keywords = locals()
+    options = pick(ChainOptions, keywords)
+    return run_chain(options, pick(ComputeOptions, keywords), console, "deblurcli.train_chain(...)")

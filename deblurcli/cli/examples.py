@@ -125,6 +125,13 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
     "deblur train kernel": [
         ("Of the blur that the deblurring networks know", "deblur train kernel --data photos/ --out run/ --minutes 60")
     ],
+    "deblur train chain": [
+        (
+            "All that belongs to a network of your own",
+            "deblur train chain --from my.safetensors --data photos/ --out run/",
+        ),
+        ("In three hours", "deblur train chain --from default --data photos/ --out run/ --minutes 180"),
+    ],
     "deblur doctor": [
         ("What will be used on this machine", "deblur doctor"),
         ("How fast it is", "deblur doctor --speed"),

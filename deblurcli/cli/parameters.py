@@ -152,7 +152,7 @@ def _of_field(owner: Any, field: Field[Any]) -> inspect.Parameter:
     if kind in (tuple[Path, ...], tuple[str, ...]):
         kind = list[str]  # a path cannot be empty
     elif get_origin(kind) is tuple:
-        kind, default = str, _default(field)
+        kind, default = str, default and _default(field)
     words = about.choices or (tuple(METHODS) if about.complete == "methods" else ())
     placeholder = "NAME|FILE" if about.complete == "weights" else {int: "N", float: "N", Path: "FILE"}.get(kind, "TEXT")
 
@@ -173,7 +173,7 @@ def _of_field(owner: Any, field: Field[Any]) -> inspect.Parameter:
 
 def _sizes(owner: Any, field: Field[Any], value: Any) -> Any:
     """Numbers with commas between them, where the field takes several."""
-    if kinds(owner)[field.name][0] != tuple[int, ...]:
+    if value is None or kinds(owner)[field.name][0] != tuple[int, ...]:
         return value
     try:
         return tuple(int(part) for part in value.split(","))

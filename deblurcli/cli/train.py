@@ -8,6 +8,7 @@ from deblurcli.cli.pages import Page
 from deblurcli.cli.parameters import command, group, only
 from deblurcli.cli.session import Session
 from deblurcli.errors import UsageError
+from deblurcli.options.chain import ChainOptions
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.train import STAGES
 from deblurcli.options.training import TrainOptions
@@ -54,3 +55,20 @@ def _stage(name: str, kind: type[TrainOptions]) -> Any:
 
 for stage, kind in STAGES.items():
     command(app, stage, Stage)(_stage(stage, kind))
+
+
+@command(app, "chain", Stage)
+def chain(
+    session: Session, options: ChainOptions, compute: Annotated[ComputeOptions, only("device", "dtype", "offline")]
+) -> None:
+    """Train all that belongs to a single-frame network: the fusion of the video network, the reblurring module,
+    meta-learned weights, the reblurring network, and both of them meta-learned.
+
+    Each is a link with a folder of its own and a share of the budget. The same command goes on where it stopped. At the
+    end all are measured together on held-out videos. The paths of the trained weights go to stdout.
+    """
+    from deblurcli.jobs.chain import run_chain
+
+    run_chain(options, compute, session.console, session.command)
+    for path in options.files:
+        session.console.result(str(path))

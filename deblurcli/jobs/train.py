@@ -19,7 +19,7 @@ from deblurcli.restore.worker import Worker
 from deblurcli.train.checkpoint import read_facts, refuse_changes
 from deblurcli.train.loop import STATE, progress_of, train
 from deblurcli.train.parallel import joined
-from deblurcli.train.recipe import Setting
+from deblurcli.train.recipe import TASK, Setting
 from deblurcli.train.stages import STAGES
 
 
@@ -31,14 +31,36 @@ def stage_options(stage: str, given: dict[str, Any]) -> TrainOptions:
     return found
 
 
+def training_worker(compute: ComputeOptions, console: Reporter | None) -> Worker:
+    """A worker that can train. Raises DeviceError: the device is not present."""
+    worker = Worker(compute, console)
+    if worker.device.dtype == torch.float16:
+        # Half-precision gradients underflow without loss scaling.
+        worker = Worker(replace(compute, dtype="fp32"), console)
+    return worker
+
+
+def finished(options: TrainOptions) -> dict[str, Any] | None:
+    """The facts of the run in ``options.out``, where it has used up its budget; otherwise None.
+
+    Raises UsageError: it is another run; InputError: its state is damaged.
+    """
+    if (facts := read_facts(options.out / STATE)) is None:
+        return None
+    refuse_changes(facts, options)
+    return facts if progress_of(facts, options) >= 1 else None
+
+
 def run(
-    stage: str, options: TrainOptions, compute: ComputeOptions, console: Reporter | None = None, command: str = ""
-) -> dict[str, Any]:
+    stage: str, options: TrainOptions, compute: ComputeOptions, console: Reporter | None = None, command: str = "",
+    task: str = TASK,
+) -> dict[str, Any]:  # fmt: skip
     """Run a training stage; the weights land in ``options.out``, one file for each network.
 
     A run that stopped goes on, with the options that it was started with; one that is finished is left as it is.
 
     ``command``, the command line, goes into the card of the weights; only the leading process speaks on ``console``.
+    ``task``: what its progress is called.
 
     Returns:
         the iterations, the seconds and the learning curve of the run (iteration, minutes, PSNR), its seed and options.
@@ -51,26 +73,21 @@ def run(
         DeviceError: the device is not present.
         OutputError: the run folder cannot be written.
     """
-    _require_folders(options)
-    worker = Worker(compute, console)
-    if worker.device.dtype == torch.float16:
-        # Half-precision gradients underflow without loss scaling.
-        worker = Worker(replace(compute, dtype="fp32"), console)
+    require_folders(options)
+    worker = training_worker(compute, console)
     with joined(worker.device.where) as peers, kept(weights_files(options)):
         if not peers.leads:
             worker.console = Reporter.silent()
-        if (earlier := read_facts(options.out / STATE)) is not None:
-            refuse_changes(earlier, options)
-            if progress_of(earlier, options) >= 1:
-                budget = "--iterations" if options.iterations else "--minutes"
-                found = f"{options.out}: already finished after {earlier['iteration']} iterations"
-                worker.console.note(f"{found}; give a larger {budget} or another --out")
-                return earlier
-        setting = Setting(worker, peers, command or f"deblur train {stage}")
+        if (earlier := finished(options)) is not None:
+            budget = "--iterations" if options.iterations else "--minutes"
+            found = f"{options.out}: already finished after {earlier['iteration']} iterations"
+            worker.console.note(f"{found}; give a larger {budget} or another --out")
+            return earlier
+        setting = Setting(worker, peers, command or f"deblur train {stage}", task)
         return train(STAGES[stage](options, setting), options, setting)
 
 
-def _require_folders(options: TrainOptions) -> None:
+def require_folders(options: TrainOptions) -> None:
     """Raise InputError or OutputError where the folders of a run cannot be."""
     source, flag = (of_pairs(options)[0], "--pairs") if options.data is None else (options.data, "--data")
     try:

@@ -189,6 +189,12 @@ class ReblurTraining(PairsTraining):
     smoothness_weight: float = weight(
         None, "Weight of a loss of the blur's strength in four directions.", "0.05; 0 of other recipes"
     )
+    deblurring: str | None = weights(
+        None,
+        "Single-frame network that takes the blur off again for the cycle loss.",
+        "Method",
+        usual="the default of `deblur image`",
+    )
     critic: str | None = weights(
         None, "Critic to start from, such as vgg19-critic, which is the paper's.", usual="a new patch-critic"
     )
@@ -203,6 +209,11 @@ class ReblurTraining(PairsTraining):
         super().__post_init__()
         made = self.pairs is None or self.windows != "transfer"
         require(made, "--windows transfer with --pairs, whose blur is as it is", "give video or sharp")
+        require(
+            self.deblurring is None or self.cycle_weight > 0,
+            f"--deblurring {self.deblurring} would not be used",
+            "give --cycle-weight, 0.1 say",
+        )
 
 
 @dataclass(frozen=True)

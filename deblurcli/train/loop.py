@@ -214,7 +214,7 @@ def train(recipe: Recipe, options: TrainOptions, setting: Setting) -> dict[str, 
             now = time.monotonic()
             facts["seconds"] = peers.agree(facts["seconds"] + now - clock)
             clock = now
-            console.progress("training", run.progress, 1.0, iteration=facts["iteration"], loss=loss)
+            console.progress(setting.task, run.progress, 1.0, iteration=facts["iteration"], loss=loss)
             if facts["seconds"] - saved > 60 * options.save_every:
                 run.checkpoint(losses, rate)
                 losses, saved, clock = [], facts["seconds"], time.monotonic()

@@ -40,6 +40,8 @@ COMMANDS: dict[str, str] = {
 such network is bundled, and ``default`` is refused."""
 
 
+TASK = "training"
+
 MIN_GROUP, CROPS_PER_PAIR = 6, 16
 """On a graphics card: pairs made at a time, at least, and how many crops are trained on for each."""
 
@@ -52,6 +54,8 @@ class Setting:
     peers: Peers
     command: str
     """The command line, for the card of the weights."""
+    task: str = TASK
+    """What the progress of training is called."""
 
 
 @dataclass
@@ -153,6 +157,17 @@ def started(
         config["blocks"] = blocks
     torch.manual_seed(seed)
     return Trainee(spec, device.place(spec.build(**config)), config, "random weights", device)
+
+
+def restorer_of_frames(setting: Setting, chosen: str | None) -> Placed:
+    """A single-frame network that a stage learns with; the default where none is chosen.
+
+    Raises UsageError: it takes several frames; WeightsError: there are no such weights.
+    """
+    found = setting.worker.place(chosen or "default", "image", "deblur")
+    if found.spec.window > 1:
+        raise UsageError(f"{found.name} takes {found.spec.window} frames", "give a network of one frame")
+    return found
 
 
 def learnt_from(options: TrainOptions) -> Any:

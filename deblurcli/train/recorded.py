@@ -65,7 +65,8 @@ class RecordedPairs:
         if not learnt:  # every clip is a single pair
             learnt, held = held[:-1], held[-1:]
         if not learnt:
-            raise InputError(f"{self.name} has one pair", "give more, so that some can be held out")
+            count = f"one clip of {len(held[0].pairs)} pairs" if len(held[0].pairs) > 1 else "one pair"
+            raise InputError(f"{self.name} has {count}", "give more, so that some can be held out")
         return RecordedPairs(learnt, self.name), RecordedPairs(held, self.name)
 
     def drawn(self, frames: int, size: int, device: torch.device) -> Source:

@@ -15,6 +15,7 @@ from documents import DOCUMENTS, ROOT, command_lines, name_of, text_of
 
 from deblurcli.cli.app import app
 from deblurcli.methods import METHODS
+from deblurcli.options.chain import ChainOptions
 from deblurcli.options.compare import CompareOptions
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.image import ImageOptions
@@ -95,7 +96,7 @@ def defaults() -> dict[str, set[float]]:
     methods = [entry.options for entry in METHODS.values()]
     kinds = [CompareOptions, ComputeOptions, ImageOptions, MetricsOptions, SynthOptions, VideoOptions, *methods]
     found: dict[str, set[float]] = {}
-    for field in (field for kind in [*kinds, *STAGES.values()] for field in fields(kind)):
+    for field in (field for kind in [*kinds, *STAGES.values(), ChainOptions] for field in fields(kind)):
         about = field.metadata["option"]
         # "100; 200 with --recipe paper": the first is the default.
         told = re.match(r"[\d.]+(e-\d+)?(?=;|$)", about.usual)

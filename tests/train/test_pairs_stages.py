@@ -219,14 +219,19 @@ def test_memory_does_not_grow_with_the_number_of_pairs(tmp_path: Path) -> None:
 
 def test_the_cycle_loss_counts(dataset: Path, tmp_path: Path) -> None:
     setting = Setting(Worker(ComputeOptions(device="cpu", dtype="fp32")), Peers(), "test")
+    small_network(tmp_path / "w.safetensors", change=0.5)
     losses = []
-    for weight in (0.0, 0.5):
+    other = str(tmp_path / "w.safetensors")
+    for weight, deblurring in ((0.0, None), (0.5, None), (0.5, other)):
         options = ReblurTraining(
             out=tmp_path, pairs=dataset, layout="gopro", iterations=1, crops=(64,), batch=1, ring=6,
-            adversarial_weight=0.0, cycle_weight=weight,
+            adversarial_weight=0.0, cycle_weight=weight, deblurring=deblurring,
         )  # fmt: skip
         recipe = reblur_recipe(options, setting)
         recipe.ring.advance(0)
         batch = recipe.ring.batch(0, 1, 64, CPU)
         losses.append(float(recipe.loss(recipe.trainee.module.eval(), *batch).detach()))
     assert losses[1] > losses[0] + 0.001
+    assert losses[2] > losses[1] + 0.1, "a network that brightens all by a half takes less blur off"
+    with pytest.raises(UsageError, match="--deblurring own would not be used"):
+        ReblurTraining(out=tmp_path, pairs=dataset, layout="gopro", iterations=1, deblurring="own")

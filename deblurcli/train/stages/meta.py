@@ -69,11 +69,14 @@ Draw = Callable[[list[int], torch.device], Task]
 """(seed, device) -> the task of this seed."""
 
 
-def _tasks(options: MetaTraining, size: TaskSize) -> tuple[Any, Draw, Draw]:
+def drawn_tasks(options: MetaTraining) -> tuple[Any, Draw, Draw]:
     """What is learnt from, and the tasks of it and of what is held out: made from photos, or cut out of clips.
 
     Raises InputError: there is none.
     """
+    size = TaskSize(
+        options.task_frames, options.task_size, options.patches, options.patch_size, fitted=not options.learnt
+    )
     found = learnt_from(options)
     if isinstance(found, Material):
         material, held_out = found.split()
@@ -82,6 +85,11 @@ def _tasks(options: MetaTraining, size: TaskSize) -> tuple[Any, Draw, Draw]:
 
     learnt, judged = (Recording(part, size, max(options.crops)) for part in found.split(WINDOW))
     return learnt, learnt.task, judged.task
+
+
+def held_out(draw: Draw, device: Device) -> list[Task]:
+    """The tasks to score by, of those that :func:`drawn_tasks` draws from held-out material."""
+    return [draw([VALIDATION_SEED, index], device.where) for index in range(VALIDATION_TASKS)]
 
 
 def outer_loss(network: nn.Module, adapted: nn.Module, loss: Callable[[nn.Module], Tensor]) -> Tensor:
@@ -202,14 +210,11 @@ def meta_recipe(options: MetaTraining, setting: Setting) -> Recipe:
         optimiser = new_optimiser(reblur.module, options.regime, options.reblur_outer_rate, aside=PIXEL_LAYERS)
         companions = {placed.network: Companion(reblur.module, optimiser, reblur.config, options.regime.clip)}
         origins |= {"reblurring_start": reblur.origin, "critic": judge.loaded.origin}
-    size = TaskSize(
-        options.task_frames, options.task_size, options.patches, options.patch_size, fitted=not options.learnt
-    )
-    material, draw, draw_held_out = _tasks(options, size)
+    material, draw, draw_held_out = drawn_tasks(options)
     learning = MetaLearning(spec, options, device, chosen_loss(options, spec), critic)
     seed = setting.peers.seed(options.seed)
     ring = TaskRing(lambda index: draw([seed, 3, index], device.where), options.outer_steps, seed)
-    tasks = [draw_held_out([VALIDATION_SEED, index], device.where) for index in range(VALIDATION_TASKS)]
+    tasks = held_out(draw_held_out, device)
 
     def learners(network: nn.Module) -> Learners:
         (reblur,) = companions.values() or (None,)

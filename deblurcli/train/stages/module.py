@@ -14,13 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from deblurcli.device import Device
-from deblurcli.errors import UsageError
 from deblurcli.optimiser import new_optimiser
 from deblurcli.options.train import ModuleTraining
 from deblurcli.synth.paths import BlurRange
 from deblurcli.train.data import Recorded, Source, stills
 from deblurcli.train.material import Material
-from deblurcli.train.recipe import Recipe, Setting, chosen_spec, crops, trainee
+from deblurcli.train.recipe import Recipe, Setting, chosen_spec, crops, restorer_of_frames, trainee
 from deblurcli.train.stages.joint import reblurring_loss
 from deblurcli.train.validation import compared, validator
 
@@ -54,9 +53,7 @@ def module_recipe(options: ModuleTraining, setting: Setting) -> Recipe:
     Raises: as :func:`deblur_recipe`; UsageError: the deblurring network takes several frames.
     """
     chosen_spec(options, "reblur-image")
-    restorer = setting.worker.place(options.deblurring or "default", "image", "deblur")
-    if restorer.spec.window > 1:
-        raise UsageError(f"{restorer.name} takes {restorer.spec.window} frames", "give a network of one frame")
+    restorer = restorer_of_frames(setting, options.deblurring)
     start = trainee(setting, options, "reblur-image")
     ranges, largest = BlurRange(noisy=0.0, compressed=0.0), max(options.crops) + 2 * SURROUNDINGS
 

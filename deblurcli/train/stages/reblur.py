@@ -2,9 +2,9 @@
 
 Charbonnier and adversarial losses of the meta-transferring paper (BMVC 2022), section 3.1 and supplement. What differs
 from the paper: the blur to learn is synthesised; the frames around the sharp one are blurred, as an adaptation shows
-them, and the blur to make is that of the most blurred (``--windows sharp``: the paper's); the cycle loss, through the
-default deblurring network, counts only with ``--cycle-weight``, and the blur's strength in each direction with
-``--smoothness-weight``.
+them, and the blur to make is that of the most blurred (``--windows sharp``: the paper's); the cycle loss, through a
+deblurring network that stays as it is, counts only with ``--cycle-weight``, and the blur's strength in each direction
+with ``--smoothness-weight``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from deblurcli.synth.paths import BlurRange
 from deblurcli.train.companion import CRITIC, adversarial_loss, new_critic
 from deblurcli.train.data import Recorded, Source, reblur_clips
 from deblurcli.train.material import Material
-from deblurcli.train.recipe import Recipe, Setting, crops, trainee
+from deblurcli.train.recipe import Recipe, Setting, crops, restorer_of_frames, trainee
 from deblurcli.train.validation import compared, validator
 
 PIXEL_LAYERS = ("conv1_e", "decode", "bias_table", "tail")
@@ -60,7 +60,7 @@ def reblur_recipe(options: ReblurTraining, setting: Setting) -> Recipe:
     judge = setting.worker.place(options.critic, "meta", "critic") if options.critic else None
     critic, deblur = new_critic(device, options.critic_rate, least, judge), None
     if options.cycle_weight:
-        deblur = setting.worker.place("default", "image", "deblur").module
+        deblur = restorer_of_frames(setting, options.deblurring).module
 
     def source(of: Material | Recorded) -> Source:
         return reblur_clips(of, max(options.crops), ranges, device.where, windows=options.windows)

@@ -16,6 +16,7 @@ from statistics import median
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from benchmarks.clips import drifting, encode
 from benchmarks.results import Table
@@ -87,16 +88,21 @@ MOST_FRAMES = 30
 """Of 1280x720: adapting to a video may take as long as restoring these, or twice the time of the video."""
 
 
+def shaken_frames(height: int, width: int, count: int) -> list[Tensor]:
+    """Frames of a smooth picture shaken by hand, 3 x H x W bytes."""
+    coarse = torch.rand(1, 3, height // 7, width // 7, generator=torch.Generator().manual_seed(1))
+    size = (height + 2 * MARGIN, width + 2 * MARGIN)
+    picture = F.interpolate(coarse, size, mode="bicubic")[0].clamp(0, 1)
+    shots = [(blurred * 255).round().byte() for blurred, _ in shaken(picture, 20, 25, 14, 1, 3.0, 0.02)]
+    return [shots[index % len(shots)] for index in range(count)]
+
+
 def adaptation_seconds(weights: str, height: int, width: int, count: int) -> tuple[int, float, float]:
     """Updates and seconds of adapting a network with the default options, and the seconds that it may take: those of
     restoring 30 frames of 1280x720 with the same network, or the video twice if that is less."""
     worker = Worker(ComputeOptions())
     network = worker.place(weights, "video", "deblur")
-    coarse = torch.rand(1, 3, height // 7, width // 7, generator=torch.Generator().manual_seed(1))
-    size = (height + 2 * MARGIN, width + 2 * MARGIN)
-    picture = F.interpolate(coarse, size, mode="bicubic")[0].clamp(0, 1)
-    shots = [(blurred * 255).round().byte() for blurred, _ in shaken(picture, 20, 25, 14, 1, 3.0, 0.02)]
-    frames = [shots[index % len(shots)] for index in range(count)]
+    frames = shaken_frames(height, width, count)
     initial = initial_weights(network, OPTIONS, worker)
     started = time.perf_counter()
     found = survey(frames, patches=LOCATIONS, size=OPTIONS.patch_size, seed=1)

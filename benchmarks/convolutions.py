@@ -22,15 +22,22 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.adaptation_cost import LOCATIONS, OPTIONS, shaken_frames
 from benchmarks.results import Table
+from deblurcli.adaptation.guard import Guard
+from deblurcli.adaptation.survey import survey
+from deblurcli.console import Reporter
+from deblurcli.methods.meta import adapt
 from deblurcli.networks import winograd
-from deblurcli.networks.winograd import LEARNING, RESTORING, Kernels, transforms
+from deblurcli.networks.minimal_filtering import transforms
+from deblurcli.networks.winograd import Kernels
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.restore import convolutions, speed
 from deblurcli.restore.measured import processor_seconds
@@ -48,6 +55,11 @@ LAYERS = {
 }
 """Channels, height and width."""
 CHAIN = 3
+MOST = {4: 144, 6: winograd.MOST}
+"""Tiles in a block, by their side."""
+NETWORKS = ("plain-unet", "video-unet")
+CLIP = (360, 640, 36)
+"""Height, width and frames of the video that is adapted to."""
 
 Way = Callable[[], np.ndarray]
 
@@ -92,7 +104,7 @@ def direct(chain: Chain) -> Way:
 
 def filtered(chain: Chain, m: int) -> Way:
     """By minimal filtering with tiles of m x m, whatever their number."""
-    kernels = [Kernels(layer.weight, transforms(m), winograd.TILES[m], pack=True) for layer in chain.layers]
+    kernels = [Kernels(layer.weight, transforms(m), MOST[m], pack=True) for layer in chain.layers]
 
     def run() -> np.ndarray:
         x = chain.x
@@ -185,8 +197,8 @@ def ncnn(chain: Chain) -> Way:
 
 
 WAYS: dict[str, Callable[[Chain], Way]] = {
-    "tiles of 4": lambda chain: filtered(chain, LEARNING),
-    "tiles of 6": lambda chain: filtered(chain, RESTORING),
+    "tiles of 4": lambda chain: filtered(chain, 4),
+    "tiles of 6": lambda chain: filtered(chain, 6),
     "torch.compile": compiled,
     "OpenCV": opencv,
     "ncnn": ncnn,
@@ -263,10 +275,35 @@ def restoring(networks: tuple[Placed, Placed], rounds: int, threads: int) -> tup
     return found, apart
 
 
+def adapting(networks: tuple[Placed, Placed], rounds: int, threads: int) -> tuple[int, dict[str, float]]:
+    """Updates and seconds of the survey and the adaptation of ``--method meta``, from the networks' own weights.
+
+    Rounding may decide where the guard ends the updates; here it looks, but both networks go on to the last one.
+    """
+    frames, taken, look = shaken_frames(*CLIP), set(), Guard.look
+
+    def adapted(network: Placed) -> None:
+        found = survey(frames, patches=LOCATIONS, size=OPTIONS.patch_size, seed=OPTIONS.seed)
+        _, outcome = adapt(network, found, OPTIONS, Reporter.silent())
+        taken.add(len(outcome.losses["deblur_losses"]))
+
+    def looked(guard: Guard, step: int) -> bool:
+        look(guard, step)
+        return True
+
+    ways = {name: partial(adapted, way) for name, way in zip(("direct", "filtered"), networks, strict=True)}
+    with mock.patch.object(Guard, "look", looked):
+        seconds = quickest(ways, rounds, threads)
+    (updates,) = taken
+    return updates, seconds
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--only", choices=("layers", "networks"), default=None)
+    parser.add_argument("--adaptations", type=int, default=2, metavar="ROUNDS", help="of adapting to a video")
+    parser.add_argument("--only", choices=("layers", "networks", "adapting"), default=None)
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), metavar="NAME")
 
 
 def run(options: argparse.Namespace) -> list[Table]:
@@ -280,9 +317,9 @@ def run(options: argparse.Namespace) -> list[Table]:
     for threads in options.threads:
         torch.set_num_threads(threads)
         with torch.no_grad():
-            for name, size in LAYERS.items() if options.only != "networks" else ():
+            for name, size in LAYERS.items() if options.only in (None, "layers") else ():
                 layers.add(*layer(name, size, threads, options.rounds))
-        for weights in ("plain-unet", "video-unet") if options.only != "layers" else ():
+        for weights in options.networks if options.only in (None, "networks") else ():
             ways = both_ways(weights)
             found, apart = restoring(ways, options.rounds, threads)
             networks.add(weights, "a frame", str(threads), *found.values(), found["direct"] / found["filtered"], apart)
@@ -291,4 +328,14 @@ def run(options: argparse.Namespace) -> list[Table]:
             }
             found = quickest(updates, 3 * options.rounds, threads)
             networks.add(weights, "an update", str(threads), *found.values(), found["direct"] / found["filtered"], None)
-    return [table for table in (layers, networks) if table.rows]
+    clip = f"{CLIP[2]} frames of {CLIP[1]}x{CLIP[0]}"
+    adaptations = Table(
+        f"adapting to {clip}, {instructions}", {"network": "", "threads": "", "updates": "d", **figures}
+    )
+    for threads in options.threads if options.only in (None, "adapting") else ():
+        torch.set_num_threads(threads)
+        for weights in options.networks:
+            steps, found = adapting(both_ways(weights), options.adaptations, threads)
+            ratio = found["direct"] / found["filtered"]
+            adaptations.add(weights, str(threads), steps, *found.values(), ratio)
+    return [table for table in (layers, networks, adaptations) if table.rows]

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Generator, Hashable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ from deblurcli.reports.residual_map import coloured
 from deblurcli.reports.summary import Sharpness
 from deblurcli.restore.fading import SHARP_BELOW, Fading
 from deblurcli.restore.lucky import LuckyFrames, reach_within
-from deblurcli.restore.pipeline import picture_of, restore_video, waiting_frames
+from deblurcli.restore.pipeline import restore_video, waiting_frames
 from deblurcli.restore.worker import Placed, Worker, state_of
 from deblurcli.texts import aligned
 
@@ -193,7 +192,7 @@ class VideoJob:
                 total=total,
                 watch=None if residual is None else residual.add,
                 beside=None if translated is None else translated.write,
-                changed=lambda frame, change: sharpness.add(partial(picture_of, frame), change),
+                changed=sharpness.add,
                 give_up=pipes.give_up,
                 lucky=self._lucky(reader),
                 fading=Fading(options.sharp_below or SHARP_BELOW) if options.only_blurred else None,

@@ -158,11 +158,13 @@ def add_change(planes: tuple[np.ndarray, ...], layout: PlaneLayout, change: Tens
         raise ValueError(f"change is {tuple(change.shape)}, frame needs {(3, height, width)}")
     if height * width <= LARGE:
         return _changed(planes, layout, change)
-    bands = [
-        _changed(_rows(planes, layout, top, min(top + ROWS, height)), layout, change[:, top : top + ROWS])
-        for top in range(0, height, ROWS)
-    ]
-    return tuple(np.concatenate(plane) for plane in zip(*bands, strict=True))
+    found = tuple(map(np.empty_like, planes))
+    for top in range(0, height, ROWS):
+        end = min(top + ROWS, height)
+        parts = _changed(_rows(planes, layout, top, end), layout, change[:, top:end])
+        for rows, part in zip(_rows(found, layout, top, end), parts, strict=True):
+            rows[...] = part
+    return found
 
 
 def _changed(planes: tuple[np.ndarray, ...], layout: PlaneLayout, change: Tensor) -> tuple[np.ndarray, ...]:

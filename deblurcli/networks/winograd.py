@@ -1,90 +1,35 @@
 """3x3 convolutions by minimal filtering: on processors, with a fifth of the multiplications of a direct convolution.
 
-After Winograd's F(m x m, 3 x 3) (Lavin and Gray, Fast algorithms for convolutional neural networks, CVPR 2016). The
-picture is cut into tiles of (m + 2) x (m + 2) pixels, m apart. Tiles and kernels are transformed, multiplied value by
-value, which over all channels is a matrix product for each of the (m + 2)^2 values, and transformed back into m x m
-pixels. The transforms of a whole picture would be many times its size. Here they are made of a block of tiles at a
-time, which stays in the processor's caches.
+The method of :mod:`deblurcli.networks.minimal_filtering`: over all channels, the product value by value is a matrix
+product for each of the (m + 2)^2 values. The transforms of a whole picture would be many times its size. Here they are
+made of a block of tiles at a time, which stays in the processor's caches. While a network learns,
+:mod:`deblurcli.networks.filtered_gradients` does it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
-from fractions import Fraction
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable, Collection, Iterator
+from functools import lru_cache, partial
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
+from deblurcli.networks import filtered_gradients
 from deblurcli.networks.blocks import ResBlock
+from deblurcli.networks.filtered_gradients import LEARNING, LearntKernels, tiles_of
+from deblurcli.networks.minimal_filtering import Transforms, grid, transforms
+
+Made = TypeVar("Made")
 
 Kind = tuple[int, int]
 """Channels in and out of a convolution."""
 
-RESTORING, LEARNING = 6, 4
-"""Side m of what a tile gives. Larger ones save more multiplications, but their transformed kernels are larger, which
-are made anew after each step of an optimiser."""
-TILES = {RESTORING: 112, LEARNING: 144}
+RESTORING = 6
+"""Side m of what a tile gives. Larger ones save more multiplications, and lose more digits."""
+MOST = 112
 """Tiles in a block. The kernels are read from memory for every block, and its transforms should stay in the caches."""
-FEWEST = {RESTORING: 56, LEARNING: 36}
-"""Tiles of a picture for which it pays: fewer are slower than a direct convolution."""
-
-POINTS = [Fraction(*p) for p in ((0, 1), (1, 1), (-1, 1), (2, 1), (-2, 1), (1, 2), (-1, 2))]
-"""Where the polynomials are evaluated; the last point is at infinity."""
-
-
-@dataclass(frozen=True)
-class Transforms:
-    """The matrices of F(m x m, 3 x 3), float32, with a = m + 2."""
-
-    m: int
-    tile: Tensor
-    """a x a, applied to a tile's columns and rows."""
-    kernel: Tensor
-    """a^2 x 9: both directions at once, the horizontal one first."""
-    result: Tensor
-    """m^2 x a^2, likewise."""
-    spread: Tensor
-    """a x m: the transpose of the result's matrix of one direction."""
-    back: Tensor
-    """a^2 x a^2: the transpose of the tile's matrix in both directions."""
-
-    @property
-    def values(self) -> int:
-        """Values of a transformed tile."""
-        return len(self.tile) ** 2
-
-
-@lru_cache
-def transforms(m: int) -> Transforms:
-    """Toom and Cook's construction, in exact fractions. m up to 6."""
-    points = POINTS[: m + 1]
-    tile, kernel = [], []
-    for n, point in enumerate(points):
-        others = points[:n] + points[n + 1 :]
-        scale = Fraction(1)
-        for other in others:
-            scale *= point - other
-        tile.append([*_expanded(others), Fraction(0)])
-        kernel.append([point**power / scale for power in range(3)])
-    tile.append(_expanded(points))
-    kernel.append([Fraction(0), Fraction(0), Fraction(1)])
-    result = [[*(point**power for point in points), Fraction(power == m - 1)] for power in range(m)]
-    one, two, three = (torch.tensor([[float(x) for x in row] for row in rows]) for rows in (tile, kernel, result))
-    # Kernels are stored row by row: their vertical direction comes first.
-    both = torch.einsum("hj,vi->hvij", two.double(), two.double()).reshape(-1, 9).float()
-    return Transforms(m, one, both, torch.kron(three, three), three.T.contiguous(), torch.kron(one, one).T.contiguous())
-
-
-def _expanded(roots: list[Fraction]) -> list[Fraction]:
-    """Coefficients of the product of (x - root), from the constant one on."""
-    found = [Fraction(1)]
-    for root in roots:
-        found = [low - root * high for low, high in zip([Fraction(0), *found], [*found, Fraction(0)], strict=True)]
-    return found
 
 
 def blocks(height: int, width: int, most: int) -> Iterator[tuple[int, int, int, int]]:
@@ -107,14 +52,13 @@ class Spreader:
         step: pixels from tile to tile.
         most: tiles in a block.
 
-    Pixels outside of the picture are 0; the first tile begins n - step - 1 pixels before it, or with it if step is n.
+    Pixels outside of the picture are 0; the first tile begins a pixel before it.
     """
 
     def __init__(self, picture: Tensor, matrix: Tensor, step: int, most: int) -> None:
         self.picture, self.matrix, self.step = picture, matrix, step
         a, n = matrix.shape
         channels = picture.shape[2]
-        self.before = 0 if step == n else 1
         self.columns = picture.new_empty(step * most + n - step, a, channels)
         self.tiles = picture.new_empty(most, a * a, channels)
 
@@ -122,9 +66,9 @@ class Spreader:
         """The values of a block's tiles: T x a^2 x C, the horizontal direction first."""
         height, width, channels = self.picture.shape
         a, n = self.matrix.shape
-        step, before = self.step, self.before
+        step = self.step
         span = step * across + n - step
-        begin = step * left - before
+        begin = step * left - 1
         first, last = max(begin, 0), min(begin + span, width)
         columns = self.columns[:span]
         columns[: first - begin].zero_()
@@ -132,7 +76,7 @@ class Spreader:
         inside = columns[first - begin : last - begin]
         overlapping = columns.as_strided((across, n, a * channels), (step * a * channels, a * channels, 1))
         for row in range(down):
-            begin = step * (top + row) - before
+            begin = step * (top + row) - 1
             low, high = max(begin, 0), min(begin + n, height)
             pixels = self.picture[low:high, first:last].transpose(0, 1)
             torch.bmm(self.matrix[:, low - begin : high - begin].expand(last - first, -1, -1), pixels, out=inside)
@@ -190,11 +134,6 @@ def _can_pack() -> bool:
     return has and torch.backends.mkldnn.is_available()
 
 
-def grid(height: int, width: int, m: int) -> tuple[int, int]:
-    """Tiles down and across a picture."""
-    return -(-height // m), -(-width // m)
-
-
 def convolved(
     x: Tensor, kernels: Kernels, bias: Tensor | None, *, relu: bool = False, added: Tensor | None = None
 ) -> Tensor:
@@ -230,63 +169,7 @@ def convolved(
     return made
 
 
-def gradients(
-    x: Tensor, slope: Tensor, kernels: Kernels, wanted: tuple[bool, bool] = (True, True)
-) -> tuple[Tensor | None, Tensor | None]:
-    """Those of the input and of the kernels as far as ``wanted``, from the input and the gradient of the result."""
-    t, most = kernels.t, kernels.most
-    a, m = len(t.tile), t.m
-    n, channels, height, width = x.shape
-    down, across = grid(height, width, m)
-    total: Tensor | None = None
-    wide = m * across + 2
-    made = x.new_zeros(n, m * down + 2, wide, channels)
-    # Neighbouring tiles overlap; every second one does not.
-    steps = (2 * m * wide * channels, 2 * m * channels, wide * channels, channels, 1)
-    both = [y.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1) for y in (x, slope)]
-    for picture, change, target in zip(*both, made, strict=True):
-        seen, given = Spreader(picture, t.tile, m, most), Spreader(change, t.spread, m, most)
-        for top, left, high, broad in blocks(down, across, most):
-            changes = given(top, left, high, broad).transpose(0, 1)
-            if wanted[1]:
-                tiles = seen(top, left, high, broad).permute(1, 2, 0)
-                total = torch.bmm(tiles, changes) if total is None else total.baddbmm_(tiles, changes)
-            if not wanted[0]:
-                continue
-            values = torch.bmm(changes, kernels.values).transpose(0, 1)
-            pieces = torch.bmm(t.back.expand(high * broad, -1, -1), values).view(high, broad, a, a, channels)
-            for down_by, right_by in ((0, 0), (0, 1), (1, 0), (1, 1)):
-                turned = pieces[down_by::2, right_by::2].transpose(2, 3)
-                place = target[m * (top + down_by) :, m * (left + right_by) :]
-                place.as_strided(turned.shape, steps, place.storage_offset()).add_(turned)
-    inner = made[:, 1 : 1 + height, 1 : 1 + width].permute(0, 3, 1, 2)
-    for_x = inner.contiguous(memory_format=torch.channels_last) if wanted[0] else None
-    if total is None:
-        return for_x, None
-    taps = t.kernel.T @ total.view(t.values, -1)
-    return for_x, taps.view(3, 3, channels, kernels.out).permute(3, 2, 0, 1)
-
-
-class _Learnt(torch.autograd.Function):
-    """The convolution with gradients, all three by minimal filtering."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, layer: Quick) -> Tensor:
-        # The weight is saved so that torch notices where it has changed meanwhile.
-        ctx.save_for_backward(x, weight)
-        ctx.kernels, ctx.has_bias = layer.kernels(LEARNING), bias is not None
-        return convolved(x, ctx.kernels, bias)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-        x, _ = ctx.saved_tensors
-        for_x, for_weight = gradients(x, slope, ctx.kernels, ctx.needs_input_grad[:2])
-        for_bias = slope.sum((0, 2, 3)) if ctx.has_bias and ctx.needs_input_grad[2] else None
-        return for_x, for_weight, for_bias, None
-
-
-_KEPT: WeakKeyDictionary[nn.Module, dict[int, tuple[tuple[int, int, int], Kernels]]] = WeakKeyDictionary()
+_KEPT: WeakKeyDictionary[nn.Module, dict[str, tuple[tuple[object, ...], Any]]] = WeakKeyDictionary()
 """Transformed kernels of layers; beside the modules, so that copies and weights files know nothing of them."""
 
 
@@ -298,38 +181,70 @@ class Quick(nn.Conv2d):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        m = self.use(input)
-        if not self.pays(input, m):
+        if not possible(input, self.weight):
             return super().forward(input)
-        if m == LEARNING:
-            return _Learnt.apply(input, self.weight, self.bias, self)
-        return self.convolved(input)
+        filtered = tiles_of(input) >= filtered_gradients.FEWEST
+        if self.learns(input):
+            return filtered_gradients.convolved(input, self.weight, self.bias, self.learnt_kernels(), filtered=filtered)
+        if self.pays(input):
+            return self.convolved(input)
+        return (
+            filtered_gradients.results(input, self.small_kernels(), self.bias) if filtered else super().forward(input)
+        )
 
     def convolved(self, x: Tensor, *, relu: bool = False, added: Tensor | None = None) -> Tensor:
         """As :func:`convolved`, without gradients."""
-        return convolved(x, self.kernels(RESTORING), self.bias, relu=relu, added=added)
+        return convolved(x, self.kernels(), self.bias, relu=relu, added=added)
 
-    def use(self, x: Tensor) -> int:
-        """``RESTORING``, or ``LEARNING`` where gradients will be wanted."""
-        learning = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
-        return LEARNING if learning else RESTORING
+    def learns(self, x: Tensor) -> bool:
+        """Whether gradients will be wanted."""
+        return torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
 
-    def pays(self, x: Tensor, m: int) -> bool:
-        """Whether minimal filtering is possible, and the picture large enough."""
-        plain = x.device.type == "cpu" and x.dtype == self.weight.dtype == torch.float32 and x.dim() == 4
-        if not plain or torch.is_autocast_enabled("cpu"):
-            return False
-        down, across = grid(x.shape[-2], x.shape[-1], m)
-        return down * across >= FEWEST[m]
+    def pays(self, x: Tensor) -> bool:
+        """Whether minimal filtering is possible without gradients, and the picture large enough for large tiles."""
+        return possible(x, self.weight) and large(x.shape[-2], x.shape[-1])
 
-    def kernels(self, m: int) -> Kernels:
+    def kernels(self) -> Kernels:
         """The transformed kernels, made again only where the weight has changed."""
         # oneDNN packs for a number of threads.
-        state = (self.weight._version, self.weight.data_ptr(), torch.get_num_threads())
+        return self._kept("restoring", (torch.get_num_threads(),), self._packed)
+
+    def _packed(self) -> Kernels:
+        return Kernels(self.weight, transforms(RESTORING), MOST, pack=True)
+
+    def small_kernels(self) -> LearntKernels:
+        """Those of smaller tiles, for pictures that have few."""
+        return self._kept("learning", (self.weight.requires_grad,), partial(LearntKernels, self.weight))
+
+    def learnt_kernels(self) -> LearntKernels:
+        """Those with gradients. They are new ones, too, where a backward pass has not come to its end."""
+        found = self.small_kernels()
+        if found.gathered:
+            del _KEPT[self]["learning"]
+            found = self.small_kernels()
+        return found
+
+    def _kept(self, kind: str, state: tuple[object, ...], make: Callable[[], Made]) -> Made:
+        state = (self.weight._version, self.weight.data_ptr(), *state)
         kept = _KEPT.setdefault(self, {})
-        if m not in kept or kept[m][0] != state:
-            kept[m] = state, Kernels(self.weight, transforms(m), TILES[m], pack=m == RESTORING)
-        return kept[m][1]
+        if kind not in kept or kept[kind][0] != state:
+            kept[kind] = state, make()
+        found: Made = kept[kind][1]
+        return found
+
+
+def possible(x: Tensor, weight: Tensor) -> bool:
+    """Whether minimal filtering is possible here: in float32 on the processor, which nothing reduces."""
+    plain = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and x.dim() == 4
+    return plain and not torch.is_autocast_enabled("cpu")
+
+
+@lru_cache
+def large(height: int, width: int) -> bool:
+    """Whether tiles of 6 take fewer products than tiles of 4, although their blocks are filled up."""
+    count = sum(1 for _ in blocks(*grid(height, width, RESTORING), MOST))
+    down, across = grid(height, width, LEARNING)
+    return count * MOST * (RESTORING + 2) ** 2 <= down * across * (LEARNING + 2) ** 2
 
 
 class QuickBlock(ResBlock):
@@ -345,7 +260,7 @@ class QuickBlock(ResBlock):
         first, second = self.conv1, self.conv2
         if not (isinstance(first, Quick) and isinstance(second, Quick)):
             return super().forward(x)
-        if {first.use(x), second.use(x)} == {RESTORING} and first.pays(x, RESTORING):
+        if not first.learns(x) and not second.learns(x) and first.pays(x):
             return second.convolved(first.convolved(x, relu=True), added=x)
         return super().forward(x)
 

@@ -86,9 +86,13 @@ class _Restored:
     frame: Frame
     picture: Tensor | None
     """The frame as a picture; None: to be made again."""
-    change: Tensor
     cut: bool
+    change: Tensor
     broken: bool
+
+    def seen(self) -> Tensor:
+        """The frame as the picture that was restored."""
+        return picture_of(self.frame) if self.picture is None else self.picture
 
     def waiting(self) -> _Restored:
         """The same in less memory: the change is rounded by a fiftieth of an 8-bit code value at most."""
@@ -144,12 +148,12 @@ def restore_frame(restorer: WindowRestorer, frames: list[Tensor], found: Tensor 
     there already.
     """
     centre = frames[len(frames) // 2]
-    relieve(centre)
+    relieve(*centre.shape[-2:])
     for precise in (False, True):
         result = restorer(frames, precise=precise) if precise or found is None else found
         change = change_to(centre, result)
         del result
-        relieve(centre)
+        relieve(*centre.shape[-2:])
         size = mean_size(change)
         if math.isfinite(size):
             if size > ABSURD_CHANGE:
@@ -186,7 +190,7 @@ def restore_video(
     total: int | None = None,
     watch: Callable[[Tensor, Tensor, bool], object] | None = None,
     beside: Callable[[Frame, Tensor], object] | None = None,
-    changed: Callable[[Frame, Tensor], object] | None = None,
+    changed: Callable[[Callable[[], Tensor], Tensor], object] | None = None,
     give_up: Callable[[], object] | None = None,
     lucky: LuckyFrames[_Restored] | None = None,
     fading: Fading[_Restored] | None = None,
@@ -207,7 +211,7 @@ def restore_video(
         waiting: frames that may wait between two stages; 0: they take turns, in this thread.
         watch: is shown every frame, restored and as it was (3 x H x W in [0, 1]), and told whether it begins a shot.
         beside: is given every frame after it was restored, and its picture, the tensor that the restorer was given.
-        changed: is given every frame that was restored, as it was, and its change.
+        changed: is given what makes the picture of every frame that was restored, as it was, and its change.
         lucky: takes detail from sharper frames of the shot; None: every frame stays as it was restored.
         fading: leaves sharp frames as they are, and lets changes fade in and out; None: every frame gets its change.
         give_up: is called at the end, so that nobody waits in ``items`` or ``write`` for the end of a pipe any more.
@@ -246,18 +250,15 @@ def restore_video(
             decoded.put(each)
         decoded.put(END)
 
-    def finished(item: Any, change: Tensor | None) -> None:
-        write(item if change is None else item.with_change(change))
-
     def encode() -> None:
         for item, change in restored:
-            finished(item, change)
+            write(item if change is None else item.with_change(change))
 
     def encoded(item: Any, change: Tensor | None) -> None:
         if waiting:
             restored.put((item, change))
         else:
-            finished(item, change)
+            write(item if change is None else item.with_change(change))
 
     stages = [Thread(decode, stop), Thread(encode, stop)] if waiting else []
 
@@ -273,23 +274,29 @@ def restore_video(
         """Hand a frame with its share of the change to what watches, and to the encoder."""
         if latest.number < before:
             return
-        frame, change = latest.frame, latest.change
+        frame = latest.frame
         if share < 1:
-            change = change * share
+            latest.change = latest.change * share
         done.frames += 1
         done.replaced += latest.broken
         if watch is not None:
-            seen = unit(picture_of(frame) if latest.picture is None else latest.picture)
-            watch((seen + change).clamp(0, 1), seen, latest.cut)
+            seen = unit(latest.seen())
+            watch((seen + latest.change).clamp(0, 1), seen, latest.cut)
         if changed is not None:
-            changed(frame, change)
+            changed(latest.seen, latest.change)
+            relieve(frame.height, frame.width)
         if latest.broken:
             encoded(replace(frame, replaced=True), None)
         elif not share:
             encoded(replace(frame, untouched=True), None)
+        elif waiting:
+            encoded(frame, latest.change)
         else:
-            encoded(frame, change)
-        relieve(change)
+            frame = frame.with_change(latest.change)
+            latest.change = latest.change.new_empty(0)  # four times a frame's memory, which the encoder may have
+            relieve(frame.height, frame.width)
+            write(frame)
+        relieve(frame.height, frame.width)
 
     def improve(latest: _Restored, gain: Tensor | None) -> None:
         """Add what a frame gains from sharper ones."""
@@ -301,8 +308,7 @@ def restore_video(
         if fading is None:
             finish(latest, 1.0)
             return
-        picture = picture_of(latest.frame) if latest.picture is None else latest.picture
-        gain = gain_of(picture, latest.change)
+        gain = gain_of(latest.seen(), latest.change)
         least, most = done.gains or (gain, gain)
         done.gains = min(least, gain), max(most, gain)
         for earlier, part in fading.add(latest, gain, latest.cut):
@@ -316,10 +322,12 @@ def restore_video(
         pictures = [[picture for _, picture, _ in around] for _, _, around in held]
         several = restorer.several(pictures) if len(held) > 1 and isinstance(restorer, SeveralRestorer) else None
         for place, (number, (frame, picture, cut), _) in enumerate(held):
-            change, broken = restore_frame(restorer, pictures[place], None if several is None else several[place])
+            result = restore_frame(restorer, pictures[place], None if several is None else several.pop(0))
             if number >= before and beside is not None:
                 beside(frame, picture)
-            take(_Restored(number, frame, picture, change, cut, broken), picture)
+            latest = _Restored(number, frame, picture, cut, *result)
+            del result  # else its change would stay until the next one's
+            take(latest, picture)
             rate = (number + 1 - (first or 0)) / (time.monotonic() - started)
             console.progress("restoring", number + 1, total, fps=round(rate, 2))
         held.clear()

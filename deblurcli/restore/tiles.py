@@ -19,8 +19,9 @@ from deblurcli.options.compute import LARGE
 MEMORY_BUDGET = 2 << 30
 """Most bytes that a tile's inference may take on a processor, however much is free; a card does nothing else."""
 
-FRUGAL_BUDGET = 768 << 20
-"""The same for frames that do not come as float32, which are ``LARGE`` ones of a video."""
+FRUGAL_BUDGET = 576 << 20
+"""The same for frames that do not come as float32, which are ``LARGE`` ones of a video. Their tiles have sides that the
+network takes without padding: for the default networks 896 pixels."""
 
 MIN_TILE = 64
 """Side in pixels."""
@@ -90,9 +91,9 @@ def release_memory() -> None:
         torch.mps.empty_cache()
 
 
-def relieve(frame: Tensor) -> None:
-    """Between two works on a ``LARGE`` frame (3 x H x W), give back what the first has left."""
-    if frame.shape[-2] * frame.shape[-1] > LARGE:
+def relieve(height: int, width: int) -> None:
+    """Between two works on a frame, if it is a ``LARGE`` one, give back what the first has left."""
+    if height * width > LARGE:
         give_back_memory()
 
 
@@ -193,7 +194,9 @@ class Restorer:
         first = windows[0][0]
         self._fit(*first.shape[-2:])
         if self.chosen and self.side is not None and first.dtype != torch.float32:
-            self.side, self.chosen = min(self.side, self._affordable(FRUGAL_BUDGET)), False
+            grid = self.spec.multiple_of
+            affordable = max(self._affordable(FRUGAL_BUDGET) // grid * grid, MIN_TILE)
+            self.side, self.chosen = min(self.side, affordable), False
         if self.spec.encodes:
             self.kept = {id(frame): self.kept.get(id(frame), (frame, {})) for frames in windows for frame in frames}
             self.done = _of(self.done, windows)
@@ -260,7 +263,7 @@ class Restorer:
                 total[:, y : y + len(down), x : x + len(across)] += (
                     self._run([frames], region, precise)[0] * down[:, None] * across
                 )
-                relieve(total)
+                relieve(h, w)
                 if self.part is not None:
                     self.part((number + tile / len(columns)) / len(rows))
         return total

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from deblurcli.networks import NETWORKS, winograd
+from deblurcli.networks import NETWORKS, filtered_gradients, minimal_filtering, winograd
 from deblurcli.networks.blocks import ResBlock
-from deblurcli.networks.winograd import LEARNING, RESTORING, Quick, QuickBlock, kind_of, quickened, transforms
+from deblurcli.networks.minimal_filtering import transforms
+from deblurcli.networks.winograd import Quick, QuickBlock, kind_of, large, quickened
 
 KINDS = [(96, 128), (128, 128), (192, 192), (128, 64), (96, 96), (128, 48), (3, 5), (1, 1)]
 """Those of the default networks, and narrow ones."""
@@ -21,15 +24,18 @@ SIZES = [(36, 48), (61, 47), (42, 3), (1, 200), (44, 80)]
 
 @pytest.fixture(autouse=True)
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small pictures, too, go through minimal filtering."""
-    monkeypatch.setattr(winograd, "FEWEST", dict.fromkeys(winograd.FEWEST, 1))
+    """Small pictures, too, go through minimal filtering, with large tiles where there are no gradients."""
+    monkeypatch.setattr(winograd, "large", lambda *_: True)
+    monkeypatch.setattr(filtered_gradients, "FEWEST", 1)
 
 
-@pytest.fixture(params=["packed", "plain"])
+@pytest.fixture(params=["packed", "plain", "small tiles"])
 def packing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With oneDNN's packed kernels, and as where torch has none."""
+    """With oneDNN's packed kernels, as where torch has none, and with small tiles."""
     if request.param == "plain":
         monkeypatch.setattr(winograd, "_can_pack", lambda: False)
+    elif request.param == "small tiles":
+        monkeypatch.setattr(winograd, "large", lambda *_: False)
 
 
 def layers(kind: tuple[int, int], bias: bool = True) -> tuple[nn.Conv2d, Quick]:
@@ -54,11 +60,11 @@ def test_transforms_give_the_convolution_exactly(m: int) -> None:
     values = both @ tile.T.reshape(-1) * (t.kernel.double() @ kernel.reshape(-1))
     found = (t.result.double() @ values).view(m, m).T
     assert torch.allclose(found, tile.unfold(0, 3, 1).unfold(1, 3, 1).mul(kernel).sum((-1, -2)), atol=1e-5)
-    assert torch.equal(t.back, both.T.float()) and t.values == (m + 2) ** 2
+    assert t.values == (m + 2) ** 2
 
 
 def test_products_of_roots() -> None:
-    assert winograd._expanded([Fraction(1), Fraction(-2)]) == [Fraction(-2), Fraction(1), Fraction(1)]
+    assert minimal_filtering._expanded([Fraction(1), Fraction(-2)]) == [Fraction(-2), Fraction(1), Fraction(1)]
 
 
 @pytest.mark.parametrize("most", [1, 7, 56, 1000])
@@ -171,13 +177,88 @@ def test_other_precisions_are_direct(inputs: torch.dtype | str, monkeypatch: pyt
             assert quick.to(inputs)(x.to(inputs)).dtype == inputs
 
 
-def test_small_pictures_are_direct(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("size", "count", "way"),
+    [
+        ((8, 12), 1, "direct"),
+        ((8, 12), 2, "small"),
+        ((24, 24), 1, "small"),
+        ((64, 64), 1, "small"),
+        ((84, 96), 1, "large"),
+    ],
+)
+def test_the_size_decides(size: tuple[int, int], count: int, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
+    exact, quick = layers((20, 24))
+    x, seen = torch.randn(count, 20, *size), []
+
+    def told(name: str, act: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def noted(*given: Any, **options: Any) -> Tensor:
+            seen.append(name)
+            return act(*given, **options)
+
+        return noted
+
+    monkeypatch.setattr(winograd, "convolved", told("large", winograd.convolved))
+    monkeypatch.setattr(filtered_gradients, "results", told("small", filtered_gradients.results))
+    with torch.no_grad():
+        assert apart(quick(x), exact(x.double())) < 1e-4
+    assert seen == ([] if way == "direct" else [way]) and large(*size) == (way == "large")
+
+
+def used_twice(layer: nn.Module, x: Tensor, small: Tensor) -> Tensor:
+    """Something of what a layer makes of a picture and then, as at a coarser scale, of another."""
+    return layer(x).square().sum() + layer(small).cos().sum()
+
+
+@pytest.mark.parametrize("small", [(24, 31), (7, 3)])
+@pytest.mark.parametrize("gathered", [1, 96])
+def test_a_layer_at_several_scales(small: tuple[int, int], gathered: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filtered_gradients, "FEWEST", 9)
+    monkeypatch.setattr(filtered_gradients, "GATHERED", gathered)
+    exact, quick = layers((20, 24))
+    pictures = [torch.randn(2, 20, *size, dtype=torch.float64) for size in ((40, 36), small)]
+    for changed in (False, True):
+        with torch.no_grad():
+            for layer in (exact, quick):
+                layer.weight.add_(0.1 * changed)
+        wanted = torch.autograd.grad(used_twice(exact, *pictures), [*exact.parameters()])
+        for _ in range(2):
+            found = torch.autograd.grad(used_twice(quick, *(x.float() for x in pictures)), [*quick.parameters()])
+            assert all(apart(one, other) < 1e-4 for one, other in zip(found, wanted, strict=True))
+
+
+def test_two_graphs_and_one_gone_through_twice() -> None:
+    exact, quick = layers((20, 24))
+    x, small = (torch.randn(1, 20, side, side) for side in (40, 20))
+    (wanted,) = torch.autograd.grad(used_twice(exact, x.double(), small.double()), exact.weight)
+    first, second = used_twice(quick, x, small), used_twice(quick, x, small)
+    for graph in (second, first, first):
+        (found,) = torch.autograd.grad(graph, quick.weight, retain_graph=True)
+        assert apart(found, wanted) < 1e-4
+
+
+def test_a_backward_pass_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    exact, quick = layers((20, 24))
+    x, small = (torch.randn(1, 20, side, side) for side in (40, 20))
+    first = quick(x)
+    lost = quick(first[:, :20])
+    first.register_hook(lambda _: (_ for _ in ()).throw(MemoryError))
+    with pytest.raises(MemoryError):
+        lost.sum().backward()
+    (wanted,) = torch.autograd.grad(used_twice(exact, x.double(), small.double()), exact.weight)
+    (found,) = torch.autograd.grad(used_twice(quick, x, small), quick.weight)
+    assert apart(found, wanted) < 1e-4
+
+
+def test_kernels_made_without_gradients_have_them_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(winograd, "large", lambda *_: False)
     _, quick = layers((20, 24))
-    with monkeypatch.context() as patched, torch.no_grad():
-        patched.setattr(winograd, "convolved", lambda *_, **__: pytest.fail("too small"))
-        quick(torch.randn(1, 20, 24, 24))
-    assert not quick.pays(torch.randn(1, 20, 24, 24), RESTORING) and quick.pays(torch.randn(1, 20, 24, 24), LEARNING)
+    x = torch.randn(1, 20, 30, 30)
+    with torch.no_grad():
+        quick(x)
+    quick(x).sum().backward()
+    assert quick.weight.grad is not None and quick.weight.grad.abs().max() > 0
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from scenes import scene
 from torch import Tensor
 
 from deblurcli.metrics.fidelity import psnr
+from deblurcli.restore import lucky
 from deblurcli.restore.lucky import LEAST, MEMORY, PIXEL_BYTES, LuckyFrames, reach_within
 
 SIDE = 160
@@ -120,9 +121,24 @@ def test_a_stream_that_begins_later_agrees_bit_for_bit() -> None:
             assert one is None or other is None or torch.equal(one, other)
 
 
+@pytest.mark.parametrize("height", [SIDE, SIDE - 2])
+def test_a_large_frame_gets_in_bands_what_it_would_at_once(height: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lucky, "AT_ONCE", 0)
+    frames, truth = ([frame[:, :height] for frame in row] for row in shaken())
+    monkeypatch.setattr(lucky, "BAND", SIDE)
+    at_once = improved([*frames])
+    monkeypatch.setattr(lucky, "BAND", 40)
+    for frame, wanted, whole, gain in zip(frames, truth, at_once, improved([*frames]), strict=True):
+        assert (whole is None) == (gain is None)
+        if whole is not None and gain is not None:
+            assert torch.equal(whole, gain)
+            assert psnr((frame + gain).clamp(0, 1), wanted) > psnr(frame, wanted) + 3
+
+
 def test_the_reach_follows_memory() -> None:
-    assert reach_within(720, 1280, 10) == 10 and reach_within(1440, 2560, 10) == 6
-    assert reach_within(2160, 3840, 10) == 0 == reach_within(720, 1280, 0)
+    assert reach_within(720, 1280, 10) == 10 and reach_within(1440, 2560, 10) == 9
+    assert reach_within(2160, 3840, 10) == 4 == reach_within(2160, 4096, 10)
+    assert reach_within(4320, 7680, 10) == 0 == reach_within(720, 1280, 0)
     assert reach_within(2160, 3840, 2) == 2
     assert reach_within(63, 3840, 10) == 0 and reach_within(64, 64, 10) == 10
     assert PIXEL_BYTES * 10 * 720 * 1280 < MEMORY and reach_within(4320, 7680, 10) == 0 < LEAST

@@ -18,6 +18,7 @@ BENCHMARKS = {
     "neighbours": "the video network against the single-frame one on clips of unseen photos and videos",
     "families": "what each variant of the methods gains on clips of many kinds, and whether its guard knows",
     "lucky": "what detail from sharper frames adds on clips of many kinds",
+    "handed_on": "what it gains that each restored frame is handed on to the next one",
     "domains": "what a translator of blur gains for cameras that no network was trained for",
     "translator_stop": "which number, told without the truth, finds the best checkpoint of a translator",
     "reblur2deblur": "Reblur2Deblur in small: models of blur, frames, one clip or all, and what an update costs",

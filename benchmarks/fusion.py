@@ -22,11 +22,10 @@ from deblurcli.device import pick_device
 from deblurcli.losses import l1_fft
 from deblurcli.networks.video_unet import VideoUNet
 from deblurcli.optimiser import Muon, rate_at
-from deblurcli.synth.paths import BlurRange
-from deblurcli.train.data import Source, centred, clips
+from deblurcli.train.data import Source
 from deblurcli.train.material import Material, load_material
 from deblurcli.train.ring import CropRing
-from deblurcli.train.stages.fusion import fuse, prepared_clips
+from deblurcli.train.stages.fusion import compared_clips, fused, prepared_clips
 from deblurcli.train.validation import VALIDATION_SEED, mean_psnr
 from deblurcli.weights.choose import load_chosen
 
@@ -38,13 +37,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "blocks at 1/4 first": {"blocks": (1, 3, 0)},
     "nothing at 1/8 but two blocks at 1/4": {"blocks": (1, 0, 1)},
 }
-FRAMES, SIZE, BATCH, RATE = 5, 192, 6, 0.005
+WINDOW, SIZE, BATCH, RATE = 5, 192, 2, 0.005
 
 
 def windowed(prepared: torch.Tensor, frames: int) -> torch.Tensor:
-    """The middle ``frames`` of clips of ``FRAMES``."""
-    edge = (FRAMES - frames) // 2
-    return prepared[:, edge : FRAMES - edge]
+    """The middle of clips for windows of ``WINDOW`` frames: ``STEPS`` windows of ``frames``."""
+    edge = (WINDOW - frames) // 2
+    return prepared[:, edge : prepared.shape[1] - edge]
 
 
 def seconds(network: VideoUNet, frames: int) -> tuple[float, float]:
@@ -74,7 +73,7 @@ def run(args: argparse.Namespace) -> list[Table]:
     train, held_out = load_material(args.data).split()
 
     def source(material: Material) -> Source:
-        return prepared_clips(centred(clips(material, FRAMES, SIZE, BlurRange(), device.where)), base, device)
+        return prepared_clips(compared_clips(material, WINDOW, SIZE, device), base, device)
 
     ring = CropRing(source(train), capacity=args.crops, group=6, every=0, first=args.crops // 6, seed=1)
     ring.advance(0)
@@ -94,7 +93,8 @@ def run(args: argparse.Namespace) -> list[Table]:
             optimiser.set_rate(rate_at(progress, iteration, 1.0, warmup=50))
             prepared, target = ring.batch(iteration, BATCH, SIZE, device.where)
             with device.autocast():
-                loss = l1_fft(fuse(network, windowed(prepared, frames)), target)
+                restored = fused(network, windowed(prepared, frames), frames)
+                loss = l1_fft(restored.flatten(0, 1), target.flatten(0, 1))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             if torch.isfinite(torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)):
@@ -103,8 +103,8 @@ def run(args: argparse.Namespace) -> list[Table]:
             iteration += 1
         average.eval()
         with torch.no_grad(), device.autocast():
-            fused = torch.cat([fuse(average, windowed(part, frames)) for part in blurred.split(4)])
-        gain = mean_psnr(fused, sharp) - mean_psnr(blurred[:, FRAMES // 2, 3:], sharp)
+            restored = torch.cat([fused(average, windowed(part, frames), frames)[:, -1] for part in blurred.split(4)])
+        gain = mean_psnr(restored, sharp[:, -1]) - mean_psnr(blurred[:, -1 - WINDOW // 2, 3:], sharp[:, -1])
         alone, added = seconds(average, frames)
         size = sum(p.numel() for p in network.fusion.parameters()) / 1e6
         table.add(name, size, iteration, gain, added / alone)

@@ -22,12 +22,12 @@ from benchmarks.cameras import HALVES, Clip, Frames, clips
 from benchmarks.families import REAL, done, pictures
 from benchmarks.real_videos import clips as real_clips
 from benchmarks.results import FOLDER, Table
-from deblurcli.media.shots import windows
 from deblurcli.metrics import fidelity
 from deblurcli.metrics.flicker import warping_errors
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.video import LUCKY_FRAMES
 from deblurcli.restore.lucky import LuckyFrames
+from deblurcli.restore.pipeline import windows_for
 from deblurcli.restore.tiles import Restorer
 from deblurcli.restore.worker import Placed, Worker
 from deblurcli.version import __version__
@@ -35,7 +35,7 @@ from deblurcli.version import __version__
 
 def restored(network: Placed, blurred: Frames) -> list[Tensor]:
     restorer = Restorer(network.module, network.spec, network.device)
-    found = windows([frame / 255 for frame in blurred], restorer.window, lambda _: False)
+    found = windows_for(restorer, [frame / 255 for frame in blurred], lambda _: False)
     return [restorer(window) for _, window in found]
 
 

@@ -73,6 +73,9 @@ class Prepared(Protocol):
         ``precise``: compute in float32 whatever the device's precision.
         """
 
+    def restart(self) -> None:
+        """Hand nothing on from the frames before to those that follow."""
+
     def state(self) -> dict[str, Tensor]:
         """The tensors of a weights file that restores exactly as this does, floats in float32."""
 
@@ -112,6 +115,10 @@ class PreparedNetwork:
     def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
         """As :class:`Prepared`."""
         return self._curved(self.restorer(frames, precise=precise))
+
+    def restart(self) -> None:
+        """As :meth:`deblurcli.restore.tiles.Restorer.restart`."""
+        self.restorer.restart()
 
     def at_once(self, height: int, width: int) -> int:
         """As :meth:`deblurcli.restore.tiles.Restorer.at_once`."""

@@ -154,6 +154,10 @@ class PreparedBehind:
         self.outcome.facts |= {"translated_frames": translator.frames, "untranslated_frames": translator.broken}
         return self.prepared(around, precise=precise)
 
+    def restart(self) -> None:
+        """As Prepared."""
+        self.prepared.restart()
+
     def translated(self, frame: Tensor) -> Tensor:
         """What became of a frame of the latest window (3 x H x W in [0, 1], the tensor that was given)."""
         return frame if self.translator is None else self.translator.latest(frame)

@@ -18,9 +18,9 @@ from deblurcli.errors import InputError, UsageError
 from deblurcli.files import check_destination
 from deblurcli.media.footage import PictureFootage
 from deblurcli.media.images import Image
-from deblurcli.media.shots import CutDetector, windows
+from deblurcli.media.shots import CutDetector
 from deblurcli.methods import prepare
-from deblurcli.restore.pipeline import restore_frame
+from deblurcli.restore.pipeline import restore_frame, windows_for
 from deblurcli.restore.worker import Placed, Worker
 from deblurcli.weights.save import save_adapted
 
@@ -145,7 +145,7 @@ class Network:
         def begins_shot(frame: tuple[Picture, Image | Floats, Tensor]) -> bool:
             return self.window > 1 and is_cut(frame[1].preview())
 
-        for (picture, found, _), around in windows(read(), self.window, begins_shot):
+        for (picture, found, _), around in windows_for(self._prepared, read(), begins_shot):
             yield self._restored(picture, found, list(map(itemgetter(2), around)))
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:

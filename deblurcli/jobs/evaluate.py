@@ -29,7 +29,7 @@ from deblurcli.jobs.measure import measures_of
 from deblurcli.jobs.plan import make_folder
 from deblurcli.media.ahead import ahead
 from deblurcli.media.footage import unit
-from deblurcli.media.shots import CutDetector, windows
+from deblurcli.media.shots import CutDetector
 from deblurcli.methods import method_options, name_of, prepare, prepared_for
 from deblurcli.metrics.conventions import CONVENTIONS
 from deblurcli.metrics.series import Means, Measure, Scores
@@ -37,7 +37,7 @@ from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.evaluate import EvaluateOptions
 from deblurcli.options.metrics import MetricsOptions
 from deblurcli.reports.evaluation import Evaluation, Row
-from deblurcli.restore.pipeline import restore_frame
+from deblurcli.restore.pipeline import restore_frame, windows_for
 from deblurcli.restore.worker import Placed, Worker
 from deblurcli.version import __version__
 
@@ -221,7 +221,7 @@ def _restored(clip: Clip, prepared: Prepared, limit: int | None) -> Iterator[tup
     """
     is_cut, size = CutDetector(), None
 
-    def begins_shot(pair: tuple[Tensor, Tensor]) -> bool:
+    def begins_shot(pair: tuple[Tensor, Tensor, Tensor]) -> bool:
         nonlocal size
         if prepared.window == 1:
             return False
@@ -229,10 +229,11 @@ def _restored(clip: Clip, prepared: Prepared, limit: int | None) -> Iterator[tup
         return is_cut(pair[0]) or other
 
     with closing(ahead(clip.frames(limit))) as frames:
-        for (blurred, sharp), around in windows(frames, prepared.window, begins_shot):
+        seen = ((blurred, sharp, unit(blurred)) for blurred, sharp in frames)
+        for (_, sharp, picture), around in windows_for(prepared, seen, begins_shot):
             started = time.monotonic()
-            change, broken = restore_frame(prepared, [unit(picture) for picture, _ in around])
-            yield (unit(blurred) + change).clamp(0, 1), sharp, time.monotonic() - started, broken
+            change, broken = restore_frame(prepared, [picture for *_, picture in around])
+            yield (picture + change).clamp(0, 1), sharp, time.monotonic() - started, broken
 
 
 def _cropped(measure: Measure, border: int) -> Measure:

@@ -313,6 +313,11 @@ class EachPicture:
         """Frames a call takes."""
         return self.plain.window
 
+    def restart(self) -> None:
+        """As Prepared."""
+        for restorer in (self.unadapted, self.plain, self.adapted):
+            restorer.restart()
+
     def __call__(self, frames: list[Tensor], *, precise: bool = False) -> Tensor:
         """A window of frames to its restored middle one; each channel has the histogram of the unadapted result."""
         frames = [unit(frame) for frame in frames]

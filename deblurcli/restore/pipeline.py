@@ -22,7 +22,7 @@ from deblurcli.media.shots import CutDetector, windows
 from deblurcli.options.compute import LARGE, ROWS
 from deblurcli.restore.fading import Fading, gain_of
 from deblurcli.restore.lucky import LuckyFrames
-from deblurcli.restore.tiles import release_memory, relieve
+from deblurcli.restore.tiles import RESTART, release_memory, relieve
 
 ABSURD_CHANGE = 0.25
 """Mean absolute change of a frame, relative to full scale, that no deblurring makes."""
@@ -39,8 +39,15 @@ class WindowRestorer(Protocol):
         """``precise``: compute in float32 whatever the device's precision."""
 
 
+class VideoRestorer(WindowRestorer, Protocol):
+    """One for consecutive frames, which may hand on to the next one what it made of a frame."""
+
+    def restart(self) -> None:
+        """Hand nothing on from the frames before to those that follow."""
+
+
 @runtime_checkable
-class SeveralRestorer(WindowRestorer, Protocol):
+class SeveralRestorer(VideoRestorer, Protocol):
     """One that may restore several windows in one call, faster than one by one; what restores a video on a card."""
 
     def at_once(self, height: int, width: int) -> int:
@@ -155,6 +162,18 @@ def restore_frame(restorer: WindowRestorer, frames: list[Tensor], found: Tensor 
     return torch.zeros(centre.shape), True
 
 
+def windows_for(
+    restorer: VideoRestorer, items: Iterable[Any], starts_shot: Callable[[Any], bool]
+) -> Iterator[tuple[Any, list[Any]]]:
+    """:func:`deblurcli.media.shots.windows` for a restorer that begins anew where it does so in a video file, too."""
+    marked, place = ((item, starts_shot(item)) for item in items), -1
+    for (centre, begins), around in windows(marked, restorer.window, itemgetter(1)):
+        place = 0 if begins else place + 1
+        if place % RESTART == 0:
+            restorer.restart()
+        yield centre, [item for item, _ in around]
+
+
 def windows_at_once(restorer: WindowRestorer, frame: Frame) -> int:
     """How many windows it restores in one call."""
     return restorer.at_once(frame.height, frame.width) if isinstance(restorer, SeveralRestorer) else 1
@@ -163,7 +182,7 @@ def windows_at_once(restorer: WindowRestorer, frame: Frame) -> int:
 def restore_video(
     items: Iterable[Any],
     write: Callable[[Any], None],
-    restorers: Iterable[WindowRestorer],
+    restorers: Iterable[VideoRestorer],
     console: Reporter,
     *,
     per_shot: bool = False,
@@ -206,9 +225,13 @@ def restore_video(
     shots_matter = restorer.window > 1 or per_shot or watch is not None or lucky is not None or fading is not None
     is_cut = CutDetector() if shots_matter else None
     needed = max(0, before - sum(stage.reach for stage in (lucky, fading) if stage is not None))
-    """The first frame that is restored: of those before, the ones that others take of, and fade in and out with."""
-    seen = needed - restorer.window // 2
+    """The first frame whose result counts: of those before, others take of these, and fade in and out with them."""
+    earliest = needed - RESTART + 1 if restorer.window > 1 else needed
+    """The first frame with which restoring may begin, where nothing is handed on to it."""
+    seen = earliest - restorer.window // 2
     """The first frame that a window needs."""
+    first: int | None = None
+    """The first frame that is restored, once it is known."""
 
     def made() -> Iterator[tuple[Any, Tensor | None, bool]]:
         number = 0
@@ -305,7 +328,7 @@ def restore_video(
             latest = _Restored(number, frame, picture, cut, *result)
             del result  # else its change would stay until the next one's
             take(latest, picture)
-            rate = (number + 1 - needed) / (time.monotonic() - started)
+            rate = (number + 1 - (first or 0)) / (time.monotonic() - started)
             console.progress("restoring", number + 1, total, fps=round(rate, 2))
         held.clear()
 
@@ -322,11 +345,18 @@ def restore_video(
         for stage in stages:
             stage.start()
         shown = windows(frames(), restorer.window, starts_shot=itemgetter(2))
+        place = -1
         for number, (centre, around) in enumerate(shown):
+            place = 0 if centre[-1] else place + 1
             if centre[-1] and per_shot:
                 restore()
                 restorer = next(following, restorer)
-            if number < needed:
+            if restorer.window > 1 and place % RESTART == 0:
+                restore()
+                restorer.restart()
+            if first is None and number >= earliest and (restorer.window == 1 or place % RESTART == 0):
+                first = number
+            if first is None:
                 console.progress("passing over finished frames", number + 1, before)
                 continue
             held.append((number, centre, around))

@@ -29,8 +29,21 @@ MIN_TILE = 64
 MOST_AT_ONCE = 8
 """Frames that a card restores in one call of the network, at most: enough to keep it busy with small ones."""
 
+RESTART = 16
+"""Consecutive frames of which each hands its result on to the next one; the one after them begins anew."""
+
 Region = tuple[int, int, int, int]
 """Top, left, height and width in pixels."""
+
+_Encodings = dict[int, tuple[Tensor, dict[tuple[Region, bool], tuple[Tensor, ...]]]]
+"""By the identity of a frame: the frame, held so that no other can take over its identity, and its encodings by region
+and precision."""
+
+
+def _of(frames: _Encodings, windows: Sequence[list[Tensor]]) -> _Encodings:
+    """Those of frames in these windows."""
+    wanted = {id(frame) for frames in windows for frame in frames}
+    return {key: kept for key, kept in frames.items() if key in wanted}
 
 
 def tile_spans(length: int, tile: int, overlap: int, step: int = 1) -> list[tuple[int, int]]:
@@ -95,8 +108,10 @@ class Restorer:
     Tiles are as large as memory allows. When it runs out, their side is halved, the same tile is done again, and the
     smaller size stays for the frames that follow. Networks of several scales look at more of them in large pictures. A
     frame's encodings are kept for the next call, since consecutive windows share frames; the module's weights must not
-    change in between. Of ``LARGE`` frames only the restored picture is kept, in half precision; of those of a video,
-    which come as bytes or in half precision, as precisely as they come, and not longer than it is needed.
+    change in between. What such a network made of a frame is what the windows behind see of it: detail is handed on
+    from frame to frame until :meth:`restart`. Of ``LARGE`` frames only the restored picture is kept, in half precision;
+    of those of a video, which come as bytes or in half precision, as precisely as they come, and not longer than it is
+    needed.
 
     A graphics card restores several windows in one call of the network, as many as its memory has room for. When it is
     full, there are half as many; a single window gets smaller tiles.
@@ -131,9 +146,10 @@ class Restorer:
         self.most = MOST_AT_ONCE if device.is_card else 1
         self.room = self._affordable(MEMORY_BUDGET) ** 2
         """Pixels that memory has room for at once."""
-        # The latest window's frames by identity, each with its encodings by region and precision. The frame itself is
-        # held so that no other can take over its identity.
-        self.kept: dict[int, tuple[Tensor, dict[tuple[Region, bool], tuple[Tensor, ...]]]] = {}
+        self.kept: _Encodings = {}
+        """Of the latest window's frames, as each is alone."""
+        self.done: _Encodings = {}
+        """Of those among them that have been restored, with the result in the place of what was restored alone."""
 
     @property
     def window(self) -> int:
@@ -183,6 +199,7 @@ class Restorer:
             self.side, self.chosen = min(self.side, affordable), False
         if self.spec.encodes:
             self.kept = {id(frame): self.kept.get(id(frame), (frame, {})) for frames in windows for frame in frames}
+            self.done = _of(self.done, windows)
         while True:
             try:
                 return self._whole_or_tiled(windows, precise)
@@ -218,7 +235,7 @@ class Restorer:
 
     def _forget(self) -> None:
         """Let go of everything that can be computed again."""
-        for _, encodings in self.kept.values():
+        for _, encodings in (*self.kept.values(), *self.done.values()):
             encodings.clear()
         release_memory()
 
@@ -266,16 +283,40 @@ class Restorer:
         return restored[:, :, :h, :w].float().clamp(*self.range).cpu()
 
     def _fused(self, windows: Sequence[list[Tensor]], region: Region, precise: bool) -> Tensor:
-        """As ``_run``, by a network that encodes each frame once."""
+        """As ``_run``, by a network that encodes each frame once; each window sees what became of the frames before."""
         if len(windows) > 1:
             self._encode_together(windows, region, precise)
-        encoded = [[self._encoded(frame, region, precise) for frame in frames] for frames in windows]
+        place, results = (region, precise), []
         for frames in windows:
-            if frames[0].dtype != torch.float32 and all(frame is not frames[0] for frame in frames[1:]):
-                self.kept[id(frames[0])][1].pop((region, precise), None)  # no later window has it
-        # At each place of the window the encodings of all windows, behind each other.
-        places = [tuple(map(joined, zip(*place, strict=True))) for place in zip(*encoded, strict=True)]
-        return self.module.fuse(places)  # type: ignore[operator]
+            middle = len(frames) // 2
+            first, centre = frames[0], frames[middle]
+            handed_on = [self._handed_on(frame, place) if frame is not centre else None for frame in frames[:middle]]
+            alone = [self._encoded(frame, region, precise) for frame in frames[middle:]]
+            before = [
+                self._encoded(frame, region, precise) if encoding is None else encoding
+                for frame, encoding in zip(frames, handed_on, strict=False)
+            ]
+            results.append(self.module.fuse([*before, *alone]))  # type: ignore[operator]
+            whole = math.isfinite(float(results[-1].sum()))
+            if whole:
+                blurred, restored, *_ = alone[0]
+                found = self.module.encoded(blurred, results[-1].to(restored.dtype))  # type: ignore[operator]
+                self.done.setdefault(id(centre), (centre, {}))[1][place] = found
+            if first.dtype != torch.float32:  # large ones: what later windows have no use for is let go
+                if whole:
+                    self.kept[id(centre)][1].pop(place, None)
+                if all(frame is not first for frame in frames[1:]):
+                    for encodings in (self.kept, self.done):
+                        encodings.get(id(first), (first, {}))[1].pop(place, None)
+        return joined(results)
+
+    def _handed_on(self, frame: Tensor, place: tuple[Region, bool]) -> tuple[Tensor, ...] | None:
+        """The encodings of a region of a frame that has been restored, with its result."""
+        return self.done.get(id(frame), (frame, {}))[1].get(place)
+
+    def restart(self) -> None:
+        """Hand nothing on from the frames before to those that follow: they come out as if these were the first."""
+        self.done.clear()
 
     def _encode_together(self, windows: Sequence[list[Tensor]], region: Region, precise: bool) -> None:
         """Encode those frames in one call that are new."""

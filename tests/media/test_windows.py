@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
+from blend import ENCODES, HEIGHT, WIDTH, Blend, frames_of
 from scenes import scene
 from torch import Tensor, nn
 
 from deblurcli.console import Reporter
 from deblurcli.device import Device, pick_device
 from deblurcli.media.frames import Frame
-from deblurcli.media.layout import Colour, layout_of
 from deblurcli.media.shots import windows
 from deblurcli.networks import NETWORKS, NetworkSpec
 from deblurcli.restore.pipeline import Restoration, restore_video
-from deblurcli.restore.tiles import Restorer
+from deblurcli.restore.tiles import RESTART, Restorer
 
 FP32 = pick_device("cpu", "fp32")
-HEIGHT, WIDTH = 96, 128
 
 
 @pytest.mark.parametrize(("count", "size"), [(0, 3), (1, 1), (1, 5), (2, 5), (3, 3), (9, 5)])
@@ -63,45 +60,6 @@ def test_a_window_waits_for_no_more_frames_than_it_holds() -> None:
         assert taken <= middle + 2
 
 
-class Blend(nn.Module):
-    """A frame with some of its smoothed neighbours; counts the frames it encodes, and how large they were."""
-
-    def __init__(self, memory: int = 10**9) -> None:
-        super().__init__()
-        self.memory = memory
-        self.encoded: list[tuple[int, int]] = []
-        self.autocast: list[bool] = []
-        self.channels_last: list[bool] = []
-
-    def encode(self, frame: Tensor) -> tuple[Tensor, ...]:
-        self.encoded.append((frame.shape[-2], frame.shape[-1]))
-        self.autocast.append(torch.is_autocast_enabled("cpu"))
-        self.channels_last.append(frame.is_contiguous(memory_format=torch.channels_last))
-        return frame, F.avg_pool2d(frame, 3, 1, 1, count_include_pad=False)
-
-    def fuse(self, encoded: list[tuple[Tensor, ...]]) -> Tensor:
-        if encoded[0][0][0, 0].numel() > self.memory:
-            raise RuntimeError("out of memory")
-        before, centre, after = encoded
-        return 0.6 * centre[0] + 0.3 * before[1] + 0.1 * after[1]
-
-    def forward(self, clip: Tensor) -> Tensor:
-        return self.fuse([self.encode(frame) for frame in clip.unbind(1)])
-
-
-ENCODES = NetworkSpec(Blend, "deblur", window=3, encodes=True, overlap=8)
-
-
-def frames_of(*seeds: int) -> list[Frame]:
-    """One frame of each scene, in full-range RGB."""
-    layout = layout_of("gbrp", Colour("rgb", full_range=True, guessed=False))
-    frames = []
-    for index, seed in enumerate(seeds):
-        red, green, blue = (scene(seed, HEIGHT, WIDTH + 40)[:, :, index : index + WIDTH] * 255).round().byte().numpy()
-        frames.append(Frame((green, blue, red), layout, index, Fraction(1, 25), 1))
-    return frames
-
-
 def restored(frames: list[Frame], restorer: Restorer) -> tuple[list[Frame], Restoration]:
     written: list[Frame] = []
     done = restore_video(frames, written.append, [restorer], Reporter.silent())
@@ -110,21 +68,25 @@ def restored(frames: list[Frame], restorer: Restorer) -> tuple[list[Frame], Rest
 
 
 def expected(frames: list[Frame]) -> list[np.ndarray]:
-    """The network on stacked windows of one shot, as 8-bit RGB."""
-    pictures = [frame.rgb() for frame in frames]
+    """The network on windows of one shot, each with the result of the frame before, as 8-bit RGB."""
+    network, pictures = Blend(), [frame.rgb() for frame in frames]
+    encoded = [network.encode(picture[None]) for picture in pictures]
     results = []
-    for index in range(len(pictures)):
-        window = [pictures[min(max(i, 0), len(pictures) - 1)] for i in (index - 1, index, index + 1)]
-        result = Blend()(torch.stack(window)[None])[0].clamp(0, 1)
-        results.append(frames[index].with_change(result - pictures[index]).rgb().numpy())
-    return results
+    for index, encoding in enumerate(encoded):
+        before = encoded[max(index - 1, 0)]
+        if index % RESTART:
+            before = network.encoded(before[0], torch.from_numpy(results[-1])[None])
+        fused = network.fuse([before, encoding, encoded[min(index + 1, len(pictures) - 1)]])
+        results.append(fused[0].numpy())
+    shown = [frame.with_change(torch.from_numpy(r) - p) for frame, r, p in zip(frames, results, pictures, strict=True)]
+    return [frame.rgb().numpy() for frame in shown]
 
 
 @pytest.mark.parametrize(("tile", "tiles"), [("off", 1), ("80", 4)])
 def test_every_frame_is_encoded_once(tile: str, tiles: int) -> None:
     network, frames = Blend(), frames_of(*[1] * 10)
     found, done = restored(frames, Restorer(network, ENCODES, FP32, tile))
-    assert len(network.encoded) == 10 * tiles and done.cuts == 0 and all(network.channels_last)
+    assert len(network.sizes) == 10 * tiles and done.cuts == 0 and all(network.channels_last)
     for mine, wanted in zip(found, expected(frames), strict=True):
         assert np.abs(mine.rgb().numpy() - wanted).max() < 1.01 / 255 * (tiles > 1) + 1e-6
 
@@ -133,7 +95,7 @@ def test_every_frame_is_encoded_once(tile: str, tiles: int) -> None:
 def test_videos_shorter_than_a_window(count: int) -> None:
     network, frames = Blend(), frames_of(*[1] * count)
     found, _ = restored(frames, Restorer(network, ENCODES, FP32))
-    assert len(network.encoded) == count
+    assert len(network.sizes) == count
     for mine, wanted in zip(found, expected(frames), strict=True):
         assert np.allclose(mine.rgb(), wanted, atol=1e-6)
 

@@ -13,13 +13,32 @@ from deblurcli.networks.spec import NetworkSpec
 from deblurcli.optimiser import new_optimiser
 from deblurcli.options.train import FusionTraining
 from deblurcli.synth.paths import BlurRange
-from deblurcli.train.data import Recorded, Source, centred, clips
+from deblurcli.train.data import Recorded, Source, clips
 from deblurcli.train.material import Material
 from deblurcli.train.recipe import Recipe, Setting, Trainee, chosen_spec, continued, crops, training_device
 from deblurcli.train.validation import compared, validator
 
 BASE = "plain-unet"
 """The single-frame network that fusions are built on."""
+
+STEPS = 3
+"""Consecutive frames of a clip that are fused, each with what the fusion made of the one before."""
+
+
+def compared_clips(of: Material | Recorded, window: int, size: int, device: Device) -> Source:
+    """A source of blurred clips for windows of ``window`` frames (count x T x 3 x size x size), and of the sharp frames
+    that what becomes of the last windows is compared with: ``STEPS`` or, of recorded pairs, one."""
+    frames, reach = window + STEPS - 1, window // 2
+    draw = clips(of, frames, size, BlurRange(), device.where)
+
+    def drawn(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        blurred, sharp = draw(count, rng)
+        if isinstance(of, Material):
+            return blurred, sharp[:, reach : reach + STEPS]
+        middle = frames // 2  # whose sharp frame alone is there
+        return blurred[:, : middle + reach + 1], sharp[:, middle : middle + 1]
+
+    return drawn
 
 
 def prepared_clips(draw: Source, base: nn.Module, device: Device) -> Source:
@@ -35,9 +54,18 @@ def prepared_clips(draw: Source, base: nn.Module, device: Device) -> Source:
     return drawn
 
 
-def fuse(network: nn.Module, prepared: Tensor) -> Tensor:
-    """The restored centre frames of clips that :func:`prepared_clips` draws, N x 3 x H x W."""
-    return network.fuse([network.encoded(frame[:, :3], frame[:, 3:]) for frame in prepared.unbind(1)])  # type: ignore
+def fused(network: nn.Module, prepared: Tensor, window: int) -> Tensor:
+    """What becomes of every window of clips that :func:`prepared_clips` draws, N x windows x 3 x H x W.
+
+    As in a video, a window sees what became of the frame before, to which no gradient flows back.
+    """
+    encoded = [network.encoded(frame[:, :3], frame[:, 3:]) for frame in prepared.unbind(1)]  # type: ignore[operator]
+    found: list[Tensor] = []
+    for first in range(len(encoded) - window + 1):
+        centre = first + window // 2
+        found.append(network.fuse(encoded[first : first + window]))  # type: ignore[operator]
+        encoded[centre] = network.encoded(encoded[centre][0], found[-1].detach())  # type: ignore[operator]
+    return torch.stack(found, 1)
 
 
 def fusion_trainee(options: FusionTraining, spec: NetworkSpec, setting: Setting) -> Trainee:
@@ -82,18 +110,25 @@ def fusion_recipe(options: FusionTraining, setting: Setting) -> Recipe:
     start = fusion_trainee(options, spec, setting)
     device, base, fusion = start.device, start.module.base, start.module.fusion
     base.requires_grad_(False)
-    criterion, ranges, largest = LOSSES[spec.loss], BlurRange(), max(options.crops)
+    criterion, largest = LOSSES[spec.loss], max(options.crops)
 
     def source(of: Material | Recorded) -> Source:
-        drawn = centred(clips(of, spec.window, largest, ranges, device.where))
-        return prepared_clips(drawn, base, device)  # type: ignore[arg-type]
+        return prepared_clips(compared_clips(of, spec.window, largest, device), base, device)  # type: ignore[arg-type]
+
+    def loss(net: nn.Module, prepared: Tensor, sharp: Tensor) -> Tensor:
+        found = fused(net, prepared, spec.window)[:, -sharp.shape[1] :]
+        return criterion(found.flatten(0, 1), sharp.flatten(0, 1))
+
+    def scored(net: nn.Module, prepared: Tensor, sharp: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        alone = prepared[:, -1 - spec.window // 2, 3:]
+        return compared(fused(net, prepared, spec.window)[:, -1], alone, sharp[:, -1])
 
     material, ring, pairs = crops(options, setting, source, every=6)
     return Recipe(
         start,
         optimiser=new_optimiser(fusion, options.regime, options.rate),  # type: ignore[arg-type]
         ring=ring,
-        loss=lambda net, prepared, sharp: criterion(fuse(net, prepared), sharp),
-        validate=validator(pairs, device, lambda net, b, s: compared(fuse(net, b), b[:, spec.window // 2, 3:], s)),
+        loss=loss,
+        validate=validator(pairs, device, scored),
         material=material,
     )

@@ -87,7 +87,7 @@ class _View:
         self.small = _reduced(grey)
         """The brightness in bytes, at a quarter of the size, for the flow."""
         self.squares, self.sharpness = _squares(brightness, full)
-        """Of the fine detail, the mean square in squares of pixels, and of all of it."""
+        """The fine detail's mean square in squares of pixels, and of all of it."""
 
 
 @dataclass

@@ -147,9 +147,9 @@ class Restorer:
         self.room = self._affordable(MEMORY_BUDGET) ** 2
         """Pixels that memory has room for at once."""
         self.kept: _Encodings = {}
-        """Of the latest window's frames, as each is alone."""
+        """The latest window's frames, as each is alone."""
         self.done: _Encodings = {}
-        """Of those among them that have been restored, with the result in the place of what was restored alone."""
+        """Those among them that have been restored, with the result in the place of what was restored alone."""
 
     @property
     def window(self) -> int:

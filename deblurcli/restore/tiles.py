@@ -40,6 +40,17 @@ _Encodings = dict[int, tuple[Tensor, dict[tuple[Region, bool], tuple[Tensor, ...
 and precision."""
 
 
+def _is_large(frame: Tensor) -> bool:
+    """Whether of its encodings the restored picture alone is kept."""
+    return frame.shape[-2] * frame.shape[-1] > LARGE
+
+
+def _compact(restored: Tensor, frame: Tensor) -> Tensor:
+    """What is restored of a large frame, as precisely as it came, or in half precision."""
+    restored = restored.clamp(0, 1)
+    return (restored * 255).round().byte() if frame.dtype == torch.uint8 else restored.half()
+
+
 def _of(frames: _Encodings, windows: Sequence[list[Tensor]]) -> _Encodings:
     """Those of frames in these windows."""
     wanted = {id(frame) for frames in windows for frame in frames}
@@ -290,18 +301,19 @@ class Restorer:
         for frames in windows:
             middle = len(frames) // 2
             first, centre = frames[0], frames[middle]
-            handed_on = [self._handed_on(frame, place) if frame is not centre else None for frame in frames[:middle]]
-            alone = [self._encoded(frame, region, precise) for frame in frames[middle:]]
-            before = [
-                self._encoded(frame, region, precise) if encoding is None else encoding
-                for frame, encoding in zip(frames, handed_on, strict=False)
-            ]
-            results.append(self.module.fuse([*before, *alone]))  # type: ignore[operator]
+            seen = []
+            for at, frame in enumerate(frames):
+                found = self._handed_on(frame, place) if at < middle and frame is not centre else None
+                seen.append(self._encoded(frame, region, precise) if found is None else found)
+            results.append(self.module.fuse(seen))  # type: ignore[operator]
             whole = math.isfinite(float(results[-1].sum()))
             if whole:
-                blurred, restored, *_ = alone[0]
-                found = self.module.encoded(blurred, results[-1].to(restored.dtype))  # type: ignore[operator]
-                self.done.setdefault(id(centre), (centre, {}))[1][place] = found
+                blurred, restored, *_ = seen[middle]
+                self.done.setdefault(id(centre), (centre, {}))[1][place] = (
+                    (_compact(results[-1], centre),)
+                    if _is_large(centre)
+                    else self.module.encoded(blurred, results[-1].to(restored.dtype))  # type: ignore[operator]
+                )
             if first.dtype != torch.float32:  # large ones: what later windows have no use for is let go
                 if whole:
                     self.kept[id(centre)][1].pop(place, None)
@@ -312,7 +324,10 @@ class Restorer:
 
     def _handed_on(self, frame: Tensor, place: tuple[Region, bool]) -> tuple[Tensor, ...] | None:
         """The encodings of a region of a frame that has been restored, with its result."""
-        return self.done.get(id(frame), (frame, {}))[1].get(place)
+        found = self.done.get(id(frame), (frame, {}))[1].get(place)
+        if found is None or not _is_large(frame):
+            return found
+        return self.module.encoded(self._batch(frame, place[0]), unit(found[0]))  # type: ignore[operator]
 
     def restart(self) -> None:
         """Hand nothing on from the frames before to those that follow: they come out as if these were the first."""
@@ -330,15 +345,13 @@ class Restorer:
     def _encoded(self, frame: Tensor, region: Region, precise: bool) -> tuple[Tensor, ...]:
         """The network's encodings of a region of one frame; at the second time, from memory."""
         _, encodings = self.kept[id(frame)]
-        if frame.shape[-2] * frame.shape[-1] <= LARGE:
+        if not _is_large(frame):
             if (region, precise) not in encodings:
                 encodings[region, precise] = self.module.encode(self._batch(frame, region))  # type: ignore[operator]
             return encodings[region, precise]
         batch = self._batch(frame, region)
         if (region, precise) not in encodings:
-            restored = self.module.base(batch).clamp(0, 1)  # type: ignore[operator]
-            kept = (restored * 255).round().byte() if frame.dtype == torch.uint8 else restored.half()
-            encodings[region, precise] = (kept,)
+            encodings[region, precise] = (_compact(self.module.base(batch), frame),)  # type: ignore[operator]
         return self.module.encoded(batch, unit(encodings[region, precise][0]))  # type: ignore[operator]
 
     def _batch(self, frame: Tensor, region: Region) -> Tensor:

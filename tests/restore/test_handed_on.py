@@ -92,6 +92,24 @@ def test_a_broken_result_is_not_handed_on() -> None:
     assert same(found[3:4], [frames[3].with_change(fourth - pictures[3])])
 
 
+def test_of_large_frames_results_are_handed_on_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = frames_of(*[1] * (RESTART + 3))
+    wanted = written(frames)
+    for module in ("tiles", "pipeline"):
+        monkeypatch.setattr(f"deblurcli.restore.{module}.LARGE", 16)
+    network = Blend()
+    network.base = torch.nn.AvgPool2d(3, 1, 1, count_include_pad=False)
+    restorer = Restorer(network, ENCODES, FP32)
+    found = written(frames, restorer=restorer)
+    pairs = list(zip(found, wanted, strict=True))
+    assert max(np.abs(a.astype(int) - b).max() for x, y in pairs for a, b in zip(x.planes, y.planes, strict=True)) <= 2
+    kept = [
+        held for frames in (restorer.kept, restorer.done) for _, places in frames.values() for held in places.values()
+    ]
+    assert kept and len(kept) <= 3
+    assert all(len(encodings) == 1 and encodings[0].dtype == torch.uint8 for encodings in kept)
+
+
 def test_a_card_hands_on_as_the_processor_does() -> None:
     frames = frames_of(*[1] * (RESTART + 9))
     assert same(written(frames, restorer=Restorer(Blend(), ENCODES, fake_card())), written(frames))

@@ -166,12 +166,19 @@ def windows_for(
     restorer: VideoRestorer, items: Iterable[Any], starts_shot: Callable[[Any], bool]
 ) -> Iterator[tuple[Any, list[Any]]]:
     """:func:`deblurcli.media.shots.windows` for a restorer that begins anew where it does so in a video file, too."""
-    marked, place = ((item, starts_shot(item)) for item in items), -1
-    for (centre, begins), around in windows(marked, restorer.window, itemgetter(1)):
-        place = 0 if begins else place + 1
-        if place % RESTART == 0:
+    marked = ((item, starts_shot(item)) for item in items)
+    for anew, (centre, _), around in _chains(marked, restorer.window):
+        if anew:
             restorer.restart()
         yield centre, [item for item, _ in around]
+
+
+def _chains(items: Iterable[Any], size: int) -> Iterator[tuple[bool, Any, list[Any]]]:
+    """Windows of items that end with whether they begin a shot; and whether nothing is handed on to the centre."""
+    place = -1
+    for centre, around in windows(items, size, itemgetter(-1)):
+        place = 0 if centre[-1] else place + 1
+        yield place % RESTART == 0, centre, around
 
 
 def windows_at_once(restorer: WindowRestorer, frame: Frame) -> int:
@@ -250,15 +257,18 @@ def restore_video(
             decoded.put(each)
         decoded.put(END)
 
+    def finished(item: Any, change: Tensor | None) -> None:
+        write(item if change is None else item.with_change(change))
+
     def encode() -> None:
         for item, change in restored:
-            write(item if change is None else item.with_change(change))
+            finished(item, change)
 
     def encoded(item: Any, change: Tensor | None) -> None:
         if waiting:
             restored.put((item, change))
         else:
-            write(item if change is None else item.with_change(change))
+            finished(item, change)
 
     stages = [Thread(decode, stop), Thread(encode, stop)] if waiting else []
 
@@ -344,17 +354,14 @@ def restore_video(
     try:
         for stage in stages:
             stage.start()
-        shown = windows(frames(), restorer.window, starts_shot=itemgetter(2))
-        place = -1
-        for number, (centre, around) in enumerate(shown):
-            place = 0 if centre[-1] else place + 1
+        for number, (anew, centre, around) in enumerate(_chains(frames(), restorer.window)):
             if centre[-1] and per_shot:
                 restore()
                 restorer = next(following, restorer)
-            if restorer.window > 1 and place % RESTART == 0:
+            if restorer.window > 1 and anew:
                 restore()
                 restorer.restart()
-            if first is None and number >= earliest and (restorer.window == 1 or place % RESTART == 0):
+            if first is None and number >= earliest and (restorer.window == 1 or anew):
                 first = number
             if first is None:
                 console.progress("passing over finished frames", number + 1, before)

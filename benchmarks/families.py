@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import isnan, nan
 from pathlib import Path
@@ -148,7 +148,8 @@ def rank_correlation(one: list[float], other: list[float]) -> float:
     return float(np.asarray(np.corrcoef(ranks))[0, 1])
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_clips(parser: argparse.ArgumentParser, name: str, frames: int) -> None:
+    """The arguments that say which clips, for a benchmark of this name."""
     parser.add_argument("data", type=Path)
     parser.add_argument("--pictures", type=Path, help="a folder of more sharp pictures, *_gt.png")
     parser.add_argument("--half", choices=(*HALVES, REAL), default="tuned")
@@ -156,15 +157,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--videos", nargs="+", default=[], metavar="FILE[@FIRST]", help="sharp videos, for the half real"
     )
     parser.add_argument("--pairs", nargs=2, action="append", default=[], metavar=("BLURRED", "SHARP"))
+    parser.add_argument("--frames", type=int, default=frames)
+    parser.add_argument("--shake", type=Path, help="a program that makes shaky clips; without it there are none of its")
+    parser.add_argument("--state", type=Path, default=FOLDER / f"{name}.jsonl", help="what is done so far")
+
+
+def made_clips(args: argparse.Namespace, wanted: Callable[[int, Clip], bool]) -> Iterator[tuple[Clip, Frames, Frames]]:
+    """The clips of a half that are wanted: blurred and sharp."""
+    if args.half == REAL:
+        return real_clips(args.videos, args.pairs, args.frames, wanted)
+    return clips(args.half, pictures(args.data, args.pictures, args.half), args.frames, args.shake, wanted)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_clips(parser, "families", 40)
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["default"], metavar="VARIANT")
     parser.add_argument("--families", nargs="+", default=[], metavar="FAMILY", help="only these")
-    parser.add_argument("--frames", type=int, default=40)
-    parser.add_argument("--shake", type=Path, help="a program that makes shaky clips; without it there are none of its")
     parser.add_argument("--network", default="default")
     parser.add_argument("--reblur", help="weights of the reblurring network; the bundled one if not given")
     parser.add_argument("--part", default="1/1", help="I/N: every N-th clip from the I-th, for several processes")
     parser.add_argument("--title", help="what the titles of the tables begin with; the half where not given")
-    parser.add_argument("--state", type=Path, default=FOLDER / "families.jsonl", help="what is done so far")
 
 
 def done(state: Path) -> Iterator[dict[str, Any]]:
@@ -196,11 +208,7 @@ def run(args: argparse.Namespace) -> list[Table]:
         mine = index % step == first - 1 and (not args.families or clip.family in args.families)
         return mine and bool(missing(clip))
 
-    if args.half == REAL:
-        made = real_clips(args.videos, args.pairs, args.frames, wanted)
-    else:
-        made = clips(args.half, pictures(args.data, args.pictures, args.half), args.frames, args.shake, wanted)
-    for clip, blurred, sharp in made:
+    for clip, blurred, sharp in made_clips(args, wanted):
         before = nan
         for variant in missing(clip):
             key = {"half": args.half, "family": clip.family, "kind": clip.kind, "variant": variant}

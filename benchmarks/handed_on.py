@@ -18,11 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.cameras import HALVES, Clip, Frames, clips
-from benchmarks.families import REAL, done, pictures
+from benchmarks.cameras import Clip, Frames
+from benchmarks.families import add_clips, done, made_clips
 from benchmarks.lucky import flicker, restored
-from benchmarks.real_videos import clips as real_clips
-from benchmarks.results import FOLDER, Table
+from benchmarks.results import Table
 from deblurcli.media.shots import windows
 from deblurcli.metrics import fidelity
 from deblurcli.options.compute import ComputeOptions
@@ -41,15 +40,8 @@ def each_alone(network: Placed, blurred: Frames) -> list[Tensor]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", type=Path)
+    add_clips(parser, "handed_on", 28)
     parser.add_argument("--network", nargs="+", default=["default"], help="first that of frames alone, then the others")
-    parser.add_argument("--pictures", type=Path, help="a folder of more sharp pictures, *_gt.png")
-    parser.add_argument("--half", choices=(*HALVES, REAL), default="tuned")
-    parser.add_argument("--videos", nargs="+", default=[], metavar="FILE[@FIRST]", help="sharp videos, for half real")
-    parser.add_argument("--pairs", nargs=2, action="append", default=[], metavar=("BLURRED", "SHARP"))
-    parser.add_argument("--frames", type=int, default=28)
-    parser.add_argument("--shake", type=Path, help="a program that makes shaky clips; without it there are none of its")
-    parser.add_argument("--state", type=Path, default=FOLDER / "handed_on.jsonl", help="what is done so far")
 
 
 def run(args: argparse.Namespace) -> list[Table]:
@@ -61,11 +53,7 @@ def run(args: argparse.Namespace) -> list[Table]:
     def wanted(_: int, clip: Clip) -> bool:
         return (args.half, clip.family, clip.kind) not in finished
 
-    if args.half == REAL:
-        made = real_clips(args.videos, args.pairs, args.frames, wanted)
-    else:
-        made = clips(args.half, pictures(args.data, args.pictures, args.half), args.frames, args.shake, wanted)
-    for clip, blurred, sharp in made:
+    for clip, blurred, sharp in made_clips(args, wanted):
         truth = [frame / 255 for frame in sharp]
         results = [each_alone(networks[0], blurred), *(restored(network, blurred) for network in networks)]
         scores = [[fidelity.psnr(*pair) for pair in zip(frames, truth, strict=True)] for frames in results]

@@ -11,17 +11,15 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks.cameras import HALVES, Clip, Frames, clips
-from benchmarks.families import REAL, done, pictures
-from benchmarks.real_videos import clips as real_clips
-from benchmarks.results import FOLDER, Table
+from benchmarks.cameras import Clip, Frames
+from benchmarks.families import add_clips, done, made_clips
+from benchmarks.results import Table
 from deblurcli.metrics import fidelity
 from deblurcli.metrics.flicker import warping_errors
 from deblurcli.options.compute import ComputeOptions
@@ -56,15 +54,8 @@ def flicker(videos: list[list[Tensor]], truth: list[Tensor]) -> list[float]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--pictures", type=Path, help="a folder of more sharp pictures, *_gt.png")
-    parser.add_argument("--half", choices=(*HALVES, REAL), default="tuned")
-    parser.add_argument("--videos", nargs="+", default=[], metavar="FILE[@FIRST]", help="sharp videos, for half real")
-    parser.add_argument("--pairs", nargs=2, action="append", default=[], metavar=("BLURRED", "SHARP"))
-    parser.add_argument("--frames", type=int, default=28)
+    add_clips(parser, "lucky", 28)
     parser.add_argument("--reach", type=int, default=LUCKY_FRAMES)
-    parser.add_argument("--shake", type=Path, help="a program that makes shaky clips; without it there are none of its")
-    parser.add_argument("--state", type=Path, default=FOLDER / "lucky.jsonl", help="what is done so far")
 
 
 def run(args: argparse.Namespace) -> list[Table]:
@@ -76,11 +67,7 @@ def run(args: argparse.Namespace) -> list[Table]:
     def wanted(_: int, clip: Clip) -> bool:
         return (args.half, clip.family, clip.kind) not in finished
 
-    if args.half == REAL:
-        made = real_clips(args.videos, args.pairs, args.frames, wanted)
-    else:
-        made = clips(args.half, pictures(args.data, args.pictures, args.half), args.frames, args.shake, wanted)
-    for clip, blurred, sharp in made:
+    for clip, blurred, sharp in made_clips(args, wanted):
         started = time.monotonic()
         before = restored(network, blurred)
         between = time.monotonic()

@@ -41,9 +41,9 @@ def drawn(spec: NetworkSpec) -> nn.Module:
 
 
 def noise(spec: NetworkSpec, height: int, width: int) -> tuple[Tensor, ...]:
-    """What a network takes, drawn at random: a picture, two of them for a metric, or a window of frames."""
+    """What a network takes, drawn at random: a picture, two of them where it compares, or a window of frames."""
     shape = (1, spec.window, 3, height, width) if spec.window > 1 else (1, 3, height, width)
-    made = tuple(torch.rand(shape) for _ in range(2 if spec.role == "metric" else 1))
+    made = tuple(torch.rand(shape) for _ in range(2 if spec.role in ("metric", "kernel") else 1))
     return tuple(padded(picture, spec.multiple_of, spec.min_size) for picture in made)
 
 

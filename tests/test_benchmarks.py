@@ -57,6 +57,22 @@ def test_the_list_loads_nothing_heavy() -> None:
     assert heavy == "False" and any(line.startswith("quality ") for line in lines)
 
 
+def test_the_comparison_with_a_card_has_pictures_for_every_network() -> None:
+    """As many as each takes, in a size that it takes: shapes alone, without a step of arithmetic."""
+    found = python(
+        """
+        from torch._subclasses.fake_tensor import FakeTensorMode
+        from benchmarks.gpu import SIDE, noise
+        from deblurcli.networks import NETWORKS
+        with FakeTensorMode():
+            for name, spec in NETWORKS.items():
+                spec.build(**(spec.config or {})).eval()(*noise(spec, SIDE, SIDE))
+                print(name)
+        """
+    ).split()
+    assert "kernel-extractor" in found and "lpips-vgg" in found
+
+
 def test_unknown_names_are_refused() -> None:
     command = [sys.executable, "-m", "benchmarks", "qualty"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)

@@ -124,11 +124,12 @@ class Run:
         loss.backward()
         recipe.ring.advance(iteration + 1)  # while a graphics card is busy with the gradients
         self.peers.average_gradients(self.module)
+        found = float(loss.detach())  # before the step, which need not be waited for
         step_if_finite(recipe.optimiser, self.module, self.regime.clip)
         if self.regime.averaged:
             update_average(self.average, self.module, iteration)
         self.facts["iteration"] += 1
-        return float(loss.detach()), share * self.options.rate
+        return found, share * self.options.rate
 
     def checkpoint(self, losses: list[float], rate: float) -> None:
         """Validate the average, and write log, curve, weights and state."""

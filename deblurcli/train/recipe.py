@@ -42,8 +42,9 @@ such network is bundled, and ``default`` is refused."""
 
 TASK = "training"
 
-MIN_GROUP, CROPS_PER_PAIR = 6, 16
-"""On a graphics card: pairs made at a time, at least, and how many crops are trained on for each."""
+MIN_GROUP, CROPS_PER_PAIR, EVERY = 6, 16, 4
+"""On a graphics card: pairs made for an iteration, at least, how many crops are trained on for each, and the iterations
+whose pairs are made at a time: making takes thousands of small steps, as many for many pairs as for a few."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ def crops(
         ring |= {"expect": material.expect}
     where = setting.worker.device.where
     if where.type != "cpu":  # the batches are larger, and pairs are cheaper in larger groups
-        ring |= {"every": 1, "group": max(MIN_GROUP, options.batch // CROPS_PER_PAIR)}
+        ring |= {"every": EVERY, "group": EVERY * max(MIN_GROUP, options.batch // CROPS_PER_PAIR)}
     seed = setting.peers.seed(options.seed)
     made = CropRing(source(material), capacity=options.ring, seed=seed, where=where, **ring)
     return material, made, source(kept)(held_out, np.random.default_rng(VALIDATION_SEED))

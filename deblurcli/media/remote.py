@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import secrets
+import socket
 from collections.abc import Collection, Iterator
 from pathlib import Path, PosixPath
 from typing import Any
@@ -112,10 +113,21 @@ def told(address: Address, writing: bool = False) -> Iterator[None]:
         raise kind(f"{address} {what}: {address.scheme}:// does not allow that", "give another place") from error
     except Exception as error:  # every file system has its own
         first = (str(error) or type(error).__name__).splitlines()[0]
-        cause = type(error).__module__.partition(".")[0]
-        if cause in ("aiohttp", "requests", "urllib3", "socket"):
+        if _may_pass(error):
             raise OfflineError(f"{address} {what}: {first}", "check the connection, and try again") from error
         raise kind(f"{address} {what}: {first}", "check the address and the keys") from error
+
+
+def _may_pass(error: BaseException | None) -> bool:
+    """Whether the same may succeed later: there is no connection, or the server says that it fails at present."""
+    reached = True
+    while error is not None:
+        status = getattr(error, "status", None)
+        if isinstance(status, int):
+            return status >= 500 or status in (408, 429)
+        reached = reached and not isinstance(error, ConnectionError | TimeoutError | socket.gaierror)
+        error = error.__cause__ or error.__context__
+    return not reached
 
 
 def listed(given: Address, suffixes: Collection[str], recursive: bool) -> dict[Path, Path]:

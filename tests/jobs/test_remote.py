@@ -6,6 +6,7 @@ import functools
 import http.server
 import json
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from deblurcli import errors
 from deblurcli.cli.app import run
 from deblurcli.jobs.remote import workplace
 from deblurcli.media.images import Image, read_image, write_image
-from deblurcli.media.remote import Address, file_system, path_of
+from deblurcli.media.remote import Address, file_system, path_of, told
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -211,3 +212,42 @@ def test_one_run_at_a_time_has_the_folder_of_a_job(photos: Path, memory, capfd) 
     one.close()
     assert run(["image", "memory://b/in/1.png", "-o", "out.png"]) == 0
     assert left(photos) == []
+
+
+class StoreError(Exception):
+    """What the package of a store makes of an error beneath it."""
+
+    def __init__(self, status: int | None = None) -> None:
+        super().__init__("the store says no")
+        self.status = status
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConnectionRefusedError(111, "refused"), 7),
+        (socket.gaierror(-2, "Name or service not known"), 7),
+        (TimeoutError(), 7),
+        (StoreError(503), 7),
+        (StoreError(429), 7),
+        (StoreError(403), 4),
+        (StoreError(), 4),
+        (KeyError("x"), 4),
+    ],
+)
+def test_only_what_may_pass_is_worth_another_try(error: Exception, code: int) -> None:
+    """Packages of stores wrap what has happened, sometimes twice."""
+    for depth in range(3):
+        with pytest.raises(errors.DeblurError) as found, told(Address("s3://b/c.mp4")):
+            try:
+                try:
+                    raise error
+                except Exception as inner:
+                    if depth < 1:
+                        raise
+                    raise StoreError from inner
+            except Exception as outer:
+                if depth < 2:
+                    raise
+                raise ValueError("not read") from outer
+        assert found.value.code == code and str(found.value).startswith("s3://b/c.mp4 ")

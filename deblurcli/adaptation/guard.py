@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-MIN_GAIN = {"strata": 0.06, "agreement": 0.13, "pairs": 0.04}
+MIN_GAIN = {"strata": 0.08, "agreement": 0.13, "pairs": 0.04}
 """Least gain in dB, as judged, for an adaptation to be kept, by what the guard judges."""
 
 NEARER = 0.5

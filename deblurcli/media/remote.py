@@ -7,6 +7,7 @@ the file system (``s3fs`` for s3, ``gcsfs`` for gs, ...) are the user's own; the
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -119,15 +120,16 @@ def told(address: Address, writing: bool = False) -> Iterator[None]:
 
 
 def _may_pass(error: BaseException | None) -> bool:
-    """Whether the same may succeed later: there is no connection, or the server says that it fails at present."""
-    reached = True
+    """Whether the same may succeed later: there is no connection, or the store is busy, or fails at present."""
+    passing = False
     while error is not None:
         status = getattr(error, "status", None)
-        if isinstance(status, int):
+        if isinstance(status, int):  # of an answer: there is a connection
             return status >= 500 or status in (408, 429)
-        reached = reached and not isinstance(error, ConnectionError | TimeoutError | socket.gaierror)
+        passing = passing or isinstance(error, ConnectionError | TimeoutError | socket.gaierror)
+        passing = passing or getattr(error, "errno", None) in (errno.EBUSY, errno.EAGAIN)
         error = error.__cause__ or error.__context__
-    return not reached
+    return passing
 
 
 def listed(given: Address, suffixes: Collection[str], recursive: bool) -> dict[Path, Path]:

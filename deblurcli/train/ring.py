@@ -36,9 +36,8 @@ def crops_at(pictures: Tensor, chosen: Tensor, rows: Tensor, columns: Tensor, sy
     """
     along = torch.arange(size, device=pictures.device)
     flipped = size - 1 - along
-    down, across = (
-        torch.where((symmetries & bit).bool()[:, None], flipped, along) for bit in (2, 1)
-    )  # what each row and each column of a piece shows, before it is turned over
+    # What each row and each column of a piece shows, before it is turned over.
+    down, across = (torch.where((symmetries & bit).bool()[:, None], flipped, along) for bit in (2, 1))
     transposed = (symmetries & 4).bool()[:, None, None]
     down, across = down[:, :, None], across[:, None, :]
     y = torch.where(transposed, across, down) + rows[:, None, None]
@@ -127,14 +126,14 @@ class CropRing:
         if self.together:
             drawn = np.array([self._place(size, rng) for _ in range(count)])
             slots, items, symmetries, rows, columns = torch.from_numpy(drawn).to(self.whole[0].device).unbind(1)
-            where = slots * self.group + items, rows, columns, symmetries
-            batch = [crops_at(pictures, *where, size) for pictures in self.whole]
+            places = slots * self.group + items, rows, columns, symmetries
+            batch = [crops_at(pictures, *places, size) for pictures in self.whole]
         else:
             batch = [
                 torch.stack(pieces) for pieces in zip(*(self._taken(size, rng) for _ in range(count)), strict=True)
             ]
-        whole = 1 if self.precise else 255
-        blurred, sharp = (pieces.to(device).float().div_(whole) for pieces in batch)
+        white = 1 if self.precise else 255
+        blurred, sharp = (pieces.to(device).float().div_(white) for pieces in batch)
         self.side.taken()
         return blurred, sharp
 

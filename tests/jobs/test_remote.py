@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import http.server
 import json
@@ -228,6 +229,7 @@ class StoreError(Exception):
         (ConnectionRefusedError(111, "refused"), 7),
         (socket.gaierror(-2, "Name or service not known"), 7),
         (TimeoutError(), 7),
+        (OSError(errno.EBUSY, "Please reduce your request rate."), 7),
         (StoreError(503), 7),
         (StoreError(429), 7),
         (StoreError(403), 4),

@@ -82,7 +82,8 @@ class CropRing:
         self.draw, self.group, self.every, self.seed = draw, group, every, seed
         self.precise, self.tries, self.turn, self.side = precise, tries, turn, Side(where)
         self.expect = expect
-        self.slots, self.first = max(capacity // group, 1), min(first, capacity // group)
+        self.slots = max(capacity // group, 1)
+        self.first = min(first, self.slots)
         self.made = 0
         self.iteration = 0
         """That of the last batch."""
@@ -130,7 +131,8 @@ class CropRing:
             batch = [crops_at(pictures, *places, size) for pictures in self.whole]
         else:
             batch = [
-                torch.stack(pieces) for pieces in zip(*(self._taken(size, rng) for _ in range(count)), strict=True)
+                torch.stack(pieces)
+                for pieces in zip(*(self._most_blurred(size, rng) for _ in range(count)), strict=True)
             ]
         white = 1 if self.precise else 255
         blurred, sharp = (pieces.to(device).float().div_(white) for pieces in batch)
@@ -150,7 +152,7 @@ class CropRing:
         picture, target = (tensor[item, ..., y : y + size, x : x + size] for tensor in self.pairs[slot])
         return turned(picture, symmetry), self.turn(target, symmetry)
 
-    def _taken(self, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def _most_blurred(self, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """The crop among ``tries`` of them whose pictures differ most."""
         found = [self._crop(size, rng) for _ in range(self.tries)]
         return max(found, key=lambda p: float((p[0].float() - p[1]).abs().mean())) if self.tries > 1 else found[0]

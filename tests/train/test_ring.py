@@ -31,3 +31,10 @@ def test_crops_cut_out_together_are_those_cut_out_one_by_one(frames: tuple[int, 
         for expected, pieces in zip(wanted, found, strict=True):
             assert torch.equal(expected, pieces)
     assert all_at_once.made > all_at_once.slots
+
+
+def test_a_ring_with_less_room_than_a_group_holds_one() -> None:
+    """As on a graphics card, where groups are large."""
+    made = CropRing(lambda count, _: (torch.zeros(count, 3, 8, 8),) * 2, capacity=2, every=4, seed=1, group=4)
+    made.advance(0)
+    assert made.batch(0, 3, 8, CPU)[0].shape == (3, 3, 8, 8)

@@ -324,8 +324,8 @@ class Reporter:
         """While it lasts, tasks are stages of one run: its progress has the run's, and goes on by the clock.
 
         Args:
-            work: stage -> its expected work, in any unit; None where that does not tell how long it takes. Tasks of
-                other names belong to the stage that is under way.
+            work: stage -> its expected work, in any unit; None where that does not tell how long it takes. Other tasks,
+                and those of a stage that is over, belong to the stage that is under way.
         """
         self._course = None if self.quiet else Course(work, time.monotonic())
         over = threading.Event()
@@ -338,6 +338,12 @@ class Reporter:
             with self._lock:
                 self._course = self._latest = None
                 self._task = ""
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """How long the stages of the run will take, now that the machine's speed is known."""
+        with self._lock:
+            if self._course is not None:
+                self._course.work, self._course.measured = seconds, True
 
     def _tick(self, over: threading.Event) -> None:
         """Tell the progress again where nothing new has come for long: a call of the networks may take a minute."""

@@ -1,7 +1,7 @@
 """How far a task is, how far the run is that it is a stage of, and how long the rest will take.
 
-A run is told by its stages and the work of each, in a unit of its own. How long the later ones will take is expected
-from the first one whose work is known, in seconds for a unit of work; a stage that is under way tells by itself.
+A run is told by its stages and the work of each: seconds as measured beforehand, or a unit of its own. What is done of
+it tells how long a unit takes, and so the later stages; a stage that is under way tells by itself.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 EARLY = 0.1
-"""Share of a stage before which its own pace tells little, where that of the others is known."""
+"""Share of a stage before which its own pace tells little, where that of the others is known; and that of a run, for
+which measured seconds stand."""
 
 
 @dataclass(frozen=True)
@@ -111,12 +112,14 @@ class Course:
 
     Args:
         work: stage -> its expected work, relative to the others'; None where work does not tell how long it takes. A
-            task with the name of a stage is that stage; any other belongs to the stage that is under way.
+            task with the name of a later stage is that stage; any other belongs to the stage that is under way.
         began: the clock when the run began.
+        measured: work is seconds, measured on this machine.
     """
 
     work: Mapping[str, float | None]
     began: float
+    measured: bool = False
     spent: dict[str, float] = field(default_factory=dict)
     """Seconds that the stages took that are over."""
     current: str = ""
@@ -131,7 +134,7 @@ class Course:
     def enter(self, task: str, now: float) -> None:
         """A task begins; if it is a stage, the one before it is over."""
         self.resumed = task == self.current
-        if task not in self.work or self.resumed:
+        if self.resumed or task not in self._left_over():
             return
         if self.current:
             self.spent[self.current] = self.spent.get(self.current, 0.0) + now - self.entered
@@ -150,19 +153,24 @@ class Course:
         stage = names.index(self.current) if self.current else 0
         self.share = self.share if share is None else share
         self.at_entry = self.share if self.at_entry is None else self.at_entry
-        left = self._left(names[stage:], now, self.share, eta)
+        left = self._left(now, self.share, eta)
         return RunProgress(stage + 1, len(names), now - self.began, left)
 
-    def _left(self, names: list[str], now: float, share: float | None, eta: float | None) -> float | None:
-        rest = [self.work[name] for name in names[1:]]
+    def _left_over(self) -> list[str]:
+        """The stages after the one that is under way."""
+        names = list(self.work)
+        return names[names.index(self.current) + 1 :] if self.current else names
+
+    def _left(self, now: float, share: float | None, eta: float | None) -> float | None:
+        rest = [self.work[name] for name in self._left_over()]
         if not self.current or any(work is None for work in rest):
             return None
         later = math.fsum(work for work in rest if work is not None)
-        mine, here = self.work[names[0]], now - self.entered
+        mine, here = self.work[self.current], now - self.entered
         gained = 0.0 if share is None or self.at_entry is None else share - self.at_entry
-        paces = [self.spent[name] / work for name, work in self.work.items() if work and name in self.spent]
         own = here / (gained * mine) if mine and gained > 0 else None
-        usual = paces[0] if paces else own
+        usual = self._pace(gained * mine if own and mine else 0.0, here if own else 0.0)
+        usual = own if usual is None else usual
         pace = usual if own is None else own
         early = mine is not None and usual is not None and (share or 0.0) < EARLY
         left = None if self.resumed or early else eta
@@ -173,6 +181,20 @@ class Course:
         if left is None or (later and usual is None):
             return None
         return left + (later * usual if usual is not None else 0.0)
+
+    def _pace(self, done: float, seconds: float) -> float | None:
+        """Seconds for a unit of work; None where too little is done to tell.
+
+        Args:
+            done, seconds: work of the stage that is under way, and how long it took.
+        """
+        over = {name: work for name, work in self.work.items() if work and name in self.spent}
+        done += math.fsum(over.values())
+        seconds += math.fsum(self.spent[name] for name in over)
+        weight = EARLY * math.fsum(work for work in self.work.values() if work)
+        if self.measured and weight:
+            return (seconds + weight) / (done + weight)
+        return seconds / done if done and done >= weight else None
 
 
 def clock(seconds: float | None) -> str:

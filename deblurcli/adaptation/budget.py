@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deblurcli.adaptation.survey import HELD_OUT, Survey
+from deblurcli.adaptation.survey import Survey
 from deblurcli.options.meta import MetaOptions
 
 MOST_WORK, SHORT_SHARE = 30 * 1280 * 720, 2
@@ -37,20 +37,6 @@ def affordable_within(pixels: int, patches: int, options: MetaOptions, side: int
     allowed = min(MOST_WORK, SHORT_SHARE * pixels)
     fixed = FIT_WORK * patches + (0 if options.guard == "off" else LOOK_WORK * 3)
     return max(0, min(options.updates, int((allowed - fixed) / _work(options, side, alone))))
-
-
-def expected_work(pixels: int, size: int, options: MetaOptions, side: int, *, alone: bool = False) -> dict[str, float]:
-    """The work of the targets, of the fit of the blur, and of the updates with the guard's looks, in pixels restored.
-
-    Args:
-        pixels: of the whole video, all frames. ``size``: side of its patches.
-        side, alone: as :func:`affordable` takes them.
-    """
-    patches, work = (options.patches + HELD_OUT) * size**2, _work(options, side, alone)
-    looks = 0 if options.guard == "off" else LOOK_WORK * 3
-    fitting = {"measuring the motion": (FIT_WORK - 1) * patches} if options.needs_flow else {}
-    adapting = affordable_within(pixels, patches, options, side, alone=alone) * work + looks
-    return {"learning the blur": float(patches)} | fitting | {"adapting": adapting}
 
 
 def _work(options: MetaOptions, side: int, alone: bool) -> float:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from deblurcli.adaptation.outcome import Outcome
 from deblurcli.adaptation.translated_frames import PreparedBehind, Translator, translation_by
+from deblurcli.adaptation.work import Clip, Speeds
 from deblurcli.errors import InputError
-from deblurcli.jobs.forecast import Clip, Speeds, duration, forecast, updates
+from deblurcli.jobs.forecast import duration, forecast, updates
 from deblurcli.jobs.piping import piped_files, require_pipes
 from deblurcli.jobs.plan import require_place
 from deblurcli.jobs.result import Result, skipped

@@ -8,7 +8,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from deblurcli.jobs.forecast import Clip, Speeds, forecast, updates
+from deblurcli.adaptation.work import Clip, Speeds
+from deblurcli.jobs.forecast import Forecast, forecast, updates
 from deblurcli.jobs.result import Result
 from deblurcli.media.footage import VideoFootage
 from deblurcli.options.moments import MomentOptions
@@ -52,7 +53,7 @@ def foretold(
         time = forecast(clip, method, network.spec, speeds)
         neighbours = FRESH_WORK * (network.spec.window - 1) * pictures * clip.pixels * speeds.restoring
         restoring = forecast(each, method, network.spec, speeds).restoring + neighbours
-        found = replace(time, restoring=restoring)
+        found = Forecast(time.stages | {"restoring": restoring, "finishing": 0.0})
         if math.isfinite(found.total):
             said = str(found)
             facts |= {"adapting": round(found.adapting, 1), "restoring": round(found.restoring, 1)}

@@ -6,14 +6,16 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from deblurcli.jobs.forecast import Clip, Forecast, Speeds, duration, fast, forecast, updates
+from deblurcli.adaptation.work import USUAL, Clip, Speeds
+from deblurcli.console import Reporter
+from deblurcli.jobs.forecast import Forecast, duration, fast, forecast, updates
 from deblurcli.media.disk_use import readable_size
 from deblurcli.media.frames import FrameReader, FrameWriter
 from deblurcli.media.sequences import name_of
 from deblurcli.methods import prepared_for
 from deblurcli.options.option import Options
 from deblurcli.options.video import VideoOptions
-from deblurcli.restore.lucky import PIXEL_BYTES, reach_within
+from deblurcli.restore.lucky import PIXEL_BYTES
 from deblurcli.restore.speed import speed_of
 from deblurcli.restore.tiles import Restorer
 from deblurcli.restore.worker import Placed, Worker
@@ -45,6 +47,14 @@ class RunPlan:
         quicker = "" if self.fast is None else f"; --quality fast takes {duration(self.fast)}"
         return f"{self.source}: {self.clip}: {self.time}{quicker}"
 
+    def tell(self, console: Reporter) -> None:
+        """Say it, and let the progress of the run go by it."""
+        if line := self.line():
+            console.note(line)
+        console.event("plan", **self.facts())
+        if self.time is not None:
+            console.expect(self.time.course)
+
     def facts(self) -> dict[str, Any]:
         """For the JSON log."""
         found: dict[str, Any] = dict(self.rows)
@@ -55,6 +65,18 @@ class RunPlan:
         return found
 
 
+def expected(reader: FrameReader, network: Placed, method: Options, *, adapted: bool) -> dict[str, float | None]:
+    """The stages of a run and the time of each, by usual speeds; None where the length of the video is not known.
+
+    Args:
+        adapted: the adaptation is there already.
+    """
+    video, frames = reader.info.video, reader.info.expected_frames
+    clip = Clip(frames or 0, video.width, video.height)
+    found = forecast(clip, method, network.spec, USUAL, adapted=adapted).course
+    return {stage: seconds if frames else None for stage, seconds in found.items()}
+
+
 def plan_run(
     reader: FrameReader,
     writer: FrameWriter,
@@ -63,6 +85,7 @@ def plan_run(
     method: Options,
     worker: Worker,
     *,
+    reach: int,
     room: str,
     adapted: bool = False,
     asked: bool = False,
@@ -71,12 +94,12 @@ def plan_run(
 
     Args:
         method: the method's options.
+        reach: frames from which another one may take detail.
         room: what is said of the room on the disk.
         adapted: an interrupted run has left its adaptation.
         asked: somebody asked for the plan, so that a short video is worth the measuring, too.
     """
     video, expected = reader.info.video, reader.inventory.packets
-    reach = reach_within(video.height, video.width, options.lucky_frames)
     clip = None if not expected else Clip(expected, video.width, video.height)
     time = quicker = None
     left = None if clip is None else Clip(max(0, clip.frames - writer.frames), clip.width, clip.height)

@@ -22,7 +22,7 @@ from deblurcli.jobs.plan import require_place
 from deblurcli.jobs.residual import exposure_before
 from deblurcli.jobs.result import Result, skipped
 from deblurcli.jobs.run_comparison import RunComparison
-from deblurcli.jobs.run_plan import plan_run
+from deblurcli.jobs.run_plan import expected, plan_run
 from deblurcli.jobs.run_summary import in_plain_words, tell_outcome, tell_run
 from deblurcli.jobs.saving import require_drawable, require_savable, save
 from deblurcli.jobs.translation import TranslatedVideo, require_translation, tell_translation
@@ -35,7 +35,7 @@ from deblurcli.media.pipes import kept_on_disk
 from deblurcli.media.sequences import is_there, name_of, place_of
 from deblurcli.media.videos import check_output, open_video, write_video
 from deblurcli.media.y4m import Y4mReader, Y4mWriter
-from deblurcli.methods import prepare, prepared_for, require_together, stages
+from deblurcli.methods import prepare, prepared_for, require_together
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.option import Option, spelling
 from deblurcli.options.video import OF_ALL_FRAMES, VideoOptions
@@ -46,9 +46,6 @@ from deblurcli.restore.lucky import LuckyFrames, reach_within
 from deblurcli.restore.pipeline import restore_video, waiting_frames
 from deblurcli.restore.worker import Placed, Worker, state_of
 from deblurcli.texts import aligned
-
-FINISHING_WORK = 0.005
-"""Work of joining all streams and reading the file back, for each pixel, in pixels restored."""
 
 
 @dataclass
@@ -140,8 +137,9 @@ class VideoJob:
             recorded = pipes.outgoing is None
             journal: Journal | Unrecorded = self._journal(network, worker) if recorded else Unrecorded()
             open_files.enter_context(journal)
-            total = reader.info.expected_frames
-            open_files.enter_context(console.run(self._stages(network, reader, resumed=journal.adapted or adapted)))
+            total, reach = reader.info.expected_frames, self._reach(reader)
+            there = journal.adapted or adapted
+            open_files.enter_context(console.run(expected(reader, network, self.method, adapted=there)))
             # Before the output, so that it gets its name after it, and not without it.
             picture = open_files.enter_context(self._picture(options.save_residual)) if options.save_residual else None
             translated = None
@@ -157,10 +155,8 @@ class VideoJob:
                 console.note(f"{name_of(self.source)}: {room}")
             if not console.quiet:
                 left = journal.found and journal.adapted
-                plan = plan_run(reader, writer, network, options, self.method, worker, room=room, adapted=left)
-                if line := plan.line():
-                    console.note(line)
-                console.event("plan", **plan.facts())
+                told = (reader, writer, network, options, self.method, worker)
+                plan_run(*told, reach=reach, room=room, adapted=left).tell(console)
             with _for_output(writer):
                 journal.begin()
             before = writer.frames
@@ -194,7 +190,7 @@ class VideoJob:
                 beside=None if translated is None else translated.write,
                 changed=sharpness.add,
                 give_up=pipes.give_up,
-                lucky=self._lucky(reader),
+                lucky=LuckyFrames(reach, deep=reader.layout.depth > 8) if reach else None,
                 fading=Fading(options.sharp_below or SHARP_BELOW) if options.only_blurred else None,
                 waiting=waiting_frames(video.height, video.width, worker.device.where),
             )
@@ -238,9 +234,8 @@ class VideoJob:
                 adapted = require_resumable(folder, self.destination, self._made_of(network), options.resume)
                 writer = write_video(reader, self.destination, folder=folder / "none", **self._encoder)
             room = writer.require_room()
-            plan = plan_run(
-                reader, writer, network, options, self.method, worker, room=room, adapted=adapted, asked=True
-            )
+            told = (reader, writer, network, options, self.method, worker)
+            plan = plan_run(*told, reach=self._reach(reader), room=room, adapted=adapted, asked=True)
         worker.console.event("plan", **plan.facts())
         return Result(self.destination, plan=aligned(plan.rows), facts={"dry_run": True})
 
@@ -284,20 +279,9 @@ class VideoJob:
             **self._encoder,
         )
 
-    def _stages(self, network: Placed, reader: FrameReader, *, resumed: bool) -> dict[str, float | None]:
-        """The stages of the run and the work of each. ``resumed``: what adapts has done so already."""
-        video, frames = reader.info.video, reader.info.expected_frames
-        pixels = (frames or 0) * video.height * video.width
-        found: dict[str, float | None] = {}
-        if not resumed and not self.per_shot:
-            found = stages(network, self.method, pixels, (video.height, video.width))
-        return found | {"restoring": float(pixels) if frames else None, "finishing": FINISHING_WORK * pixels}
-
-    def _lucky(self, reader: FrameReader) -> LuckyFrames[Any] | None:
-        """What takes detail from sharper frames; None where none is to be, or frames are too large to wait."""
-        video = reader.info.video
-        reach = reach_within(video.height, video.width, self.options.lucky_frames)
-        return LuckyFrames(reach, deep=reader.layout.depth > 8) if reach else None
+    def _reach(self, reader: FrameReader) -> int:
+        """Frames from which another one may take detail; 0 where none is to, or frames are too large to wait."""
+        return reach_within(reader.info.video.height, reader.info.video.width, self.options.lucky_frames)
 
     def _picture(self, path: Path) -> OutputFile:
         return OutputFile(path, inputs=[self.source, Path(self.options.network)], overwrite=self.options.overwrite)

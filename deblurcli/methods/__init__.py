@@ -18,7 +18,9 @@ from deblurcli.options.tta import TtaOptions
 
 if TYPE_CHECKING:
     from deblurcli.adaptation.outcome import Prepared
+    from deblurcli.adaptation.work import Clip, Work
     from deblurcli.media.footage import Footage
+    from deblurcli.networks.spec import NetworkSpec
     from deblurcli.restore.worker import Placed, Worker
 
 
@@ -108,17 +110,18 @@ def prepare(network: Placed, footages: Sequence[Footage], options: Any, worker: 
     return undone(network, name_of(options), worker.tile)
 
 
-def stages(network: Placed, options: Any, pixels: int, frame: tuple[int, int]) -> dict[str, float | None]:
-    """What a method does before the first frame is restored, by the tasks of its progress.
+def stages(spec: NetworkSpec, options: Any, clip: Clip) -> dict[str, Work]:
+    """The work of a method, by the tasks of its progress.
 
     Args:
+        spec: facts about the network that restores.
         options: the method's; their type says which.
-        pixels: of the whole video, all frames. ``frame``: height and width of one.
+        clip: what is restored.
 
     Returns:
-        Stage -> its work, in pixels that the network restores in the same time; None where that is not known.
+        What comes before the first frame is restored, in order: stage -> its work. ``restoring``: what it adds to that.
     """
-    found: dict[str, float | None] = _module(options).stages(network, options, pixels, frame)
+    found: dict[str, Work] = _module(options).stages(spec, options, clip)
     return found
 
 

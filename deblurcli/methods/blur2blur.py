@@ -49,12 +49,14 @@ from deblurcli.adaptation.translated_frames import (
 )
 from deblurcli.adaptation.translation import RECIPES, TRANSLATOR, Translation, new_critic, new_generator, translated
 from deblurcli.adaptation.update import OUT_OF_MEMORY, adaptation_device, undone_without_memory, update_average
+from deblurcli.adaptation.work import FIT_WORK, Clip, Work, expected_patches, guard_work, survey_work
 from deblurcli.console import Reporter
 from deblurcli.errors import is_out_of_memory
 from deblurcli.media.footage import Footage
 from deblurcli.methods import meta, none, tta
 from deblurcli.metrics.self_shift import self_shift_score
 from deblurcli.networks import NETWORKS
+from deblurcli.networks.spec import NetworkSpec
 from deblurcli.options.blur2blur import Blur2BlurOptions
 from deblurcli.options.meta import MetaOptions
 from deblurcli.options.none import NoneOptions
@@ -75,6 +77,9 @@ LOOKS = 4
 """Times that the guard looks at the translator, evenly spread over its learning."""
 AVERAGED = 0.99
 """Decay of the moving average of the translator's weights."""
+TRANSLATION_WORK, TRANSLATED_WORK = 2.4, 0.15
+"""An update of a translator, for a pixel of its pieces, and a pixel translated, in pixels restored by the bundled
+network of single frames."""
 
 
 def prepare(network: Placed, footages: Sequence[Footage], options: Blur2BlurOptions, worker: Worker) -> Prepared:
@@ -99,13 +104,21 @@ def prepare(network: Placed, footages: Sequence[Footage], options: Blur2BlurOpti
     return PreparedBehind(translator, prepared, outcome)
 
 
-def stages(network: Placed, options: Blur2BlurOptions, pixels: int, frame: tuple[int, int]) -> dict[str, float | None]:
-    """What comes before restoring, see :func:`deblurcli.methods.stages`. Learning ends by the clock, not by work."""
-    learning: dict[str, float | None] = {}
+def stages(spec: NetworkSpec, options: Blur2BlurOptions, clip: Clip) -> dict[str, Work]:
+    """What comes before restoring, and translating each frame; see :func:`deblurcli.methods.stages`."""
+    found: dict[str, Work] = {}
     if options.translator is None:
-        judging = {} if options.guard == "off" else {"measuring the motion": None}
-        learning = {"surveying": None, **judging, "learning to translate": None}
-    return learning | ({} if options.then == "none" else {"adapting": None})
+        count, size = expected_patches(clip, options.patches, options.patch_size)
+        found["surveying"] = survey_work(clip)
+        if options.guard != "off":
+            found["measuring the motion"] = Work((1 + FIT_WORK) * count * size**2)
+        learnt = (options.steps or 0) * 2 * options.batch * options.crop**2 * TRANSLATION_WORK
+        clock = options.seconds if options.steps is None else 0.0
+        found["learning to translate"] = Work(single=learnt, seconds=clock) + guard_work(options.guard, LOOKS)
+    if options.then != "none":
+        chosen, following = {"meta": (MetaOptions(), meta), "tta": (TtaOptions(), tta)}[options.then]
+        found["adapting"] = sum(following.stages(spec, chosen, clip).values(), Work())
+    return found | {"restoring": Work(single=TRANSLATED_WORK * clip.frames * clip.pixels)}
 
 
 def followed(network: Placed, footages: Sequence[Footage], options: Blur2BlurOptions, worker: Worker) -> Prepared:

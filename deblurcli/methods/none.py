@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from deblurcli.adaptation.outcome import PreparedNetwork
+from deblurcli.adaptation.work import Clip, Work
 from deblurcli.media.footage import Footage
+from deblurcli.networks.spec import NetworkSpec
 from deblurcli.options.none import NoneOptions
 from deblurcli.restore.worker import Placed, Worker
 
 
-def stages(network: Placed, options: NoneOptions, pixels: int, frame: tuple[int, int]) -> dict[str, float | None]:
-    """Nothing comes before restoring."""
+def stages(spec: NetworkSpec, options: NoneOptions, clip: Clip) -> dict[str, Work]:
+    """Nothing comes before restoring, see :func:`deblurcli.methods.stages`."""
     return {}
 
 

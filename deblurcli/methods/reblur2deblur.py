@@ -59,6 +59,7 @@ from deblurcli.adaptation.supervised import Supervised, supervised_of
 from deblurcli.adaptation.survey import Survey
 from deblurcli.adaptation.unfinished import Unfinished
 from deblurcli.adaptation.update import adaptation_device, set_dropout, undone_without_memory, update
+from deblurcli.adaptation.work import FIT_WORK, Clip, Work, expected_patches, guard_work, looks, survey_work
 from deblurcli.console import Reporter
 from deblurcli.losses import LOSSES, mse
 from deblurcli.media.footage import Footage
@@ -79,6 +80,9 @@ EXAMPLES = 8
 """Pairs by which the supervised loss is scaled."""
 JUDGED, JUDGED_SIDE = 8, 128
 """Moments whose residual is told, at most, and the side of their pieces in pixels."""
+STEP_WORK, RESIDUAL_WORK = 1.0, 1_000_000
+"""A step, for each of the pixels that it restores and reblurs, in pixels updated; and the residual before and after, in
+pixels restored."""
 
 
 def prepare(
@@ -106,11 +110,16 @@ def prepare(
     return PreparedNetwork(network, worker.tile, outcome, adapted)
 
 
-def stages(
-    network: Placed, options: Reblur2DeblurOptions, pixels: int, frame: tuple[int, int]
-) -> dict[str, float | None]:
-    """What comes before restoring, see :func:`deblurcli.methods.stages`. How long an update takes is seen by itself."""
-    return {"surveying": None, "measuring the motion": None, "adapting": None}
+def stages(spec: NetworkSpec, options: Reblur2DeblurOptions, clip: Clip) -> dict[str, Work]:
+    """What comes before restoring, see :func:`deblurcli.methods.stages`."""
+    count, size = expected_patches(clip, options.patches, options.patch_size)
+    # A supervised pair, and the frames in a row that explain one of the video.
+    learnt = options.updates * options.batch * (1 + options.reblur_frames) * min(options.crop, size) ** 2
+    return {
+        "surveying": survey_work(clip),
+        "measuring the motion": Work((1 + FIT_WORK) * count * size**2),
+        "adapting": Work(RESIDUAL_WORK, learnt * STEP_WORK) + guard_work(options.guard, looks(options.updates)),
+    }
 
 
 def moment_of(spec: NetworkSpec) -> int:

@@ -37,15 +37,17 @@ from torch import Tensor, nn
 from deblurcli.adaptation.group import seen_in_each, shares
 from deblurcli.adaptation.guard import Diverged, require_finite_weights
 from deblurcli.adaptation.outcome import Outcome, Prepared, PreparedNetwork, own_curves
-from deblurcli.adaptation.samples import Sample, Splitter, evenly
+from deblurcli.adaptation.samples import Sample, Splitter, evenly, split
 from deblurcli.adaptation.survey import counted
 from deblurcli.adaptation.tone_curves import ToneCurves, matched
 from deblurcli.adaptation.unfinished import Unfinished
 from deblurcli.adaptation.update import adaptation_device, undone_without_memory, update
+from deblurcli.adaptation.work import Clip, Work, survey_work
 from deblurcli.console import Reporter
 from deblurcli.media.footage import Footage, unit
 from deblurcli.media.shots import CutDetector, windows
-from deblurcli.networks.spec import padded
+from deblurcli.networks import NETWORKS
+from deblurcli.networks.spec import NetworkSpec, padded
 from deblurcli.options.tta import TtaOptions
 from deblurcli.restore.pipeline import ABSURD_CHANGE
 from deblurcli.restore.tiles import MEMORY_BUDGET, Restorer
@@ -56,6 +58,9 @@ PROBES = (64, 128)
 
 MEMORY_RATIO = 1.5
 """Peak memory of a step, relative to what is kept for its gradients."""
+
+PIECE_WORK, REBLURRED_WORK = 0.8, 1.0
+"""A step for a pixel with its surroundings, and the reblurring of one that counts, in pixels updated."""
 
 BROKEN = "the adapted network's result is broken"
 
@@ -80,10 +85,25 @@ def prepare(network: Placed, footages: Sequence[Footage], options: TtaOptions, w
     return adapted_to_all(adapter, footages, worker.console, worker.unfinished)
 
 
-def stages(network: Placed, options: TtaOptions, pixels: int, frame: tuple[int, int]) -> dict[str, float | None]:
-    """What comes before restoring, see :func:`deblurcli.methods.stages`."""
-    before = options.updates and options.adapt_per == "video"
-    return {"surveying": None, "adapting": None} if before else {}
+def stages(spec: NetworkSpec, options: TtaOptions, clip: Clip) -> dict[str, Work]:
+    """What comes before restoring, and what restoring has more where each frame adapts; see
+    :func:`deblurcli.methods.stages`."""
+    if not options.updates:
+        return {}
+    around = counted = (0, 0, clip.height, clip.width)
+    if spec.tileable:
+        context = spec.overlap + NETWORKS["reblurring-module"].overlap
+        pieces = split(clip.height, clip.width, lambda h, w: h * w <= options.tta_pixels, context, spec.step)
+        around, counted = pieces[0]
+    piece = around[2] * around[3]
+    step = PIECE_WORK * piece + REBLURRED_WORK * counted[2] * counted[3]
+    if options.adapt_per == "frame":
+        return {"restoring": Work(clip.frames * clip.pixels, clip.frames * options.updates * step)}
+    frames = min(clip.frames, options.tta_frames)
+    return {
+        "surveying": survey_work(clip),
+        "adapting": Work(frames * 2 * piece, frames * options.updates * step),
+    }
 
 
 def trained_for(module: Placed, network: Placed) -> str:

@@ -14,8 +14,9 @@ from end_to_end import contents, deblur, shaken_video, small_network
 from interrupted import killed
 
 from deblurcli import api
+from deblurcli.adaptation.work import Clip, Speeds, Work
 from deblurcli.jobs import run_plan
-from deblurcli.jobs.forecast import Clip, Forecast, Speeds, duration, fast, forecast
+from deblurcli.jobs.forecast import Forecast, duration, fast, forecast
 from deblurcli.media.images import Image, encoded
 from deblurcli.methods import METHODS, method_options
 from deblurcli.networks import NETWORKS
@@ -74,6 +75,30 @@ def test_more_work_takes_longer_and_a_faster_machine_less() -> None:
     assert total("tta", adapt_per="frame").restoring > 5 * total("none").restoring
 
 
+def test_every_method_tells_the_time_of_each_of_its_stages() -> None:
+    for method in METHODS:
+        found = total(method)
+        assert list(found.stages)[-2:] == ["restoring", "finishing"] and found.course == found.stages
+        assert all(seconds > 0 for seconds in found.stages.values()), method
+        assert (
+            found.total == pytest.approx(sum(found.stages.values())) == pytest.approx(found.adapting + found.restoring)
+        )
+    followed = total("blur2blur", then="tta")
+    assert followed.stages["adapting"] == pytest.approx(total("tta").adapting)
+
+
+def test_work_takes_its_amounts_times_the_speeds() -> None:
+    speeds = Speeds(10, 100, 1000)
+    assert Work(1, 2, 3, 4).at(speeds) == (Work(1) + Work(0, 2, 3, 4)).at(speeds) == 10 + 200 + 3000 + 4
+    assert Work(5).at(Speeds(1, float("inf"), 1)) == 5, "what is not done takes no time, however slow"
+
+
+def test_what_adapts_to_each_shot_has_no_stage_of_its_own() -> None:
+    found = total("meta", adapt_per="shot")
+    assert list(found.course) == ["restoring", "finishing"] and sum(found.course.values()) == pytest.approx(found.total)
+    assert found.adapting == total("meta").adapting
+
+
 def test_an_adaptation_that_is_there_takes_no_time() -> None:
     assert forecast(CLIP, method_options("meta", {}), VIDEO, SPEEDS, adapted=True).adapting == 0
 
@@ -87,11 +112,12 @@ def test_times_for_people(seconds: float, said: str) -> None:
 
 
 def test_the_line_of_a_plan() -> None:
-    plan = run_plan.RunPlan("in.mp4", CLIP, Forecast(130, 41), 28)
+    plan = run_plan.RunPlan("in.mp4", CLIP, Forecast({"adapting": 130, "restoring": 41}), 28)
     assert (
         plan.line() == "in.mp4: 60 frames of 448x256: about 2 min adapting, 40 s restoring; --quality fast takes 30 s"
     )
-    assert run_plan.RunPlan("in.mp4", CLIP, Forecast(0, 41), None).line() == "in.mp4: 60 frames of 448x256: about 40 s"
+    quick = Forecast({"restoring": 40, "finishing": 1})
+    assert run_plan.RunPlan("in.mp4", CLIP, quick, None).line() == "in.mp4: 60 frames of 448x256: about 40 s"
     assert run_plan.RunPlan("in.mp4", None, None, None).line() == ""
 
 

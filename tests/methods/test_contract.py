@@ -20,6 +20,7 @@ from deblurcli import methods
 from deblurcli.adaptation import camera, update
 from deblurcli.adaptation.translation import Translation
 from deblurcli.adaptation.update import OUT_OF_MEMORY
+from deblurcli.adaptation.work import Clip
 from deblurcli.console import Reporter, Silent
 from deblurcli.errors import UsageError
 from deblurcli.files import OutputFile
@@ -52,6 +53,7 @@ from deblurcli.adaptation.guard import Diverged
 from deblurcli.adaptation.outcome import Outcome, PreparedNetwork
 from deblurcli.adaptation.survey import unit
 from deblurcli.adaptation.update import undone_without_memory, update
+from deblurcli.adaptation.work import Work
 from deblurcli.options.option import Options, option
 
 
@@ -66,8 +68,8 @@ class ToyOptions(Options):
         return self.steps
 
 
-def stages(network, options, pixels, frame):
-    return {"adapting": None}
+def stages(spec, options, clip):
+    return {"adapting": Work(updated=options.steps * clip.pixels)}
 
 
 def prepare(network, footages, options, worker):
@@ -244,7 +246,8 @@ def test_a_run_goes_through_the_stages_of_its_method_and_ends_in_plain_words(
     result = VideoJob(clips["one"], tmp_path / "out.mkv", options, chosen, compute).run(worker)
     of_run = [each for each in sink.told if each.run is not None]
     placed = worker.place(network, "video", "deblur")
-    named = [*methods.stages(placed, chosen, 7 * 128 * 128, (128, 128)), "restoring", "finishing"]
+    before = [stage for stage in methods.stages(placed.spec, chosen, Clip(7, 128, 128)) if stage != "restoring"]
+    named = [*before, "restoring", "finishing"]
     seen = dict.fromkeys(each.task for each in of_run if each.task in named)
     assert list(seen) == named and {each.run.stages for each in of_run if each.run} == {len(named)}
     assert all(0 < each.run.stage <= len(named) for each in of_run if each.run)

@@ -1,4 +1,4 @@
-"""What a run of the default method tells about itself is true: stages, no silence, and the time that is left."""
+"""What a run tells about itself is true: stages, no silence, and the time that is left."""
 
 from __future__ import annotations
 
@@ -21,18 +21,30 @@ WRONG, BUSY_SECONDS = 0.25, 4.0
 """Share of what is left, and by how much a single step may be late on a busy machine."""
 
 
-@pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+OTHERS = {
+    "tta": ("--tta-frames", "8"),
+    "reblur2deblur": ("--steps", "20"),
+    "blur2blur": ("--minutes", "0.4"),
+}
+"""Methods besides the default one, with options by which they do not take long."""
+
+
+def told_by(folder: Path, *options: str) -> list[dict[str, Any]]:
     """The progress of a run on a clip that is long enough to be adapted to."""
-    folder = tmp_path_factory.mktemp("run")
     photo = read_image(PHOTO).rgb()[:, : HEIGHT + 2 * MARGIN, : WIDTH + 2 * MARGIN]
     frames = [blurred for blurred, _ in shaken(photo, FRAMES, 25, 8, 0, 2.2, 0.0)]
     source = write_video(folder / "in.mkv", frames[:FRAMES])
-    run = command("video", source, "-o", folder / "out.mkv", "--log", "json", "--device", "cpu")
+    run = command("video", source, "-o", folder / "out.mkv", "--log", "json", "--device", "cpu", *options)
     _, said = run.communicate(timeout=900)
     assert run.returncode == 0, said
     lines = [json.loads(line) for line in said.splitlines()]
     return [line for line in lines if line["type"] == "progress" and "stage" in line]
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """That of the default method."""
+    return told_by(tmp_path_factory.mktemp("run"))
 
 
 def ended(told: list[dict[str, Any]], task: str) -> float:
@@ -67,3 +79,15 @@ def test_so_is_that_of_the_whole_run_while_it_restores(told: list[dict[str, Any]
         if line["task"] == "restoring" and line["done"] >= 0.1 * line["total"]:
             left = end - line["run_elapsed"]
             assert abs(line["run_eta"] - left) <= WRONG * left + BUSY_SECONDS, line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", OTHERS)
+def test_so_is_that_of_the_whole_run_after_a_tenth_by_any_method(method: str, tmp_path: Path) -> None:
+    told = told_by(tmp_path, "--method", method, *OTHERS[method])
+    end = told[-1]["run_elapsed"]
+    looked = [line for line in told if 0.1 * end <= line["run_elapsed"] <= 0.9 * end]
+    assert len(looked) >= 5
+    for line in looked:
+        left = end - line["run_elapsed"]
+        assert line["run_eta"] is not None and abs(line["run_eta"] - left) <= WRONG * left + BUSY_SECONDS, line

@@ -12,8 +12,15 @@ UPDATE_WORK, ALONE_WORK, LOOK_WORK = 7.0, 5.5, 500_000
 alone, and of a look of the guard, in pixels restored; measured."""
 FIT_WORK = 2.5
 """Work of the targets and of the fit of the blur for each pixel of the patches."""
+USUAL_CROP = 192
+"""Side in pixels of what an update learns from with a fitted model of blur: more updates pay more than larger ones."""
 LEAST_UPDATES = 5
 """Below this the video is too short to be worth adapting to."""
+
+
+def side_of(options: MetaOptions, size: int) -> int:
+    """Side in pixels of what an update learns from, in patches of ``size``."""
+    return min(options.crop or USUAL_CROP, size)
 
 
 def affordable(found: Survey, options: MetaOptions, side: int, *, alone: bool = False) -> int:

@@ -88,9 +88,14 @@ def expected_patches(clip: Clip, asked: int, size: int) -> tuple[int, int]:
     return asked + HELD_OUT, max(32, min(size, clip.height // 32 * 32, clip.width // 32 * 32))
 
 
+def strata_work(guard: str | None) -> Work:
+    """Making what the guard goes by, after the fit."""
+    return Work() if guard == "off" else Work(STRATA_WORK)
+
+
 def guard_work(guard: str | None, looks: int) -> Work:
-    """What the guard goes by, and its looks."""
-    return Work() if guard == "off" else Work(restored=STRATA_WORK + looks * LOOK_WORK)
+    """The guard's looks, while the network learns."""
+    return Work() if guard == "off" else Work(looks * LOOK_WORK)
 
 
 def looks(steps: int) -> int:

@@ -42,7 +42,7 @@ import torch
 from torch import Tensor, nn
 
 from deblurcli.adaptation.agreement import Agreement
-from deblurcli.adaptation.budget import LEAST_UPDATES, affordable, affordable_within
+from deblurcli.adaptation.budget import LEAST_UPDATES, affordable, affordable_within, side_of
 from deblurcli.adaptation.camera import Alignment, Camera, align, camera_of
 from deblurcli.adaptation.flow import FlowBlur, fit_flow
 from deblurcli.adaptation.group import surveyed
@@ -68,16 +68,23 @@ from deblurcli.adaptation.support import WINDOW, SupportPatch
 from deblurcli.adaptation.survey import Survey
 from deblurcli.adaptation.unfinished import Unfinished
 from deblurcli.adaptation.update import adaptation_device, set_dropout, undone_without_memory, update
-from deblurcli.adaptation.work import FIT_WORK, Clip, Work, expected_patches, guard_work, looks, survey_work
+from deblurcli.adaptation.work import (
+    FIT_WORK,
+    Clip,
+    Work,
+    expected_patches,
+    guard_work,
+    looks,
+    strata_work,
+    survey_work,
+)
 from deblurcli.console import Reporter
 from deblurcli.media.footage import Footage
 from deblurcli.networks.spec import NetworkSpec
 from deblurcli.options.meta import MetaOptions
 from deblurcli.restore.worker import Placed, Worker
 
-USUAL_CROP = 192
-"""Side in pixels of what an update learns from with a fitted model of blur: more updates pay more than larger ones."""
-UPDATE_WORK = 1.07
+PAIR_WORK = 1.07
 """An update with the blur of its pair, for a pixel that it learns from, in pixels updated."""
 
 
@@ -113,19 +120,13 @@ def stages(spec: NetworkSpec, options: MetaOptions, clip: Clip) -> dict[str, Wor
     count, size = expected_patches(clip, options.patches, options.patch_size)
     side, pixels = side_of(options, size), count * size**2
     steps = affordable_within(clip.frames * clip.pixels, pixels, options, side, alone=bool(spec.alone))
-    learnt = Work(updated=steps * options.batch * side**2 * UPDATE_WORK)
+    learnt = Work(updated=steps * options.batch * side**2 * PAIR_WORK)
     found = {"surveying": survey_work(clip), "learning the blur": Work(pixels)}
-    # A camera is fitted while the blur is learnt; the flow is a stage of its own.
     fitting = "measuring the motion" if options.needs_flow else "learning the blur"
-    found[fitting] = found.get(fitting, Work()) + Work(FIT_WORK * pixels)
+    found[fitting] = found.get(fitting, Work()) + Work(FIT_WORK * pixels) + strata_work(options.guard)
     if options.learnt:
         found["learning to reblur"] = learnt
     return found | {"adapting": learnt + guard_work(options.guard, looks(steps))}
-
-
-def side_of(options: MetaOptions, size: int) -> int:
-    """Side in pixels of what an update learns from, in patches of ``size``."""
-    return min(options.crop or USUAL_CROP, size)
 
 
 def adapt(

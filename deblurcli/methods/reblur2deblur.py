@@ -59,7 +59,16 @@ from deblurcli.adaptation.supervised import Supervised, supervised_of
 from deblurcli.adaptation.survey import Survey
 from deblurcli.adaptation.unfinished import Unfinished
 from deblurcli.adaptation.update import adaptation_device, set_dropout, undone_without_memory, update
-from deblurcli.adaptation.work import FIT_WORK, Clip, Work, expected_patches, guard_work, looks, survey_work
+from deblurcli.adaptation.work import (
+    FIT_WORK,
+    Clip,
+    Work,
+    expected_patches,
+    guard_work,
+    looks,
+    strata_work,
+    survey_work,
+)
 from deblurcli.console import Reporter
 from deblurcli.losses import LOSSES, mse
 from deblurcli.media.footage import Footage
@@ -117,7 +126,7 @@ def stages(spec: NetworkSpec, options: Reblur2DeblurOptions, clip: Clip) -> dict
     learnt = options.updates * options.batch * (1 + options.reblur_frames) * min(options.crop, size) ** 2
     return {
         "surveying": survey_work(clip),
-        "measuring the motion": Work((1 + FIT_WORK) * count * size**2),
+        "measuring the motion": Work((1 + FIT_WORK) * count * size**2) + strata_work(options.guard),
         "adapting": Work(RESIDUAL_WORK, learnt * STEP_WORK) + guard_work(options.guard, looks(options.updates)),
     }
 

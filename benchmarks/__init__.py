@@ -22,6 +22,7 @@ BENCHMARKS = {
     "domains": "what a translator of blur gains for cameras that no network was trained for",
     "translator_stop": "which number, told without the truth, finds the best checkpoint of a translator",
     "reblur2deblur": "Reblur2Deblur in small: models of blur, frames, one clip or all, and what an update costs",
+    "pseudo_pairs": "figure 6 of the meta-transferring paper in small: fine-tuning beside meta-testing",
     "speed": "seconds per frame at 1280x720 of networks and of the whole program, fp32 against the default precision",
     "end_to_end": "the whole program against the network alone on the same frames, and where its time goes",
     "scale": "whether time grows as it should: over a video's length, with pixels, for two jobs side by side",

@@ -12,13 +12,14 @@ from deblurcli.methods import METHODS, method_options
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.moments import FramesOptions, StillOptions
 from deblurcli.options.option import USUAL_FPS
+from deblurcli.options.quality import method_settings
 from deblurcli.restore.worker import Worker
 
 
 def take_frames(
     source: FilePath, destination: FilePath, *, every: str | float = "0.5s", start: str | float | None = None,
     duration: str | float | None = None, fps: float = USUAL_FPS, form: str = "png",
-    method: str = "meta", network: FilePath = "default",
+    quality: str = "balanced", method: str | None = None, network: FilePath | None = None,
     overwrite: bool = False, skip_existing: bool = False, dry_run: bool = False, strict: bool = False,
     steps: int | str | None = None, rate: float | None = None, adapt_per: str | None = None, seed: int | None = None,
     patches: int | None = None, patch_size: int | None = None, batch: int | None = None, reblurring: str | None = None,
@@ -43,7 +44,7 @@ def take_frames(
         source: the blurred video.
         destination: the folder for the pictures; each appears when it is complete.
         every, start, duration: seconds, as numbers or as the command takes them.
-        method, and its options: as in :func:`deblurcli.deblur_video`.
+        quality, method and its options: as in :func:`deblurcli.deblur_video`.
 
     Returns: a result whose facts have the ``pictures`` that were written, or, with ``dry_run``, its ``plan``.
 
@@ -51,14 +52,15 @@ def take_frames(
     """
     keywords = locals()
     options, compute = pick(FramesOptions, keywords), pick(ComputeOptions, keywords)
-    chosen = method_options(method, given((entry.options for entry in METHODS.values()), keywords))
+    of_method = given((entry.options for entry in METHODS.values()), keywords)
+    chosen = method_options(options.method, method_settings(quality, options.method) | of_method)
     job = FramesJob(Path(source), Path(destination), options, chosen, compute)
     return job.run(worker or Worker(compute, console))
 
 
 def take_still(
     source: FilePath, destination: FilePath, at: str | float, *, around: str | float = "2s", fps: float = USUAL_FPS,
-    method: str = "meta", network: FilePath = "default",
+    quality: str = "balanced", method: str | None = None, network: FilePath | None = None,
     overwrite: bool = False, skip_existing: bool = False, dry_run: bool = False, strict: bool = False,
     steps: int | str | None = None, rate: float | None = None, adapt_per: str | None = None, seed: int | None = None,
     patches: int | None = None, patch_size: int | None = None, batch: int | None = None, reblurring: str | None = None,
@@ -84,12 +86,13 @@ def take_still(
         destination: the picture; it appears only when it is complete.
         at: the moment, in seconds, as a number or as the command takes it.
         around: so much before and after it is adapted to.
-        method, and its options: as in :func:`deblurcli.deblur_video`.
+        quality, method and its options: as in :func:`deblurcli.deblur_video`.
 
     Raises: as :func:`deblurcli.deblur_video`.
     """
     keywords = locals()
     options, compute = pick(StillOptions, keywords), pick(ComputeOptions, keywords)
-    chosen = method_options(method, given((entry.options for entry in METHODS.values()), keywords))
+    of_method = given((entry.options for entry in METHODS.values()), keywords)
+    chosen = method_options(options.method, method_settings(quality, options.method) | of_method)
     job = StillJob(Path(source), Path(destination), options, chosen, compute)
     return job.run(worker or Worker(compute, console))

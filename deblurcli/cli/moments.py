@@ -17,6 +17,7 @@ from deblurcli.methods import method_options
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.moments import FramesOptions, StillOptions
 from deblurcli.options.option import Options, option
+from deblurcli.options.quality import method_settings
 
 if TYPE_CHECKING:
     from deblurcli.jobs.moments import FramesJob, StillJob
@@ -60,7 +61,7 @@ def frames(
     """
     from deblurcli.jobs.moments import FramesJob
 
-    method = method_options(options.method, given(of_method))
+    method = method_options(options.method, method_settings(options.quality, options.method) | given(of_method))
     job = FramesJob(_video(source), _path("-o", folder.output), options, method, compute)
     _run(job, session)
 
@@ -81,7 +82,7 @@ def still(
     """
     from deblurcli.jobs.moments import StillJob
 
-    method = method_options(options.method, given(of_method))
+    method = method_options(options.method, method_settings(options.quality, options.method) | given(of_method))
     job = StillJob(_video(source), _path("-o", picture.output), options, method, compute)
     _run(job, session)
 

@@ -162,14 +162,28 @@ def _tables(content: Mapping[str, Any], words: tuple[str, ...]) -> Iterator[tupl
 
 
 def _of_variables(root: Any, environment: Mapping[str, str]) -> Settings:
-    """Variables without a value count as not set; those that name no option are another program's."""
+    """Variables without a value count as not set; those that name neither an option nor a command are another
+    program's."""
     found: Settings = {}
+    known: set[str] = set()
     for words, command in _commands(root):
         for name, param in _options(command).items():
-            for variable in (f"DEBLUR_{name.upper()}", f"DEBLUR_{'_'.join(words).upper()}_{name.upper()}"):
+            for variable in (f"DEBLUR_{name.upper()}", f"{_beginning(words)}{name.upper()}"):
+                known.add(variable)
                 if value := environment.get(variable):
                     found.setdefault(words, {})[param] = Setting(value, variable)
+    for variable in sorted(environment.keys() - known):
+        # The longest name: `deblur train` is a command of commands, `deblur train meta` one of them.
+        owners = [words for words, _ in _commands(root) if variable.startswith(_beginning(words))]
+        if owners and environment[variable]:
+            command = " ".join(("deblur", *max(owners, key=len)))
+            raise UsageError(f"{variable} names no option of {command}", f"see {command} --help, or unset it")
     return found
+
+
+def _beginning(words: tuple[str, ...]) -> str:
+    """What the variables of a command begin with."""
+    return f"DEBLUR_{'_'.join(words).upper()}_"
 
 
 def _key(name: str) -> str:

@@ -77,7 +77,7 @@ LOOKS = 4
 """Times that the guard looks at the translator, evenly spread over its learning."""
 AVERAGED = 0.99
 """Decay of the moving average of the translator's weights."""
-TRANSLATION_WORK, TRANSLATED_WORK = 2.4, 0.15
+TRANSLATION_WORK, TRANSLATED_WORK = 1.0, 0.15
 """An update of a translator, for a pixel of its pieces, and a pixel translated, in pixels restored by the bundled
 network of single frames."""
 

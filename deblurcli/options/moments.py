@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from deblurcli.options.option import frame_rate, option, weights
 from deblurcli.options.output import PlannedOptions
+from deblurcli.options.quality import VIDEO_QUALITIES, fill, quality_option
 from deblurcli.options.times import as_time, require_time
 
 FORMATS = ("png", "tif", "jpg")
@@ -17,10 +18,23 @@ class MomentOptions(PlannedOptions):
     """The method and network; each method has options of its own."""
 
     fps: float = frame_rate()
-    method: str = option("meta", "How to adapt, as in `deblur video`.", "Method", complete="methods")
-    network: str = weights(
-        "default", "Weights: a name of `deblur weights list`, or a file.", usual="bundled, for videos"
+    quality: str = quality_option("How much time it may take, as in `deblur video`: fast, balanced or best.")
+    method: str = option(
+        None,
+        "How to adapt, as in `deblur video`.",
+        "Method",
+        complete="methods",
+        usual="meta; none with --quality fast",
     )
+    network: str = weights(
+        None,
+        "Weights: a name of `deblur weights list`, a file, default, or best.",
+        usual="default; plain-unet with --quality fast",
+    )
+
+    def __post_init__(self) -> None:
+        fill(self, VIDEO_QUALITIES)
+        super().__post_init__()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -90,6 +90,24 @@ def test_files_that_are_refused(text: str, found: str, capsys: pytest.CaptureFix
     assert deblur("video", "--help") == 0  # help helps whatever the file has
 
 
+@pytest.mark.parametrize(
+    ("variable", "command"),
+    [("DEBLUR_VIDEO_CFR", "video"), ("DEBLUR_TRAIN_META_RAT", "train meta"), ("DEBLUR_WEIGHTS_LIST_X", "weights list")],
+)
+def test_misspelt_variables_are_refused(
+    variable: str, command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "3")
+    assert deblur("doctor") == 2
+    said = capsys.readouterr().err
+    assert f"{variable} names no option of deblur {command}; see deblur {command} --help, or unset it" in said
+    assert deblur(*command.split(), "--help") == 0
+    monkeypatch.setenv(variable, "")  # not set
+    monkeypatch.setenv("DEBLUR_OF_ANOTHER_PROGRAM", "3")
+    monkeypatch.setenv("DEBLUR_TTA_FRAMES", "3")
+    assert deblur("doctor") == 0
+
+
 def test_files_that_cannot_be_read(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     Path("deblur.toml").write_bytes(b"\xff\xfe")
     assert deblur("doctor") == 2 and "deblur.toml cannot be read: it is not UTF-8" in capsys.readouterr().err

@@ -106,6 +106,21 @@ def test_the_network_adapts(tmp_path: Path) -> None:
     assert deblur("still", source, "-o", tmp_path / "a.png", "--at", "0.2", *options) == 0
 
 
+@pytest.mark.parametrize("command", ["frames", "still"])
+def test_a_quality_is_a_row_of_settings(
+    command: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out" if command == "frames" else tmp_path / "out.png"
+    more = [] if command == "frames" else ["--at", "0"]
+    source = folder / "in.mkv"
+    assert deblur(command, source, "-o", out, *more, "--quality", "fast", "--dry-run") == 0
+    rows = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
+    assert rows["method"] == "none" and rows["network"].startswith("plain-unet ")
+    assert deblur(command, source, "-o", out, *more, "--quality", "fast", "--method", "tta", "--dry-run") == 0
+    assert "method   tta" in capsys.readouterr().out
+    assert deblur(command, source, "-o", out, *more, "--quality", "fastest", "--dry-run") == 2
+
+
 def test_deep_and_turned_videos(folder: Path, tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mkv", codec="ffv1", pix_fmt="yuv420p10le", size=(64, 48), rotation=90, frames=4)
     assert deblur("still", source, "--at", "0", "-o", tmp_path / "a.png", *plain(folder)) == 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 EARLY = 0.1
@@ -120,27 +120,30 @@ class Course:
     work: Mapping[str, float | None]
     began: float
     measured: bool = False
-    spent: dict[str, float] = field(default_factory=dict)
-    """Seconds that the stages took that are over."""
     current: str = ""
     entered: float = 0.0
     resumed: bool = False
     """Whether the stage has gone on behind other tasks: how fast it alone is tells little then."""
-    share: float | None = None
-    """The latest that is known of the stage's share."""
-    at_entry: float | None = None
-    """The share that was done when it was first told: a task is often told with its first step."""
+    first: tuple[float, float] | None = None
+    """The clock, and the share of the stage that was done, when it was first told: a task is often told with its first
+    step, and what makes ready for it does not belong to its pace."""
+    latest: tuple[float, float] | None = None
+    """The same when it was last told."""
+    over: float = 0.0
+    """Work that was told of the stages that are over."""
+    took: float = 0.0
+    """Seconds of that."""
 
     def enter(self, task: str, now: float) -> None:
         """A task begins; if it is a stage, the one before it is over."""
         self.resumed = task == self.current
         if self.resumed or task not in self._left_over():
             return
-        if self.current:
-            self.spent[self.current] = self.spent.get(self.current, 0.0) + now - self.entered
+        done, seconds = self._told()
+        self.over, self.took = self.over + done, self.took + seconds
         # Nothing is before the first stage but making ready for it.
-        self.at_entry, self.share = (None, None) if self.current else (0.0, None)
         self.current, self.entered = task, now if self.current else self.began
+        self.first = self.latest = None
 
     def progress(self, now: float, share: float | None, eta: float | None) -> RunProgress:
         """How far the run is.
@@ -149,48 +152,52 @@ class Course:
             share: of the stage that is under way, 0 to 1; None where unknown.
             eta: seconds that are left of it, where it tells.
         """
+        if share is not None:
+            self.first = self.first or (now, share)
+            self.latest = now, share
         names = list(self.work)
         stage = names.index(self.current) if self.current else 0
-        self.share = self.share if share is None else share
-        self.at_entry = self.share if self.at_entry is None else self.at_entry
-        left = self._left(now, self.share, eta)
-        return RunProgress(stage + 1, len(names), now - self.began, left)
+        return RunProgress(stage + 1, len(names), now - self.began, self._left(now, eta))
 
     def _left_over(self) -> list[str]:
         """The stages after the one that is under way."""
         names = list(self.work)
         return names[names.index(self.current) + 1 :] if self.current else names
 
-    def _left(self, now: float, share: float | None, eta: float | None) -> float | None:
+    def _told(self) -> tuple[float, float]:
+        """Work of the stage that is under way since it was first told, and its seconds."""
+        mine = self.work.get(self.current)
+        if not mine or self.first is None or self.latest is None:
+            return 0.0, 0.0
+        began, share = self.first
+        if self.resumed:  # what comes between belongs to it, and what came before its first step as well
+            began, share = self.entered, share if share > EARLY else 0.0
+        return (self.latest[1] - share) * mine, self.latest[0] - began
+
+    def _left(self, now: float, eta: float | None) -> float | None:
         rest = [self.work[name] for name in self._left_over()]
         if not self.current or any(work is None for work in rest):
             return None
         later = math.fsum(work for work in rest if work is not None)
         mine, here = self.work[self.current], now - self.entered
-        gained = 0.0 if share is None or self.at_entry is None else share - self.at_entry
-        own = here / (gained * mine) if mine and gained > 0 else None
-        usual = self._pace(gained * mine if own and mine else 0.0, here if own else 0.0)
+        done, seconds = self._told()
+        own = seconds / done if done > 0 else None
+        usual = self._pace(self.over + done, self.took + seconds)
         usual = own if usual is None else usual
         pace = usual if own is None else own
-        early = mine is not None and usual is not None and (share or 0.0) < EARLY
+        told, share = (now, 0.0) if self.latest is None else self.latest
+        early = mine is not None and usual is not None and share < EARLY
         left = None if self.resumed or early else eta
         if early and mine is not None and usual is not None:
             left = max(mine * usual - here, 0.0)
         elif left is None and mine is not None and pace is not None:
-            left = max((1 - share) * mine * pace if share else mine * pace - here, 0.0)
+            left = max((1 - share) * mine * pace - (now - told), 0.0)
         if left is None or (later and usual is None):
             return None
         return left + (later * usual if usual is not None else 0.0)
 
     def _pace(self, done: float, seconds: float) -> float | None:
-        """Seconds for a unit of work; None where too little is done to tell.
-
-        Args:
-            done, seconds: work of the stage that is under way, and how long it took.
-        """
-        over = {name: work for name, work in self.work.items() if work and name in self.spent}
-        done += math.fsum(over.values())
-        seconds += math.fsum(self.spent[name] for name in over)
+        """Seconds for a unit of work, from what is done; None where that is too little to tell."""
         weight = EARLY * math.fsum(work for work in self.work.values() if work)
         if self.measured and weight:
             return (seconds + weight) / (done + weight)

@@ -15,6 +15,7 @@ def at(course: Course, task: str, now: float, share: float | None, eta: float | 
 
 def test_later_stages_take_as_long_as_their_work_says() -> None:
     course = Course({"adapting": 10.0, "restoring": 30.0, "finishing": 1.0}, began=0.0)
+    at(course, "adapting", 0.0, 0.0)
     assert at(course, "adapting", 5.0, 0.5, 5.0) == pytest.approx(5 + 31)
     at(course, "adapting", 20.0, 1.0, 0.0)
     assert at(course, "restoring", 20.0, 0.0) == pytest.approx(60 + 2), "twice as slow as was thought"
@@ -22,6 +23,7 @@ def test_later_stages_take_as_long_as_their_work_says() -> None:
 
 def test_a_stage_that_begins_slowly_frightens_nobody() -> None:
     course = Course({"restoring": 100.0, "finishing": 1.0}, began=0.0)
+    at(course, "restoring", 0.0, 0.0)
     at(course, "restoring", 100.0, 1.0, 0.0)
     at(course, "finishing", 100.0, 0.0)
     # Four hundredths took two seconds, since the encoder had to be emptied first: that is not 48 seconds more.

@@ -59,7 +59,10 @@ def update(
     Raises:
         Diverged: a loss or, where a guard looks, a weight is not finite; or memory has run out for good.
     """
-    for step in range(0 if unfinished is None else unfinished.taken_up(optimiser, guard), steps):
+    first = 0 if unfinished is None else unfinished.taken_up(optimiser, guard)
+    if console is not None and first < steps:
+        console.progress(task, first, steps)  # a step may take long
+    for step in range(first, steps):
         while (total := _summed_gradients(optimiser, losses(step), subject, smaller is not None)) is None:
             release_memory()
             if smaller is None or not smaller():

@@ -174,7 +174,9 @@ def long_shown(path: Path) -> Path:
     with av.open(str(inside)) as read, av.open(str(path), "w") as out:
         video = out.add_stream_from_template(read.streams.video[0])
         others = [out.add_mux_stream("subrip" if matroska else "mov_text")]
-        others.append(out.add_stream_from_template(read.streams.video[0]) if matroska else out.add_data_stream("bin_data"))
+        others.append(
+            out.add_stream_from_template(read.streams.video[0]) if matroska else out.add_data_stream("bin_data")
+        )
         for stream in others:
             stream.time_base = clock
         out.start_encoding()

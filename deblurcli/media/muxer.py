@@ -227,7 +227,8 @@ class Muxer:
             result = probe(output.part)
             measured = measure(output.part, result.video.index, by_decoding=muxer == "avi")
         except DeblurError as error:
-            raise OutputError(f"{output.destination.name} does not read back: {error.found}", "use .mkv") from error
+            found = f"{output.destination.name} does not read back: {error.found}"
+            raise OutputError(found, cure or "re-mux the input first") from error
         for unit, kinds in self._rounded.items() if self._source.timed else ():
             found = f"times rounded to {unit} s by {muxer} ({', '.join(sorted(kinds))})"
             self.differences.append(advised(found, self._exact()))

@@ -210,7 +210,12 @@ VIDEO: tuple[Property[VideoInfo], ...] = (
         "use --codec libx264 and .mkv, or deinterlace it first",
     ),
     *map(_colour, ("primaries", "transfer", "matrix", "range")),
-    Property("chroma location", lambda video: video.chroma_location or "left", changed, cure="use --codec libx264"),
+    Property(
+        "chroma location",
+        lambda video: video.chroma_location or "left",
+        changed,
+        cure="use --codec libx264 and .mkv",
+    ),
     _side_data("mastering display", HDR_CURE),
     _side_data("content light level", HDR_CURE),
     *map(_side_data, ("ambient viewing environment", "HDR10+", "HDR Vivid", "active format description")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -95,11 +96,13 @@ def _candidates(codec: str, video: VideoInfo, layout: PlaneLayout, suffix: str, 
     if not exists(codec):
         return
     container = CONTAINERS[suffix]
-    tag = ""
+    tags = [""]
     if codec == "libx265" and container.muxer in table.HEVC_TAGGED:
-        tag = "hev1" if video.codec_tag == "hev1" else "hvc1"
+        tags = ["hev1" if video.codec_tag == "hev1" else "hvc1"]
+    if container.muxer == "avi" and len(video.fourcc) == 4 and av.Codec(codec, "w").canonical_name == video.codec:
+        tags = [video.fourcc, ""]  # not every one that is read can be written
     counts = codec in table.RATE_CLOCKED or container.muxer in table.COUNTING_MUXERS
-    for pix_fmt, depth in _formats(codec, layout, alpha):
+    for tag, (pix_fmt, depth) in itertools.product(tags, _formats(codec, layout, alpha)):
         for options in _options(codec, pix_fmt, video):
             for counted in [True] if counts else [False, True]:  # not every encoder takes every clock
                 rate = _rate(video, codec, container.muxer, counted)

@@ -73,3 +73,11 @@ def test_a_stream_that_only_pyav_refuses_is_not_said_to_be_none_of_the_container
     assert told in copy(film, tmp_path / "c.mkv").differences
     assert not [line for line in copy(film, tmp_path / "c.mov").differences if "dropped" in line or "use" in line]
     assert [other.codec for other in probe(tmp_path / "c.mov").others] == ["png"]
+
+
+def test_a_stream_that_begins_late_gets_a_container_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first packet is not among those that are looked at before the first frame."""
+    monkeypatch.setattr("deblurcli.media.copied.MAX_PACKETS", 0)
+    source = make_clip(tmp_path / "a.mkv", codec="libx264", subtitles=True)
+    told = "subtitle stream 1 (subrip) dropped: mp4 cannot hold it; use .mkv, as the input"
+    assert copy(source, tmp_path / "b.mp4").differences == [told]

@@ -223,10 +223,13 @@ class Alignment:
 
 
 def find_moments(patches: list[SupportPatch], device: torch.device) -> Moments:
-    """Pair every sharp patch with its most blurred neighbour in time, and align them. Raises Diverged: no patches."""
+    """Pair every sharp patch with its most blurred neighbour in time, and align them. Raises Diverged: no patches,
+    or none beside which anything moves."""
     windows = [patch.window.to(device) for patch in patches if patch.window is not None]
     if not windows or windows[0].shape[-1] < 64:
         raise Diverged("the patches are too small to see the camera's motion")
+    if all(torch.equal(window, window[:1].expand_as(window)) for window in windows):
+        raise Diverged("the frames beside the sharp moments are the same: nothing moves")
     side = windows[0].shape[-1] // 2
     corners = torch.tensor([[x, y] for y in (0, side) for x in (0, side)], dtype=torch.float32, device=device)
     blurred, paths = [], []

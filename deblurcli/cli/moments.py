@@ -56,8 +56,8 @@ def frames(
 
     For photogrammetry, contact sheets and datasets: of every half second (--every) the frame that changes most when it
     is shifted by a pixel, which is the sharpest, is restored and written as NAME_000312.png, with its number from 0.
-    Networks adapt to the whole video, as in `deblur video`. Pictures are upright, with square pixels, and have 16 bits
-    where the video has more than 8. The paths of the written files go to stdout.
+    Networks adapt to the whole video, as in `deblur video`. Pictures are upright, with square pixels and the video's
+    alpha, and have 16 bits where the video has more than 8. The paths of the written files go to stdout.
     """
     from deblurcli.jobs.moments import FramesJob
 
@@ -77,8 +77,8 @@ def still(
     """Restore one moment of a video as a picture, from it and the frames around it.
 
     Networks adapt to the two seconds before and behind the moment (--around), and restore the frame that is shown then
-    with the help of its neighbours. The picture is upright, with square pixels, and has 16 bits where the video has
-    more than 8 and the format can hold them. The path of the picture goes to stdout.
+    with the help of its neighbours. The picture is upright, with square pixels and the video's alpha, and has 16 bits
+    where the video has more than 8. The path of the picture goes to stdout.
     """
     from deblurcli.jobs.moments import StillJob
 

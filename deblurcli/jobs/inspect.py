@@ -88,13 +88,14 @@ def _inspect(reader: FrameReader, options: SurveyOptions, worker: Worker) -> Ins
 
     with closing(previewed(reader)) as frames:
         found = survey(pictures(frames), patches=options.patches + HELD_OUT, size=options.patch_size, seed=options.seed)
-    camera, no_camera = None, ""
-    console.progress("fitting the camera", 0, 1)
-    try:
-        camera = fit_camera(found.patches, worker.device.where)
-    except Diverged as error:
-        no_camera = str(error)
-    console.progress("fitting the camera", 1, 1)
+    camera, no_camera = None, "one frame shows no motion"
+    if found.frames > 1:
+        console.progress("fitting the camera", 0, 1)
+        try:
+            camera, no_camera = fit_camera(found.patches, worker.device.where), ""
+        except Diverged as error:
+            no_camera = str(error)
+        console.progress("fitting the camera", 1, 1)
     return Inspection(
         reader.info, found, options, times, end, camera, no_camera, reader.damage.packets, reader.damage.lines()
     )

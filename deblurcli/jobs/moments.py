@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from deblurcli.jobs.side_by_side import upright
 from deblurcli.media.excerpt import Excerpt, excerpt_of
 from deblurcli.media.footage import VideoFootage, previewed
 from deblurcli.media.frames import Frame, FrameReader
-from deblurcli.media.images import Image, require_form, write_image
+from deblurcli.media.images import FORMS, OPAQUE, Image, require_form, write_image
 from deblurcli.media.probe import VideoInfo
 from deblurcli.media.sequences import stem_of
 from deblurcli.media.shots import CutDetector, windows
@@ -67,7 +67,7 @@ class FramesJob:
         excerpt = excerpt_of(options.start, options.duration)
         network = worker.place(options.network, "video", "deblur")
         footage = VideoFootage(self.source, strict=options.strict, excerpt=excerpt, fps=options.fps)
-        require_form([_blank(footage.info.video)], f"name.{options.form}")
+        _require_form(footage.info.video, f"name.{options.form}", options)
         if options.dry_run:
             require_place(self.destination / "name", [], overwrite=True, made=True)
             every = seconds_of(options.every) or Fraction(1)
@@ -134,7 +134,7 @@ class StillJob:
         at, around = (seconds_of(text) or Fraction(0) for text in (options.at, options.around))
         with open_video(self.source, strict=options.strict, fps=options.fps) as reader:
             video, length = reader.info.video, reader.info.video.duration or reader.info.duration
-        require_form([_blank(video)], self.destination.name)
+        _require_form(video, self.destination.name, options)
         behind = UsageError(f"--at {options.at} is behind the end of {self.source.name}", "give an earlier time")
         if length is not None and at >= length:
             raise behind
@@ -183,7 +183,7 @@ def _restore(
     prepared = prepare(network, [footage], method, worker)
     if prepared.outcome is not None:
         tell_outcome(result, prepared.outcome)
-    started, broken = time.monotonic(), 0
+    started, broken, unclear = time.monotonic(), 0, 0
     with footage.opened() as reader:
         for done, (number, window) in enumerate(_windows(reader, prepared, wanted), 1):
             frame = window[len(window) // 2]
@@ -191,10 +191,16 @@ def _restore(
             change, replaced = restore_frame(prepared, pictures)
             broken += replaced
             shown = picture_of(frame, pictures[len(window) // 2] + change, reader.info.video)
+            if FORMS[(suffix := wanted[number].suffix.lower())] in OPAQUE and shown.alpha is not None:
+                unclear += bool(shown.alpha.min() < np.iinfo(shown.alpha.dtype).max)  # else it hides nothing
+                shown = replace(shown, alpha=None)
             for line in write_image(wanted[number], shown, overwrite=options.overwrite, source=footage.info.path):
                 result.differences.append(f"{wanted[number].name}: {line}")
             worker.console.progress("restoring", done, len(wanted))
         result.differences += reader.damage.lines()
+    if unclear:
+        of = "" if len(wanted) == 1 else f" of {unclear} pictures"
+        result.differences.append(f"alpha{of} not kept by {suffix}; {_cure(options)}")
     if broken:
         result.differences.append(f"{broken} frames came out broken; the input frames were written instead")
     result.lines.append(f"restored {len(wanted)} pictures in {time.monotonic() - started:.1f} s")
@@ -219,13 +225,24 @@ def _squares(height: int, width: int, size: int) -> Tensor:
     return torch.cartesian_prod(rows, columns)
 
 
-def _blank(video: VideoInfo) -> Image:
-    """A picture of the depth that those of a video have."""
-    return Image(np.zeros((1, 1, 3), np.uint8 if video.depth <= 8 else np.uint16))
+def _require_form(video: VideoInfo, name: str, options: MomentOptions) -> None:
+    """Refuse, before any work, a format that has not the depth that pictures of a video have. Raises OutputError."""
+    blank = Image(np.zeros((1, 1, 3), np.uint8 if video.depth <= 8 else np.uint16))
+    require_form([blank], name, depth=video.depth, cure=_cure(options))
+
+
+def _cure(options: MomentOptions) -> str:
+    """What to do where a format does not hold all of a video's samples."""
+    return "use --format png or tif" if isinstance(options, FramesOptions) else "use .png or .tif"
 
 
 def picture_of(frame: Frame, restored: Tensor, video: VideoInfo) -> Image:
-    """A frame (3 x H x W in [0, 1]) as a picture at its depth, 8 bits or 16, upright and with square pixels."""
+    """A frame (3 x H x W in [0, 1]) as a picture at its depth, 8 bits or 16, upright and with square pixels, and with
+    the alpha that it has."""
     top, kind = (255, np.uint8) if frame.layout.depth <= 8 else (65535, np.uint16)
-    samples = (restored.clamp(0, 1) * top).round().permute(1, 2, 0).contiguous().numpy().astype(kind)
-    return Image(upright(samples, video))
+
+    def written(levels: Tensor) -> np.ndarray:
+        return upright((levels * top).round().contiguous().numpy().astype(kind), video)
+
+    alpha = frame.alpha()
+    return Image(written(restored.clamp(0, 1).permute(1, 2, 0)), None if alpha is None else written(alpha))

@@ -120,7 +120,7 @@ def plan_run(
     streams = [f"{other.kind} {other.index} ({other.codec})" for other in reader.info.others]
     rows = [
         ("input", f"{clip or f'{video.width}x{video.height}'}, {video.codec} {video.pix_fmt}"),
-        ("part", "all of it" if reader.excerpt is None else str(reader.excerpt)),
+        ("part", "all of it" if reader.excerpt is None else reader.excerpt.told(reader.info)),
         ("output", f"{writer.destination}: {writer.codec} {writer.pix_fmt}"),
         ("copied", ", ".join(streams) or "nothing but the video is there"),
         ("network", f"{network.name} in {network.device.precision} on {network.device.where}"),

@@ -169,7 +169,7 @@ class VideoJob:
                 console.warn(f"{name_of(self.source)}: damaged segments are left out, their frames restored again")
             if excerpt is not None:
                 others = "; the other streams are cut to it" if reader.info.others else ""
-                console.note(f"{name_of(self.source)}: only {excerpt}{others}")
+                console.note(f"{name_of(self.source)}: only {excerpt.told(reader.info)}{others}")
             residual, footage = None, self._footage(pipes)
             sharpness = Sharpness(total)
             if picture is not None and isinstance(footage, VideoFootage):

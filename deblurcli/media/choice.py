@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -51,7 +52,7 @@ def choose(
         chosen = replace(chosen, cure=_cure(video, layout, suffix, alpha=True))
     if codec is None:
         chosen = replace(chosen, notes=tuple(_notes(video, layout, suffix, chosen, failures)))
-    return _tuned(chosen, video, layout, crf, preset)
+    return _tuned(chosen, video, layout, suffix, crf, preset)
 
 
 def _usual(video: VideoInfo, suffix: str) -> Iterator[str]:
@@ -95,11 +96,13 @@ def _candidates(codec: str, video: VideoInfo, layout: PlaneLayout, suffix: str, 
     if not exists(codec):
         return
     container = CONTAINERS[suffix]
-    tag = ""
+    tags = [""]
     if codec == "libx265" and container.muxer in table.HEVC_TAGGED:
-        tag = "hev1" if video.codec_tag == "hev1" else "hvc1"
+        tags = ["hev1" if video.codec_tag == "hev1" else "hvc1"]
+    if container.muxer == "avi" and len(video.fourcc) == 4 and av.Codec(codec, "w").canonical_name == video.codec:
+        tags = [video.fourcc, ""]  # not every one that is read can be written
     counts = codec in table.RATE_CLOCKED or container.muxer in table.COUNTING_MUXERS
-    for pix_fmt, depth in _formats(codec, layout, alpha):
+    for tag, (pix_fmt, depth) in itertools.product(tags, _formats(codec, layout, alpha)):
         for options in _options(codec, pix_fmt, video):
             for counted in [True] if counts else [False, True]:  # not every encoder takes every clock
                 rate = _rate(video, codec, container.muxer, counted)
@@ -200,13 +203,12 @@ def _hdr(codec: str, hdr10: str) -> str:
 
 
 def _tuned(
-    encoding: Encoding, video: VideoInfo, layout: PlaneLayout, crf: float | None, preset: str | None
+    encoding: Encoding, video: VideoInfo, layout: PlaneLayout, suffix: str, crf: float | None, preset: str | None
 ) -> Encoding:
     """With the user's quality and speed; tried again, since only the encoder knows what it takes."""
     if crf is None and preset is None:
         return encoding
     codec, options = encoding.codec, dict(encoding.options)
-    cure = "leave it out, or use --codec libx264"
     known = {option.name for option in av.CodecContext.create(codec, "w").supported_options.private}
     if crf is not None:
         least, most = table.CRF_RANGE.get(codec, (float("-inf"), float("inf")))
@@ -221,11 +223,11 @@ def _tuned(
         elif "qscale" in options.get("flags", ""):
             options["global_quality"] = str(round(crf * table.LAMBDA))
         else:
-            raise UsageError(f"{codec} has no --crf", cure)
+            raise UsageError(f"{codec} has no --crf", _without(video, layout, suffix))
     if preset is not None:
         name = "preset" if "preset" in known else "cpu-used"
         if name not in known:
-            raise UsageError(f"{codec} has no --preset", cure)
+            raise UsageError(f"{codec} has no --preset", _without(video, layout, suffix))
         allowed = table.PRESET_RANGE.get(codec, (preset,))
         if preset not in allowed:
             named = " ".join(allowed) if not allowed[0].lstrip("-").isdigit() else f"{allowed[0]} to {allowed[-1]}"
@@ -235,6 +237,12 @@ def _tuned(
     if failure := _outcome(tuned, video, layout).failure:
         raise UsageError(failure, "check --crf and --preset")
     return tuned
+
+
+def _without(video: VideoInfo, layout: PlaneLayout, suffix: str) -> str:
+    """What to do about an option that an encoder has not; the one that has it was tried."""
+    found, _ = _best(video, layout, suffix, ["libx264"])
+    return "leave it out" if found is None else "leave it out, or use --codec libx264"
 
 
 def _notes(

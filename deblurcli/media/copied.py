@@ -3,42 +3,40 @@
 from __future__ import annotations
 
 import errno
-import io
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import av
 from av.format import Flags
 
-from deblurcli.media import boxes
 from deblurcli.media.clock import Clock
 from deblurcli.media.container import open_input
 from deblurcli.media.encoders import CONTAINERS, Encoding
 from deblurcli.media.excerpt import packets_within
 from deblurcli.media.extent import EMPTY_TEXT, Extent
 from deblurcli.media.inventory import readable
-from deblurcli.media.probe import MediaInfo, StreamInfo, codec_name, copied_streams
+from deblurcli.media.probe import MediaInfo, StreamInfo, copied_streams
 from deblurcli.media.properties import STREAM, advised, give, lost
 from deblurcli.media.reader import VideoReader
-from deblurcli.media.trial import DEMUXERS, add_video, write_sample
+from deblurcli.media.stream_trial import (
+    MP4_FAMILY,
+    NEED_VIDEO,
+    PICTURES,
+    Copied,
+    cures,
+    held_by,
+    made,
+    timed_data,
+    use,
+    way,
+)
 
-PICTURES = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
-"""Name and type of cover art in Matroska, by codec."""
 FFMPEG_ERRORS = 1 << 16
 """Numbers from here on are FFmpeg's own, about what a packet holds; the system's, as of a full disk, are smaller."""
 MAX_PACKETS = 500
 """Packets from the beginning of a file among which the first of each copied stream is looked for."""
-MP4_FAMILY = frozenset({"mp4", "mov", "3gp"})
-NEED_VIDEO = frozenset({"mxf"})
-"""Muxers that refuse a file without video, or with another stream before it."""
-TELLING = MP4_FAMILY | {"matroska", "webm", "nut", "mxf"}
-"""Muxers whose header names each stream's codec, so that a file of one packet can be read back."""
-WITHOUT_DATA = frozenset({"avi"})
-"""Muxers that take streams of data, of which nothing can be read back."""
-OFFERED = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4", ".ts": "mpegts", ".m2ts": "mpegts", ".avi": "avi"}
-"""Containers that are tried for a stream that the chosen one does not hold."""
 
 
 @dataclass
@@ -69,11 +67,15 @@ class CopiedStreams:
         self._source, self._container, self._encoding, self._muxer = source, container, encoding, encoding.muxer
         self._strict = not container.format.flags & Flags.ts_nonstrict.value
         self._kept: dict[int, _Kept] = {}
-        self._dropped: list[tuple[StreamInfo, str]] = []
-        """Streams that the muxer refuses, and what to do."""
+        self._dropped: list[StreamInfo] = []
+        """Streams that the muxer refuses, or makes itself."""
         self.notes: list[str] = []
         """What is worth saying though nothing is lost."""
-        self._first = _first_packets(source)
+        first, known = _first_packets(source), {other.index: other for other in source.info.others}
+        self._every = [
+            Copied(template, known[template.index], first.get(template.index))
+            for template in copied_streams(source.container, source.stream)
+        ]
         self._held_here: set[int] | None = None
         """The streams that have packets in an excerpt; None where all of the file is read."""
         if source.excerpt is not None:
@@ -84,41 +86,33 @@ class CopiedStreams:
 
         Cover art stands behind it: players show the first track of pictures.
         """
-        source = self._source
-        known = {other.index: other for other in source.info.others}
-        for template in copied_streams(source.container, source.stream):
-            info, first = known[template.index], self._first.get(template.index)
-            late = template.index > source.stream.index or info.attached_picture or self._muxer in NEED_VIDEO
+        for copied in self._every:
+            info = copied.info
+            late = info.index > self._source.stream.index or info.attached_picture or self._muxer in NEED_VIDEO
             if late == behind:
-                self._add(template, info, first, source.info.path.suffix.lower())
+                self._add(copied)
 
-    def _add(self, template: av.stream.Stream, info: StreamInfo, first: av.Packet | None, suffix: str) -> None:
-        picture = PICTURES.get(info.codec) if info.attached_picture else None
-        if self._muxer == "matroska" and picture and first:
-            # Matroska keeps cover art as an attachment.
-            name, kind = info.tags.get("filename", picture[0]), info.tags.get("mimetype", picture[1])
-            self._container.add_attachment(name, kind, bytes(first))
-            return
-        if made(self._muxer, info):
-            self._dropped.append((info, ""))
-            return
-        if self._held_here is not None and info.kind != "attachment" and info.index not in self._held_here:
+    def _add(self, copied: Copied) -> None:
+        template, info = copied.template, copied.info
+        found = way(self._encoding, self._source, copied)
+        here = self._held_here is None or info.kind == "attachment" or info.index in self._held_here
+        if not here and found not in ("made", "attachment"):
             self.notes.append(f"{_named(info)} has nothing in this part, and is left out")
             return
-        if holds(self._encoding, self._source, template, info, first):
+        if found in ("", "made"):
+            self._dropped.append(info)
+            return
+        if found == "attachment":
+            picture, content = PICTURES[info.codec], bytes(copied.first or b"")
+            name, kind = info.tags.get("filename", picture[0]), info.tags.get("mimetype", picture[1])
+            self._container.add_attachment(name, kind, content)
+            return
+        if found == "stream":
             stream = self._container.add_stream_from_template(template, opaque=True)
-        elif self._muxer in MP4_FAMILY and info.description:
-            # Written as timed data; its own description is copied into the complete file.
-            with _timed_data() as other:
+        else:
+            with timed_data() as other:
                 stream = self._container.add_stream_from_template(other.streams[0])
             stream.time_base = template.time_base
-        else:
-            tried = {suffix: OFFERED[suffix]} | OFFERED if suffix in OFFERED else OFFERED
-            good = (end for end, muxer in tried.items() if self._held_by(end, muxer, template, info, first))
-            cure = next((f"use {end}" for end in good), "no other container here holds it either")
-            cure = cure if first else "no packet of it can be read"
-            self._dropped.append((info, cure))
-            return
         if self._muxer == "mp4" and info.codec.startswith("pcm"):
             self.notes.append(f"{_named(info)} is uncompressed, which some players do not read in .mp4; .mov is safer")
         left_out = {"duration"} if self._muxer in MP4_FAMILY else {"duration", "name"}  # elsewhere a title
@@ -128,14 +122,6 @@ class CopiedStreams:
             stream.metadata["handler_name"] = info.title  # what players show as the track's name
         stream.disposition = template.disposition
         self._kept[info.index] = _Kept(info, template.id, stream)
-
-    def _held_by(
-        self, suffix: str, muxer: str, template: av.stream.Stream, info: StreamInfo, first: av.Packet | None
-    ) -> bool:
-        """Whether another container takes a stream."""
-        other = replace(self._encoding, muxer=muxer, container_options=CONTAINERS[suffix].options)
-        carried = muxer in MP4_FAMILY and bool(info.description)
-        return made(muxer, info) or carried or holds(other, self._source, template, info, first)
 
     def packets(self) -> Iterator[av.Packet]:
         """The packets of all of them (:func:`copied_packets`)."""
@@ -149,9 +135,23 @@ class CopiedStreams:
     @property
     def foreseen(self) -> list[str]:
         """What is known to be lost before the first packet, a line each."""
-        return [self._drop(info, cure) for info, cure in self._dropped if not made(self._muxer, info)]
+        lost = [info for info in self._dropped if not made(self._muxer, info)]
+        return [self._drop(info, cure) for info, cure in self._cured(lost)]
+
+    def _cured(self, lost: list[StreamInfo]) -> list[tuple[StreamInfo, str]]:
+        """What to do about each of some streams."""
+        found = cures(self._encoding, self._source, self._every, lost)
+        return [(info, found[info.index]) for info in lost]
+
+    def _held_by(self, suffix: str, kept: _Kept) -> bool:
+        copied = next(each for each in self._every if each.info is kept.source)
+        return held_by(suffix, self._encoding, self._source, copied)
 
     def _drop(self, info: StreamInfo, cure: str) -> str:
+        source = self._source.info
+        own = CONTAINERS.get(source.path.suffix.lower())
+        if own and own.muxer == self._muxer and self._muxer in source.container.split(","):
+            return advised(f"{_named(info)} dropped: PyAV cannot write it into {self._muxer}", cure)
         return advised(f"{_named(info)} dropped: {self._muxer} cannot hold it", cure)
 
     def mux(self, packet: av.Packet, shift: Fraction) -> Fraction | None:
@@ -196,22 +196,24 @@ class CopiedStreams:
             kept.refused += 1
         return clock if rounded else None
 
-    def differences(self, result: MediaInfo, extents: dict[int, Extent], moved: Fraction, cure: str) -> list[str]:
+    def differences(self, result: MediaInfo, extents: dict[int, Extent], moved: Fraction, other: str) -> list[str]:
         """What is not as it was, a line each, by what was read back: the streams, and how much each holds.
 
         Args:
             moved: seconds by which everything is later in the result.
-            cure: what to do where the container does not hold a property.
+            other: suffix of the container to take where this one does not hold a property; empty where there is none.
         """
-        left = list(result.others)
-        lines = []
+        left, own = list(result.others), self._source.info.path.suffix.lower()
+        lines, gone = [], []
         for kept in self._kept.values():
             of = f" of {_named(kept.source)}"
             found = _twin(kept.source, left) or next((s for s in left if s.kind == kept.source.kind), None)
             if found is None:
-                lines.append(advised(f"{_named(kept.source)} not kept by {self._muxer}", cure))
+                gone.append(kept.source)
                 continue
             left.remove(found)
+            differing = lost(STREAM, kept.source, found, self._muxer, "", of)
+            cure = use(other, own) if other and (differing or kept.refused) and self._held_by(other, kept) else ""
             lines += lost(STREAM, kept.source, found, self._muxer, cure, of)
             if kept.nudged:
                 lines.append(f"{kept.nudged} packets{of} had times that repeat or step back; each was moved by a tick")
@@ -222,11 +224,15 @@ class CopiedStreams:
                 lines += kept.extent.lost(
                     extents.get(found.index, Extent()), kept.source.kind, kept.source.codec, moved, of
                 )
-        for info, advice in self._dropped:
+        dropped = []
+        for info in self._dropped:
             if found := _twin(info, left):  # the muxer made it itself
                 left.remove(found)
             else:
-                lines.append(self._drop(info, advice))
+                dropped.append(info)
+        for info, advice in self._cured(gone + dropped):
+            told = advised(f"{_named(info)} not kept by {self._muxer}", advice)
+            lines.append(told if info in gone else self._drop(info, advice))
         return lines
 
 
@@ -250,25 +256,6 @@ def _all_copied(source: VideoReader) -> Iterator[av.Packet]:
                 if packet.stream_index != source.stream.index:
                     clock.straighten(packet)
                     yield packet
-
-
-def _timed_data() -> av.container.InputContainer:
-    """A file whose only stream is timed data, of which both muxers of the MP4 family make a track."""
-    with av.open(content := io.BytesIO(), "w", format="mp4") as file:
-        stream = file.add_data_stream("bin_data")
-        stream.time_base = Fraction(1, 1000)
-        file.start_encoding()
-        packet = av.Packet(b"\0")
-        packet.pts = packet.dts = 0
-        packet.time_base, packet.stream = stream.time_base, stream
-        file.mux(packet)
-    content.seek(0)
-    return av.open(content)
-
-
-def made(muxer: str, info: StreamInfo) -> bool:
-    """Whether a muxer makes a stream itself: a track of timecodes, from the video's tag."""
-    return muxer in MP4_FAMILY and info.codec == "tmcd"
 
 
 def _named(info: StreamInfo) -> str:
@@ -296,44 +283,3 @@ def _first_packets(source: VideoReader) -> dict[int, av.Packet]:
         except (av.FFmpegError, OSError):
             pass  # damage is the reader's to find and to count
     return found
-
-
-def holds(
-    encoding: Encoding, source: VideoReader, template: av.stream.Stream, info: StreamInfo, packet: av.Packet | None
-) -> bool:
-    """Whether a muxer takes a stream and gives it back: a file of its first packet alone is written into memory.
-
-    Some refusals come only with the trailer, which would be hours later in the real file.
-    """
-    muxer, options = encoding.muxer, encoding.container_options
-    video = source.info.video
-    if muxer in WITHOUT_DATA and info.kind == "data":
-        return False
-    try:
-        with av.open(content := io.BytesIO(), "w", format=muxer, container_options=options) as trial:
-            pictures = add_video(trial, encoding, video) if muxer in NEED_VIDEO else None
-            stream = trial.add_stream_from_template(template, opaque=True)
-            trial.start_encoding()
-            if pictures is not None:
-                write_sample(trial, pictures, encoding, video, source.layout)
-            if packet is not None and packet.dts is not None:
-                trial.mux(_twin_packet(packet, stream))
-        if packet is None or packet.dts is None or info.kind == "attachment" or muxer not in TELLING:
-            return True
-        content.seek(0)
-        tracks = boxes.movie(content).tracks if muxer in MP4_FAMILY else {}
-        content.seek(0)
-        with av.open(content, format=DEMUXERS.get(muxer, muxer)) as written:
-            found = {stream.type: codec_name(stream, tracks.get(stream.id)) for stream in written.streams}
-    except (av.FFmpegError, OSError, ValueError):
-        return False
-    # One packet need not tell a codec apart from its kin; the whole file is read back in the end.
-    return found.get(info.kind, "unknown") != "unknown"
-
-
-def _twin_packet(packet: av.Packet, stream: av.stream.Stream) -> av.Packet:
-    """A copy for a stream of another file: muxing changes a packet."""
-    copy = av.Packet(bytes(packet))
-    copy.pts, copy.dts, copy.duration, copy.time_base = packet.pts, packet.dts, packet.duration, packet.time_base
-    copy.stream, copy.is_keyframe = stream, packet.is_keyframe
-    return copy

@@ -11,6 +11,7 @@ import av
 
 from deblurcli.errors import UsageError
 from deblurcli.media.container import open_input
+from deblurcli.media.extent import seconds
 from deblurcli.media.inventory import Inventory
 from deblurcli.media.probe import Chapter, MediaInfo
 from deblurcli.options.times import seconds_of
@@ -29,9 +30,11 @@ class Excerpt:
     duration: Fraction | None = None
     """None: to the end."""
 
-    def __str__(self) -> str:
-        length = "what follows" if self.duration is None else f"{float(self.duration):g} s"
-        return f"{length} from {float(self.start):g} s on"
+    def told(self, info: MediaInfo) -> str:
+        """In words, with the length that there is where it is known. ``info``: of the piece (:meth:`of`)."""
+        length = self.duration if info.duration is None else info.duration
+        lasts = "what follows" if length is None else seconds(length)
+        return f"{lasts} from {float(self.start):g} s on"
 
     def facts(self) -> dict[str, float | None]:
         """For the record, in seconds."""
@@ -129,7 +132,8 @@ def packets_within(
 ) -> Iterator[av.Packet]:
     """Those packets of streams that are copied which lie between two times, in seconds.
 
-    A subtitle that is shown when the piece begins, begins with it. Video begins with a keyframe.
+    A subtitle that is shown when the piece begins, begins with it. Video begins with a keyframe. What is shown when the
+    piece ends, ends with it; sound lasts as long as its content says.
 
     Args:
         still: the streams of cover art, which belong to every piece.
@@ -149,4 +153,12 @@ def packets_within(
             elif early or time * clock < begin:
                 continue
             opened.add(index)
+            _end_with(packet, end)
             yield packet
+
+
+def _end_with(packet: av.Packet, end: Fraction | None) -> None:
+    """Let a packet that begins before ``end`` seconds last no longer, but for a tick."""
+    begins = packet.pts if packet.pts is not None else packet.dts
+    if end is not None and packet.duration and begins is not None and packet.stream.type != "audio":
+        packet.duration = min(packet.duration, -int(-end // packet.time_base) - begins)

@@ -60,6 +60,14 @@ class Frame:
 
         return to_rgb(self.planes, self.layout)
 
+    def alpha(self) -> Tensor | None:
+        """Float32, H x W in [0, 1]; None where there is none."""
+        import torch
+
+        if not self.layout.alpha:
+            return None
+        return torch.from_numpy(self.planes[-1].astype(np.float32)) / self.layout.top
+
     def preview(self) -> Tensor:
         """RGB to look at, faster than ``rgb()``: uint8, 3 x H x W, rounded; ``rgb()`` itself for more than 8 bits."""
         from deblurcli.media.colour import to_rgb8

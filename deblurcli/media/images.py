@@ -45,6 +45,8 @@ OTHERS = {
 }
 """Suffixes of pictures that are not read, and what they are."""
 ONLY_8_BIT = frozenset({"JPEG", "WebP", "BMP"})
+OPAQUE = frozenset({"JPEG"})
+"""Formats without alpha."""
 SEVERAL = frozenset({"TIFF", "WebP"})
 """Formats that hold several pages or frames."""
 LOSSLESS = frozenset({"PNG", "WebP", "TIFF", "BMP"})
@@ -266,15 +268,21 @@ def encoded(image: Image, name: str) -> tuple[bytes, list[str]]:
     return encoded_pages([image], name)
 
 
-def require_form(pages: Sequence[Image], name: str) -> str:
-    """The format of an output, by its suffix. Raises OutputError: there is none, or it cannot hold the pages."""
+def require_form(pages: Sequence[Image], name: str, *, depth: int | None = None, cure: str = "use .png or .tif") -> str:
+    """The format of an output, by its suffix. Raises OutputError: there is none, or it cannot hold the pages.
+
+    Args:
+        depth: bits of the video that the pages are of, if they are.
+        cure: what holds more than 8 bits.
+    """
     suffix = Path(name).suffix.lower()
     form = FORMS.get(suffix)
     if form is None:
         raise OutputError(f"{name} has no known image suffix", f"use one of {' '.join(sorted(IMAGE_SUFFIXES))}")
     if any(page.depth > 8 for page in pages) and form in ONLY_8_BIT:
-        raise OutputError(f"{suffix} holds 8 bits, the image has 16", "use .png or .tiff")
-    if pages[0].alpha is not None and form == "JPEG":
+        deep = "the image has 16" if depth is None else f"the video has {depth}"
+        raise OutputError(f"{suffix} holds 8 bits, {deep}", cure)
+    if pages[0].alpha is not None and form in OPAQUE:
         raise OutputError(f"{suffix} holds no alpha", "use .png or .webp")
     return form
 
@@ -293,7 +301,7 @@ def encoded_pages(pages: Sequence[Image], name: str) -> tuple[bytes, list[str]]:
         content = _encode(kept, form)
         again = _parsed(content, Path(name), every=True)
     except (ValueError, InputError) as error:
-        raise OutputError(f"{name} cannot be written: {reason(error)}", "use .png or .tiff") from error
+        raise OutputError(f"{name} cannot be written: {reason(error)}", "use .png or .tif") from error
     lines = [f"damaged: {line}" for page in pages for line in page.damage]
     lines += [line for page in pages for line in page.changes]
     for before, writable, after in zip(pages, kept, again, strict=False):

@@ -15,15 +15,16 @@ from av.stream import Disposition
 from deblurcli.errors import DeblurError, OutputError
 from deblurcli.files import OutputFile
 from deblurcli.media import boxes
-from deblurcli.media.copied import MP4_FAMILY, CopiedStreams
+from deblurcli.media.copied import CopiedStreams
 from deblurcli.media.encoders import CONTAINERS, Encoding
-from deblurcli.media.extent import measure, seconds
+from deblurcli.media.extent import MILLISECOND, measure, seconds
 from deblurcli.media.frames import FrameReader
 from deblurcli.media.matroska import write_aspect
 from deblurcli.media.probe import probe
 from deblurcli.media.properties import CARRIED_BOXES, FILE, VIDEO, advised, content_tags, lost
 from deblurcli.media.reader import VideoReader
 from deblurcli.media.segments import Segment
+from deblurcli.media.stream_trial import MP4_FAMILY, use
 from deblurcli.media.trial import add_video
 
 MP4_TAGS = frozenset(
@@ -226,10 +227,11 @@ class Muxer:
             result = probe(output.part)
             measured = measure(output.part, result.video.index, by_decoding=muxer == "avi")
         except DeblurError as error:
-            raise OutputError(f"{output.destination.name} does not read back: {error.found}", "use .mkv") from error
+            found = f"{output.destination.name} does not read back: {error.found}"
+            raise OutputError(found, cure or "re-mux the input first") from error
         for unit, kinds in self._rounded.items() if self._source.timed else ():
             found = f"times rounded to {unit} s by {muxer} ({', '.join(sorted(kinds))})"
-            self.differences.append(advised(found, "" if muxer in MP4_FAMILY else "use .mp4"))
+            self.differences.append(advised(found, self._exact()))
         video = source.video
         if "alpha" in self._encoding.losses and self._opaque:
             video = replace(video, alpha=False)  # it hid nothing
@@ -237,7 +239,7 @@ class Muxer:
         self.differences += lost(FILE, source, result, muxer, cure)
         moved = self._compare_times(measured.times, result.video.time_base)
         if self._copied:
-            self.differences += self._copied.differences(result, measured.extents, moved, cure)
+            self.differences += self._copied.differences(result, measured.extents, moved, self._other())
 
     def _compare_times(self, found: array[int], clock: Fraction) -> Fraction:
         """Compare the times of the frames with those that were written. Returns by how many seconds all are later."""
@@ -263,7 +265,24 @@ class Muxer:
 
     def _cure(self) -> str:
         """What to do about something that this container cannot hold."""
-        muxer, suffix = self._encoding.muxer, self._source.info.path.suffix.lower()
-        if suffix in CONTAINERS and CONTAINERS[suffix].muxer != muxer:
-            return f"use {suffix}, as the input"
-        return "" if muxer == "matroska" else "use .mkv"
+        return use(other, self._own) if (other := self._other()) else ""
+
+    @property
+    def _own(self) -> str:
+        """The input's suffix."""
+        return self._source.info.path.suffix.lower()
+
+    def _other(self) -> str:
+        """The suffix of the container to take instead: the input's, or Matroska's; empty where it is that one."""
+        muxer = self._encoding.muxer
+        if self._own in CONTAINERS and CONTAINERS[self._own].muxer != muxer:
+            return self._own
+        return "" if muxer == "matroska" else ".mkv"
+
+    def _exact(self) -> str:
+        """What to do about times that were rounded; empty where nothing is more exact."""
+        if self._encoding.muxer in MP4_FAMILY:
+            return ""
+        own = CONTAINERS[self._own].muxer if self._own in CONTAINERS else ""
+        counted = own in ("matroska", "webm") and self._source.info.video.time_base == MILLISECOND
+        return self._cure() if own != self._encoding.muxer and (counted or own in MP4_FAMILY) else "use .mp4"

@@ -98,6 +98,9 @@ class VideoInfo:
     """Where chroma samples lie, one of ``CHROMA_LOCATIONS``, or empty."""
     codec_tag: str = ""
     """Four characters that name the codec in its container, as ``hvc1``."""
+    fourcc: str = ""
+    """The same in AVI, where several name one codec, as ``XVID``, and some players know one of them. Empty elsewhere,
+    and for uncompressed video, whose samples it lays out."""
     language: str | None = None
     disposition: int = 0
     tags: dict[str, str] = field(default_factory=dict, hash=False)
@@ -218,7 +221,8 @@ def describe(
         alpha=layout.alpha,
         subsampling=layout.shift,
         chroma_location=location,
-        codec_tag=_codec_tag(context),
+        codec_tag=(tag := _codec_tag(context)),
+        fourcc=tag if container.format.name == "avi" and context.codec.canonical_name != "rawvideo" else "",
         language=stream.language,
         disposition=int(stream.disposition),
         tags=dict(stream.metadata),

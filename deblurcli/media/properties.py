@@ -123,6 +123,11 @@ def _hvc1(video: VideoInfo) -> str:
     return video.codec_tag if video.codec_tag in ("hvc1", "hev1") else ""
 
 
+def _other_name(old: tuple[str, str], new: tuple[str, str]) -> str:
+    """Another name of the same codec, from AVI to AVI."""
+    return changed(old[1], new[1]) if old[0] == new[0] and old[1] and new[1] else ""
+
+
 def _shape(video: VideoInfo) -> str:
     chroma = {(0, 0): "4:4:4", (1, 0): "4:2:2", (1, 1): "4:2:0", (0, 1): "4:4:0", (2, 0): "4:1:1", (2, 2): "4:1:0"}
     name = video.pix_fmt
@@ -210,7 +215,12 @@ VIDEO: tuple[Property[VideoInfo], ...] = (
         "use --codec libx264 and .mkv, or deinterlace it first",
     ),
     *map(_colour, ("primaries", "transfer", "matrix", "range")),
-    Property("chroma location", lambda video: video.chroma_location or "left", changed, cure="use --codec libx264"),
+    Property(
+        "chroma location",
+        lambda video: video.chroma_location or "left",
+        changed,
+        cure="use --codec libx264 and .mkv",
+    ),
     _side_data("mastering display", HDR_CURE),
     _side_data("content light level", HDR_CURE),
     *map(_side_data, ("ambient viewing environment", "HDR10+", "HDR Vivid", "active format description")),
@@ -221,6 +231,7 @@ VIDEO: tuple[Property[VideoInfo], ...] = (
     Property("Dolby Vision", _dolby_vision, lambda old, new: "its base layer is kept" * (old and not new), cure=""),
     Property("sample description", _boxes, missing),
     Property("codec tag", _hvc1, lambda old, new: changed(old, new) if old and new else "", cure=""),
+    Property("name of the codec", lambda video: (video.codec, video.fourcc), _other_name, cure=""),
     Property("language", _language, changed_if_set, _give_language),
     Property("video's tags", stream_tags, missing, _give_tags),
     Property("video's roles", _roles, missing, cure=""),

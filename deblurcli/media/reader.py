@@ -324,10 +324,13 @@ class VideoReader(FrameReader):
         return float((pts - video.start) * video.time_base)
 
     def _last(self, frame: Frame) -> Frame:
-        """The last frame lasts until the stream's claimed end, unless the file ends before it."""
+        """The last frame lasts until the stream's claimed end, unless the file ends before it; that of a piece, no
+        longer than a usual one, or to the end of the piece."""
         video = self.info.video
         usual = self.usual_duration
         duration = frame.duration or usual
+        if (end := self.within[1]) is not None:
+            duration = min(duration, max(usual, -int(-end // video.time_base) - frame.pts))
         if video.duration and not self.damage.ends and not self.damage.lost.count and not self.inventory.restarts:
             # Matroska counts from zero, the others from the first frame.
             begins = 0 if "matroska" in self.info.container else video.start

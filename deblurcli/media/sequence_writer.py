@@ -16,7 +16,6 @@ from typing import Any
 
 import av
 import numpy as np
-import torch
 from torch import Tensor
 
 from deblurcli.errors import DeblurError, InputError, OutputError, UsageError
@@ -73,7 +72,8 @@ class SequenceWriter(FrameWriter):
         self._own = None
         first = FIRST if not isinstance(source, SequenceReader) else source.files.first + source.info.video.start
         self._files = FrameFiles(Path(), destination.name, first, 0)
-        require_form([_form(source)], destination.name)
+        depth = None if isinstance(source, SequenceReader) else source.info.video.depth
+        require_form([_form(source)], destination.name, depth=depth)
         self.codec, self.pix_fmt = codec_of(destination.name), pix_fmt_of(_form(source))
         self.notes, self.foreseen = _told_before(source), _lost(source)
         self.differences: list[str] = []
@@ -242,10 +242,8 @@ def _as_picture(frame: Frame) -> Frame:
     top, kind = (255, np.uint8) if frame.layout.depth <= 8 else (65535, np.uint16)
     rgb = frame.rgb()
     samples = _whole(rgb[0] if frame.layout.kind == "grey" else rgb.permute(1, 2, 0), top).astype(kind)
-    alpha = None
-    if frame.layout.alpha:
-        alpha = _whole(torch.from_numpy(frame.planes[-1].astype(np.float32)) / frame.layout.top, top).astype(kind)
-    image = Image(np.ascontiguousarray(samples), alpha)
+    alpha = frame.alpha()
+    image = Image(np.ascontiguousarray(samples), None if alpha is None else _whole(alpha, top).astype(kind))
     return replace(frame, planes=planes_of(image), layout=layout_of(pix_fmt_of(image), COLOUR), picture=None)
 
 

@@ -219,7 +219,7 @@ class VideoWriter(FrameWriter):
         number, name = getattr(error, "errno", 0), self.destination.name
         if number == errno.EINVAL:
             found = f"{self._encoding.muxer} refused the streams or their timing: {name}"
-            return OutputError(found, "use .mkv")
+            return OutputError(found, "use .mkv" if self._encoding.muxer != "matroska" else "re-mux the input first")
         found = f"{name} cannot be written: {reason(error)}"
         if number in FULL:
             room = f"about {readable_size(self.needed)} more in {self.destination.parent}"

@@ -122,6 +122,14 @@ def test_unrelated_frames_explain_nothing() -> None:
         fit_camera(survey(frames, patches=4, size=128, seed=1).patches, CPU)
 
 
+def test_where_nothing_moves_nothing_is_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would take half a minute to find nothing."""
+    monkeypatch.setattr("deblurcli.adaptation.camera.descend", None)
+    for count in (1, 8):
+        with pytest.raises(Diverged, match="are the same: nothing moves"):
+            fit_camera(survey([scene()] * count, patches=4, size=128, seed=1).patches, CPU)
+
+
 def test_patches_that_are_too_small_are_refused() -> None:
     found = survey([scene(40, 40)] * 6, patches=4, size=64, seed=1)
     assert found.size == 32

@@ -369,6 +369,7 @@ def test_one_frame_is_enough(tmp_path: Path) -> None:
         writer.write(pictures()[0])
     found = api.inspect(tmp_path / "one.mkv", tmp_path / "one.png", device="cpu", **QUICK)
     assert found.survey.frames == 1 and cv2.imread(str(tmp_path / "one.png")) is not None
+    assert dict(rows(found.lines()))["camera"] == "not found: one frame shows no motion"
     assert len(rows(found.lines())["sharpness"].split()[0]) == 1
 
 

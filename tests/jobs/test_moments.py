@@ -15,6 +15,7 @@ from end_to_end import QUICK, contents, deblur, pan, shaken_video, small_network
 import deblurcli
 from deblurcli.adaptation.outcome import Prepared
 from deblurcli.jobs import moments
+from deblurcli.media.reader import VideoReader
 
 SHARP = (3, 17, 20)
 """The frames that are not blurred, by number; at 25 frames a second one in each 0.4 seconds, in the last part two."""
@@ -126,6 +127,65 @@ def test_deep_and_turned_videos(folder: Path, tmp_path: Path) -> None:
     assert deblur("still", source, "--at", "0", "-o", tmp_path / "a.png", *plain(folder)) == 0
     picture = cv2.imread(str(tmp_path / "a.png"), cv2.IMREAD_UNCHANGED)
     assert picture.dtype == np.uint16 and picture.shape == (64, 48, 3)
+
+
+CLEAR = [("yuva420p", "ffv1", 8), ("yuva444p10le", "prores_ks", 16)]
+"""Layouts with alpha, an encoder of each, and the bits of a picture that holds them."""
+
+
+@pytest.mark.parametrize(("pix_fmt", "codec", "bits"), CLEAR)
+def test_alpha_is_kept(folder: Path, tmp_path: Path, pix_fmt: str, codec: str, bits: int) -> None:
+    """Turned and made square with the colours; its own at the depth of the picture."""
+    name = "in.mkv" if codec == "ffv1" else "in.mov"
+    source = make_clip(tmp_path / name, codec=codec, pix_fmt=pix_fmt, rotation=90, frames=3)
+    with VideoReader(source) as reader:
+        planes, top = next(iter(reader.frames())).planes, reader.layout.top
+    wanted = np.rot90((planes[3] / top * ((1 << bits) - 1)).round())
+    for form in ("png", "tif"):
+        assert deblur("still", source, "--at", "0", "-o", tmp_path / f"a.{form}", *plain(folder)) == 0
+        assert deblur("frames", source, "-o", tmp_path / form, "--format", form, *plain(folder)) == 0
+        paths = [tmp_path / f"a.{form}", *(tmp_path / form).iterdir()]
+        pictures = [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in paths]
+        assert len(paths) == 2
+        assert {(picture.shape, picture.dtype.itemsize * 8) for picture in pictures} == {((64, 48, 4), bits)}
+        assert np.abs(pictures[0][:, :, 3] - wanted).max() <= 1 and wanted.max() - wanted.min() > 1 << (bits - 1)
+
+
+def test_alpha_that_a_format_does_not_hold_is_told(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = make_clip(tmp_path / "in.mkv", pix_fmt="yuva420p", frames=3)
+    assert deblur("still", source, "--at", "0", "-o", tmp_path / "a.jpg", *plain(folder)) == 3
+    assert "a.jpg is written, but: alpha not kept by .jpg; use .png or .tif" in capsys.readouterr().err
+    words = ["frames", source, "-o", tmp_path / "out", "--every", "0.04", *plain(folder)]
+    assert deblur(*words, "--format", "jpg") == 3
+    assert "but: alpha of 3 pictures not kept by .jpg; use --format png or tif" in capsys.readouterr().err
+    assert cv2.imread(str(tmp_path / "a.jpg"), cv2.IMREAD_UNCHANGED).shape == (48, 64, 3)
+
+
+def test_alpha_that_hides_nothing_may_go(folder: Path, tmp_path: Path) -> None:
+    write_video(tmp_path / "in.mkv", pan(1, 2, 64, 96), "bgra")
+    assert deblur("still", tmp_path / "in.mkv", "--at", "0", "-o", tmp_path / "a.jpg", *plain(folder)) == 0
+
+
+def test_a_depth_that_a_format_does_not_hold(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The depth is the video's, and what is named is taken as it is."""
+    source = make_clip(tmp_path / "in.mkv", codec="ffv1", pix_fmt="yuv420p10le", frames=2)
+    frames = ["frames", source, "-o", tmp_path / "out", *plain(folder)]
+    assert deblur(*frames, "--format", "jpg") == 5
+    assert capsys.readouterr().err == "deblur: .jpg holds 8 bits, the video has 10; use --format png or tif\n"
+    for form in ("png", "tif"):
+        assert deblur(*frames, "--format", form) == 0
+    capsys.readouterr()
+    still = ["still", source, "--at", "0", *plain(folder), "-o"]
+    assert deblur(*still, tmp_path / "a.jpg") == 5
+    assert capsys.readouterr().err == "deblur: .jpg holds 8 bits, the video has 10; use .png or .tif\n"
+    video = ["video", source, *plain(folder), "-o"]
+    assert deblur(*video, tmp_path / "jpg" / "%d.jpg") == 5
+    assert "deblur: .jpg holds 8 bits, the video has 10; use .png or .tif\n" in capsys.readouterr().err
+    for form in ("png", "tif"):
+        assert deblur(*still, tmp_path / f"a.{form}") == 0
+        assert deblur(*video, tmp_path / f"as-{form}" / f"%d.{form}") == 0
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from clips import make_clip, read_times
 from zero_change import copy, samples
 
-from deblurcli.errors import OutputError
+from deblurcli.errors import OutputError, UsageError
 from deblurcli.media import choice
 from deblurcli.media.encoders import BROADCAST_RATES, CONTAINERS, DNXHR_DEEP, FRUGAL, QUALITY, Encoding, exists
 from deblurcli.media.layout import layout_of
@@ -203,6 +203,41 @@ def test_h265_from_elsewhere_gets_the_name_that_apple_opens(tmp_path: Path) -> N
     for name in ("b.mp4", "b.mov", "b.m4v"):
         copy(source, tmp_path / name)
         assert probe(tmp_path / name).video.codec_tag == "hvc1"
+
+
+def named_in_avi(path: Path, codec: str, old: bytes, new: bytes, pix_fmt: str = "yuv420p") -> Path:
+    """A clip whose codec has another name than its muxer gives it."""
+    make_clip(path, codec=codec, pix_fmt=pix_fmt, frames=4, options={"qscale": "2"})
+    data = path.read_bytes()
+    assert data.count(old) >= 2
+    path.write_bytes(data.replace(old, new))
+    return path
+
+
+@pytest.mark.parametrize("name", ["XVID", "DX50", "divx"])
+def test_the_name_in_avi_stays(tmp_path: Path, name: str) -> None:
+    """Players of discs look at it."""
+    source = named_in_avi(tmp_path / "a.avi", "mpeg4", b"FMP4", name.encode())
+    assert copy(source, tmp_path / "b.avi").differences == []
+    assert probe(tmp_path / "b.avi").video.fourcc == name == probe(source).video.fourcc
+    copy(source, tmp_path / "b.mp4")
+    assert probe(tmp_path / "b.mp4").video.codec_tag == "mp4v"
+
+
+def test_a_name_that_avi_does_not_take_is_told(tmp_path: Path) -> None:
+    source = named_in_avi(tmp_path / "a.avi", "mjpeg", b"MJPG", b"AVDJ", "yuvj420p")
+    assert probe(source).video.codec == "mjpeg"
+    assert copy(source, tmp_path / "b.avi").differences == ["name of the codec not kept by avi: AVDJ became MJPG"]
+
+
+def test_an_option_that_an_encoder_lacks_is_cured_by_one_that_works(plain: VideoInfo) -> None:
+    """libx264 has no 12 bits."""
+    for pix_fmt, cure in (("yuv420p12le", "leave it out"), ("yuv420p", "leave it out, or use --codec libx264")):
+        layout = layout_of(pix_fmt, plain.colour)
+        with pytest.raises(UsageError) as refused:
+            choice.choose(plain, layout, Path("a.mkv"), "ffv1", None, "slow")
+        assert str(refused.value) == f"ffv1 has no --preset; {cure}"
+    assert choice.choose(plain, layout, Path("a.mkv"), "libx264", None, "slow").options["preset"] == "slow"
 
 
 @pytest.mark.parametrize(("suffix", "length"), [(".m2ts", 192), (".mts", 192), (".ts", 188)])

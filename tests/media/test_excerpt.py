@@ -164,3 +164,78 @@ def test_the_method_adapts_to_the_part_and_the_comparison_shows_it(tmp_path: Pat
     record = json.loads(report.read_text())
     assert record["frames"] == 10 and record["adaptations"][0]["frames"] == 10
     assert page.stat().st_size > 10_000
+
+
+def long_shown(path: Path) -> Path:
+    """A second of video at 25 frames a second; beside it subtitles, data and in ``.mkv`` a second video, whose packets
+    at 0.1 s and 0.32 s are to be shown for a minute."""
+    inside, clock = make_clip(path.with_name(f"video{path.suffix}"), codec="libx264", frames=20), Fraction(1, 1000)
+    matroska = path.suffix == ".mkv"
+    with av.open(str(inside)) as read, av.open(str(path), "w") as out:
+        video = out.add_stream_from_template(read.streams.video[0])
+        others = [out.add_mux_stream("subrip" if matroska else "mov_text")]
+        others.append(
+            out.add_stream_from_template(read.streams.video[0]) if matroska else out.add_data_stream("bin_data")
+        )
+        for stream in others:
+            stream.time_base = clock
+        out.start_encoding()
+        packets = [packet for packet in read.demux(video=0) if packet.size]
+        for at in (100, 320):
+            for stream in others:
+                said = b"hello" if matroska else b"\0\5hello"
+                packet = av.Packet(said if stream.type != "video" else bytes(packets[0]))
+                packet.pts = packet.dts = at
+                packet.duration, packet.time_base, packet.stream, packet.is_keyframe = 60_000, clock, stream, True
+                out.mux(packet)
+        for packet in packets:
+            packet.stream = video
+            out.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize("name", ["in.mkv", "in.mp4"])
+def test_nothing_is_shown_longer_than_the_part(
+    tmp_path: Path, network: Path, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What began before, is shown from its first frame on if it is a subtitle; all of it ends with the part."""
+    path, out = long_shown(tmp_path / name), tmp_path / f"out.{name[3:]}"
+    words = ("--start", "0.2", "--duration", "0.2", "--method", "none", "--network", network)
+    assert deblur("video", path, "-o", out, *words) == 0, capfd.readouterr().err
+    assert float(probe(out).duration or 0) == pytest.approx(0.2, abs=0.002)
+    with av.open(str(out)) as container:
+        shown = {stream.index: (stream.type, []) for stream in container.streams}
+        for packet in container.demux():
+            if packet.size > 2:
+                times = (float(packet.pts * packet.time_base), float((packet.duration or 0) * packet.time_base))
+                shown[packet.stream_index][1].append(times)
+    others = {kind: times for index, (kind, times) in shown.items() if index}
+    near = pytest.approx
+    if name == "in.mkv":  # texts may overlap
+        assert others["subtitle"] == [near((0, 0.2), abs=0.002), near((0.12, 0.08), abs=0.002)]
+        assert others["video"] == [near((0.12, 0.08), abs=0.002)]
+    else:
+        assert others["subtitle"] == [near((0, 0.12), abs=0.002), near((0.12, 0.08), abs=0.002)]
+        assert others["data"] == [near((0.12, 0.08), abs=0.002)]
+
+
+def test_the_last_frame_of_a_part_lasts_no_longer_than_the_part(tmp_path: Path) -> None:
+    """Of a clip whose rate varies, and whose last frame lasts for seconds."""
+    path = make_clip(tmp_path / "in.mkv", codec="ffv1", frames=6, time_base=Fraction(1, 1000), rate=25,
+                     pts=[0, 40, 80, 120, 160, 5000])  # fmt: skip
+    with VideoReader(path, excerpt=Excerpt(Fraction(8, 100), Fraction(12, 100))) as reader:
+        frames = list(reader.frames())
+    assert [(frame.pts, frame.duration) for frame in frames] == [(80, 40), (120, 40), (160, 40)]
+
+
+@pytest.mark.parametrize(("start", "duration"), [("0:00.6", "100"), ("0.6", None)])
+def test_the_length_that_is_told_is_that_of_the_part(
+    tmp_path: Path, network: Path, start: str, duration: str | None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = clip(tmp_path / "in.mp4", 1, audio=False)
+    asked = ("--start", start, *(() if duration is None else ("--duration", duration)))
+    words = ("video", path, "-o", tmp_path / "o.mp4", *asked, "--method", "none", "--network", network)
+    assert deblur(*words, "--dry-run") == 0
+    assert "0.4 s from 0.6 s on" in capfd.readouterr().out
+    assert deblur(*words) == 0
+    assert "only 0.4 s from 0.6 s on" in capfd.readouterr().err

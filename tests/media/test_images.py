@@ -150,7 +150,7 @@ def test_refusals_on_writing(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"no known image suffix; use one of"):
         write_image(tmp_path / "a.xyz", deep)
     for suffix in (".jpg", ".webp", ".bmp"):
-        with pytest.raises(OutputError, match=r"holds 8 bits, the image has 16; use .png or .tiff"):
+        with pytest.raises(OutputError, match=r"holds 8 bits, the image has 16; use .png or .tif"):
             write_image(tmp_path / f"a{suffix}", deep)
     with pytest.raises(OutputError, match="holds no alpha"):
         write_image(tmp_path / "a.jpg", clear)

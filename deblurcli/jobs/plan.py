@@ -25,6 +25,7 @@ from deblurcli.media.inputs import (
     is_pattern,
     is_sequence,
     look,
+    searched_from,
 )
 from deblurcli.media.remote import Address, is_remote, path_of, require_object
 from deblurcli.media.sequences import folder_of, has_number, pattern_of, place_of
@@ -108,7 +109,7 @@ def plan(
     An image sequence goes to a folder of its folder's name, under the names of its pictures.
 
     Outputs get the names of their inputs; with ``recursive`` they lie in the same folders below the output as the
-    inputs below theirs. An output folder within an input folder is not itself an input.
+    inputs below theirs. What lies in an output folder within an input folder is no input, unless it is named.
 
     ``-`` is stdin as the only input, and stdout as the output.
 
@@ -142,8 +143,13 @@ def plan(
         folder, file = target.is_dir(), target.is_file()
     except OSError as error:
         raise OutputError(f"{output} cannot be written: {reason(error)}", "give another -o") from error
-    found = _without(_looked(inputs, medium, recursive), target if folder else None, inputs)
-    left = left_alone(found, medium)
+    found, left = _searched(inputs, medium, recursive, target if folder else None)
+    if left and not found.files:
+        what = f"{inputs[0]} stands" if len(inputs) == 1 else "the inputs stand"
+        raise InputError(
+            f"all that {what} for lies in the output folder {output}", "name the files, or give another -o"
+        )
+    left = (*left_alone(found, medium), *left)
     if not any(map(_is_input, found.files)):
         require_usable(next(iter(found.files), path_of(inputs[0])), medium.word, "; ".join(left))
     sources = list(found.files)
@@ -166,6 +172,7 @@ def plan(
         if other := taken.get(place):
             raise UsageError(f"{other} and {source} would both be written as {place}", "run them apart")
         taken[place] = source
+    _require_apart(taken)
     renamed = frozenset(
         source for source, below in found.files.items() if names[source] != below and not is_sequence(source)
     )
@@ -258,16 +265,35 @@ def _shared(whole: Plan, shard: Shard | None) -> Plan:
     return replace(whole, pairs=pairs, left=(*whole.left, line))
 
 
-def _without(found: Found, target: Path | None, inputs: Iterable[str]) -> Found:
-    """What was found, without what lies in the folder for outputs, unless that is given as an input itself."""
-    inside = target.resolve() if target is not None else None
-    if inside is None or any(path_of(text).resolve() == inside for text in inputs):
-        return found
-    return Found(
-        {source: below for source, below in found.files.items() if inside not in source.resolve().parents},
-        [path for path in found.beside if inside not in path.resolve().parents],
-        [path for path in found.folders if inside != path.resolve()],
-    )
+def _searched(
+    inputs: Iterable[str], medium: Medium, recursive: bool, target: Path | None
+) -> tuple[Found, tuple[str, ...]]:
+    """What the inputs stand for, and a line about what lies in the folder for outputs and was left out.
+
+    That is what a search finds there, of a folder or a pattern around it: it comes from a run before. A file that is
+    named is an input wherever it lies, and so is what is searched for in the folder for outputs itself.
+    """
+    found, inside = Found(), None if target is None else target.resolve()
+    outputs: dict[Path, None] = {}
+    for text in inputs:
+        part, top = _looked([text], medium, recursive), searched_from(text)
+        if inside is not None and top is not None and top.resolve() in inside.parents:
+            within = {path: inside in (place := path.resolve(), *place.parents) for path in part.all()}
+            outputs |= dict.fromkeys(path for path in part.files if within[path])
+            part.files = {path: below for path, below in part.files.items() if not within[path]}
+            part.beside = [path for path in part.beside if not within[path]]
+            part.folders = [path for path in part.folders if not within[path]]
+        found.add(part)
+    count = len(outputs.keys() - found.files.keys())
+    return found, (f"{_counted(count, medium.word)} in the output folder left alone",) if count else ()
+
+
+def _require_apart(taken: Mapping[Path, Path]) -> None:
+    """Refuse an output that is the input of another. ``taken``: the input of each. Raises UsageError."""
+    inputs = {(folder_of(one) if is_sequence(one) else one).resolve(): one for one in taken.values()}
+    for place, source in taken.items():
+        if (other := inputs.get(place.resolve(), source)) != source:
+            raise UsageError(f"{source} would be written over the input {other}", "give another -o, or run them apart")
 
 
 def _names(files: dict[Path, Path], medium: Medium, written: Collection[str]) -> dict[Path, Path]:

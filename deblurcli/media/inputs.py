@@ -66,6 +66,16 @@ class Found:
     folders: list[Path] = field(default_factory=list)
     """Folders in folders, where they were not looked into."""
 
+    def all(self) -> list[Path]:
+        """Everything that was found."""
+        return [*self.files, *self.beside, *self.folders]
+
+    def add(self, other: Found) -> None:
+        """Take what further inputs stand for."""
+        self.files |= other.files
+        self.beside = [path for path in dict.fromkeys([*self.beside, *other.beside]) if path not in self.files]
+        self.folders += other.folders
+
 
 def is_pattern(text: str) -> bool:
     """Whether an input stands for what it matches: it has a sign of a pattern, and nothing has its name."""
@@ -181,6 +191,23 @@ def look(
             raise InputError(f"{error.filename or given} cannot be read: {error.strerror}", cure) from error
     found.beside = [path for path in dict.fromkeys(found.beside) if path not in found.files]
     return found
+
+
+def searched_from(text: str) -> Path | None:
+    """The folder in which an input is searched for: one that is given, or what stands in a pattern before its first
+    sign; None: the input is named."""
+    path = path_of(text)
+    if isinstance(path, Address):
+        known = next((at for at, part in enumerate(path.parts) if _SIGNS & set(part)), None)
+        return path if known is None else type(path)(*path.parts[:known])
+    if not is_pattern(text):
+        return path if _is_folder(path) else None
+    folder = Path(path.anchor)
+    for part in path.parts[bool(path.anchor) :]:
+        if not _exists(folder / part):
+            break
+        folder /= part
+    return folder
 
 
 def _marked(text: str) -> Path | None:

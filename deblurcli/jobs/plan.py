@@ -145,10 +145,8 @@ def plan(
         raise OutputError(f"{output} cannot be written: {reason(error)}", "give another -o") from error
     found, left = _searched(inputs, medium, recursive, target if folder else None)
     if left and not found.files:
-        what = f"{inputs[0]} stands" if len(inputs) == 1 else "the inputs stand"
-        raise InputError(
-            f"all that {what} for lies in the output folder {output}", "name the files, or give another -o"
-        )
+        where = inputs[0] if len(inputs) == 1 else "the inputs"
+        raise InputError(f"every {medium.word} of {where} lies in the output folder {output}", "give another -o")
     left = (*left_alone(found, medium), *left)
     if not any(map(_is_input, found.files)):
         require_usable(next(iter(found.files), path_of(inputs[0])), medium.word, "; ".join(left))
@@ -165,7 +163,7 @@ def plan(
     one = target.suffix.lower() in medium.suffixes or (medium == VIDEOS and is_numbered(target))
     if not folder and (file or one):
         raise UsageError(f"-o {output} is one file for several inputs", f"give a folder: -o {target.with_suffix('')}/")
-    names = _names(found.files, medium, written)
+    names = output_names(found.files, medium, written)
     taken: dict[Path, Path] = {}
     for source, name in names.items():
         place = place_of(target / name)
@@ -296,7 +294,7 @@ def _require_apart(taken: Mapping[Path, Path]) -> None:
             raise UsageError(f"{source} would be written over the input {other}", "give another -o, or run them apart")
 
 
-def _names(files: dict[Path, Path], medium: Medium, written: Collection[str]) -> dict[Path, Path]:
+def output_names(files: Mapping[Path, Path], medium: Medium, written: Collection[str]) -> dict[Path, Path]:
     """The output of each file, below the folder for outputs: its input's name, with a suffix that is written."""
     sequences = {source: below / pattern_of(source) for source, below in files.items() if is_sequence(source)}
     others = {
@@ -305,7 +303,7 @@ def _names(files: dict[Path, Path], medium: Medium, written: Collection[str]) ->
         if source not in sequences and source.suffix.lower() in medium.suffixes and below.suffix.lower() not in written
     }
     wanted = Counter([*others.values(), *(below for source, below in files.items() if source not in others)])
-    names = files | sequences
+    names = dict(files) | sequences
     for source, name in others.items():
         # a.mxf beside a.mkv becomes a.mxf.mkv.
         below = files[source]

@@ -15,6 +15,10 @@ from deblurcli.media.remote import Address, is_remote, listed, path_of
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
 """Pictures that are read and written."""
+READ_ONLY_IMAGES = frozenset({".heic", ".heif", ".hif", ".avif", ".gif", ".apng"})
+"""Pictures that are read, but not written."""
+_ANIMATED = frozenset({".gif", ".apng"})
+"""Those that may be videos, too."""
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".flv"}
     | {".wmv", ".asf", ".3gp", ".3g2", ".mxf", ".nut", ".ogv", ".y4m", ".mjpeg", ".mjpg"}
@@ -26,7 +30,7 @@ RAW_SUFFIXES = frozenset(
 )
 """Raw photos. A reader of TIFF would find the small preview in them."""
 _OTHER_IMAGES = frozenset(
-    {".heic", ".heif", ".hif", ".avif", ".jp2", ".j2k", ".jpx", ".jxl", ".gif", ".apng", ".psd", ".exr", ".hdr"}
+    {*READ_ONLY_IMAGES, ".jp2", ".j2k", ".jpx", ".jxl", ".psd", ".exr", ".hdr"}
     | {".ppm", ".pgm", ".pnm", ".pam", ".tga"}
 )
 _OTHER_VIDEOS = frozenset({".rm", ".rmvb", ".braw", ".r3d", ".swf", ".m1v", ".ivf", ".264", ".h264", ".265", ".hevc"})
@@ -109,9 +113,13 @@ def _holds_frames(folder: Path, changed: int) -> bool:
     return not any(file.suffix.lower() in VIDEOS.suffixes for file in files) and any(numbered)
 
 
-def is_picture(path: Path) -> bool:
-    """Whether a path is that of one picture, by its name."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not is_numbered(path)
+def is_picture(path: Path, beside: Path | None = None) -> bool:
+    """Whether a path is that of one picture, by its name. An animation, such as a GIF, is one ``beside`` a picture that
+    it is compared with; by itself, and beside a video, it is a video."""
+    suffix = path.suffix.lower()
+    if suffix in _ANIMATED:
+        return beside is not None and is_picture(beside)
+    return suffix in IMAGE_SUFFIXES | READ_ONLY_IMAGES and not is_numbered(path)
 
 
 def is_hidden(path: Path) -> bool:

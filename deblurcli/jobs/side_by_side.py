@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -18,7 +19,7 @@ from deblurcli.media.images import read_image
 from deblurcli.media.inputs import is_picture
 from deblurcli.media.probe import VideoInfo
 from deblurcli.media.videos import open_video
-from deblurcli.options.option import USUAL_FPS
+from deblurcli.options.rates import USUAL_FPS
 
 Picture = TypeVar("Picture")
 
@@ -43,7 +44,7 @@ def side_by_side(
 
 
 def moments_in_step(
-    before: Path, after: Path, damage: list[str], excerpt: Excerpt | None = None, fps: float = USUAL_FPS
+    before: Path, after: Path, damage: list[str], excerpt: Excerpt | None = None, fps: Fraction = USUAL_FPS
 ) -> Iterator[tuple[Moment, Moment]]:
     """The same, to be looked at; ``excerpt``: the part of the first that is; ``fps``: of image sequences.
 
@@ -90,7 +91,7 @@ def moments(
     path: Path,
     damage: list[str],
     excerpt: Excerpt | None = None,
-    fps: float = USUAL_FPS,
+    fps: Fraction = USUAL_FPS,
     beside: Path | None = None,
 ) -> Iterator[Moment]:
     """The same, to be looked at."""

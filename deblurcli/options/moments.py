@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 from deblurcli.options.option import frame_rate, option, weights
 from deblurcli.options.output import PlannedOptions
@@ -16,7 +17,7 @@ FORMATS = ("png", "tif", "jpg")
 class MomentOptions(PlannedOptions):
     """The method and network; each method has options of its own."""
 
-    fps: float = frame_rate()
+    fps: Fraction = frame_rate()
     method: str = option("meta", "How to adapt, as in `deblur video`.", "Method", complete="methods")
     network: str = weights(
         "default", "Weights: a name of `deblur weights list`, or a file.", usual="bundled, for videos"

@@ -21,6 +21,7 @@ from deblurcli.media.pictures.metadata import Metadata
 from deblurcli.media.probe import probe
 from deblurcli.media.sequences import frame_files, pattern_of, stem_of
 from deblurcli.media.videos import check_output, describe, open_video, write_video
+from deblurcli.options.rates import rate_of
 
 
 def through(source: Path, destination: Path, **options: object) -> list[str]:
@@ -148,7 +149,7 @@ def test_samples_are_kept(tmp_path: Path, depth: int, channels: int, alpha: bool
 
 def test_frames_are_those_of_the_pictures(tmp_path: Path) -> None:
     folder = write_frames(tmp_path / "in", 4, depth=16)
-    with open_video(folder, fps=23.976) as reader:
+    with open_video(folder, fps=rate_of("23.976")) as reader:
         frames = list(reader.frames())
         assert reader.info.video.rate == Fraction(24000, 1001)
     for number, frame in enumerate(frames):

@@ -91,7 +91,7 @@ class VideoOptions(PlannedOptions):
     )
     resume: bool | None = option(
         None,
-        "Go on where a run of this output was interrupted, which must have been, or start anew.",
+        "Go on with what an interrupted run of this output has finished, which must be something, or start anew.",
         "Output",
         flags=("--resume/--no-resume",),
         usual="go on if one was",

@@ -170,7 +170,6 @@ def plan(
         if other := taken.get(place):
             raise UsageError(f"{other} and {source} would both be written as {place}", "run them apart")
         taken[place] = source
-    _require_apart(taken)
     renamed = frozenset(
         source for source, below in found.files.items() if names[source] != below and not is_sequence(source)
     )
@@ -284,14 +283,6 @@ def _searched(
         found.add(part)
     count = len(outputs.keys() - found.files.keys())
     return found, (f"{_counted(count, medium.word)} in the output folder left alone",) if count else ()
-
-
-def _require_apart(taken: Mapping[Path, Path]) -> None:
-    """Refuse an output that is the input of another. ``taken``: the input of each. Raises UsageError."""
-    inputs = {(folder_of(one) if is_sequence(one) else one).resolve(): one for one in taken.values()}
-    for place, source in taken.items():
-        if (other := inputs.get(place.resolve(), source)) != source:
-            raise UsageError(f"{source} would be written over the input {other}", "give another -o, or run them apart")
 
 
 def output_names(files: Mapping[Path, Path], medium: Medium, written: Collection[str]) -> dict[Path, Path]:

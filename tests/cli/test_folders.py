@@ -167,3 +167,10 @@ def test_an_input_in_the_output_folder_is_restored_or_named(work: Path, capfd: C
     shutil.copy(work / "photo.png", "in/sub/q.png")
     assert deblur("image", "in/sub/q.png", "-o", "in", "--network", work / "w.safetensors") == 0
     assert capfd.readouterr().out == "in/q.png\n"
+    # An output is never the input of another file of the batch, which may lie there now.
+    Path("in/in/sub").mkdir(parents=True)
+    shutil.copy(work / "clip.mp4", "in/in/sub/c.mp4")
+    before = Path("in/in/sub/c.mp4").read_bytes()
+    assert deblur("video", "././in/sub/c.mp4", "in/in/sub/c.mp4", "-o", "in", "--overwrite", *words) == 3
+    assert "deblur: in/in/sub/c.mp4 is an input; choose another output name" in capfd.readouterr().err
+    assert Path("in/in/sub/c.mp4").read_bytes() == before

@@ -70,6 +70,7 @@ LAZY: dict[str, set[str]] = {
     "cli/train.py": {"deblurcli.jobs.chain", "deblurcli.jobs.train"},
     "cli/video.py": {"deblurcli.jobs.video", "deblurcli.media.encoders"},
     "cli/weights.py": {f"deblurcli.weights.{name}" for name in ("describe", "pull", "registry", "store")},
+    "jobs/pairs.py": {"deblurcli.media.encoders"},
     "jobs/pool.py": {"deblurcli.restore.worker"},
     "methods/__init__.py": {"deblurcli.adaptation.update"},
     "media/disk_use.py": {"deblurcli.device"},

@@ -16,7 +16,7 @@ FRAME_WORK = 0.12
 """Decoding and encoding a pixel, in pixels restored by the bundled network of single frames."""
 SURVEY_WORK = 2500
 """Surveying a frame: scoring its places, whatever its size. In pixels restored by that network."""
-FIT_WORK = 0.85
+FIT_WORK = 0.35
 """Fitting a video's blur to its patches, restored, for a pixel of a patch. In pixels restored."""
 STRATA_WORK, LOOK_WORK = 800_000, 250_000
 """Making the pieces that the guard goes by, and a look at them. In pixels restored."""

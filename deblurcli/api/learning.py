@@ -16,13 +16,14 @@ from deblurcli.jobs.synth import SynthJob
 from deblurcli.jobs.train import run, stage_options
 from deblurcli.options.chain import ChainOptions
 from deblurcli.options.compute import ComputeOptions
+from deblurcli.options.rates import USUAL_FPS, Rate
 from deblurcli.options.synth import SynthOptions
 from deblurcli.options.train import STAGES
 from deblurcli.restore.worker import Worker
 
 
 def make_pairs(
-    source: FilePath, destination: FilePath, *, frames: int = 1, rate: float = 25.0, blur: float | None = None,
+    source: FilePath, destination: FilePath, *, frames: int = 1, rate: Rate = USUAL_FPS, blur: float | None = None,
     shutter: float | None = None, gamma: float | None = None, noise: float | None = None,
     compression: float | None = None, seed: int = 0,
     overwrite: bool = False, worker: Worker | None = None, console: Reporter | None = None,

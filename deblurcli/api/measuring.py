@@ -18,8 +18,8 @@ from deblurcli.options.compare import CompareOptions
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.evaluate import EvaluateOptions
 from deblurcli.options.metrics import MetricsOptions
-from deblurcli.options.option import USUAL_FPS
-from deblurcli.options.survey import SurveyOptions
+from deblurcli.options.rates import USUAL_FPS, Rate
+from deblurcli.options.survey import SequenceOptions, SurveyOptions
 from deblurcli.restore.worker import Worker
 
 
@@ -104,7 +104,7 @@ def evaluate(
 def inspect(
     source: FilePath, destination: FilePath | None = None, *, patches: int = SurveyOptions.patches,
     patch_size: int = SurveyOptions.patch_size, seed: int = SurveyOptions.seed,
-    restored: FilePath | None = None, translator: FilePath | None = None, fps: float = USUAL_FPS,
+    restored: FilePath | None = None, translator: FilePath | None = None, fps: Rate = USUAL_FPS,
     overwrite: bool = False, device: str = "auto", worker: Worker | None = None, console: Reporter | None = None,
 ) -> Inspection:  # fmt: skip
     """Look through a video as the meta method does before it adapts: what is found, what would be used.
@@ -113,6 +113,7 @@ def inspect(
         source: a video.
         destination: a PNG to draw it into; it appears only when it is complete.
         restored: what was made of the video: how well it explains the video is found and drawn, too.
+        fps: frames per second of an image sequence: 25, 29.97 or "30000/1001".
         translator: of the camera's blur: what it makes of the blurriest patches is found and drawn, too.
 
     Raises:
@@ -122,13 +123,14 @@ def inspect(
     picture = None if destination is None else Path(destination)
     made = None if restored is None else Path(restored)
     translating = None if translator is None else str(translator)
-    job = InspectJob(Path(source), picture, pick(SurveyOptions, keywords), overwrite, made, translating, fps)
+    rate = pick(SequenceOptions, keywords).fps
+    job = InspectJob(Path(source), picture, pick(SurveyOptions, keywords), overwrite, made, translating, rate)
     return job.run(worker or Worker(pick(ComputeOptions, keywords), console))
 
 
 def compare(
     before: FilePath, after: FilePath, destination: FilePath, *, view: str = "side", frames: int = 6, crops: int = 3,
-    crop_size: int | None = None, at: float | None = None, labels: str = "before,after", fps: float = USUAL_FPS,
+    crop_size: int | None = None, at: float | None = None, labels: str = "before,after", fps: Rate = USUAL_FPS,
     overwrite: bool = False,
     console: Reporter | None = None,
 ) -> Result:  # fmt: skip

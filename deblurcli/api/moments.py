@@ -11,14 +11,14 @@ from deblurcli.jobs.result import Result
 from deblurcli.methods import METHODS, method_options
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.moments import FramesOptions, StillOptions
-from deblurcli.options.option import USUAL_FPS
 from deblurcli.options.quality import method_settings
+from deblurcli.options.rates import USUAL_FPS, Rate
 from deblurcli.restore.worker import Worker
 
 
 def take_frames(
     source: FilePath, destination: FilePath, *, every: str | float = "0.5s", start: str | float | None = None,
-    duration: str | float | None = None, fps: float = USUAL_FPS, form: str = "png",
+    duration: str | float | None = None, fps: Rate = USUAL_FPS, form: str = "png",
     quality: str = "balanced", method: str | None = None, network: FilePath | None = None,
     overwrite: bool = False, skip_existing: bool = False, dry_run: bool = False, strict: bool = False,
     steps: int | str | None = None, rate: float | None = None, adapt_per: str | None = None, seed: int | None = None,
@@ -59,7 +59,7 @@ def take_frames(
 
 
 def take_still(
-    source: FilePath, destination: FilePath, at: str | float, *, around: str | float = "2s", fps: float = USUAL_FPS,
+    source: FilePath, destination: FilePath, at: str | float, *, around: str | float = "2s", fps: Rate = USUAL_FPS,
     quality: str = "balanced", method: str | None = None, network: FilePath | None = None,
     overwrite: bool = False, skip_existing: bool = False, dry_run: bool = False, strict: bool = False,
     steps: int | str | None = None, rate: float | None = None, adapt_per: str | None = None, seed: int | None = None,

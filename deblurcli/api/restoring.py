@@ -24,8 +24,8 @@ from deblurcli.methods import METHODS, method_options, prepared_for
 from deblurcli.options.blur2blur import Blur2BlurOptions
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.image import ImageOptions
-from deblurcli.options.option import USUAL_FPS
 from deblurcli.options.quality import method_settings
+from deblurcli.options.rates import USUAL_FPS, Rate
 from deblurcli.options.tta import TtaOptions
 from deblurcli.options.video import LUCKY_FRAMES, VideoOptions
 from deblurcli.restore.worker import Worker
@@ -33,7 +33,7 @@ from deblurcli.restore.worker import Worker
 
 def deblur_video(
     source: FilePath, destination: FilePath | None = None, *, adapt_together: Iterable[FilePath] = (),
-    start: str | float | None = None, duration: str | float | None = None, fps: float = USUAL_FPS,
+    start: str | float | None = None, duration: str | float | None = None, fps: Rate = USUAL_FPS,
     quality: str = "balanced", method: str | None = None, network: FilePath | None = None,
     lucky_frames: int = LUCKY_FRAMES, only_blurred: bool = False, sharp_below: float | None = None,
     save_adapted: FilePath | None = None,
@@ -68,7 +68,7 @@ def deblur_video(
         adapt_together: other videos that are adapted to together with this one. Calls with one ``worker`` for the
             videos of a group, in any order, adapt once.
         start, duration: restore a part only, in seconds or as ``"1:02"``.
-        fps: frames per second of an image sequence.
+        fps: frames per second of an image sequence: 25, 29.97 or "30000/1001".
         quality: ``fast``, ``balanced`` or ``best``: what ``method``, ``network`` and the method's options are where
             they are not given (:mod:`deblurcli.options.quality`).
         lucky_frames: frames before and behind each among which sharper ones are looked for, to take detail from

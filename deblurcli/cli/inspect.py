@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +36,7 @@ class Shown(Options):
         metavar="FILE",
     )
     translator: str | None = translator_option("none")
-    fps: float = frame_rate()
+    fps: Fraction = frame_rate()
     overwrite: bool = option(False, "Replace a picture that exists.", "Output")
 
 

@@ -11,6 +11,8 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass, make_dataclass
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -26,6 +28,7 @@ from deblurcli.options.option import Option, kinds, option, spelling
 from deblurcli.options.quality import VIDEO_QUALITIES
 
 Command = Callable[..., None]
+NUMBERS = {int: "a whole number", float: "a number"}
 COMPLETING = "_DEBLUR_COMPLETE" in os.environ
 """Whether the shell asks: Typer needs a while for the answers of hundreds of options."""
 
@@ -153,6 +156,8 @@ def _of_field(owner: Any, field: Field[Any]) -> inspect.Parameter:
         kind = list[str]  # a path cannot be empty
     elif get_origin(kind) is tuple:
         kind, default = str, default and _default(field)
+    elif kind is Fraction:
+        kind, default = str, str(default)  # the field takes what is written
     words = about.choices or (tuple(METHODS) if about.complete == "methods" else ())
     placeholder = "NAME|FILE" if about.complete == "weights" else {int: "N", float: "N", Path: "FILE"}.get(kind, "TEXT")
 
@@ -167,8 +172,17 @@ def _of_field(owner: Any, field: Field[Any]) -> inspect.Parameter:
         rich_help_panel=about.panel,
         show_default=False,
         autocompletion=offer if COMPLETING and kind is not bool else None,
+        parser=partial(_number, spelling(field.name, about), kind) if kind in NUMBERS else None,
     )
     return _parameter(field.name, Annotated[kind | None if optional else kind, typed], default)
+
+
+def _number(flag: str, kind: Any, text: Any) -> Any:
+    """A number that is typed. Raises UsageError: it is none, in our words rather than a parser's."""
+    try:
+        return kind(text)
+    except ValueError:
+        raise UsageError(f"{flag} {text} is not {NUMBERS[kind]}", f"give {NUMBERS[kind]}") from None
 
 
 def _sizes(owner: Any, field: Field[Any], value: Any) -> Any:

@@ -118,7 +118,7 @@ class CompareJob:
 
     @property
     def _video(self) -> bool:
-        return not is_picture(self.before)
+        return not is_picture(self.before, self.after)
 
     def _pairs(self, damage: list[str] | None = None) -> Iterator[Both]:
         return moments_in_step(
@@ -166,7 +166,7 @@ class CompareJob:
         crops, options = self._crops(look), self.options
         found = Comparison(
             options.names,
-            [(path.name, _about(path, self.options.fps)) for path in (self.before, self.after)],
+            [(path.name, self._about(path)) for path in (self.before, self.after)],
             self._video,
             (look.map.width, look.map.height),
             look.seconds,
@@ -194,6 +194,15 @@ class CompareJob:
                 break
         return found, frames
 
+    def _about(self, path: Path) -> str:
+        """What kind of file it is, in a few words; nothing of a picture but what its name says."""
+        if not self._video:
+            return ""
+        info = describe(path, self.options.fps)
+        rate = f", {float(info.video.rate):.5g} frames/s" if info.video.rate else ""
+        length = f", {float(info.duration):.2f} s" if info.duration else ""
+        return f"{info.video.codec}, {info.video.width}x{info.video.height}{rate}{length}"
+
 
 def key_frames(changes: Iterable[float], count: int) -> list[int]:
     """The frame of the largest change in each of ``count`` equal parts of a video, away from their ends."""
@@ -210,13 +219,3 @@ def _unit(picture: np.ndarray) -> torch.Tensor:
 
 def _sharpness(picture: np.ndarray) -> float:
     return float(self_shift_score(_unit(picture)[None]))
-
-
-def _about(path: Path, fps: float) -> str:
-    """What kind of file it is, in a few words; nothing of a picture but what its name says."""
-    if is_picture(path):
-        return ""
-    info = describe(path, fps)
-    rate = f", {float(info.video.rate):.5g} frames/s" if info.video.rate else ""
-    length = f", {float(info.duration):.2f} s" if info.duration else ""
-    return f"{info.video.codec}, {info.video.width}x{info.video.height}{rate}{length}"

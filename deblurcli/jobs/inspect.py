@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 from torch import Tensor
@@ -26,7 +27,7 @@ from deblurcli.media.frames import Frame, FrameReader
 from deblurcli.media.images import write_image
 from deblurcli.media.videos import open_video
 from deblurcli.options.blur2blur import require_translator
-from deblurcli.options.option import USUAL_FPS
+from deblurcli.options.rates import USUAL_FPS
 from deblurcli.options.survey import SurveyOptions
 from deblurcli.reports.inspection import Inspection, Translated
 from deblurcli.reports.inspection_picture import drawn
@@ -45,7 +46,7 @@ class InspectJob:
     """What was made of the video, if it is to be shown how well that explains it."""
     translator: str | None = None
     """What is shown at work on the blurriest patches, if anything."""
-    fps: float = USUAL_FPS
+    fps: Fraction = USUAL_FPS
     """Frames per second of an image sequence."""
 
     def run(self, worker: Worker) -> Inspection:

@@ -99,7 +99,8 @@ class Journal:
             if not self.found:
                 self.folder.clear()
         except BaseException:
-            self.folder.close(keep=self._holds_work())
+            # A refusal leaves what it found, so that the same command is refused for the same reason.
+            self.folder.close(keep=self._holds_work() or (self.folder.path / NAME).exists())
             raise
 
     def __enter__(self) -> Journal:
@@ -123,7 +124,7 @@ class Journal:
         noted, holds_work = self._read(NAME), self._holds_work()
         if resume is False or not holds_work or not isinstance(noted.get("made_of"), dict):
             if resume:
-                raise _nothing_to_resume(self.destination)
+                raise _nothing_to_resume(self.destination, self.folder.path)
             if holds_work and resume is None:
                 self.console.warn(f"the journal in {self.folder.path} is damaged; starting anew")
             return False
@@ -260,7 +261,7 @@ def require_resumable(folder: Path, destination: Path, made_of: Mapping[str, str
     noted = _read(folder / NAME).get("made_of")
     if resume is False or not _holds_work(folder) or not isinstance(noted, dict):
         if resume:
-            raise _nothing_to_resume(destination)
+            raise _nothing_to_resume(destination, folder)
         return False
     _require_alike(destination, noted, made_of)
     return bool(_read(folder / "adapted-00000.json"))
@@ -270,8 +271,16 @@ def _holds_work(folder: Path) -> bool:
     return any(any(folder.glob(pattern)) for pattern in PATTERNS)
 
 
-def _nothing_to_resume(destination: Path) -> UsageError:
-    return UsageError(f"{destination} has nothing to resume: no run of it was interrupted", "leave out --resume")
+def _nothing_to_resume(destination: Path, folder: Path) -> UsageError:
+    """Why there is nothing to go on from, by what an interrupted run has left in its folder."""
+    if _holds_work(folder):
+        found = f"{destination} cannot be resumed: the journal in {folder} is damaged"
+        return UsageError(found, "leave out --resume to start anew")
+    if (folder / NAME).exists():
+        found = f"{destination} has nothing to resume: the interrupted run had finished nothing yet"
+    else:
+        found = f"{destination} has nothing to resume: no interrupted run has left anything"
+    return UsageError(found, "leave out --resume to begin it")
 
 
 def _require_alike(destination: Path, before: Mapping[str, str], made_of: Mapping[str, str]) -> None:

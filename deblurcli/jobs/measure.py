@@ -59,7 +59,7 @@ class Measurement:
         scores = self._of_one(restored, reference, report, blurred)
         if before is None:
             return scores
-        found = self._of_one(before, reference, report)
+        found = self._of_one(before, reference, report, beside=restored)
         if found["frames"] != scores["frames"]:
             counts = f"{before} has {found['frames']} frames, {restored} has {scores['frames']}"
             raise InputError(counts, "compare videos of equal length")
@@ -67,15 +67,20 @@ class Measurement:
         return with_before(scores, found) | ({"damage": damage} if damage else {})
 
     def _of_one(
-        self, restored: Path, reference: Path | None, report: Reporter | None, blurred: Path | None = None
+        self,
+        restored: Path,
+        reference: Path | None,
+        report: Reporter | None,
+        blurred: Path | None = None,
+        beside: Path | None = None,
     ) -> dict[str, Any]:
         damage: list[str] = []
         explained = None if blurred is None else explain(restored, blurred, damage, self.exposure, report)
         of_frames = explained.frames if explained is not None else {}
         frames = (
-            ((picture, None) for picture in pictures(restored, damage))
+            ((picture, None) for picture in pictures(restored, damage, beside))
             if reference is None
-            else side_by_side(restored, reference, damage)
+            else side_by_side(restored, reference, damage, beside)
         )
         means, rows = Means(), []
         for scores in frame_scores(frames, self.measures, CutDetector()):

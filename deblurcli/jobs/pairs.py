@@ -7,7 +7,17 @@ from typing import NamedTuple
 
 from deblurcli.errors import InputError, UsageError
 from deblurcli.files import reason
-from deblurcli.media.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_numbered, is_pattern, is_sequence, look
+from deblurcli.jobs.plan import output_names
+from deblurcli.media.inputs import (
+    IMAGE_SUFFIXES,
+    IMAGES,
+    READ_ONLY_IMAGES,
+    VIDEOS,
+    is_numbered,
+    is_pattern,
+    is_sequence,
+    look,
+)
 
 
 class Pair(NamedTuple):
@@ -62,7 +72,17 @@ def _twins(mine: dict[Path, Path], text: str, recursive: bool, sequences: bool) 
         return list(theirs.values())
     # Without a twin, the name under which it was looked for is what is reported as missing.
     folder = Path(text) if Path(text).is_dir() else Path(text).parent
-    return [_twin(name, theirs) or folder / name for name in mine]
+    if mine.keys() <= theirs.keys():
+        return [theirs[name] for name in mine]
+    made_of_theirs, made_of_mine = _made(theirs), {name: made for made, name in _made(mine).items()}
+    return [
+        theirs.get(name)
+        or theirs.get(made_of_theirs.get(name, name))
+        or theirs.get(made_of_mine.get(name, name))
+        or _alike(name, theirs)
+        or folder / name
+        for name in mine
+    ]
 
 
 def is_several(text: str, sequences: bool = False) -> bool:
@@ -73,7 +93,7 @@ def is_several(text: str, sequences: bool = False) -> bool:
 def _files(text: str, recursive: bool, sequences: bool) -> dict[Path, Path]:
     """The files of an argument by name. Raises InputError, UsageError."""
     files: dict[Path, Path] = {}
-    suffixes = VIDEO_SUFFIXES if sequences else IMAGE_SUFFIXES | VIDEO_SUFFIXES
+    suffixes = VIDEOS.suffixes if sequences else IMAGE_SUFFIXES | READ_ONLY_IMAGES | VIDEOS.suffixes
     for path, name in look([text], suffixes, recursive, sequences).files.items():
         if path == Path(text) and path.is_dir() and not (sequences and is_sequence(path)):
             raise InputError(f"folder {text} has no images or videos", "give another folder")
@@ -85,7 +105,18 @@ def _files(text: str, recursive: bool, sequences: bool) -> dict[Path, Path]:
     return files
 
 
-def _twin(name: Path, others: dict[Path, Path]) -> Path | None:
-    """The file of the same name, or the only one whose name differs just in its suffix."""
+def _made(files: dict[Path, Path]) -> dict[Path, Path]:
+    """The names under which `deblur video` and `deblur image` would restore files, and the names of these."""
+    from deblurcli.media.encoders import CONTAINERS
+
+    found: dict[Path, Path] = {}
+    for medium, written in ((VIDEOS, CONTAINERS), (IMAGES, IMAGE_SUFFIXES)):
+        its = {path: name for name, path in files.items() if name.suffix.lower() in medium.suffixes}
+        found |= {made: its[path] for path, made in output_names(its, medium, written).items()}
+    return found
+
+
+def _alike(name: Path, others: dict[Path, Path]) -> Path | None:
+    """The only file whose name differs just in its suffix."""
     alike = [path for other, path in others.items() if other.with_suffix("") == name.with_suffix("")]
-    return others.get(name) or (alike[0] if len(alike) == 1 else None)
+    return alike[0] if len(alike) == 1 else None

@@ -25,6 +25,7 @@ from deblurcli.media.inputs import (
     is_pattern,
     is_sequence,
     look,
+    searched_from,
 )
 from deblurcli.media.remote import Address, is_remote, path_of, require_object
 from deblurcli.media.sequences import folder_of, has_number, pattern_of, place_of
@@ -108,7 +109,7 @@ def plan(
     An image sequence goes to a folder of its folder's name, under the names of its pictures.
 
     Outputs get the names of their inputs; with ``recursive`` they lie in the same folders below the output as the
-    inputs below theirs. An output folder within an input folder is not itself an input.
+    inputs below theirs. What lies in an output folder within an input folder is no input, unless it is named.
 
     ``-`` is stdin as the only input, and stdout as the output.
 
@@ -142,8 +143,11 @@ def plan(
         folder, file = target.is_dir(), target.is_file()
     except OSError as error:
         raise OutputError(f"{output} cannot be written: {reason(error)}", "give another -o") from error
-    found = _without(_looked(inputs, medium, recursive), target if folder else None, inputs)
-    left = left_alone(found, medium)
+    found, left = _searched(inputs, medium, recursive, target if folder else None)
+    if left and not found.files:
+        where = inputs[0] if len(inputs) == 1 else "the inputs"
+        raise InputError(f"every {medium.word} of {where} lies in the output folder {output}", "give another -o")
+    left = (*left_alone(found, medium), *left)
     if not any(map(_is_input, found.files)):
         require_usable(next(iter(found.files), path_of(inputs[0])), medium.word, "; ".join(left))
     sources = list(found.files)
@@ -159,7 +163,7 @@ def plan(
     one = target.suffix.lower() in medium.suffixes or (medium == VIDEOS and is_numbered(target))
     if not folder and (file or one):
         raise UsageError(f"-o {output} is one file for several inputs", f"give a folder: -o {target.with_suffix('')}/")
-    names = _names(found.files, medium, written)
+    names = output_names(found.files, medium, written)
     taken: dict[Path, Path] = {}
     for source, name in names.items():
         place = place_of(target / name)
@@ -258,19 +262,30 @@ def _shared(whole: Plan, shard: Shard | None) -> Plan:
     return replace(whole, pairs=pairs, left=(*whole.left, line))
 
 
-def _without(found: Found, target: Path | None, inputs: Iterable[str]) -> Found:
-    """What was found, without what lies in the folder for outputs, unless that is given as an input itself."""
-    inside = target.resolve() if target is not None else None
-    if inside is None or any(path_of(text).resolve() == inside for text in inputs):
-        return found
-    return Found(
-        {source: below for source, below in found.files.items() if inside not in source.resolve().parents},
-        [path for path in found.beside if inside not in path.resolve().parents],
-        [path for path in found.folders if inside != path.resolve()],
-    )
+def _searched(
+    inputs: Iterable[str], medium: Medium, recursive: bool, target: Path | None
+) -> tuple[Found, tuple[str, ...]]:
+    """What the inputs stand for, and a line about what lies in the folder for outputs and was left out.
+
+    That is what a search finds there, of a folder or a pattern around it: it comes from a run before. A file that is
+    named is an input wherever it lies, and so is what is searched for in the folder for outputs itself.
+    """
+    found, inside = Found(), None if target is None else target.resolve()
+    outputs: dict[Path, None] = {}
+    for text in inputs:
+        part, top = _looked([text], medium, recursive), searched_from(text)
+        if inside is not None and top is not None and top.resolve() in inside.parents:
+            within = {path: inside in (place := path.resolve(), *place.parents) for path in part.all()}
+            outputs |= dict.fromkeys(path for path in part.files if within[path])
+            part.files = {path: below for path, below in part.files.items() if not within[path]}
+            part.beside = [path for path in part.beside if not within[path]]
+            part.folders = [path for path in part.folders if not within[path]]
+        found.add(part)
+    count = len(outputs.keys() - found.files.keys())
+    return found, (f"{_counted(count, medium.word)} in the output folder left alone",) if count else ()
 
 
-def _names(files: dict[Path, Path], medium: Medium, written: Collection[str]) -> dict[Path, Path]:
+def output_names(files: Mapping[Path, Path], medium: Medium, written: Collection[str]) -> dict[Path, Path]:
     """The output of each file, below the folder for outputs: its input's name, with a suffix that is written."""
     sequences = {source: below / pattern_of(source) for source, below in files.items() if is_sequence(source)}
     others = {
@@ -279,7 +294,7 @@ def _names(files: dict[Path, Path], medium: Medium, written: Collection[str]) ->
         if source not in sequences and source.suffix.lower() in medium.suffixes and below.suffix.lower() not in written
     }
     wanted = Counter([*others.values(), *(below for source, below in files.items() if source not in others)])
-    names = files | sequences
+    names = dict(files) | sequences
     for source, name in others.items():
         # a.mxf beside a.mkv becomes a.mxf.mkv.
         below = files[source]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -18,7 +19,7 @@ from deblurcli.media.images import read_image
 from deblurcli.media.inputs import is_picture
 from deblurcli.media.probe import VideoInfo
 from deblurcli.media.videos import open_video
-from deblurcli.options.option import USUAL_FPS
+from deblurcli.options.rates import USUAL_FPS
 
 Picture = TypeVar("Picture")
 
@@ -31,24 +32,29 @@ class Moment(NamedTuple):
     """From the first picture of its file."""
 
 
-def side_by_side(restored: Path, reference: Path, damage: list[str]) -> Iterator[tuple[Tensor, Tensor]]:
-    """The pictures of two files in step. Raises InputError where they are not of one size and length."""
-    read = [pictures(path, damage) for path in (restored, reference)]
+def side_by_side(
+    restored: Path, reference: Path, damage: list[str], beside: Path | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The pictures of two files in step; ``beside``: what both are compared with, as of :func:`pictures`.
+
+    Raises InputError where they are not of one size and length.
+    """
+    read = [pictures(restored, damage, beside or reference), pictures(reference, damage, beside or restored)]
     return in_step(restored, reference, read, lambda picture: (picture.shape[2], picture.shape[1]))
 
 
 def moments_in_step(
-    before: Path, after: Path, damage: list[str], excerpt: Excerpt | None = None, fps: float = USUAL_FPS
+    before: Path, after: Path, damage: list[str], excerpt: Excerpt | None = None, fps: Fraction = USUAL_FPS
 ) -> Iterator[tuple[Moment, Moment]]:
     """The same, to be looked at; ``excerpt``: the part of the first that is; ``fps``: of image sequences.
 
     Raises InputError, also where one is a picture and the other a video.
     """
-    stills = [is_picture(path) for path in (before, after)]
+    stills = [is_picture(before, after), is_picture(after, before)]
     if stills[0] != stills[1]:
         still, moving = (before, after) if stills[0] else (after, before)
         raise InputError(f"{still} is a picture, {moving} is a video", "compare two of one kind")
-    read = [moments(before, damage, excerpt, fps), moments(after, damage, fps=fps)]
+    read = [moments(before, damage, excerpt, fps, after), moments(after, damage, fps=fps, beside=before)]
     return in_step(before, after, read, lambda moment: moment.picture.shape[1::-1])
 
 
@@ -69,9 +75,10 @@ def in_step(
         yield first, second
 
 
-def pictures(path: Path, damage: list[str]) -> Iterator[Tensor]:
-    """The pictures of a file; ``damage`` gets a line for each kind that a video has."""
-    if is_picture(path):
+def pictures(path: Path, damage: list[str], beside: Path | None = None) -> Iterator[Tensor]:
+    """The pictures of a file; ``damage`` gets a line for each kind that a video has. ``beside``: what it is compared
+    with, which tells whether an animation is a picture."""
+    if is_picture(path, beside):
         yield read_image(path).rgb()
         return
     with open_video(path) as reader:
@@ -80,9 +87,15 @@ def pictures(path: Path, damage: list[str]) -> Iterator[Tensor]:
         damage += [f"{path.name}: {line}" for line in reader.damage.lines()]
 
 
-def moments(path: Path, damage: list[str], excerpt: Excerpt | None = None, fps: float = USUAL_FPS) -> Iterator[Moment]:
+def moments(
+    path: Path,
+    damage: list[str],
+    excerpt: Excerpt | None = None,
+    fps: Fraction = USUAL_FPS,
+    beside: Path | None = None,
+) -> Iterator[Moment]:
     """The same, to be looked at."""
-    if is_picture(path):
+    if is_picture(path, beside):
         yield Moment(_bytes(read_image(path).preview()), 0.0)
         return
     with open_video(path, excerpt=excerpt, fps=fps) as reader:

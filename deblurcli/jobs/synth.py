@@ -84,14 +84,14 @@ class SynthJob:
             pairs = shaken(
                 photo,
                 chosen.frames,
-                chosen.rate,
+                float(chosen.rate),
                 chosen.blur,
                 chosen.seed,
                 chosen.gamma,
                 chosen.noise,
                 chosen.compression,
             )
-            return pairs, Fraction(chosen.rate).limit_denominator(1001), chosen.frames
+            return pairs, chosen.rate, chosen.frames
         pictures = (frame.rgb() for frame in reader.frames())
         pairs = integrated(pictures, chosen.shutter, chosen.seed, chosen.gamma, chosen.noise, chosen.compression)
         return pairs, reader.info.video.rate or USUAL_RATE, reader.info.expected_frames

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sized
 from contextlib import closing
+from fractions import Fraction
 from pathlib import Path
 
 from torch import Tensor
@@ -17,7 +18,7 @@ from deblurcli.media.shots import by_shot
 from deblurcli.media.videos import describe, open_video
 from deblurcli.networks.spec import unit
 from deblurcli.options.compute import LARGE
-from deblurcli.options.option import USUAL_FPS
+from deblurcli.options.rates import USUAL_FPS
 
 
 class Footage:
@@ -50,7 +51,7 @@ class VideoFootage(Footage):
     """
 
     def __init__(
-        self, path: Path, *, strict: bool = False, excerpt: Excerpt | None = None, fps: float = USUAL_FPS
+        self, path: Path, *, strict: bool = False, excerpt: Excerpt | None = None, fps: Fraction = USUAL_FPS
     ) -> None:
         whole = describe(path, fps)
         self.info: MediaInfo = whole if excerpt is None else excerpt.of(whole)

@@ -15,6 +15,10 @@ from deblurcli.media.remote import Address, is_remote, listed, path_of
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
 """Pictures that are read and written."""
+READ_ONLY_IMAGES = frozenset({".heic", ".heif", ".hif", ".avif", ".gif", ".apng"})
+"""Pictures that are read, but not written."""
+_ANIMATED = frozenset({".gif", ".apng"})
+"""Those that may be videos, too."""
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".flv"}
     | {".wmv", ".asf", ".3gp", ".3g2", ".mxf", ".nut", ".ogv", ".y4m", ".mjpeg", ".mjpg"}
@@ -26,7 +30,7 @@ RAW_SUFFIXES = frozenset(
 )
 """Raw photos. A reader of TIFF would find the small preview in them."""
 _OTHER_IMAGES = frozenset(
-    {".heic", ".heif", ".hif", ".avif", ".jp2", ".j2k", ".jpx", ".jxl", ".gif", ".apng", ".psd", ".exr", ".hdr"}
+    {*READ_ONLY_IMAGES, ".jp2", ".j2k", ".jpx", ".jxl", ".psd", ".exr", ".hdr"}
     | {".ppm", ".pgm", ".pnm", ".pam", ".tga"}
 )
 _OTHER_VIDEOS = frozenset({".rm", ".rmvb", ".braw", ".r3d", ".swf", ".m1v", ".ivf", ".264", ".h264", ".265", ".hevc"})
@@ -66,6 +70,16 @@ class Found:
     folders: list[Path] = field(default_factory=list)
     """Folders in folders, where they were not looked into."""
 
+    def all(self) -> list[Path]:
+        """Everything that was found."""
+        return [*self.files, *self.beside, *self.folders]
+
+    def add(self, other: Found) -> None:
+        """Take what further inputs stand for."""
+        self.files |= other.files
+        self.beside = [path for path in dict.fromkeys([*self.beside, *other.beside]) if path not in self.files]
+        self.folders += other.folders
+
 
 def is_pattern(text: str) -> bool:
     """Whether an input stands for what it matches: it has a sign of a pattern, and nothing has its name."""
@@ -99,9 +113,13 @@ def _holds_frames(folder: Path, changed: int) -> bool:
     return not any(file.suffix.lower() in VIDEOS.suffixes for file in files) and any(numbered)
 
 
-def is_picture(path: Path) -> bool:
-    """Whether a path is that of one picture, by its name."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not is_numbered(path)
+def is_picture(path: Path, beside: Path | None = None) -> bool:
+    """Whether a path is that of one picture, by its name. An animation, such as a GIF, is one ``beside`` a picture that
+    it is compared with; by itself, and beside a video, it is a video."""
+    suffix = path.suffix.lower()
+    if suffix in _ANIMATED:
+        return beside is not None and is_picture(beside)
+    return suffix in IMAGE_SUFFIXES | READ_ONLY_IMAGES and not is_numbered(path)
 
 
 def is_hidden(path: Path) -> bool:
@@ -181,6 +199,23 @@ def look(
             raise InputError(f"{error.filename or given} cannot be read: {error.strerror}", cure) from error
     found.beside = [path for path in dict.fromkeys(found.beside) if path not in found.files]
     return found
+
+
+def searched_from(text: str) -> Path | None:
+    """The folder in which an input is searched for: one that is given, or what stands in a pattern before its first
+    sign; None: the input is named."""
+    path = path_of(text)
+    if isinstance(path, Address):
+        known = next((at for at, part in enumerate(path.parts) if _SIGNS & set(part)), None)
+        return path if known is None else type(path)(*path.parts[:known])
+    if not is_pattern(text):
+        return path if _is_folder(path) else None
+    folder = Path(path.anchor)
+    for part in path.parts[bool(path.anchor) :]:
+        if not _exists(folder / part):
+            break
+        folder /= part
+    return folder
 
 
 def _marked(text: str) -> Path | None:

@@ -264,7 +264,7 @@ def _told_before(source: FrameReader) -> list[str]:
     rate = source.info.video.rate
     if isinstance(source, SequenceReader) or rate is None:
         return []
-    return [f"the pictures have no rate: give --fps {float(rate):.6g} with them"]
+    return [f"the pictures have no rate: give --fps {rate} with them"]
 
 
 def _lost(source: FrameReader) -> list[str]:

@@ -6,7 +6,7 @@ A sequence is given as its folder, or as a pattern of its pictures' names, as FF
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def frame_files(path: Path) -> FrameFiles:
 
     Raises:
         InputError: there is none, or only one, or one is missing between others; a pattern has no number; pictures of
-            a folder are named in different ways.
+            a folder are named in different ways, or two have the same number.
     """
     folder = folder_of(path)
     try:
@@ -52,10 +52,7 @@ def frame_files(path: Path) -> FrameFiles:
         raise InputError(f"{folder} cannot be read: {reason(error)}", "check the path and its permissions") from error
     if path.is_dir():
         pattern = _pattern_of(folder, pictures)
-        others = [name for name in pictures if _number(pattern, name) is None]
-        if others:
-            found = f"{folder} holds {pictures[0]} and {others[0]}, whose names differ in more than the number"
-            raise InputError(found, f"give the pictures as a pattern, such as {folder / pattern}")
+        _require_alike(folder, pattern, pictures)
     else:
         pattern = path.name
         require_number(path)
@@ -130,15 +127,39 @@ def _pictures(folder: Path) -> list[str]:
     return [path.name for path in visible(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
 
 
+def _require_alike(folder: Path, pattern: str, names: Sequence[str]) -> None:
+    """Refuse pictures that do not all have the pattern of most. Raises InputError."""
+    numbered = {number: name for name in names if (number := _number(pattern, name)) is not None}
+    others = [name for name in names if name not in numbered.values()]
+    if not others:
+        return
+    ends = {parts[::2] for name in numbered.values() if (parts := _parts(name)) is not None}
+    known = [(name, int(parts[1])) for name in others if (parts := _parts(name)) is not None and parts[::2] in ends]
+    twin = next(((numbered[number], name) for name, number in known if number in numbered), None)
+    if twin is not None:
+        found = f"{folder}: {twin[0]} and {twin[1]} have the same number"
+    elif known:
+        found = f"{folder} holds {numbered[min(numbered)]} and {known[0][0]}, whose numbers have different zeros before"
+    else:
+        found = f"{folder} holds {numbered[min(numbered)]} and {others[0]}, whose names differ in more than the number"
+    whole = len(numbered) > 1 and max(numbered) - min(numbered) + 1 == len(numbered)
+    cure = f"give the pictures as a pattern, such as {folder / pattern}" if whole else "name them 000001.png and so on"
+    raise InputError(found, cure)
+
+
 def _pattern_of(folder: Path, names: Iterable[str]) -> str:
-    """The pattern of the pictures in a folder, from the first one that has a number. Raises InputError: none has."""
+    """The pattern of most pictures in a folder, of equally many that of the first. Raises InputError: none has a
+    number."""
     known = [parts for name in names if (parts := _parts(name)) is not None]
     if not known:
         raise InputError(f"{folder} holds no numbered pictures", "give a video, or frames such as 000001.png")
-    before, _, after = known[0]
-    widths = {len(digits) for start, digits, end in known if (start, end) == (before, after)}
-    padded = any(digits[0] == "0" and len(digits) > 1 for _, digits, _ in known)
-    number = f"%0{min(widths)}d" if padded else "%d"
+    groups: dict[tuple[str, str], list[str]] = {}
+    for before, digits, after in known:
+        groups.setdefault((before, after), []).append(digits)
+    (before, after), numbers = max(groups.items(), key=lambda group: len(group[1]))
+    widths = sorted({len(digits) for digits in numbers if digits[0] == "0" and len(digits) > 1}, reverse=True)
+    width = max([*widths, 1], key=lambda width: sum(f"{int(digits):0{width}}" == digits for digits in numbers))
+    number = f"%0{width}d" if width > 1 else "%d"
     return before.replace("%", "%%") + number + after.replace("%", "%%")
 
 

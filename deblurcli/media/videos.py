@@ -17,14 +17,11 @@ from deblurcli.media.reader import VideoReader
 from deblurcli.media.sequence_reader import SequenceReader, describe_sequence
 from deblurcli.media.sequence_writer import SequenceWriter, check_pictures
 from deblurcli.media.writer import VideoWriter
-from deblurcli.options.option import USUAL_FPS
-
-NTSC, NEAR = Fraction(1000, 1001), 2e-4
-"""What rates such as 23.976 and 29.97 are of whole ones, and the relative error that they are written with."""
+from deblurcli.options.rates import USUAL_FPS
 
 
 def open_video(
-    path: Path, *, copied: bool = False, strict: bool = False, excerpt: Excerpt | None = None, fps: float = USUAL_FPS
+    path: Path, *, copied: bool = False, strict: bool = False, excerpt: Excerpt | None = None, fps: Fraction = USUAL_FPS
 ) -> FrameReader:
     """A reader of a video's frames. Raises as :class:`VideoReader` or :class:`SequenceReader`.
 
@@ -33,13 +30,13 @@ def open_video(
         fps: pictures per second of a sequence; a file has its own.
     """
     if is_sequence(path):
-        return SequenceReader(path, _rate(fps), strict=strict, excerpt=excerpt)
+        return SequenceReader(path, fps, strict=strict, excerpt=excerpt)
     return VideoReader(path, copied=copied, strict=strict, excerpt=excerpt)
 
 
-def describe(path: Path, fps: float = USUAL_FPS) -> MediaInfo:
+def describe(path: Path, fps: Fraction = USUAL_FPS) -> MediaInfo:
     """What a video holds, from its head. Raises InputError. Arguments as of :func:`open_video`."""
-    return describe_sequence(path, _rate(fps)) if is_sequence(path) else probe(path)
+    return describe_sequence(path, fps) if is_sequence(path) else probe(path)
 
 
 def write_video(source: FrameReader, destination: Path, **settings: Any) -> FrameWriter:
@@ -58,9 +55,3 @@ def check_output(destination: Path, inputs: Iterable[Path] = (), overwrite: bool
         check_pictures(destination, inputs, overwrite)
     else:
         check_destination(destination, inputs, overwrite)
-
-
-def _rate(fps: float) -> Fraction:
-    """A rate that is given as a decimal number."""
-    broadcast = round(fps) * NTSC
-    return broadcast if abs(broadcast - fps) < NEAR * fps else Fraction(fps).limit_denominator(1000)

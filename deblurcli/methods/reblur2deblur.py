@@ -89,9 +89,9 @@ EXAMPLES = 8
 """Pairs by which the supervised loss is scaled."""
 JUDGED, JUDGED_SIDE = 8, 128
 """Moments whose residual is told, at most, and the side of their pieces in pixels."""
-STEP_WORK, RESIDUAL_WORK = 1.0, 1_000_000
-"""A step, for each of the pixels that it restores and reblurs, in pixels updated; and the residual before and after, in
-pixels restored."""
+STEP_WORK, RESIDUAL_WORK, PAIRS_WORK = 1.15, 1_000_000, 0.3
+"""A step, for each of the pixels that it restores and reblurs, in pixels updated; the residual before and after; and
+making pairs for a pixel of a patch, in pixels restored."""
 
 
 def prepare(
@@ -126,7 +126,7 @@ def stages(spec: NetworkSpec, options: Reblur2DeblurOptions, clip: Clip) -> dict
     learnt = options.updates * options.batch * (1 + options.reblur_frames) * min(options.crop, size) ** 2
     return {
         "surveying": survey_work(clip),
-        "measuring the motion": Work((1 + FIT_WORK) * count * size**2) + strata_work(options.guard),
+        "measuring the motion": Work((1 + FIT_WORK + PAIRS_WORK) * count * size**2) + strata_work(options.guard),
         "adapting": Work(RESIDUAL_WORK, learnt * STEP_WORK) + guard_work(options.guard, looks(options.updates)),
     }
 

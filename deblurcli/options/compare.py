@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 from deblurcli.options.option import Options, frame_rate, option, require
 
@@ -36,7 +37,7 @@ class CompareOptions(Options):
     labels: str = option(
         "before,after", "What the two are called, with a comma between them.", "Result", metavar="ONE,OTHER"
     )
-    fps: float = frame_rate()
+    fps: Fraction = frame_rate()
     overwrite: bool = option(False, "Replace an output that exists.", "Output")
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 from deblurcli.options.option import frame_rate, option, weights
 from deblurcli.options.output import PlannedOptions
@@ -17,7 +18,7 @@ FORMATS = ("png", "tif", "jpg")
 class MomentOptions(PlannedOptions):
     """The method and network; each method has options of its own."""
 
-    fps: float = frame_rate()
+    fps: Fraction = frame_rate()
     quality: str = quality_option("How much time it may take, as in `deblur video`: fast, balanced or best.")
     method: str = option(
         None,

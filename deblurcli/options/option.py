@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from fractions import Fraction
 from functools import cache
 from numbers import Integral, Real
 from pathlib import Path
@@ -15,11 +16,10 @@ from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 from deblurcli.errors import UsageError
+from deblurcli.options.rates import EXAMPLES, USUAL_FPS, rate_of
 
 PANELS = ("Result", "Batch", "Method", "Network and device", "Output", "Messages", "Advanced")
 """The headings of a help page, in its order."""
-USUAL_FPS = 25.0
-"""Frames per second of pictures, which have no rate of their own; FFmpeg's, too."""
 WEIGHTS = "weights"
 """What the shell completes for an option that takes weights."""
 
@@ -69,7 +69,7 @@ def compute_device(help: str) -> Any:
 
 def frame_rate() -> Any:
     """The option of how fast the pictures of a sequence follow each other."""
-    words = "Frames per second of an image sequence, which has no rate of its own."
+    words = "Frames per second of an image sequence, which has no rate of its own: 25, 29.97 or 30000/1001."
     return option(USUAL_FPS, words, "Result", metavar="FPS", above=0, most=1000)
 
 
@@ -155,6 +155,7 @@ _TYPES: dict[Any, tuple[str, Any, Callable[[Any], Any]]] = {
     bool: ("True or False", bool, bool),
     int: ("a whole number", Integral, int),
     float: ("a number", Real, float),
+    Fraction: ("a rate", (str, Real), Fraction),
     str: ("text", (str, Path), os.fspath),
     Path: ("a path", (str, Path), Path),
     tuple[int, ...]: ("a list of whole numbers", (list, tuple), tuple),
@@ -169,8 +170,17 @@ def _typed(name: str, kind: Any, value: Any) -> Any:
     fits = isinstance(value, taken) and (kind is bool or not isinstance(value, bool))
     if fits and isinstance(value, (list, tuple)):
         fits = all(isinstance(part, _TYPES[get_args(kind)[0]][1]) and part != "" for part in value)
+    if kind is Fraction and fits:
+        return _rate(name, value)
     require(fits, f"{name} {value!r} is not {words}", f"give {words}")
     return convert(value)
+
+
+def _rate(name: str, value: Any) -> Fraction:
+    try:
+        return rate_of(value)
+    except ValueError:
+        raise UsageError(f"{name} {value} is not a rate", f"give {EXAMPLES}") from None
 
 
 def _bound(name: str, about: Option, value: Any) -> None:
@@ -192,7 +202,8 @@ def _bound(name: str, about: Option, value: Any) -> None:
             if above is None
             else f"above {above:g}, {'below' if most is None else 'at most'} {high:g}"
         )
-        require(fits, f"{name} is out of range", f"give {ends}")
+        shown = f"{name} {value}" if isinstance(value, Fraction) else name
+        require(fits, f"{shown} is out of range", f"give {ends}")
     elif least == 0:
         require(fits, f"{name} {value} is negative", "give 0 or more")
     else:

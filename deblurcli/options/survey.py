@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
-from deblurcli.options.option import Options, option, require
+from deblurcli.options.option import Options, frame_rate, option, require
 
 MIN_PATCH, PATCH_GRID = 64, 32
 """Pixels: the least side of a patch, and what it is a multiple of, as the reblurring network halves it five times."""
+
+
+@dataclass(frozen=True)
+class SequenceOptions(Options):
+    """How an image sequence is read."""
+
+    fps: Fraction = frame_rate()
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from deblurcli.options.option import Options, option
+from deblurcli.options.rates import USUAL_FPS
 
 
 def _drawn(help: str, metavar: str, most: float, usual: str, **more: Any) -> Any:
@@ -17,9 +19,9 @@ class SynthOptions(Options):
     """Motion, exposure and camera; what is not given is drawn at random."""
 
     frames: int = option(1, "Frames to make of a photo; above 1 a clip, shaken by hand.", "Result", least=1)
-    rate: float = option(
-        25.0,
-        "Frames per second of a photo's clip, and of an image sequence.",
+    rate: Fraction = option(
+        USUAL_FPS,
+        "Frames per second of a photo's clip, and of an image sequence: 25, 29.97 or 30000/1001.",
         "Result",
         metavar="FPS",
         least=1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from deblurcli.options.option import Option, frame_rate, option, require, spelling, weights
@@ -31,7 +32,7 @@ class VideoOptions(PlannedOptions):
     duration: str | None = option(
         None, "Restore a part of this length, as a preview; adapts to it alone.", "Result", metavar="TIME"
     )
-    fps: float = frame_rate()
+    fps: Fraction = frame_rate()
     quality: str = quality_option(
         "How much time it may take: fast (a network of single frames, no adapting), balanced, or best (the best network"
         " on this machine, adapted by more). Other options count more."
@@ -90,7 +91,7 @@ class VideoOptions(PlannedOptions):
     )
     resume: bool | None = option(
         None,
-        "Go on where a run of this output was interrupted, which must have been, or start anew.",
+        "Go on with what an interrupted run of this output has finished, which must be something, or start anew.",
         "Output",
         flags=("--resume/--no-resume",),
         usual="go on if one was",

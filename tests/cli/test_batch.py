@@ -107,6 +107,46 @@ def test_what_was_made_of_a_folder_is_not_restored_again(clips):
     assert names(out for _, out in again.pairs) == ["clips/1.deblurred.deblurred.mp4"]
 
 
+@pytest.mark.parametrize(
+    ("inputs", "output", "written"),
+    [
+        (["clips/1.mp4"], ".", ["1.mp4"]),
+        (["{}/clips/1.mp4"], "{}", ["{}/1.mp4"]),
+        (["../clips/1.mp4"], "../", ["../1.mp4"]),
+        (["clips/inner/4.mp4", "a.mp4"], "clips", ["clips/4.mp4", "clips/a.mp4"]),
+        (["clips/inner"], ".", ["4.mp4"]),
+        (["clips/"], ".", ["1.mp4", "2.mp4", "3.MP4"]),
+        (["clips/?.mp4"], ".", ["1.mp4", "2.mp4"]),
+        (["clips/**/4.mp4"], "clips", ["clips/4.mp4"]),
+        (["clips/./inner/4.mp4"], "clips", ["clips/inner/4.mp4"]),
+        (["a.mp4"], ".", ["a.mp4"]),
+    ],
+)
+def test_what_is_named_is_an_input_wherever_it_lies(clips, monkeypatch, inputs, output, written):
+    if ".." in output:
+        monkeypatch.chdir("more")
+    planned = plan([text.format(clips) for text in inputs], output.format(clips), MEDIUM, SUFFIXES)
+    assert names(out for _, out in planned.pairs) == [Path(text.format(clips)).as_posix() for text in written]
+    assert len(planned.pairs) == len(written) and not any("output folder" in line for line in planned.left)
+
+
+def test_what_a_search_finds_in_the_output_folder_is_left_alone_and_said(clips):
+    planned = plan(["clips"], "clips/inner", MEDIUM, SUFFIXES, recursive=True)
+    assert names(source for source, _ in planned.pairs) == ["clips/1.mp4", "clips/2.mp4", "clips/3.MP4"]
+    assert "1 video in the output folder left alone" in planned.left
+    planned = plan(["*/?.mp4"], "more", MEDIUM, SUFFIXES)
+    assert names(source for source, _ in planned.pairs) == ["clips/1.mp4", "clips/2.mp4"]
+    assert "1 video in the output folder left alone" in planned.left
+    # One that is named, too, is an input.
+    planned = plan(["clips", "clips/inner/4.mp4"], "clips/inner", MEDIUM, SUFFIXES, recursive=True)
+    assert names(source for source, _ in planned.pairs)[-1] == "clips/inner/4.mp4"
+    assert not any("output folder" in line for line in planned.left)
+    # Without --recursive it would not be found; so it is no folder that --recursive takes.
+    assert not plan(["clips"], "clips/inner", MEDIUM, SUFFIXES).left[1:]
+    with pytest.raises(errors.InputError, match=r"every video of m\*/\*\.mp4 lies in the output folder more; give"):
+        plan(["m*/*.mp4"], "more", MEDIUM, SUFFIXES)
+
+
 def test_two_inputs_never_share_an_output_without_a_name(clips):
     with pytest.raises(errors.UsageError, match=r"would both be written as x\.deblurred\.mkv"):
         plan(["x.wtv", "x.mxf"], None, MEDIUM, SUFFIXES)

@@ -7,6 +7,7 @@ import importlib
 import json
 import re
 import warnings
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,8 @@ def test_options_are_the_fields(name, kinds, without):
         default = fields[key].default
         if key == "crops" and default:
             assert param.default == ",".join(map(str, default))
+        elif isinstance(default, Fraction):
+            assert Fraction(param.default) == default
         elif key in unless_given:
             assert param.default is None
         else:
@@ -249,7 +252,7 @@ def test_an_interrupt_is_130(jobs, folder, capsys):
         ("video a.mp4 -o out.mp4 --tta-steps 3", "no such option: --tta-steps; it is called --steps now"),
         ("image a.png -o out.png --tta-lr 3", "it is called --rate now"),
         ("metrics a.png --tta-steps 3", "see deblur metrics --help"),
-        ("video a.mp4 -o out.mp4 --patches many", "'--patches'"),
+        ("video a.mp4 -o out.mp4 --patches many", "--patches many is not a whole number; give a whole number"),
         ("vidoe a.mp4", "vidoe"),
         ("video a.mp4 -o out", "-o out has no suffix; give a file such as out.mp4, or a folder: out/"),
         ("video a.mp4 -o out.mp4 --method magic", "--method magic is unknown; give one of none, meta"),

@@ -153,3 +153,24 @@ def test_without_a_suffix_the_one_proposed_is_written(work: Path, capfd: Capture
     assert "give a file such as out.mkv, or a folder: out/" in capfd.readouterr().err
     assert deblur("video", "in/b.ogv", "-o", "out.xyz", "--method", "none") == 5
     assert "out.xyz has no known video suffix; use one of" in capfd.readouterr().err
+
+
+def test_an_input_in_the_output_folder_is_restored_or_named(work: Path, capfd: Captured) -> None:
+    words = ["--method", "none", "--network", work / "w.safetensors"]
+    assert deblur("video", "in/sub/c.mp4", "-o", "in", *words) == 0
+    assert capfd.readouterr().out == "in/c.mp4\n"
+    before = Path("in/a.mp4").read_bytes()
+    for given in ("in/a.mp4", "in/a*.mp4"):
+        assert deblur("video", given, "-o", "in", *words) == 2
+        assert "deblur: in/a.mp4 is the input; choose another output name" in capfd.readouterr().err
+    assert Path("in/a.mp4").read_bytes() == before
+    shutil.copy(work / "photo.png", "in/sub/q.png")
+    assert deblur("image", "in/sub/q.png", "-o", "in", "--network", work / "w.safetensors") == 0
+    assert capfd.readouterr().out == "in/q.png\n"
+    # An output is never the input of another file of the batch, which may lie there now.
+    Path("in/in/sub").mkdir(parents=True)
+    shutil.copy(work / "clip.mp4", "in/in/sub/c.mp4")
+    before = Path("in/in/sub/c.mp4").read_bytes()
+    assert deblur("video", "././in/sub/c.mp4", "in/in/sub/c.mp4", "-o", "in", "--overwrite", *words) == 3
+    assert "deblur: in/in/sub/c.mp4 is an input; choose another output name" in capfd.readouterr().err
+    assert Path("in/in/sub/c.mp4").read_bytes() == before

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 import typer
@@ -24,7 +25,9 @@ from small_networks import random_lpips as random_network
 from benchmarks.niqe_model import write_model
 from deblurcli import api, errors
 from deblurcli.cli.app import app, run
+from deblurcli.jobs.plan import plan
 from deblurcli.media.images import Image, read_image, write_image
+from deblurcli.media.inputs import IMAGE_SUFFIXES, IMAGES
 from deblurcli.metrics import fidelity, naturalness
 from deblurcli.metrics.naturalness import FEATURES, NaturalModel
 from deblurcli.metrics.perceptual import lpips
@@ -250,6 +253,43 @@ def test_another_suffix_is_the_same_name(pictures: Path, capsys: pytest.CaptureF
     # Where it is not clear which is meant, none is.
     write(pictures / "tiff" / "a.bmp", scene(0, 100, 200))
     assert run(["metrics", "out", "tiff", "-q"]) == 3
+
+
+def test_results_are_measured_against_the_folder_that_they_were_made_of(
+    pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def saved(name: str, seed: int, **more: Any) -> np.ndarray:
+        samples = (scene(seed, 100, 200) * 255).round().byte().permute(1, 2, 0).numpy()
+        picture = PIL.Image.fromarray(samples)
+        picture.save(pictures / "in" / name, **more)
+        return read_image(pictures / "in" / name).samples
+
+    (pictures / "in").mkdir()
+    other = PIL.Image.fromarray(np.zeros((100, 200, 3), np.uint8))
+    originals = {
+        "g.png": saved("g.gif", 0),
+        "moving.png": saved("moving.gif", 1, save_all=True, append_images=[other]),
+        "v.png": saved("v.avif", 2),
+        "two.gif.png": saved("two.gif", 3),
+        "two.avif.png": saved("two.avif", 4),
+        "same.png": saved("same.gif", 5),
+        "same.jpg": saved("same.jpg", 6),
+        "exact.bmp": saved("exact.bmp", 7),
+    }
+    # The names are those that a batch gives.
+    planned = plan([str(pictures / "in")], str(pictures / "made") + "/", IMAGES, IMAGE_SUFFIXES)
+    assert {out.name for _, out in planned.pairs} == set(originals)
+    (pictures / "made").mkdir()
+    for name, samples in originals.items():
+        write_image(pictures / "made" / name, Image(samples))
+    for one, two in (("made", "in"), ("in", "made")):
+        assert run(["metrics", one, two, "--format", "json", "-q"]) == 0
+        items = answer(capsys)["items"]
+        assert len(items) == len(originals)
+        for item in items:
+            assert item["psnr"] is None or (item["name"] == "same.jpg" and item["psnr"] > 30), item
+    assert run(["metrics", "made", "in", "--before", "in", "--format", "json", "-q"]) == 0
+    assert [item["before"]["psnr"] for item in answer(capsys)["items"]] == [None] * len(originals)
 
 
 def test_without_a_twin_it_is_named(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:

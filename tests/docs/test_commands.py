@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import fields
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def defaults() -> dict[str, set[float]]:
         # "100; 200 with --recipe paper": the first is the default.
         told = re.match(r"[\d.]+(e-\d+)?(?=;|$)", about.usual)
         usual = float(told[0]) if told else field.default
-        if isinstance(usual, int | float) and not isinstance(usual, bool):
+        if isinstance(usual, Real) and not isinstance(usual, bool):
             found.setdefault(spelling(field.name, about), set()).add(float(usual))
     return found
 

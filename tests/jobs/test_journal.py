@@ -174,10 +174,44 @@ def test_no_resume_starts_anew(made: Path, stopped: Path, capsys: pytest.Capture
 def test_resume_needs_something_to_go_on_from(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out.mkv"
     assert again(*command(made, out, "--resume")) == 2
-    assert f"{out} has nothing to resume: no run of it was interrupted; leave out --resume" in capsys.readouterr().err
+    said = f"{out} has nothing to resume: no interrupted run has left anything; leave out --resume to begin it"
+    assert said in capsys.readouterr().err
     assert contents(tmp_path) == {}
     assert again(*command(made, out, "--resume", "--save-residual", tmp_path / "a.png")) == 2
     assert "--resume with --save-residual, whose map is of all frames; leave one out" in capsys.readouterr().err
+
+
+def test_a_run_that_was_killed_before_anything_was_finished_is_told_as_that(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.mkv"
+    assert killed(*command(made, out, "-q"), stage="encoding", number=1)
+    before = left(out)
+    assert list(before) == ["journal.json"]
+    said = (
+        f"{out} has nothing to resume: the interrupted run had finished nothing yet; leave out --resume to begin it\n"
+    )
+    for more in ([], [], ["--dry-run"]):
+        assert again(*command(made, out, "--resume", "-q", *more)) == 2
+        assert capsys.readouterr().err == f"deblur: {said}"
+        assert left(out) == before
+    # The cure works.
+    assert again(*command(made, out)) == 0
+    assert "interrupted" not in capsys.readouterr().err
+    assert facts(out) == facts(made / "whole.mkv") and list(contents(tmp_path)) == ["out.mkv"]
+
+
+def test_a_damaged_journal_is_told_as_that(made: Path, stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (part(stopped) / "journal.json").write_text("{")
+    before = left(stopped)
+    for more in ([], ["--dry-run"]):
+        assert again(*command(made, stopped, "--resume", "-q", *more)) == 2
+        said = (
+            f"{stopped} cannot be resumed: the journal in {part(stopped)} is damaged; leave out --resume to start anew"
+        )
+        assert capsys.readouterr().err == f"deblur: {said}\n"
+    assert left(stopped) == before
+    assert again(*command(made, stopped, "-q")) == 0 and facts(stopped) == facts(made / "whole.mkv")
 
 
 def test_a_map_of_all_frames_needs_all_frames(

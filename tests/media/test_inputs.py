@@ -113,7 +113,7 @@ def test_an_output_folder_inside_the_input_is_not_an_input() -> None:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).touch()
     assert written(["."], "out/") == before
-    with pytest.raises(InputError, match="folder void has no images to restore"):
+    with pytest.raises(InputError, match="every image of void lies in the output folder void/out/; give another -o"):
         Path("void/out").mkdir()
         Path("void/out/1.png").touch()
         plan(["void"], "void/out/", PICTURES, SUFFIXES, recursive=True)

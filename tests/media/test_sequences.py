@@ -21,6 +21,7 @@ from deblurcli.media.pictures.metadata import Metadata
 from deblurcli.media.probe import probe
 from deblurcli.media.sequences import frame_files, pattern_of, stem_of
 from deblurcli.media.videos import check_output, describe, open_video, write_video
+from deblurcli.options.rates import rate_of
 
 
 def through(source: Path, destination: Path, **options: object) -> list[str]:
@@ -85,6 +86,36 @@ def test_refusals(tmp_path: Path) -> None:
     assert "cannot be read" in refused(tmp_path / "nowhere" / "%d.png")
 
 
+@pytest.mark.parametrize(
+    ("pattern", "more", "said"),
+    [
+        ("%06d.png", "1.png", "000001.png and 1.png have the same number; {}"),
+        ("%d.png", "003.png", "3.png and 003.png have the same number; {}"),
+        ("f%03d-a.png", "f02-a.png", "f002-a.png and f02-a.png have the same number; {}"),
+        ("%02d.png", "5.png", "holds 01.png and 5.png, whose numbers have different zeros before; {}"),
+        ("%02d.png", "0.jpg", "holds 01.png and 0.jpg, whose names differ in more than the number; {}"),
+        ("%d.png", "0-title.png", "holds 1.png and 0-title.png, whose names differ in more than the number; {}"),
+    ],
+)
+def test_one_picture_too_many_is_named_and_the_pattern_of_the_others_is_read(
+    tmp_path: Path, pattern: str, more: str, said: str
+) -> None:
+    folder = write_frames(tmp_path / "frames", 4, pattern=pattern)
+    cv2.imwrite(str(folder / more), picture(0))
+    cure = f"give the pictures as a pattern, such as {folder / pattern}"
+    assert refused(folder).endswith(said.format(cure))
+    assert describe(folder / pattern).video.frames == 4 and pattern_of(folder) == pattern
+
+
+def test_no_pattern_is_proposed_that_would_be_refused(tmp_path: Path) -> None:
+    folder = write_frames(tmp_path / "frames", 1, pattern="%d.png")
+    cv2.imwrite(str(folder / "01.png"), picture(0))
+    assert refused(folder).endswith("01.png and 1.png have the same number; name them 000001.png and so on")
+    folder = write_frames(tmp_path / "gap", 4, pattern="%d.png")
+    (folder / "2.png").rename(folder / "01.png")
+    assert refused(folder).endswith("1.png and 01.png have the same number; name them 000001.png and so on")
+
+
 def test_folder_with_a_video_is_no_sequence(tmp_path: Path) -> None:
     folder = write_frames(tmp_path / "frames", 3)
     (folder / "clip.mp4").touch()
@@ -118,7 +149,7 @@ def test_samples_are_kept(tmp_path: Path, depth: int, channels: int, alpha: bool
 
 def test_frames_are_those_of_the_pictures(tmp_path: Path) -> None:
     folder = write_frames(tmp_path / "in", 4, depth=16)
-    with open_video(folder, fps=23.976) as reader:
+    with open_video(folder, fps=rate_of("23.976")) as reader:
         frames = list(reader.frames())
         assert reader.info.video.rate == Fraction(24000, 1001)
     for number, frame in enumerate(frames):

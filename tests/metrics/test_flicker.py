@@ -80,7 +80,7 @@ def videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Te
     """Pictures by file name, instead of files."""
     found: dict[str, list[Tensor]] = {}
     for module in (measure, side_by_side):
-        monkeypatch.setattr(module, "pictures", lambda path, damage: iter(found[path.name]))
+        monkeypatch.setattr(module, "pictures", lambda path, damage, beside: iter(found[path.name]))
     return found
 
 

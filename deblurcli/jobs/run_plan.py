@@ -117,12 +117,12 @@ def plan_run(
     memory = min(side, video.width) * min(side, video.height) * network.spec.bytes_per_pixel * network.spec.window
     memory += min(reach, expected or reach) * PIXEL_BYTES * video.height * video.width
     per = "" if options.method == "none" else f", for the {prepared_for(method)}"
-    streams = [f"{other.kind} {other.index} ({other.codec})" for other in reader.info.others]
+    streams = [f"{other.kind} {other.index} ({other.codec})" for other in writer.copied]
     rows = [
         ("input", f"{clip or f'{video.width}x{video.height}'}, {video.codec} {video.pix_fmt}"),
         ("part", "all of it" if reader.excerpt is None else reader.excerpt.told(reader.info)),
         ("output", f"{writer.destination}: {writer.codec} {writer.pix_fmt}"),
-        ("copied", ", ".join(streams) or "nothing but the video is there"),
+        ("copied", ", ".join(streams) or ("nothing" if reader.info.others else "nothing but the video is there")),
         ("network", f"{network.name} in {network.device.precision} on {network.device.where}"),
         ("method", f"{options.method}{per}"),
         ("tiles", "whole frames" if longest <= side else f"{side}x{side} pixels"),

@@ -133,6 +133,13 @@ class CopiedStreams:
         return {kept.stream.index: kept.id for kept in self._kept.values()}
 
     @property
+    def kept(self) -> list[StreamInfo]:
+        """The streams that the output will have, those included that its muxer makes itself."""
+        return [kept.source for kept in self._kept.values()] + [
+            info for info in self._dropped if made(self._muxer, info)
+        ]
+
+    @property
     def foreseen(self) -> list[str]:
         """What is known to be lost before the first packet, a line each."""
         lost = [info for info in self._dropped if not made(self._muxer, info)]

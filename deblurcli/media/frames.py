@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +17,7 @@ from deblurcli.media.damage import Damage
 from deblurcli.media.excerpt import Excerpt
 from deblurcli.media.inventory import Inventory
 from deblurcli.media.layout import PlaneLayout
-from deblurcli.media.probe import MediaInfo
+from deblurcli.media.probe import MediaInfo, StreamInfo
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -147,6 +147,8 @@ class FrameWriter:
     codec: str
     """How the frames are encoded, as FFmpeg calls it."""
     pix_fmt: str
+    copied: Sequence[StreamInfo] = ()
+    """The streams that go into the output as they are."""
     foreseen: list[str]
     """What will not be kept, as far as it is known before the first frame, a line each."""
     notes: list[str]

@@ -20,7 +20,7 @@ from deblurcli.media.encoders import CONTAINERS, Encoding
 from deblurcli.media.extent import MILLISECOND, measure, seconds
 from deblurcli.media.frames import FrameReader
 from deblurcli.media.matroska import write_aspect
-from deblurcli.media.probe import probe
+from deblurcli.media.probe import StreamInfo, probe
 from deblurcli.media.properties import CARRIED_BOXES, FILE, VIDEO, advised, content_tags, lost
 from deblurcli.media.reader import VideoReader
 from deblurcli.media.segments import Segment
@@ -61,6 +61,7 @@ class Muxer:
         file: where to.
 
     Attributes:
+        copied: the streams that go into it as they are.
         foreseen: what will not be kept, as far as it is known before the first packet, a line each.
         notes: what is worth saying though nothing is lost.
         differences: what was not kept, a line each; complete after :meth:`read_back`.
@@ -71,6 +72,7 @@ class Muxer:
 
     def __init__(self, source: FrameReader, encoding: Encoding, file: io.FileIO | io.BytesIO) -> None:
         self._source, self._encoding, self.file = source, encoding, file
+        self.copied: list[StreamInfo] = []
         self.foreseen: list[str] = [*source.foreseen]
         self.notes: list[str] = []
         self.differences: list[str] = [*source.foreseen]
@@ -118,7 +120,7 @@ class Muxer:
             self.differences.append(f"{moved}: {muxer} cannot begin {late} zero")
         if self._copied:
             self._copied.add(behind=True)
-            self.foreseen += self._copied.foreseen
+            self.copied, self.foreseen = self._copied.kept, self.foreseen + self._copied.foreseen
             self.notes += self._copied.notes
         self._container.metadata.update(content_tags(info.tags))
         if muxer == "mpegts" and len(info.programs) == 1:

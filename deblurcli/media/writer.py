@@ -86,7 +86,8 @@ class VideoWriter(FrameWriter):
             self._shift = shift_of(source, self._encoding.muxer)
             tried = self._muxer(io.BytesIO())
             tried.close()
-            self.foreseen, self.notes = tried.foreseen, [*self._encoding.notes, *tried.notes]
+            self.copied, self.foreseen = tried.copied, tried.foreseen
+            self.notes = [*self._encoding.notes, *tried.notes]
             if self._own is None:
                 self._find_segments()
             else:

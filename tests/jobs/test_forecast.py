@@ -195,6 +195,16 @@ def test_a_dry_run_tells_all_and_writes_nothing(
     assert rows["method"] == "tta, for the video" and rows["tiles"] == "whole frames"
     assert rows["time"].startswith("about ") and "--quality fast takes" in rows["time"]
     assert rows["disk"].startswith("needs about")
+    words = ("video", tmp_path / "in.mkv", "--network", network, "--method", "none", "--dry-run", "-o")
+    for out, copied, lost in (
+        (tmp_path / "o/%06d.png", "nothing", "audio stream 1 (aac) dropped"),
+        ("-", "nothing", "y4m holds pictures alone: without sound"),
+        (tmp_path / "o.avi", "audio 1 (aac)", "subtitle stream 2 (subrip) dropped"),
+    ):
+        assert deblur(*words, out) == 0
+        told = capfd.readouterr().out.splitlines()
+        assert f"copied    {copied}" in told, out
+        assert any(lost in line for line in told if line.startswith("not kept")), out
     assert contents(tmp_path) == before and [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
 
 

@@ -27,6 +27,11 @@ AVERAGED = 0.9
 """Decay of the moving average of the weights: single steps on single pieces swing about where they lead."""
 
 
+def looks_within(steps: int) -> int:
+    """How often a guard looks while so many steps are taken."""
+    return max(1, min(GUARD_LOOKS, steps // STEPS_BETWEEN))
+
+
 def update(
     optimiser: torch.optim.Optimizer,
     steps: int,
@@ -59,6 +64,7 @@ def update(
     Raises:
         Diverged: a loss or, where a guard looks, a weight is not finite; or memory has run out for good.
     """
+    looks = looks_within(steps)
     first = 0 if unfinished is None else unfinished.taken_up(optimiser, guard)
     if console is not None and first < steps:
         console.progress(task, first, steps)  # a step may take long
@@ -76,7 +82,6 @@ def update(
             trace.append(total)
         if console is not None:
             console.progress(task, step + 1, steps)
-        looks = max(1, min(GUARD_LOOKS, steps // STEPS_BETWEEN))
         due = (step + 1) * looks // steps > step * looks // steps
         if guard is not None and due and not guard.look(step + 1):
             break

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from deblurcli.adaptation.survey import HELD_OUT
-from deblurcli.adaptation.update import GUARD_LOOKS, STEPS_BETWEEN
+from deblurcli.adaptation.update import looks_within
 
 FRAME_WORK = 0.12
 """Decoding and encoding a pixel, in pixels restored by the bundled network of single frames."""
@@ -93,11 +93,11 @@ def strata_work(guard: str | None) -> Work:
     return Work() if guard == "off" else Work(STRATA_WORK)
 
 
-def guard_work(guard: str | None, looks: int) -> Work:
-    """The guard's looks, while the network learns."""
+def look_work(guard: str | None, looks: int) -> Work:
+    """Looks of the guard."""
     return Work() if guard == "off" else Work(looks * LOOK_WORK)
 
 
-def looks(steps: int) -> int:
-    """How often a guard looks while so many steps are taken."""
-    return max(1, min(GUARD_LOOKS, steps // STEPS_BETWEEN))
+def guard_work(guard: str | None, steps: int) -> Work:
+    """Those that it takes while a network learns for so many steps."""
+    return look_work(guard, looks_within(steps))

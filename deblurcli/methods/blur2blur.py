@@ -49,7 +49,7 @@ from deblurcli.adaptation.translated_frames import (
 )
 from deblurcli.adaptation.translation import RECIPES, TRANSLATOR, Translation, new_critic, new_generator, translated
 from deblurcli.adaptation.update import OUT_OF_MEMORY, adaptation_device, undone_without_memory, update_average
-from deblurcli.adaptation.work import FIT_WORK, Clip, Work, expected_patches, guard_work, strata_work, survey_work
+from deblurcli.adaptation.work import FIT_WORK, Clip, Work, expected_patches, look_work, strata_work, survey_work
 from deblurcli.console import Reporter
 from deblurcli.errors import is_out_of_memory
 from deblurcli.media.footage import Footage
@@ -114,7 +114,7 @@ def stages(spec: NetworkSpec, options: Blur2BlurOptions, clip: Clip) -> dict[str
             found["measuring the motion"] = Work((1 + FIT_WORK) * count * size**2) + strata_work(options.guard)
         learnt = (options.steps or 0) * 2 * options.batch * options.crop**2 * TRANSLATION_WORK
         clock = options.seconds if options.steps is None else 0.0
-        found["learning to translate"] = Work(single=learnt, seconds=clock) + guard_work(options.guard, LOOKS)
+        found["learning to translate"] = Work(single=learnt, seconds=clock) + look_work(options.guard, LOOKS)
     if options.then != "none":
         chosen, following = {"meta": (MetaOptions(), meta), "tta": (TtaOptions(), tta)}[options.then]
         found["adapting"] = sum(following.stages(spec, chosen, clip).values(), Work())

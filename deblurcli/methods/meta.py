@@ -74,7 +74,6 @@ from deblurcli.adaptation.work import (
     Work,
     expected_patches,
     guard_work,
-    looks,
     strata_work,
     survey_work,
 )
@@ -126,7 +125,7 @@ def stages(spec: NetworkSpec, options: MetaOptions, clip: Clip) -> dict[str, Wor
     found[fitting] = found.get(fitting, Work()) + Work(FIT_WORK * pixels) + strata_work(options.guard)
     if options.learnt:
         found["learning to reblur"] = learnt
-    return found | {"adapting": learnt + guard_work(options.guard, looks(steps))}
+    return found | {"adapting": learnt + guard_work(options.guard, steps)}
 
 
 def adapt(

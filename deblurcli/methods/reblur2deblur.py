@@ -65,7 +65,6 @@ from deblurcli.adaptation.work import (
     Work,
     expected_patches,
     guard_work,
-    looks,
     strata_work,
     survey_work,
 )
@@ -127,7 +126,7 @@ def stages(spec: NetworkSpec, options: Reblur2DeblurOptions, clip: Clip) -> dict
     return {
         "surveying": survey_work(clip),
         "measuring the motion": Work((1 + FIT_WORK + PAIRS_WORK) * count * size**2) + strata_work(options.guard),
-        "adapting": Work(RESIDUAL_WORK, learnt * STEP_WORK) + guard_work(options.guard, looks(options.updates)),
+        "adapting": Work(RESIDUAL_WORK, learnt * STEP_WORK) + guard_work(options.guard, options.updates),
     }
 
 

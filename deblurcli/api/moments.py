@@ -8,10 +8,9 @@ from deblurcli.api.keywords import FilePath, given, pick
 from deblurcli.console import Reporter
 from deblurcli.jobs.moments import FramesJob, StillJob
 from deblurcli.jobs.result import Result
-from deblurcli.methods import METHODS, method_options
+from deblurcli.methods import METHODS, chosen_method
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.moments import FramesOptions, StillOptions
-from deblurcli.options.quality import method_settings
 from deblurcli.options.rates import USUAL_FPS, Rate
 from deblurcli.restore.worker import Worker
 
@@ -53,7 +52,7 @@ def take_frames(
     keywords = locals()
     options, compute = pick(FramesOptions, keywords), pick(ComputeOptions, keywords)
     of_method = given((entry.options for entry in METHODS.values()), keywords)
-    chosen = method_options(options.method, method_settings(quality, options.method) | of_method)
+    chosen = chosen_method(options, of_method)
     job = FramesJob(Path(source), Path(destination), options, chosen, compute)
     return job.run(worker or Worker(compute, console))
 
@@ -93,6 +92,6 @@ def take_still(
     keywords = locals()
     options, compute = pick(StillOptions, keywords), pick(ComputeOptions, keywords)
     of_method = given((entry.options for entry in METHODS.values()), keywords)
-    chosen = method_options(options.method, method_settings(quality, options.method) | of_method)
+    chosen = chosen_method(options, of_method)
     job = StillJob(Path(source), Path(destination), options, chosen, compute)
     return job.run(worker or Worker(compute, console))

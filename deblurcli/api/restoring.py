@@ -20,11 +20,10 @@ from deblurcli.jobs.result import Result
 from deblurcli.jobs.video import VideoJob
 from deblurcli.media.encoders import CONTAINERS
 from deblurcli.media.inputs import IMAGE_SUFFIXES, IMAGES, STDIN, STDOUT, VIDEOS
-from deblurcli.methods import METHODS, method_options, prepared_for
+from deblurcli.methods import METHODS, chosen_method, method_options, prepared_for
 from deblurcli.options.blur2blur import Blur2BlurOptions
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.image import ImageOptions
-from deblurcli.options.quality import method_settings
 from deblurcli.options.rates import USUAL_FPS, Rate
 from deblurcli.options.tta import TtaOptions
 from deblurcli.options.video import LUCKY_FRAMES, VideoOptions
@@ -91,7 +90,7 @@ def deblur_video(
     keywords = locals()
     options = given((entry.options for entry in METHODS.values()), keywords)
     chosen, compute = pick(VideoOptions, keywords), pick(ComputeOptions, keywords)
-    of_method = method_options(chosen.method, method_settings(quality, chosen.method) | options)
+    of_method = chosen_method(chosen, options)
     others = [Path(path) for path in adapt_together]
     group = tuple(sorted({Path(source), *others})) if others else ()
     given_source = named(source, STDIN)

@@ -13,11 +13,10 @@ from deblurcli.cli.session import Session
 from deblurcli.cli.video import MethodOptions
 from deblurcli.errors import PartialError, UsageError
 from deblurcli.jobs.plan import require_usable
-from deblurcli.methods import method_options
+from deblurcli.methods import chosen_method
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.moments import FramesOptions, StillOptions
 from deblurcli.options.option import Options, option
-from deblurcli.options.quality import method_settings
 
 if TYPE_CHECKING:
     from deblurcli.jobs.moments import FramesJob, StillJob
@@ -61,7 +60,7 @@ def frames(
     """
     from deblurcli.jobs.moments import FramesJob
 
-    method = method_options(options.method, method_settings(options.quality, options.method) | given(of_method))
+    method = chosen_method(options, given(of_method))
     job = FramesJob(_video(source), _path("-o", folder.output), options, method, compute)
     _run(job, session)
 
@@ -82,7 +81,7 @@ def still(
     """
     from deblurcli.jobs.moments import StillJob
 
-    method = method_options(options.method, method_settings(options.quality, options.method) | given(of_method))
+    method = chosen_method(options, given(of_method))
     job = StillJob(_video(source), _path("-o", picture.output), options, method, compute)
     _run(job, session)
 

@@ -14,12 +14,11 @@ from deblurcli.errors import UsageError
 from deblurcli.media.inputs import VIDEOS
 from deblurcli.media.remote import Address
 from deblurcli.media.sequences import is_there
-from deblurcli.methods import METHODS, method_options, require_together
+from deblurcli.methods import METHODS, chosen_method, require_together
 from deblurcli.options.batch import BatchOptions
 from deblurcli.options.blur2blur import Blur2BlurOptions
 from deblurcli.options.compute import ComputeOptions
 from deblurcli.options.option import Options, option
-from deblurcli.options.quality import method_settings
 from deblurcli.options.video import VideoOptions
 
 MethodOptions = either({name: entry.options for name, entry in METHODS.items()})
@@ -68,7 +67,7 @@ def video(
     of the written files go to stdout. Each input is adapted to by itself or, with --adapt-together, all of them
     together.
     """
-    method = method_options(options.method, method_settings(options.quality, options.method) | given(of_method))
+    method = chosen_method(options, given(of_method))
     from deblurcli.media.encoders import CONTAINERS
 
     planned = planned_batch(inputs, outputs, batch, VIDEOS, CONTAINERS, options.dry_run)

@@ -13,6 +13,7 @@ from deblurcli.options.blur2blur import Blur2BlurOptions
 from deblurcli.options.meta import MetaOptions
 from deblurcli.options.none import NoneOptions
 from deblurcli.options.option import own_options
+from deblurcli.options.quality import method_settings
 from deblurcli.options.reblur2deblur import Reblur2DeblurOptions
 from deblurcli.options.tta import TtaOptions
 
@@ -58,6 +59,18 @@ def method_options(method: str, given: dict[str, Any]) -> Any:
         raise UsageError(f"--method {method} is unknown", f"give one of {', '.join(METHODS)}")
     owners = {name: entry.options for name, entry in METHODS.items()}
     return own_options(owners, method, given, "--method", "give --method")
+
+
+def chosen_method(options: Any, given: dict[str, Any]) -> Any:
+    """The options of the method that other options choose: what is given, and else what their quality says.
+
+    Args:
+        options: with a ``method`` and a ``quality``.
+
+    Raises:
+        UsageError: as :func:`method_options`.
+    """
+    return method_options(options.method, method_settings(options.quality, options.method) | given)
 
 
 def name_of(options: Any) -> str:

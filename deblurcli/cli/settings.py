@@ -172,11 +172,11 @@ def _of_variables(root: Any, environment: Mapping[str, str]) -> Settings:
                 known.add(variable)
                 if value := environment.get(variable):
                     found.setdefault(words, {})[param] = Setting(value, variable)
-    for variable in sorted(environment.keys() - known):
-        # The longest name: `deblur train` is a command of commands, `deblur train meta` one of them.
-        owners = [words for words, _ in _commands(root) if variable.startswith(_beginning(words))]
-        if owners and environment[variable]:
-            command = " ".join(("deblur", *max(owners, key=len)))
+    others = (name for name, value in environment.items() if value and name.startswith("DEBLUR_") and name not in known)
+    for variable in sorted(others):
+        owner = next((words for words, _ in _commands(root) if variable.startswith(_beginning(words))), None)
+        if owner is not None:
+            command = " ".join(("deblur", *owner))
             raise UsageError(f"{variable} names no option of {command}", f"see {command} --help, or unset it")
     return found
 
